@@ -1,0 +1,192 @@
+"""The blocking face: the same executor for callers without an event loop, or with one that is busy."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+
+from nbtape.errors import BlockInterrupted
+from nbtape.executor import AsyncJupyterCodeExecutor, Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+    from concurrent.futures import Future
+    from types import TracebackType
+
+    from nbtape.blocks import CodeBlock, MarkdownCodeExtractor
+    from nbtape.kernels.base import KernelSource
+    from nbtape.results import CodeResult
+
+T = TypeVar("T")
+
+
+class JupyterCodeExecutor:
+    """Runs code blocks in a stateful Jupyter kernel and records them as a notebook.
+
+    Works in a plain script, in any thread, and where an event loop runs already (in Jupyter, in an async test): the
+    session has an event loop and a thread of its own, from its start to its stop.
+
+    Nothing starts before `start`, `with` or the first use. Ctrl-C in a call interrupts the block, records what that
+    printed, and raises `BlockInterrupted`, a `KeyboardInterrupt` with the result; the executor is ready for the next.
+
+    Args:
+        jupyter_server: Where the kernel comes from; None for a kernel of this machine.
+        kernel_name: The kernel spec.
+        timeout: Seconds for each block, at least 1.
+        output_dir: Where the notebook and its files go, and the kernel's working directory. Made if its parent exists.
+        notebook: The name of the notebook, with or without `.ipynb`; where it is taken, a number is added.
+        options: See `nbtape.executor.Options`.
+
+    Raises:
+        ValueError: A value that cannot work.
+    """
+
+    def __init__(
+        self,
+        jupyter_server: KernelSource | None = None,
+        kernel_name: str = "python3",
+        timeout: float = 60,
+        output_dir: Path | str = ".",
+        *,
+        notebook: str | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        self._executor = AsyncJupyterCodeExecutor(
+            jupyter_server, kernel_name, timeout, output_dir, notebook=notebook, **options
+        )
+        self._thread = _LoopThread()
+
+    @property
+    def code_extractor(self) -> MarkdownCodeExtractor:
+        """What finds the code blocks in a message."""
+        return self._executor.code_extractor
+
+    @property
+    def notebook(self) -> Path:
+        """The recording; before the start, where it will be if that name is free."""
+        return self._executor.notebook
+
+    @property
+    def kernel_epoch(self) -> int:
+        """Which kernel is in use, counted from 1; 0 before the first."""
+        return self._executor.kernel_epoch
+
+    def start(self) -> None:
+        """Start the kernel and the recording; harmless when they run.
+
+        Raises:
+            KernelStartError: The kernel cannot be started.
+            NotebookWriteError: The notebook cannot be written.
+        """
+        self._thread.call(self._executor.start())
+
+    def stop(self) -> None:
+        """End the kernel, interrupting what runs. The notebook is complete; another use starts a fresh kernel.
+
+        Raises:
+            NotebookWriteError: The last of the recording cannot be written. The kernel is ended all the same.
+        """
+        try:
+            self._thread.call(self._executor.stop())
+        finally:
+            self._thread.end()
+
+    def restart(self) -> None:
+        """End the kernel and start a fresh one; variables are gone. The recording goes on."""
+        self._thread.call(self._executor.restart())
+
+    def interrupt(self) -> None:
+        """Interrupt the block that runs in another thread, if one does; its result will say so. Returns at once."""
+        self._thread.tell(self._executor.interrupt)
+
+    def add_markdown(self, text: str) -> None:
+        """Append a Markdown cell: what the agent, or anybody, said.
+
+        Raises:
+            NotebookWriteError: It cannot be written; it is kept for the next save.
+        """
+        self._thread.call(self._executor.add_markdown(text))
+
+    def execute_code_blocks(self, code_blocks: Sequence[CodeBlock]) -> CodeResult:
+        """Run code blocks, each in a cell of its own, until one fails; variables live on between calls.
+
+        Args:
+            code_blocks: The blocks. Anything with the attributes `code` and `language` will do.
+
+        Raises:
+            KernelStartError: No kernel can be started.
+            NotebookWriteError: The notebook cannot be written; its `result` says what was run.
+            BlockInterrupted: Ctrl-C; its `result` says what was run.
+        """
+        future = self._thread.submit(self._executor.execute_code_blocks(code_blocks))
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            self.interrupt()
+            raise BlockInterrupted(future.result()) from None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class _LoopThread:
+    """An event loop in a thread of its own, from the first call to `end`, and anew if there is another call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ender: Callable[[], Any] = lambda: None
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work on the loop and wait for it; Ctrl-C cancels it."""
+        future = self.submit(work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Do the work on the loop."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=_run, args=(self._loop,), name="nbtape", daemon=True)
+                thread.start()
+                self._ender = weakref.finalize(self, _end, self._loop, thread)
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def tell(self, action: Callable[[], None]) -> None:
+        """Have something done on the loop, if there is one."""
+        with self._lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(action)
+
+    def end(self) -> None:
+        """End loop and thread."""
+        with self._lock:
+            self._loop = None
+            self._ender()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    loop.call_soon_threadsafe(loop.stop)
+    if thread is not threading.current_thread():
+        thread.join(timeout=5)

@@ -1,0 +1,123 @@
+"""Everything nbtape raises on its own account.
+
+    NbtapeError
+    ├── KernelError                     the kernel could not be had, or was lost
+    │   ├── KernelNotInstalledError     no such kernel spec (also a ValueError)
+    │   └── KernelStartError            the kernel process came up wrong, with its last words
+    ├── NotebookError                   the record
+    │   ├── OutputDirectoryError        no such directory (also a ValueError)
+    │   └── NotebookWriteError          the record could not be written; it is kept in memory
+    ├── SourceError                     a transcript or script that `nbtape run` cannot read (also a ValueError)
+    └── WrongLoopError                  an async executor used from another event loop than its own
+
+    BlockInterrupted (KeyboardInterrupt)   Ctrl-C in a blocking call, after the block was stopped and recorded
+
+Failing user code is not among them: it is data, `CodeResult.status`. Every error pickles, and every message says
+what happened and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from nbtape.results import CodeResult
+
+
+class NbtapeError(Exception):
+    """The root: `except NbtapeError` catches all that nbtape raises, but for a Ctrl-C and a mistyped argument."""
+
+
+class KernelError(NbtapeError):
+    """The kernel could not be had, or was lost in a way that no result can tell."""
+
+
+class KernelNotInstalledError(KernelError, ValueError):
+    """There is no kernel spec of that name.
+
+    Args:
+        name: The name that was asked for.
+        available: The names that exist.
+    """
+
+    def __init__(self, name: str, available: Sequence[str] = ()) -> None:
+        super().__init__(name, tuple(available))
+        self.name = name
+        self.available = tuple(available)
+
+    def __str__(self) -> str:
+        known = ", ".join(sorted(self.available)) or "none"
+        return f"Kernel {self.name} is not installed. Installed kernels: {known}. Name one of them as kernel_name."
+
+
+class KernelStartError(KernelError):
+    """A kernel was started and never became ready."""
+
+
+class NotebookError(NbtapeError):
+    """Something about the record on disk."""
+
+
+class OutputDirectoryError(NotebookError, ValueError):
+    """The output directory neither exists nor can be made in one step.
+
+    Args:
+        directory: The directory that was asked for.
+        hint: What is wrong and what to do, a sentence.
+    """
+
+    def __init__(self, directory: Path, hint: str) -> None:
+        super().__init__(directory, hint)
+        self.directory = directory
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"Output directory {self.directory} does not exist. {self.hint}"
+
+
+class NotebookWriteError(NotebookError):
+    """The notebook could not be written; what was there is untouched, what was to come is kept in memory.
+
+    Args:
+        path: The notebook.
+        reason: What the system said, and what to do.
+        result: What the blocks of this call came to, if any of them ran.
+    """
+
+    def __init__(self, path: Path, reason: str, result: CodeResult | None = None) -> None:
+        super().__init__(path, reason, result)
+        self.path = path
+        self.reason = reason
+        self.result = result
+
+    def __str__(self) -> str:
+        return (
+            f"The notebook {self.path} could not be written: {self.reason} "
+            "What is on disk is untouched; the record is kept in memory and goes out with the next save that works."
+        )
+
+
+class SourceError(NbtapeError, ValueError):
+    """A transcript or script cannot be read as one."""
+
+
+class WrongLoopError(NbtapeError):
+    """An `AsyncJupyterCodeExecutor` belongs to the event loop in which it was started."""
+
+
+class BlockInterrupted(KeyboardInterrupt):  # noqa: N818  (it is no error: it is the KeyboardInterrupt of the caller)
+    """Ctrl-C in a blocking call: the block was interrupted and recorded, the executor is ready for the next one.
+
+    Args:
+        result: What was printed up to then, with status `interrupted`; None if no block had begun.
+    """
+
+    def __init__(self, result: CodeResult | None = None) -> None:
+        super().__init__(result)
+        self.result = result
+
+    def __str__(self) -> str:
+        return "The block was interrupted; what it printed is in .result and in the notebook."

@@ -1,0 +1,397 @@
+"""The session: code blocks in, recorded cells out (async)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
+
+from nbtape.blocks import CodeBlock, MarkdownCodeExtractor
+from nbtape.errors import NotebookWriteError, OutputDirectoryError, WrongLoopError
+from nbtape.languages import cell_source, languages_of
+from nbtape.outputs import fit_text
+from nbtape.results import CellResult, CodeResult, join_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from nbtape.kernels.base import KernelSource
+    from nbtape.recording import Recording
+    from nbtape.runner import CellRunner, Outcome
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_NAME: Final = "session"
+
+
+class Options(TypedDict, total=False):
+    """What an executor takes besides the kernel and the place of the recording.
+
+    Args:
+        startup_timeout: Seconds that a kernel has to start (60).
+        interrupt_grace: Seconds that code has to obey an interrupt before its kernel is ended (4).
+        max_output_chars: The most characters of `CodeResult.output`; the rest is in the notebook (20,000).
+        max_cell_chars: The most characters of output that a cell keeps in the notebook (32 million); what is over
+            is recorded nowhere, and the cell says so.
+        on_output: Called with each output as it comes in, a stream chunk by chunk, as nbformat has it; on the
+            executor's event loop, so it must return soon.
+    """
+
+    startup_timeout: float
+    interrupt_grace: float
+    max_output_chars: int
+    max_cell_chars: int
+    on_output: Callable[[Mapping[str, Any]], None] | None
+
+
+_DEFAULTS: Final[Options] = {
+    "startup_timeout": 60.0,
+    "interrupt_grace": 4.0,
+    "max_output_chars": 20_000,
+    "max_cell_chars": 32_000_000,
+    "on_output": None,
+}
+
+
+class AsyncJupyterCodeExecutor:
+    """Runs code blocks in a stateful Jupyter kernel and records them as a notebook, for callers on an event loop.
+
+    Nothing starts before `start`, `async with` or the first use. Calls that overlap queue. Cancelling a call
+    interrupts its block, records what that printed, and leaves the executor ready for the next.
+
+    Args:
+        jupyter_server: Where the kernel comes from; None for a kernel of this machine.
+        kernel_name: The kernel spec.
+        timeout: Seconds for each block, at least 1.
+        output_dir: Where the notebook and its files go, and the kernel's working directory. Made if its parent exists.
+        notebook: The name of the notebook, with or without `.ipynb`; where it is taken, a number is added.
+        options: See `Options`.
+
+    Raises:
+        ValueError: A value that cannot work; the subclasses `OutputDirectoryError` and `KernelNotInstalledError`
+            where they say it better.
+    """
+
+    def __init__(
+        self,
+        jupyter_server: KernelSource | None = None,
+        kernel_name: str = "python3",
+        timeout: float = 60,
+        output_dir: Path | str = ".",
+        *,
+        notebook: str | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        if not 1 <= timeout < math.inf:
+            raise ValueError(f"Timeout must be at least 1 second, and not {timeout}.")
+        self._options = _checked_options(options)
+        self._timeout = timeout
+        self._kernel_name = kernel_name
+        self._output_dir = Path(output_dir)
+        self._directory = _checked_directory(self._output_dir)
+        self._name = _checked_name(notebook or DEFAULT_NAME)
+        self._source = jupyter_server or _local(kernel_name)
+        self._spec = self._source.spec()
+        self._lock = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._runner: CellRunner | None = None
+        self._recording: Recording | None = None
+        self._language = self._spec.language
+        self._kernel_epoch = 0
+        self._news = ""
+        self._has_state = False
+
+    @property
+    def code_extractor(self) -> MarkdownCodeExtractor:
+        """What finds the code blocks in a message."""
+        return MarkdownCodeExtractor()
+
+    @property
+    def notebook(self) -> Path:
+        """The recording; before the start, where it will be if that name is free."""
+        return self._recording.path if self._recording else self._directory / f"{self._name}.ipynb"
+
+    @property
+    def kernel_epoch(self) -> int:
+        """Which kernel is in use, counted from 1; 0 before the first."""
+        return self._kernel_epoch
+
+    async def start(self) -> None:
+        """Start the kernel and the recording; harmless when they run.
+
+        Raises:
+            KernelStartError: The kernel cannot be started.
+            NotebookWriteError: The notebook cannot be written.
+        """
+        async with self._lock:
+            await self._start()
+
+    async def stop(self) -> None:
+        """End the kernel, interrupting what runs. The notebook is complete; another use starts a fresh kernel.
+
+        Raises:
+            NotebookWriteError: The last of the recording cannot be written. The kernel is ended all the same.
+        """
+        self.interrupt()
+        async with self._lock:
+            await self._end_kernel()
+            if self._recording is not None:
+                self._recording.save()
+
+    async def restart(self) -> None:
+        """End the kernel and start a fresh one; variables are gone. The recording goes on."""
+        self.interrupt()
+        async with self._lock:
+            await self._end_kernel()
+            await self._start()
+
+    def interrupt(self) -> None:
+        """Interrupt the block that runs, if one does; its result will say so. Returns at once."""
+        if self._stop is not None:
+            self._stop.set()
+
+    async def add_markdown(self, text: str) -> None:
+        """Append a Markdown cell: what the agent, or anybody, said.
+
+        Raises:
+            NotebookWriteError: It cannot be written; it is kept for the next save.
+        """
+        async with self._lock:
+            await self._start()
+            self._recorded.add_markdown(text)
+
+    async def execute_code_blocks(self, code_blocks: Sequence[CodeBlock]) -> CodeResult:
+        """Run code blocks, each in a cell of its own, until one fails; variables live on between calls.
+
+        Args:
+            code_blocks: The blocks. Anything with the attributes `code` and `language` will do.
+
+        Raises:
+            KernelStartError: No kernel can be started.
+            NotebookWriteError: The notebook cannot be written; its `result` says what was run.
+            WrongLoopError: The kernel runs on another event loop.
+        """
+        blocks = [_checked_block(block) for block in code_blocks]
+        stop = asyncio.Event()
+        task = asyncio.ensure_future(self._execute(blocks, stop))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # A block that is abandoned would race the next one: it is interrupted, recorded, and only then left.
+            stop.set()
+            if self._stop is not stop:
+                task.cancel()
+            await _outlive(task)
+            raise
+
+    async def _execute(self, blocks: Sequence[CodeBlock], stop: asyncio.Event) -> CodeResult:
+        async with self._lock:
+            self._stop = stop
+            cells: list[CellResult] = []
+            try:
+                await self._start()
+                for block in blocks:
+                    cells.append(await self._run(block, cells, stop))
+                    self._recorded.save()
+            except NotebookWriteError as exc:
+                raise NotebookWriteError(exc.path, exc.reason, self._join(cells)) from exc
+            finally:
+                self._stop = None
+            return self._join(cells)
+
+    def _join(self, cells: Sequence[CellResult]) -> CodeResult:
+        return join_cells(cells, self.notebook, self._options["max_output_chars"])
+
+    async def _run(self, block: CodeBlock, before: Sequence[CellResult], stop: asyncio.Event) -> CellResult:
+        """Run one block, or say why not."""
+        if any(cell.status != "ok" for cell in before):
+            return self._recorded.skip(block, "")
+        if stop.is_set():
+            return self._recorded.skip(block, "Interrupted before it was run.")
+        source = cell_source(block, self._language)
+        if source is None:
+            spoken = languages_of(self._language)
+            return self._recorded.skip(block, f"Not run: this kernel has no {block.language!r}; it runs {spoken}.")
+        if fit_text(source) != source:
+            return self._recorded.skip(block, "Not run: the code has characters that UTF-8 cannot hold (surrogates).")
+        return await self._run_cell(block, source, stop)
+
+    async def _run_cell(self, block: CodeBlock, source: str, stop: asyncio.Event) -> CellResult:
+        from nbtape.recording import Ending
+
+        await self._start()
+        assert self._runner is not None
+        epoch, news, self._news = self._kernel_epoch, self._news, ""
+        index = self._recorded.begin(block, source, self._timeout, epoch)
+        outcome = await self._runner.run(index, self._timeout, stop)
+        self._has_state = True
+        if outcome.kernel_lost:
+            await self._end_kernel()
+        return await self._recorded.end(index, Ending(outcome, news, self._describe(outcome), epoch))
+
+    def _describe(self, outcome: Outcome) -> str:
+        """What is to be said of a cell that did not simply succeed or raise."""
+        what = {
+            "timeout": f"Timeout: stopped after {self._timeout:g} s.",
+            "interrupted": "Interrupted.",
+            "kernel_died": f"The kernel died. {outcome.cause}".rstrip(),
+        }.get(outcome.status, "The code ended the kernel." if outcome.asked_exit else "")
+        if not what:
+            return ""
+        if not outcome.kernel_lost:
+            return f"{what} Variables are kept."
+        if outcome.status in {"timeout", "interrupted"}:
+            what += " The code did not obey the interrupt, so the kernel was ended."
+        return f"{what} Variables are gone; the next block gets a fresh kernel."
+
+    @property
+    def _recorded(self) -> Recording:
+        assert self._recording is not None, "the session has started"
+        return self._recording
+
+    async def _start(self) -> None:
+        """Have a kernel that lives, and a recording."""
+        self._loop = self._checked_loop()
+        if self._runner is not None:
+            if await self._runner.is_alive():
+                return
+            self._news = f"The kernel died since the last block. {self._runner.cause_of_death()}".rstrip()
+            await self._end_kernel()
+        if self._has_state:
+            self._news = f"{self._news} A fresh kernel was started: the variables of earlier blocks are gone.".lstrip()
+        self._runner = await self._start_kernel()
+        self._has_state = False
+
+    async def _start_kernel(self) -> CellRunner:
+        """Start a kernel. It is on its way before the imports that the recording needs."""
+        self._directory.mkdir(exist_ok=True)
+        manager = self._source.manager()
+        try:
+            await manager.start_kernel(cwd=self._directory)
+            from nbtape.recording import Recording
+            from nbtape.runner import CellRunner, Listener
+
+            client = manager.client()
+            client.start_channels()
+            try:
+                await client.wait_for_ready(self._options["startup_timeout"])
+                if self._recording is None:
+                    limit = self._options["max_output_chars"]
+                    self._recording = Recording(self._directory, self._name, self._spec, client.language_info, limit)
+            except BaseException:
+                client.stop_channels()
+                raise
+        except BaseException:
+            await manager.shutdown_kernel(now=True)
+            raise
+        self._kernel_epoch += 1
+        self._language = str(client.language_info.get("name") or self._spec.language)
+        runner = CellRunner(
+            self._recording.notebook.node,
+            manager,
+            client,
+            Listener(self._recording.changed, self._announce),
+            max_cell_chars=self._options["max_cell_chars"],
+            grace=self._options["interrupt_grace"],
+        )
+        self._recording.settle = runner.settle
+        return runner
+
+    async def _end_kernel(self) -> None:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.close()
+
+    def _announce(self, output: Mapping[str, Any]) -> None:
+        """Tell who listens; what they do with it is no matter of the recording."""
+        listener = self._options["on_output"]
+        if listener is None:
+            return
+        try:
+            listener(output)
+        except Exception:
+            logger.exception("on_output failed")
+
+    def _checked_loop(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if self._runner is not None and self._loop is not loop:
+            raise WrongLoopError(
+                "This executor's kernel runs on another event loop. Use it there, stop it there, or use "
+                "JupyterCodeExecutor, which works in any thread."
+            )
+        return loop
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+async def _outlive(task: asyncio.Future[CodeResult]) -> None:
+    """Wait for a task that we owe its end, cancelled again or not."""
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.warning("a cancelled call ended in an error: %s", error)
+
+
+def _local(kernel_name: str) -> KernelSource:
+    from nbtape.kernels.local import LocalKernels
+
+    return LocalKernels(kernel_name)
+
+
+def _checked_block(block: CodeBlock) -> CodeBlock:
+    code, language = block.code, block.language
+    if not isinstance(code, str) or not isinstance(language, str):
+        raise TypeError(f"A code block has a code and a language, both of them text, and not {code!r}, {language!r}.")
+    return CodeBlock(code=code, language=language)
+
+
+def _checked_options(options: Options) -> Options:
+    unknown = options.keys() - _DEFAULTS.keys()
+    if unknown:
+        raise TypeError(f"Unknown option {', '.join(sorted(unknown))}. There are: {', '.join(_DEFAULTS)}.")
+    checked: Options = {**_DEFAULTS, **options}
+    for name in ("startup_timeout", "interrupt_grace", "max_output_chars", "max_cell_chars"):
+        if not 0 < checked[name] < math.inf:
+            raise ValueError(f"{name} must be greater than 0, and not {checked[name]}.")
+    return checked
+
+
+def _checked_directory(directory: Path) -> Path:
+    """The directory, absolute: it exists, or its parent does.
+
+    Raises:
+        OutputDirectoryError: Neither does.
+    """
+    absolute = directory.absolute()
+    if absolute.is_dir():
+        return absolute
+    if absolute.exists():
+        raise OutputDirectoryError(directory, "There is a file of that name: name another directory.")
+    if not absolute.parent.is_dir():
+        raise OutputDirectoryError(directory, f"Neither does {absolute.parent}: make it, or name another directory.")
+    return absolute
+
+
+def _checked_name(name: str) -> str:
+    """The name of a notebook without its ending.
+
+    Raises:
+        ValueError: It is no name of a file in the output directory.
+    """
+    stem = name.removesuffix(".ipynb")
+    if stem in {"", ".", ".."} or any(char in stem for char in "/\\\0") or len(fit_text(stem).encode()) > 200:  # noqa: PLR2004
+        raise ValueError(f"{name!r} is no name for a notebook: give a plain file name, and the directory as output_dir.")
+    return stem

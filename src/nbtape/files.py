@@ -1,0 +1,143 @@
+"""Outputs → files beside the notebook, named as nbconvert names them. Names are ours, never the kernel's."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_IMAGES: Final = {
+    "image/png": ".png",
+    "image/jpeg": ".jpeg",
+    "image/gif": ".gif",
+    "image/webp": ".webp",
+    "image/bmp": ".bmp",
+    "image/tiff": ".tiff",
+    "image/avif": ".avif",
+    "image/svg+xml": ".svg",
+}
+_EXTENSIONS: Final = {**_IMAGES, "application/pdf": ".pdf", "text/html": ".html"}
+
+#: What an extracted HTML file may do in a browser: show itself. Nothing in it runs, nothing is fetched. The notebook
+#: holds it as it came, for who trusts it.
+_INERT: Final = (
+    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+    "img-src data:; font-src data:; style-src 'unsafe-inline'\">\n"
+)
+
+
+@dataclass(slots=True)
+class Extraction:
+    """The files made from the outputs of one cell.
+
+    Args:
+        files: For each file: path (absolute), output (position), mime_type.
+        lines: For each output with something to extract, what to tell the agent.
+    """
+
+    files: list[dict[str, Any]] = field(default_factory=list)
+    lines: dict[int, list[str]] = field(default_factory=dict)
+
+
+class FileExtractor:
+    """Writes what outputs show into files; one for a session, for it knows which files are its own.
+
+    Args:
+        directory: Where they go.
+        stem: The name of the notebook, without `.ipynb`.
+    """
+
+    def __init__(self, directory: Path, stem: str) -> None:
+        self._directory = directory
+        self._stem = stem.replace(" ", "_")
+        self._own: dict[tuple[int, int, str], Path] = {}
+
+    def extract(self, cell_index: int, outputs: Iterable[Mapping[str, Any]]) -> Extraction:
+        """Write the files of a cell; one that was extracted before is written anew.
+
+        A file that cannot be written is told, and no error: the notebook has what it would have held.
+
+        Args:
+            cell_index: The position of the cell.
+            outputs: Its outputs, as nbformat has them.
+        """
+        extraction = Extraction()
+        for position, output in enumerate(outputs):
+            for mime, value in output.get("data", {}).items():
+                if mime in _EXTENSIONS:
+                    self._extract(extraction, (cell_index, position, mime), value)
+        return extraction
+
+    def _extract(self, extraction: Extraction, key: tuple[int, int, str], value: str) -> None:
+        _, position, mime = key
+        kind = "Image" if mime in _IMAGES else {"text/html": "HTML", "application/pdf": "PDF"}[mime]
+        try:
+            path = self._write(key, _content(mime, value))
+        except (OSError, ValueError) as exc:
+            logger.warning("%s of cell %d could not be extracted: %s", mime, key[0], exc)
+            line = f"{kind} data could not be saved as a file ({_reason(exc)}); the notebook has it as it came"
+        else:
+            line = f"{kind} data saved to {path}"
+            extraction.files.append({"path": str(path), "output": position, "mime_type": mime})
+        extraction.lines.setdefault(position, []).append(line)
+
+    def _write(self, key: tuple[int, int, str], content: bytes) -> Path:
+        """Write a file of ours, and never over or through one that is not: the code may have made it."""
+        path = self._own.get(key)
+        if path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+        cell, position, mime = key
+        name, extension = f"{self._stem}_{cell}_{position}", _EXTENSIONS[mime]
+        number = 1
+        while True:
+            path = self._directory / (f"{name}{extension}" if number == 1 else f"{name}-{number}{extension}")
+            try:
+                _create(path, content)
+            except FileExistsError:
+                number += 1
+            else:
+                self._own[key] = path
+                return path
+
+
+def _content(mime: str, value: str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        binascii.Error: They are not the base64 that they should be.
+    """
+    if mime == "text/html":
+        return (_INERT + value).encode()
+    if mime == "image/svg+xml":
+        return value.encode()
+    return base64.b64decode("".join(value.split()), validate=True)
+
+
+def _create(path: Path, content: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
+            file.write(content)
+    except FileExistsError:
+        raise
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, binascii.Error):
+        return "it is not valid base64"
+    return exc.strerror or str(exc) if isinstance(exc, OSError) else str(exc)

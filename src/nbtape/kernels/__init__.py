@@ -1,0 +1,1 @@
+"""Where kernels come from. Nothing in here knows of notebooks."""

@@ -1,0 +1,169 @@
+"""The seam between nbtape and a kernel: what nbclient touches, and the few facts a recording needs besides.
+
+A new kind of kernel is a class with the two members of `KernelSource`; everything above works from there. The names
+and meanings are those of jupyter_client (`KernelManager`, `KernelClient`), the messages those of
+https://jupyter-client.readthedocs.io/en/stable/messaging.html.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Message = dict[str, Any]
+
+#: What every kernel gets unless its environment says otherwise: pip is quiet on success and loud on failure, asks
+#: nothing, and does not advise about itself. See https://pip.pypa.io/en/stable/topics/configuration/.
+KERNEL_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_INPUT": "1",
+    "PIP_QUIET": "1",
+    "PIP_ROOT_USER_ACTION": "ignore",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSpec:
+    """What a kernel is called and speaks, as a notebook's `kernelspec` wants it.
+
+    Args:
+        name: The name of the kernel spec (`python3`).
+        display_name: The name for people (`Python 3 (ipykernel)`).
+        language: The language of its blocks (`python`).
+    """
+
+    name: str
+    display_name: str
+    language: str
+
+
+class Channel(Protocol):
+    """One of a kernel's message channels."""
+
+    async def get_msg(self, timeout: float | None = None) -> Message:
+        """The next message.
+
+        Args:
+            timeout: Seconds to wait; None waits for ever.
+
+        Raises:
+            queue.Empty: None came in time.
+        """
+        ...
+
+
+class KernelClient(Protocol):
+    """A connection to one running kernel; nbclient drives it."""
+
+    allow_stdin: bool
+    #: `language_info` of the kernel's `kernel_info_reply`; filled by `wait_for_ready`.
+    language_info: dict[str, Any]
+
+    @property
+    def shell_channel(self) -> Channel:
+        """Where replies arrive."""
+        ...
+
+    @property
+    def iopub_channel(self) -> Channel:
+        """Where outputs and statuses arrive."""
+        ...
+
+    def start_channels(self) -> None:
+        """Connect."""
+        ...
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Return when the kernel answers and is heard on iopub.
+
+        Raises:
+            KernelStartError: It did not within `timeout` seconds, or it died.
+        """
+        ...
+
+    def stop_channels(self) -> None:
+        """Disconnect. The kernel lives on."""
+        ...
+
+    def execute(self, code: str, **options: Any) -> str:  # noqa: ANN401  (whatever nbclient passes)
+        """Send an `execute_request` and return its message id."""
+        ...
+
+    async def is_alive(self) -> bool:
+        """Whether the kernel still runs."""
+        ...
+
+
+class KernelManager(Protocol):
+    """The life of one kernel, from its start to its end. It is started once: a restart is a new manager."""
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether a kernel was started and not yet shut down."""
+        ...
+
+    async def start_kernel(self, *, cwd: Path) -> None:
+        """Start the kernel in the directory `cwd`; return when it is on its way, not when it is ready.
+
+        Raises:
+            KernelStartError: It cannot be started.
+        """
+        ...
+
+    def client(self) -> KernelClient:
+        """A client for this kernel, not yet connected."""
+        ...
+
+    async def is_alive(self) -> bool:
+        """Whether the kernel still runs."""
+        ...
+
+    async def interrupt_kernel(self) -> None:
+        """Ask the running code to stop. Harmless on an idle or dead kernel."""
+        ...
+
+    async def shutdown_kernel(self, *, now: bool = False) -> None:
+        """End the kernel and all it started; with `now` by force. Harmless when it is over already."""
+        ...
+
+    async def cleanup_resources(self) -> None:
+        """Leave nothing behind: no process, socket or file."""
+        ...
+
+    def cause_of_death(self) -> str:
+        """How a kernel that is no longer alive ended, in words for a person; empty if nobody knows."""
+        ...
+
+
+class KernelSource(Protocol):
+    """One place where kernels come from: this machine, a server, a container."""
+
+    def spec(self) -> KernelSpec:
+        """The kernel spec, looked up.
+
+        Raises:
+            KernelNotInstalledError: There is none of that name.
+        """
+        ...
+
+    def manager(self) -> KernelManager:
+        """A manager for one new kernel, not yet started."""
+        ...
+
+
+_ANSI_ESCAPE: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+
+
+def last_words(log: str, limit: int = 2000) -> str:
+    """The end of a process's log, fit for an error message.
+
+    Args:
+        log: What the process wrote.
+        limit: The most characters to return.
+    """
+    return _ANSI_ESCAPE.sub("", log).strip()[-limit:]

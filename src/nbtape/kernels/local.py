@@ -1,0 +1,232 @@
+"""Kernels of this machine, through jupyter_client as it is.
+
+ipykernel's kernels are reached over unix sockets in a directory that only we can open: there are no ports to clash
+over when many start at once, and nobody else on the machine can listen to iopub, which asks no key of a subscriber.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import weakref
+from pathlib import Path
+from queue import Empty
+from typing import TYPE_CHECKING, Any, Final
+
+import zmq
+import zmq.asyncio
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from jupyter_client.manager import AsyncKernelManager
+
+from nbtape.errors import KernelNotInstalledError, KernelStartError
+from nbtape.kernels.base import KERNEL_ENVIRONMENT, KernelSpec, last_words
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+    from nbtape.kernels.base import KernelClient, KernelManager
+
+logger = logging.getLogger(__name__)
+
+_UNIX: Final = sys.platform != "win32"
+
+
+class LocalKernels:
+    """The kernel specs installed on this machine.
+
+    Args:
+        kernel_name: The name of the kernel spec.
+    """
+
+    def __init__(self, kernel_name: str) -> None:
+        self._name = kernel_name
+        self._specs = KernelSpecManager()
+
+    def spec(self) -> KernelSpec:
+        """The kernel spec of our name.
+
+        Raises:
+            KernelNotInstalledError: There is none.
+        """
+        try:
+            found = self._specs.get_kernel_spec(self._name)
+        except NoSuchKernel:
+            raise KernelNotInstalledError(self._name, sorted(self._specs.find_kernel_specs())) from None
+        return KernelSpec(self._name, found.display_name, found.language)
+
+    def manager(self) -> KernelManager:
+        """A manager for one new kernel."""
+        return LocalKernelManager(kernel_name=self._name, kernel_spec_manager=self._specs)
+
+
+class LocalKernelClient(AsyncKernelClient):
+    """jupyter_client's client, with a quicker and stricter idea of "ready"."""
+
+    def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits, passed through)
+        super().__init__(**traits)
+        self.language_info: dict[str, Any] = {}
+
+    def start_channels(self, **_: Any) -> None:  # type: ignore[override]  # noqa: ANN401
+        """Connect what is used: no stdin (nobody is there to type), no heartbeat (the process is ours to watch)."""
+        super().start_channels(stdin=False, hb=False, control=False)
+
+    def stop_channels(self) -> None:
+        """Disconnect and give the context back."""
+        super().stop_channels()
+        self.context.destroy(linger=0)
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  (jupyter_client's name)
+        """Return when the kernel has answered `kernel_info` and was heard on iopub.
+
+        jupyter_client's own ends in a flush of iopub that always waits 200 ms; messages of other requests are
+        skipped by their parent anyway.
+
+        Raises:
+            KernelStartError: The kernel died, or did not answer within `timeout` seconds.
+        """
+        deadline = time.monotonic() + (60 if timeout is None else timeout)
+        heard = False
+        while time.monotonic() < deadline:
+            self.kernel_info()
+            reply = await self._next(self.shell_channel, timeout=0.5)
+            heard = heard or await self._next(self.iopub_channel, timeout=0.5 if reply else 0) is not None
+            if reply and reply["msg_type"] == "kernel_info_reply" and heard:
+                self.language_info = dict(reply["content"].get("language_info") or {})
+                return
+            if not await self.is_alive():
+                raise KernelStartError(f"The kernel died while it started. {self.parent.cause_of_death()}")
+        raise KernelStartError(
+            f"The kernel did not answer within {timeout:g} s. Raise startup_timeout if this machine is slow. "
+            f"{self.parent.cause_of_death()}"
+        )
+
+    async def _next(self, channel: Any, timeout: float) -> dict[str, Any] | None:  # noqa: ANN401, ASYNC109
+        try:
+            message: dict[str, Any] = await channel.get_msg(timeout=timeout)
+        except Empty:
+            return None
+        return message
+
+
+class LocalKernelManager(AsyncKernelManager):
+    """One kernel process of ours, with a private directory for its sockets and its log."""
+
+    def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits, passed through)
+        super().__init__(client_class="nbtape.kernels.local.LocalKernelClient", **traits)
+        self._process: Popen[bytes] | None = None
+        self._directory: Path | None = None
+        self._reaper: weakref.finalize[[int, int, str], LocalKernelManager] | None = None
+
+    async def start_kernel(self, *, cwd: Path) -> None:  # type: ignore[override]
+        """Start the kernel process in `cwd`.
+
+        Raises:
+            KernelStartError: The command of the kernel spec cannot be run.
+        """
+        self._directory = Path(tempfile.mkdtemp(prefix="nbtape-"))
+        self.connection_file = str(self._directory / "kernel.json")
+        arguments = []
+        if self._is_ipykernel():
+            arguments = ["--HistoryManager.hist_file=:memory:"]
+            if _UNIX:
+                self.transport, self.ip = "ipc", str(self._directory / "socket")
+        try:
+            with (self._directory / "kernel.log").open("wb") as log:
+                await super().start_kernel(
+                    cwd=str(cwd), env=_environment(), extra_arguments=arguments, stdout=log, stderr=log
+                )
+        except OSError as exc:
+            await self.cleanup_resources()
+            raise KernelStartError(f"Kernel {self.kernel_name} cannot be started: {exc}. Check its kernel.json.") from exc
+        self._process = self.provisioner.process if self.provisioner else None  # type: ignore[attr-defined]
+        if self._process is not None:
+            self._reaper = weakref.finalize(self, _reap, os.getpid(), self._process.pid, str(self._directory))
+
+    def _is_ipykernel(self) -> bool:
+        spec = self.kernel_spec
+        return spec is not None and any("ipykernel" in word for word in spec.argv)
+
+    def client(self, **kwargs: Any) -> KernelClient:  # type: ignore[override]  # noqa: ANN401
+        """A client with a ZeroMQ context of its own, so that what a killed kernel had sent can still be read."""
+        context = zmq.asyncio.Context()
+        # A kernel that is slow to bind is found again within 10 ms, not ZeroMQ's 100; and a client that is slower
+        # than its kernel for a moment loses nothing: at the default of 1,000 messages ZeroMQ drops what follows.
+        context.setsockopt(zmq.RECONNECT_IVL, 10)
+        context.setsockopt(zmq.RCVHWM, 0)
+        client: KernelClient = super().client(context=context, **kwargs)  # type: ignore[assignment]
+        return client
+
+    async def interrupt_kernel(self) -> None:
+        """SIGINT to the kernel and what it started; jupyter_client raises where there is nothing to interrupt."""
+        if self.has_kernel and await self.is_alive():
+            await super().interrupt_kernel()
+
+    async def shutdown_kernel(self, *, now: bool = False) -> None:  # type: ignore[override]
+        """End the kernel; politely it gets a few seconds for its exit handlers, then it is killed."""
+        if self.has_kernel:
+            await super().shutdown_kernel(now=now or not await self.is_alive())
+        await self.cleanup_resources()
+
+    async def cleanup_resources(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002  (jupyter_client's)
+        """Remove sockets, connection file and log, and end what the kernel left running."""
+        self._remember_end()
+        await super().cleanup_resources(restart=restart)
+        if self._reaper is not None:
+            self._reaper()
+        elif self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _remember_end(self) -> None:
+        """Keep the cause of death before the log goes."""
+        self._end = self.cause_of_death()
+
+    _end = ""
+
+    def cause_of_death(self) -> str:
+        """How the process ended: its signal or exit code, and what it said last."""
+        if self._process is None or self._directory is None:
+            return self._end
+        log = self._directory / "kernel.log"
+        if not log.exists():
+            return self._end
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 10_000))
+            said = last_words(file.read().decode(errors="replace"))
+        ended = _describe_exit(self._process.poll())
+        return f"{ended} It last said:\n{said}" if said else ended
+
+
+def _environment() -> dict[str, str]:
+    return {**KERNEL_ENVIRONMENT, **os.environ}
+
+
+def _describe_exit(code: int | None) -> str:
+    """What a `Popen.returncode` means."""
+    if code is None:
+        return ""
+    if code >= 0:
+        return f"Its process ended with exit code {code}."
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = " (out of memory, or killed by somebody)" if name == "SIGKILL" else ""
+    return f"Its process was ended by {name}{hint}."
+
+
+def _reap(owner: int, process_group: int, directory: str) -> None:
+    """End a kernel's process group and remove its directory: at cleanup, when the manager is forgotten, at exit."""
+    if os.getpid() != owner:  # a fork of the owner exits, and the kernel is not the fork's
+        return
+    if _UNIX:
+        try:
+            os.killpg(process_group, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            logger.debug("nothing left of process group %d", process_group)
+    shutil.rmtree(directory, ignore_errors=True)

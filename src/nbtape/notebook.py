@@ -1,0 +1,244 @@
+"""The document on disk: an ordinary notebook, valid after every write. Knows no kernel.
+
+Format: nbformat 4.5 (https://nbformat.readthedocs.io/en/latest/format_description.html), written byte for byte as
+nbformat writes it, so that a person who saves it without a change makes no diff. A text of more than a mebibyte is the
+exception: it stays one string, for a list of millions of lines costs a reader many times the memory.
+
+Our own data, version 1. In the notebook's metadata, under `nbtape`:
+
+    version       1
+    recorded_by   "nbtape <version>"
+    started       when the recording began (ISO 8601, UTC)
+    directory     the kernel's working directory, as seen from the notebook ("." if it is the notebook's)
+
+In the metadata of each code cell, under `nbtape`:
+
+    status        running | ok | error | timeout | interrupted | kernel_died | not_run; `running` in a notebook that
+                  nobody writes any more: the recording was cut off there
+    language      the label of the block, as the agent wrote it
+    timeout       the block's deadline, seconds
+    kernel_epoch  which kernel ran it, counted from 1
+    duration      seconds from sending the block to the end of its outputs
+    note          what nbtape had to say about it
+    left_out      characters of output that were over the bound and are recorded nowhere
+    extracted     files beside the notebook made from outputs: path, output (its position), mime_type
+    files         files that the block wrote or changed: path, size (bytes), sha256 (null if too large to hash)
+
+Besides that the standard keys: `execution` (times), and the tags `raises-exception` on a cell that failed and
+`skip-execution` on one that was never run, which papermill, nbclient and JupyterLab know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import stat
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+from nbformat import NotebookNode
+
+from nbtape.errors import NotebookWriteError
+from nbtape.outputs import fit_json, fit_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+FORMAT_VERSION: Final = 1
+
+#: Texts of more characters than this are not split into lines.
+_SPLIT_LIMIT: Final = 1 << 20
+
+
+class Notebook:
+    """A notebook that grows by cells and knows which of them changed since they were last encoded.
+
+    Args:
+        path: Where it is written.
+        metadata: Its metadata, `kernelspec` and `language_info` included.
+    """
+
+    def __init__(self, path: Path, metadata: Mapping[str, Any]) -> None:
+        self.path = path
+        self.node = NotebookNode(cells=[], metadata=fit_json(metadata), nbformat=4, nbformat_minor=5)
+        self._encoded: list[bytes | None] = []
+        self._saved = False
+
+    @classmethod
+    def create(cls, directory: Path, name: str, metadata: Mapping[str, Any]) -> Notebook:
+        """A new notebook on disk: `name.ipynb`, or `name-2.ipynb` and so on where that is taken.
+
+        Args:
+            directory: An existing directory.
+            name: The wanted name, without `.ipynb`.
+            metadata: As for the class.
+
+        Raises:
+            NotebookWriteError: It cannot be written there.
+        """
+        for number in _count_from(1):
+            path = directory / (f"{name}.ipynb" if number == 1 else f"{name}-{number}.ipynb")
+            notebook = cls(path, metadata)
+            with contextlib.suppress(FileExistsError):
+                notebook._publish(os.link)
+                return notebook
+        raise AssertionError("unreachable: there is always another number")
+
+    @property
+    def cells(self) -> list[NotebookNode]:
+        """The cells, in order. Whoever changes one says so with `touch`."""
+        cells: list[NotebookNode] = self.node["cells"]
+        return cells
+
+    def add_markdown(self, source: str, metadata: Mapping[str, Any]) -> int:
+        """Append a Markdown cell and return its position."""
+        return self._add(cell_type="markdown", source=fit_text(source), metadata=fit_json(metadata))
+
+    def add_code(self, source: str, metadata: Mapping[str, Any]) -> int:
+        """Append a code cell that has not run and return its position."""
+        source, metadata = fit_text(source), fit_json(metadata)
+        return self._add(cell_type="code", source=source, metadata=metadata, outputs=[], execution_count=None)
+
+    def _add(self, **content: Any) -> int:  # noqa: ANN401  (the fields of a cell)
+        self.cells.append(NotebookNode(id=str(uuid.uuid4()), **_nodes(content)))
+        self._encoded.append(None)
+        self._saved = False
+        return len(self.cells) - 1
+
+    def touch(self, index: int) -> None:
+        """Cell `index` has changed: the next save writes it anew."""
+        self._encoded[index] = None
+        self._saved = False
+
+    def describe(self, metadata: Mapping[str, Any]) -> None:
+        """Replace the keys of the notebook's metadata that are named."""
+        self.node["metadata"].update(_nodes(fit_json(metadata)))
+        self._saved = False
+
+    def save(self) -> None:
+        """Write what has changed. A reader sees the old notebook or the new one, never something between.
+
+        Raises:
+            NotebookWriteError: It cannot be written; the next `save` tries again.
+        """
+        if not self._saved:
+            self._publish(os.replace)
+
+    def _publish(self, move: Any) -> None:  # noqa: ANN401  (os.link or os.replace)
+        """Write everything to a file of our own and move that into place."""
+        try:
+            mode = _writable_mode(self.path)
+            draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+            try:
+                _write(draft, self._chunks(), mode)
+                move(draft, self.path)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    draft.unlink()
+        except FileExistsError:
+            raise
+        except OSError as exc:
+            raise NotebookWriteError(self.path, _advice(exc)) from exc
+        self._saved = True
+
+    def _chunks(self) -> Iterator[bytes]:
+        yield b'{\n "cells": ['
+        for index, cell in enumerate(self.cells):
+            encoded = self._encoded[index]
+            if encoded is None:
+                encoded = self._encoded[index] = _encode(cell, indent="  ")
+            yield b",\n  " if index else b"\n  "
+            yield encoded
+        yield b"\n ]" if self.cells else b"]"
+        yield b',\n "metadata": ' + _encode(self.node["metadata"], indent=" ")
+        yield b',\n "nbformat": 4,\n "nbformat_minor": 5\n}\n'
+
+
+def _count_from(number: int) -> Iterator[int]:
+    while True:
+        yield number
+        number += 1
+
+
+def _nodes(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
+    """Dicts as nodes, all the way down."""
+    if isinstance(value, dict):
+        return NotebookNode({key: _nodes(item) for key, item in value.items()})
+    return [_nodes(item) for item in value] if isinstance(value, list) else value
+
+
+def _encode(value: Mapping[str, Any], indent: str) -> bytes:
+    """JSON as nbformat lays it out, for a place that is indented already. Strings hold no raw line break in JSON."""
+    text = json.dumps(_split(value), ensure_ascii=False, indent=1, sort_keys=True, separators=(",", ": "))
+    return text.replace("\n", "\n" + indent).encode()
+
+
+def _split(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A cell with its texts as lists of lines, as nbformat's `split_lines` has them; anything else as it is."""
+    if "cell_type" not in value:
+        return dict(value)
+    split = {**value, "source": _lines(value["source"])}
+    if "outputs" in value:
+        split["outputs"] = [_split_output(output) for output in value["outputs"]]
+    return split
+
+
+def _split_output(output: Mapping[str, Any]) -> dict[str, Any]:
+    if output["output_type"] == "stream":
+        return {**output, "text": _lines(output["text"])}
+    if "data" not in output:
+        return dict(output)
+    return {**output, "data": {mime: _lines(text) if _is_split(mime) else text for mime, text in output["data"].items()}}
+
+
+def _is_split(mime: str) -> bool:
+    return mime.startswith("text/") or mime in {"application/javascript", "image/svg+xml"}
+
+
+def _lines(text: object) -> object:
+    return text.splitlines(keepends=True) if isinstance(text, str) and len(text) <= _SPLIT_LIMIT else text
+
+
+def _writable_mode(path: Path) -> int | None:
+    """The permissions of the file at `path`, None if there is none.
+
+    A rename needs no permission on the file it replaces, and root needs none at all; but who marks a file read-only
+    means it.
+
+    Raises:
+        PermissionError: The file is marked read-only.
+    """
+    try:
+        mode = stat.S_IMODE(path.lstat().st_mode)
+    except FileNotFoundError:
+        return None
+    if not mode & 0o222:
+        raise PermissionError(errno.EACCES, "it is marked read-only")
+    return mode
+
+
+def _write(path: Path, chunks: Iterable[bytes], mode: int | None) -> None:
+    """A new file. Never through a link that somebody put there: the directory may be shared with a container."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
+        file.writelines(chunks)
+
+
+_ADVICE: Final = {
+    errno.ENOSPC: "the disk is full. Free some space.",
+    errno.EDQUOT: "the disk quota is used up. Free some space.",
+    errno.ENOENT: "its directory is gone. Make it again.",
+    errno.EACCES: "permission denied (is it marked read-only?). Make it writable, for example with chmod u+w.",
+    errno.EROFS: "the file system is read-only. Mount it writable.",
+}
+
+
+def _advice(exc: OSError) -> str:
+    return _ADVICE.get(exc.errno or 0, f"{exc.strerror or exc}.")

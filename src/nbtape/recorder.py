@@ -1,0 +1,298 @@
+"""Messages → outputs in a cell: nbclient's rules, with streams merged, sizes bounded and late messages kept.
+
+nbclient decides what a message does to a notebook. Added here is what it leaves out: a message that is not what it
+should be costs nothing but itself, stream chunks become one output as they come, a cell keeps no more than its bound,
+and what a thread prints after its cell has ended lands under that cell and under no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from queue import Empty
+from typing import TYPE_CHECKING, Any, Final
+
+from nbclient import NotebookClient
+from nbclient.exceptions import CellControlSignal, CellExecutionComplete
+
+from nbtape.outputs import clean_message, is_message, output_size
+from nbtape.streams import StreamText
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from nbformat import NotebookNode
+
+    from nbtape.kernels.base import Channel, KernelClient, KernelManager, Message
+
+logger = logging.getLogger(__name__)
+
+_DISPLAYS: Final = frozenset({"display_data", "update_display_data", "execute_result"})
+_OUTPUTS: Final = _DISPLAYS | {"stream", "error"}
+
+#: Seconds that reading on may take where a kernel's threads never stop printing.
+_DRAIN_LIMIT: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who hears of a cell while it changes, on the event loop.
+
+    Args:
+        changed: The cell at this position has changed.
+        output: An output has come in, a stream chunk by chunk, as nbformat has it.
+    """
+
+    changed: Callable[[int], None]
+    output: Callable[[Mapping[str, Any]], None]
+
+
+class Recorder(NotebookClient):
+    """Writes what a kernel sends into the cells of a notebook.
+
+    Args:
+        notebook: The notebook.
+        manager: The manager of the kernel.
+        kernel: The kernel's client, connected.
+        listener: Who hears of changes.
+        limit: The most characters of output that one cell keeps.
+    """
+
+    def __init__(
+        self, notebook: NotebookNode, manager: KernelManager, kernel: KernelClient, listener: Listener, limit: int
+    ) -> None:
+        # nbclient bounds neither widget state nor, once the reply is there, what is still to be read: with an
+        # iopub_timeout it gives up in the middle of a flood. Our deadline ends a cell that has nothing to read.
+        super().__init__(
+            notebook,
+            km=manager,
+            allow_errors=True,
+            store_widget_state=False,
+            iopub_timeout=24 * 3600,
+            log=logger,
+        )
+        self.kc = _TappedClient(kernel, self)  # type: ignore[assignment]
+        self.on_cell_executed = self._replied
+        self._listener = listener
+        self._limit = limit
+        self._growth: defaultdict[int, _Growth] = defaultdict(lambda: _Growth(limit))
+        self._current = -1
+        self._requests: dict[str, int] = {}
+        self.begun = asyncio.Event()
+        self.reply: Mapping[str, Any] = {}
+
+    async def record(self, index: int) -> None:
+        """Send cell `index` and write its outputs until the kernel is idle.
+
+        Raises:
+            DeadKernelError: The kernel died (nbclient's).
+        """
+        self._current = index
+        self.begun.clear()
+        self.reply = {}
+        try:
+            await self.async_execute_cell(self.nb["cells"][index], index)
+        finally:
+            self.settle(index)
+
+    def settle(self, index: int) -> None:
+        """Bring the merged stream of a cell into its node."""
+        self._growth[index].settle()
+
+    def left_out(self, index: int) -> int:
+        """The characters of output that cell `index` had over its bound."""
+        return self._growth[index].left_out
+
+    async def drain(self, patience: float) -> None:
+        """Read what has come in, and what comes without a pause of `patience` seconds, for the cell it belongs to.
+
+        For where no `idle` will come: a dead kernel, and what threads printed since the last cell ended.
+        """
+        assert self.kc is not None
+        deadline = time.monotonic() + _DRAIN_LIMIT
+        with contextlib.suppress(Empty, CellExecutionComplete):
+            while time.monotonic() < deadline:
+                message = await self.kc.iopub_channel.get_msg(timeout=patience)
+                if parent_id(message) in self._requests:
+                    self.process_message(message, self.nb["cells"][self._current], self._current)
+        self.settle(self._current)
+
+    def sent(self, request: str) -> None:
+        """The current cell went out as the message `request`."""
+        self._requests[request] = self._current
+
+    def take_late(self, message: Message) -> bool:
+        """Take a message that belongs to an earlier cell, and put what it shows under that cell."""
+        index = self._requests.get(parent_id(message), self._current)
+        if index == self._current:
+            return False
+        if message["header"].get("msg_type") in _OUTPUTS:
+            # A `clear_output(wait=True)` of the current cell waits for an output of that cell, not for this one.
+            waiting, self.clear_before_next_output = self.clear_before_next_output, False
+            self.process_message(message, self.nb["cells"][index], index)
+            self.clear_before_next_output = waiting
+            self.settle(index)
+        return True
+
+    def process_message(self, msg: Message, cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        """nbclient's, for a message that is cleaned before and, whatever is in it, does not end the reading."""
+        message = clean_message(msg)
+        if message is None:
+            return None
+        kind, content = message["msg_type"], message["content"]
+        if kind == "execute_input":
+            self.begun.set()
+        if kind in _DISPLAYS and not self._growth[cell_index].bears(message):
+            return None
+        try:
+            out = super().process_message(message, cell, cell_index)
+        except CellControlSignal:
+            raise
+        except Exception:
+            logger.exception("a message of type %s cannot be recorded and is left out", kind)
+            return None
+        for index in self._display_id_map.get(content.get("transient", {}).get("display_id"), ()):
+            self._listener.changed(index)
+        if kind != "status":
+            self._listener.changed(cell_index)
+        return out
+
+    def output(
+        self, outs: list[NotebookNode], msg: Message, display_id: str | None, cell_index: int
+    ) -> NotebookNode | None:
+        """nbclient's, with the chunks of a stream merged, the cell's bound kept and the output announced."""
+        if self.output_hook_stack[parent_id(msg)]:  # an Output widget has it
+            return super().output(outs, msg, display_id, cell_index)
+        growth = self._growth[cell_index]
+        if self.clear_before_next_output:
+            growth.clear()
+        if not growth.admit(msg):
+            return None
+        self._listener.output({"output_type": msg["msg_type"], **msg["content"]})
+        if growth.extend(msg):
+            return outs[-1]
+        growth.settle()
+        out = super().output(outs, msg, display_id, cell_index)
+        if out is not None:
+            growth.begin(out)
+        return out
+
+    def clear_output(self, outs: list[NotebookNode], msg: Message, cell_index: int) -> None:
+        """nbclient's; what is cleared no longer counts."""
+        super().clear_output(outs, msg, cell_index)
+        if not outs:
+            self._growth[cell_index].clear()
+
+    def _replied(self, *, execute_reply: Message, **_: Any) -> None:  # noqa: ANN401  (nbclient's hook)
+        content = execute_reply["content"]
+        self.reply = content if isinstance(content, dict) else {}
+
+
+class _Growth:
+    """How far the outputs of one cell have come: their size, and the stream that is being merged."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._node: NotebookNode | None = None
+        self._stream = StreamText()
+        self.left_out = 0
+
+    def clear(self) -> None:
+        """The outputs were cleared."""
+        self._size, self._node, self._stream = 0, None, StreamText()
+
+    def bears(self, message: Message) -> bool:
+        """Whether an output is small enough to be shown at all, wherever it goes."""
+        size = _size(message)
+        if size > self._limit:
+            self.left_out += size
+        return size <= self._limit
+
+    def admit(self, message: Message) -> bool:
+        """Whether there is room for an output; the text of a stream is cut to the room there is."""
+        room = self._limit - self._size - len(self._stream)
+        over = _size(message) - room
+        if over <= 0:
+            return True
+        if message["msg_type"] == "stream" and room > 0:
+            message["content"]["text"] = message["content"]["text"][:room]
+            self.left_out += over
+            return True
+        self.left_out += _size(message)
+        return False
+
+    def extend(self, message: Message) -> bool:
+        """Add a chunk to the stream that the last output holds; False if it is not of that stream."""
+        if message["msg_type"] != "stream" or self._node is None or self._node["name"] != message["content"]["name"]:
+            return False
+        self._stream.write(message["content"]["text"])
+        return True
+
+    def begin(self, node: NotebookNode) -> None:
+        """`node` is the last output now."""
+        self._size += len(self._stream)
+        self._node, self._stream = None, StreamText()
+        if node["output_type"] == "stream":
+            self._node = node
+            self._stream.write(node["text"])
+        else:
+            self._size += output_size(node)
+
+    def settle(self) -> None:
+        """Bring the merged text into the node."""
+        if self._node is not None:
+            self._node["text"] = self._stream.getvalue()
+
+
+class _TappedClient:
+    """All of a client that nbclient touches, with a tap on iopub."""
+
+    allow_stdin = False
+
+    def __init__(self, kernel: KernelClient, recorder: Recorder) -> None:
+        kernel.allow_stdin = False
+        self._kernel = kernel
+        self._recorder = recorder
+        self.shell_channel = kernel.shell_channel
+        self.iopub_channel = _TappedChannel(kernel.iopub_channel, recorder.take_late)
+
+    def execute(self, code: str, **options: Any) -> str:  # noqa: ANN401  (nbclient's)
+        request = self._kernel.execute(code, **options)
+        self._recorder.sent(request)
+        return request
+
+    async def is_alive(self) -> bool:
+        return await self._kernel.is_alive()
+
+
+class _TappedChannel:
+    """iopub without the messages of earlier cells and those that nobody can read."""
+
+    def __init__(self, channel: Channel, take: Callable[[Message], bool]) -> None:
+        self._channel = channel
+        self._take = take
+
+    async def get_msg(self, timeout: float | None = None) -> Message:  # noqa: ASYNC109  (the seam's)
+        while True:
+            try:
+                message = await self._channel.get_msg(timeout=timeout)
+            except (ValueError, TypeError, KeyError, IndexError, RecursionError) as exc:
+                # What jupyter_client's Session raises on a message that is forged or broken.
+                logger.warning("a message of the kernel cannot be read and is left out: %s", exc)
+                continue
+            if is_message(message) and not self._take(message):
+                return message
+
+
+def parent_id(message: Message) -> str:
+    """The id of the request that a message belongs to, empty if it has none."""
+    return str(message["parent_header"].get("msg_id", ""))
+
+
+def _size(message: Message) -> int:
+    return output_size({"output_type": message["msg_type"], **message["content"]})

@@ -1,0 +1,231 @@
+"""The record of one session: the notebook, the files beside it, and the files that the code wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from nbformat import NotebookNode
+
+from nbtape import __version__, workdir
+from nbtape.autosave import Autosave
+from nbtape.errors import NotebookWriteError
+from nbtape.files import FileExtractor
+from nbtape.notebook import FORMAT_VERSION, Notebook
+from nbtape.results import CellResult, cell_text, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from nbtape.blocks import CodeBlock
+    from nbtape.kernels.base import KernelSpec
+    from nbtape.results import Status
+    from nbtape.runner import Outcome
+
+#: Tags that Jupyter's own tools know, by status: a failed cell does not stop papermill, nbclient or JupyterLab's Run
+#: All, and papermill and nbclient leave out one that was never run.
+_TAGS: Final[Mapping[Status, list[str]]] = {
+    "ok": [],
+    "error": ["raises-exception"],
+    "timeout": ["raises-exception"],
+    "interrupted": ["raises-exception"],
+    "kernel_died": ["raises-exception"],
+    "not_run": ["skip-execution"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is known of a cell when it ends, besides its outputs.
+
+    Args:
+        outcome: How it ended.
+        news: What happened to the kernel before the cell ran, for the head of its text.
+        note: What happened to the cell, for the tail of its text.
+        kernel_epoch: Which kernel ran it.
+    """
+
+    outcome: Outcome
+    news: str
+    note: str
+    kernel_epoch: int
+
+
+class Recording:
+    """Everything a session leaves on disk.
+
+    Args:
+        directory: Where it goes, and where the kernel works; it exists.
+        name: The wanted name of the notebook, without `.ipynb`.
+        spec: The kernel spec.
+        language_info: As the kernel gave it.
+        max_output_chars: The most characters of a cell's text.
+    """
+
+    def __init__(
+        self, directory: Path, name: str, spec: KernelSpec, language_info: Mapping[str, Any], max_output_chars: int
+    ) -> None:
+        self._directory = directory
+        self._limit = max_output_chars
+        self.notebook = Notebook.create(directory, name, {"nbtape": _preamble(), **_kernel(spec, language_info)})
+        workdir.recorded(self.notebook.path)
+        self._extractor = FileExtractor(directory, self.notebook.path.stem)
+        self._written = workdir.WorkingDirectory(directory)
+        self._changed: set[int] = set()
+        self._autosave = Autosave(self.notebook, lambda index: self.settle(index))
+        self.settle: Callable[[int], None] = lambda _: None
+
+    @property
+    def path(self) -> Path:
+        """The notebook."""
+        return self.notebook.path
+
+    def changed(self, index: int) -> None:
+        """A cell has changed; it is saved soon."""
+        self._changed.add(index)
+        self._autosave.changed(index)
+
+    def save(self) -> None:
+        """Save now.
+
+        Raises:
+            NotebookWriteError: It cannot be written.
+        """
+        self._autosave.save()
+
+    def add_markdown(self, text: str) -> None:
+        """Append what somebody said.
+
+        Raises:
+            NotebookWriteError: It cannot be written.
+        """
+        self.notebook.add_markdown(text, {})
+        self.save()
+
+    def begin(self, block: CodeBlock, source: str, timeout: float, kernel_epoch: int) -> int:
+        """Append a cell for a block and have it on disk before the block runs; return its position.
+
+        Raises:
+            NotebookWriteError: It cannot be written, and so the block is not to be run.
+        """
+        nbtape = {"status": "running", "language": block.language, "timeout": timeout, "kernel_epoch": kernel_epoch}
+        index = self.notebook.add_code(source, {"nbtape": nbtape})
+        try:
+            self.save()
+        except NotebookWriteError:
+            self._close(self.notebook.cells[index], "not_run", note="The notebook could not be written.")
+            self.notebook.touch(index)
+            raise
+        return index
+
+    def skip(self, block: CodeBlock, note: str) -> CellResult:
+        """Append a cell for a block that is not run. It goes to disk with the next save.
+
+        Args:
+            block: The block.
+            note: Why, if that is not plain from the cell before.
+        """
+        index = self.notebook.add_code(block.code, {"nbtape": {"language": block.language}})
+        cell = self.notebook.cells[index]
+        self._close(cell, "not_run", note=note)
+        return CellResult(index=index, cell_id=cell["id"], status="not_run", output=note, note=note)
+
+    async def end(self, index: int, ending: Ending) -> CellResult:
+        """Complete the cell of a block that has run: its files, its status, its text. Not saved yet."""
+        outcome = ending.outcome
+        cell = self.notebook.cells[index]
+        _tell_cut(cell, outcome.left_out)
+        files = self._extract(index)
+        changes = self._written.changes()
+        described = await asyncio.to_thread(workdir.describe, changes.paths, self._directory) if changes.paths else []
+        tail = " ".join(filter(None, [ending.note, changes.note]))
+        note = " ".join(filter(None, [ending.news, tail]))
+        self._close(
+            cell,
+            outcome.status,
+            note=note,
+            duration=round(outcome.duration, 6),
+            left_out=outcome.left_out,
+            files=described,
+        )
+        self.notebook.touch(index)
+        text = _framed(ending.news, cell_text(cell["outputs"], files.lines), tail)
+        return CellResult(
+            index=index,
+            cell_id=cell["id"],
+            status=outcome.status,
+            output=shorten(text, self._limit, f"the whole is in {self.path}, cell {index}"),
+            output_files=[*files.paths, *map(str, changes.paths)],
+            execution_count=cell["execution_count"],
+            duration=outcome.duration,
+            kernel_epoch=ending.kernel_epoch,
+            error_name=outcome.error_name,
+            error_value=outcome.error_value,
+            note=note,
+        )
+
+    def _extract(self, index: int) -> _Files:
+        """Extract the files of a cell, and anew those of earlier cells whose displays it has updated."""
+        updated, self._changed = self._changed - {index}, set()
+        for other in updated:
+            self._extract_cell(other)
+        return self._extract_cell(index)
+
+    def _extract_cell(self, index: int) -> _Files:
+        cell = self.notebook.cells[index]
+        extraction = self._extractor.extract(index, cell["outputs"])
+        for file in extraction.files:
+            workdir.recorded(Path(file["path"]))
+        cell["metadata"]["nbtape"]["extracted"] = [
+            {**file, "path": os.path.relpath(file["path"], self._directory)} for file in extraction.files
+        ]
+        self.notebook.touch(index)
+        return _Files([file["path"] for file in extraction.files], extraction.lines)
+
+    def _close(self, cell: NotebookNode, status: Status, **facts: Any) -> None:  # noqa: ANN401  (JSON values)
+        """Set a cell's status, and those of the facts that say something."""
+        metadata = cell["metadata"]
+        if _TAGS[status]:
+            metadata["tags"] = _TAGS[status]
+        metadata["nbtape"].update(status=status, **{key: value for key, value in facts.items() if value})
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    paths: list[str]
+    lines: Mapping[int, Sequence[str]]
+
+
+def _preamble() -> dict[str, Any]:
+    return {
+        "version": FORMAT_VERSION,
+        "recorded_by": f"nbtape {__version__}",
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "directory": ".",
+    }
+
+
+def _kernel(spec: KernelSpec, language_info: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata without which JupyterLab calls a notebook changed as soon as it is opened."""
+    return {
+        "kernelspec": {"name": spec.name, "display_name": spec.display_name, "language": spec.language},
+        "language_info": {"name": spec.language, **language_info},
+    }
+
+
+def _tell_cut(cell: NotebookNode, left_out: int) -> None:
+    """Say in the outputs themselves that some are missing."""
+    if left_out:
+        text = f"\n[nbtape: {left_out:,} more characters of output were left out: a cell keeps no more than it has here]\n"
+        cell["outputs"].append(NotebookNode(output_type="stream", name="stderr", text=text))
+
+
+def _framed(head: str, text: str, tail: str) -> str:
+    """The text of a cell between what is to be said before and after it, each on lines of its own."""
+    if tail and text and not text.endswith("\n"):
+        text += "\n"
+    return (head + "\n" if head else "") + text + tail

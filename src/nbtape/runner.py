@@ -1,0 +1,176 @@
+"""One cell on one kernel, with a deadline: interrupt, then a short grace, then the end of the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from nbtape.recorder import Listener, Recorder
+from nbtape.results import strip_escapes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nbformat import NotebookNode
+
+    from nbtape.kernels.base import KernelClient, KernelManager
+    from nbtape.results import Status
+
+__all__ = ["CellRunner", "Listener", "Outcome"]
+
+logger = logging.getLogger(__name__)
+
+Ending = Literal["timeout", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a cell ended.
+
+    Args:
+        status: As in `CellResult`.
+        duration: Seconds.
+        kernel_lost: The kernel is gone, or going, or must not be used again.
+        asked_exit: The code asked the kernel to end (`exit()`).
+        cause: How the kernel ended, if it did.
+        error_name: The class of the exception that ended the cell, if one did.
+        error_value: Its message.
+        left_out: Characters of output over the cell's bound, recorded nowhere.
+    """
+
+    status: Status
+    duration: float
+    kernel_lost: bool = False
+    asked_exit: bool = False
+    cause: str = ""
+    error_name: str | None = None
+    error_value: str | None = None
+    left_out: int = 0
+
+
+class CellRunner:
+    """Runs the cells of a notebook on one kernel, one at a time.
+
+    Args:
+        notebook: The notebook; cells are read from it and outputs written into it.
+        manager: The manager of a kernel that is started.
+        client: A client of that kernel that is ready.
+        listener: Who hears of changes.
+        max_cell_chars: The most characters of output that one cell keeps.
+        grace: Seconds that code has to obey an interrupt.
+    """
+
+    def __init__(
+        self,
+        notebook: NotebookNode,
+        manager: KernelManager,
+        client: KernelClient,
+        listener: Listener,
+        *,
+        max_cell_chars: int,
+        grace: float,
+    ) -> None:
+        self._manager = manager
+        self._client = client
+        self._grace = grace
+        self._recorder = Recorder(notebook, manager, client, listener, max_cell_chars)
+
+    async def run(self, index: int, timeout: float, stop: asyncio.Event) -> Outcome:  # noqa: ASYNC109  (the whole point)
+        """Run cell `index`; return when the kernel is idle again, or lost. Not to be cancelled: set `stop`.
+
+        Args:
+            index: The position of the cell.
+            timeout: Seconds that the cell has, however much it prints.
+            stop: Interrupts the cell when it is set.
+        """
+        began = time.monotonic()
+        task = asyncio.ensure_future(self._recorder.record(index))
+        ending = await _wait(task, timeout, stop)
+        kept = await self._end(task) if ending else True
+        trouble = await self._trouble(task)
+        reply = self._recorder.reply
+        lost = not kept or trouble is not None
+        status: Status = ending or ("kernel_died" if lost else "ok" if reply.get("status") == "ok" else "error")
+        return Outcome(
+            status=status,
+            duration=time.monotonic() - began,
+            kernel_lost=lost or _asked_exit(reply),
+            asked_exit=_asked_exit(reply),
+            cause=trouble or "",
+            error_name=_text(reply.get("ename")) if status == "error" else None,
+            error_value=_text(reply.get("evalue")) if status == "error" else None,
+            left_out=self._recorder.left_out(index),
+        )
+
+    async def _end(self, task: asyncio.Future[None]) -> bool:
+        """Interrupt twice, then end the kernel; return whether the kernel was kept.
+
+        The second interrupt is for code that swallows one. The wait before the first is for a kernel that has not
+        begun the cell: it would not hear.
+        """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._recorder.begun.wait(), self._grace / 2)
+        for _ in range(2):
+            await self._manager.interrupt_kernel()
+            done, _pending = await asyncio.wait({task}, timeout=self._grace / 2)
+            if done:
+                return True
+        await self._manager.shutdown_kernel(now=True)
+        task.cancel()
+        return False
+
+    async def _trouble(self, task: asyncio.Future[None]) -> str | None:
+        """What became of the kernel if the cell did not end as cells do; None if it did."""
+        await asyncio.wait({task})
+        if not task.cancelled() and task.exception() is None:
+            return None
+        # What a dead kernel had sent is in our socket; read on until there is nothing more.
+        await self._recorder.drain(patience=0.05)
+        if not await self._manager.is_alive():
+            return self._manager.cause_of_death()
+        logger.error("the kernel's answer cannot be understood", exc_info=None if task.cancelled() else task.exception())
+        return "Its answer could not be understood."
+
+    def settle(self, index: int) -> None:
+        """Bring what cell `index` has printed so far into the notebook."""
+        self._recorder.settle(index)
+
+    async def is_alive(self) -> bool:
+        """Whether the kernel can take another cell."""
+        return await self._manager.is_alive()
+
+    def cause_of_death(self) -> str:
+        """How the kernel ended, if it did."""
+        return self._manager.cause_of_death()
+
+    async def close(self, *, now: bool = False) -> None:
+        """Take in what came since the last cell, and end the kernel; with `now` by force."""
+        await self._recorder.drain(patience=0)
+        self._client.stop_channels()
+        await self._manager.shutdown_kernel(now=now)
+
+
+async def _wait(task: asyncio.Future[None], timeout: float, stop: asyncio.Event) -> Ending | None:  # noqa: ASYNC109
+    """Wait for the cell, its deadline or the call to stop; None if the cell came first."""
+    stopped = asyncio.ensure_future(stop.wait())
+    done, _ = await asyncio.wait({task, stopped}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if task in done:
+        return None
+    return "interrupted" if stopped in done else "timeout"
+
+
+def _asked_exit(reply: Mapping[str, Any]) -> bool:
+    """Whether the code called `exit()`: the kernel ends a moment after its answer."""
+    payload = reply.get("payload")
+    return isinstance(payload, list) and any(
+        isinstance(item, dict) and item.get("source") == "ask_exit" and not item.get("keepkernel") for item in payload
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else strip_escapes(str(value))
