@@ -1,7 +1,7 @@
 """Every code block an agent runs, on tape: a live Jupyter notebook that anyone can open, check and replay.
 
-    with JupyterCodeExecutor(output_dir="coding") as executor:
-        result = executor.execute_code_blocks([CodeBlock(language="python", code="print('Hello, World!')")])
+with JupyterCodeExecutor(output_dir="coding") as executor:
+    result = executor.execute_code_blocks([CodeBlock(language="python", code="print('Hello, World!')")])
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 _INTERVAL: Final = 0.2
 #: A save that took long is not repeated for this many times as long.
 _REST: Final = 10
+#: Seconds from a save to its flush: what a power cut, other than a killed process, may cost.
+_FLUSH_INTERVAL: Final = 1.0
 
 
 class Autosave:
@@ -27,40 +29,51 @@ class Autosave:
 
     Args:
         notebook: What to save.
-        prepare: Called before each save with the cells that changed; brings their outputs into the notebook.
+
+    Attributes:
+        prepare: Called before a save for each cell that changed; brings its outputs into the notebook.
     """
 
-    def __init__(self, notebook: Notebook, prepare: Callable[[int], None]) -> None:
+    def __init__(self, notebook: Notebook) -> None:
         self._notebook = notebook
-        self._prepare = prepare
+        self.prepare: Callable[[int], None] = lambda _: None
         self._changed: set[int] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._save_timer: asyncio.TimerHandle | None = None
+        self._flush_timer: asyncio.TimerHandle | None = None
         self._cost = 0.0
 
     def changed(self, index: int) -> None:
         """Cell `index` has changed; a save follows soon."""
         self._changed.add(index)
-        if self._timer is None:
+        if self._save_timer is None:
             delay = max(_INTERVAL, _REST * self._cost)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._save_quietly)
+            self._save_timer = asyncio.get_running_loop().call_later(delay, self._save_quietly)
 
-    def save(self) -> set[int]:
-        """Save now and return the cells that had changed.
+    def save(self) -> None:
+        """Save now.
 
         Raises:
             NotebookWriteError: It cannot be written.
         """
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._save_timer is not None:
+            self._save_timer.cancel()
+            self._save_timer = None
         changed, self._changed = self._changed, set()
         for index in changed:
-            self._prepare(index)
+            self.prepare(index)
             self._notebook.touch(index)
         began = time.perf_counter()
         self._notebook.save()
         self._cost = time.perf_counter() - began
-        return changed
+        if self._flush_timer is None:
+            self._flush_timer = asyncio.get_running_loop().call_later(_FLUSH_INTERVAL, self._flush_soon)
+
+    async def flush(self) -> None:
+        """Wait until the last save is on the disk itself."""
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        await asyncio.to_thread(self._flush_quietly)
 
     def _save_quietly(self) -> None:
         """A save in the middle of a cell that fails is tried again at the cell's end, and is told there."""
@@ -68,3 +81,13 @@ class Autosave:
             self.save()
         except NotebookWriteError as exc:
             logger.warning("%s", exc)
+
+    def _flush_soon(self) -> None:
+        self._flush_timer = None
+        asyncio.get_running_loop().run_in_executor(None, self._flush_quietly)
+
+    def _flush_quietly(self) -> None:
+        try:
+            self._notebook.flush()
+        except OSError as exc:
+            logger.warning("%s could not be flushed to the disk: %s", self._notebook.path, exc)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from nbtape.errors import BlockInterrupted
@@ -14,6 +13,7 @@ from nbtape.executor import AsyncJupyterCodeExecutor, Options
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from concurrent.futures import Future
+    from pathlib import Path
     from types import TracebackType
 
     from nbtape.blocks import CodeBlock, MarkdownCodeExtractor
@@ -68,6 +68,11 @@ class JupyterCodeExecutor:
     def notebook(self) -> Path:
         """The recording; before the start, where it will be if that name is free."""
         return self._executor.notebook
+
+    @property
+    def max_output_chars(self) -> int:
+        """The most characters of `CodeResult.output`."""
+        return self._executor.max_output_chars
 
     @property
     def kernel_epoch(self) -> int:
@@ -127,6 +132,18 @@ class JupyterCodeExecutor:
         except KeyboardInterrupt:
             self.interrupt()
             raise BlockInterrupted(future.result()) from None
+
+    def skip_code_blocks(self, code_blocks: Sequence[CodeBlock], note: str = "") -> CodeResult:
+        """Record code blocks without running them: a policy refused them, or what they build on failed.
+
+        Args:
+            code_blocks: The blocks; each becomes a cell with the status `not_run`.
+            note: Why, a sentence.
+
+        Raises:
+            NotebookWriteError: The notebook cannot be written; the cells are kept for the next save.
+        """
+        return self._thread.call(self._executor.skip_code_blocks(code_blocks, note))
 
     def __enter__(self) -> Self:
         self.start()

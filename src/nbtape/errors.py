@@ -108,7 +108,7 @@ class WrongLoopError(NbtapeError):
     """An `AsyncJupyterCodeExecutor` belongs to the event loop in which it was started."""
 
 
-class BlockInterrupted(KeyboardInterrupt):  # noqa: N818  (it is no error: it is the KeyboardInterrupt of the caller)
+class BlockInterrupted(KeyboardInterrupt):
     """Ctrl-C in a blocking call: the block was interrupted and recorded, the executor is ready for the next one.
 
     Args:

@@ -117,6 +117,11 @@ class AsyncJupyterCodeExecutor:
         return self._recording.path if self._recording else self._directory / f"{self._name}.ipynb"
 
     @property
+    def max_output_chars(self) -> int:
+        """The most characters of `CodeResult.output`."""
+        return self._options["max_output_chars"]
+
+    @property
     def kernel_epoch(self) -> int:
         """Which kernel is in use, counted from 1; 0 before the first."""
         return self._kernel_epoch
@@ -141,7 +146,7 @@ class AsyncJupyterCodeExecutor:
         async with self._lock:
             await self._end_kernel()
             if self._recording is not None:
-                self._recording.save()
+                await self._recording.close()
 
     async def restart(self) -> None:
         """End the kernel and start a fresh one; variables are gone. The recording goes on."""
@@ -189,6 +194,23 @@ class AsyncJupyterCodeExecutor:
             await _outlive(task)
             raise
 
+    async def skip_code_blocks(self, code_blocks: Sequence[CodeBlock], note: str = "") -> CodeResult:
+        """Record code blocks without running them: a policy refused them, or what they build on failed.
+
+        Args:
+            code_blocks: The blocks; each becomes a cell with the status `not_run`.
+            note: Why, a sentence.
+
+        Raises:
+            NotebookWriteError: The notebook cannot be written; the cells are kept for the next save.
+        """
+        blocks = [_checked_block(block) for block in code_blocks]
+        async with self._lock:
+            await self._start()
+            cells = [self._recorded.skip(block, note) for block in blocks]
+            self._recorded.save()
+            return self._join(cells)
+
     async def _execute(self, blocks: Sequence[CodeBlock], stop: asyncio.Event) -> CodeResult:
         async with self._lock:
             self._stop = stop
@@ -205,7 +227,7 @@ class AsyncJupyterCodeExecutor:
             return self._join(cells)
 
     def _join(self, cells: Sequence[CellResult]) -> CodeResult:
-        return join_cells(cells, self.notebook, self._options["max_output_chars"])
+        return join_cells(cells, self.notebook, self.max_output_chars)
 
     async def _run(self, block: CodeBlock, before: Sequence[CellResult], stop: asyncio.Event) -> CellResult:
         """Run one block, or say why not."""
@@ -281,8 +303,9 @@ class AsyncJupyterCodeExecutor:
             try:
                 await client.wait_for_ready(self._options["startup_timeout"])
                 if self._recording is None:
-                    limit = self._options["max_output_chars"]
-                    self._recording = Recording(self._directory, self._name, self._spec, client.language_info, limit)
+                    self._recording = Recording(
+                        self._directory, self._name, self._spec, client.language_info, self.max_output_chars
+                    )
             except BaseException:
                 client.stop_channels()
                 raise
@@ -299,7 +322,7 @@ class AsyncJupyterCodeExecutor:
             max_cell_chars=self._options["max_cell_chars"],
             grace=self._options["interrupt_grace"],
         )
-        self._recording.settle = runner.settle
+        self._recording.follow(runner.settle)
         return runner
 
     async def _end_kernel(self) -> None:
@@ -353,7 +376,7 @@ def _local(kernel_name: str) -> KernelSource:
 
 def _checked_block(block: CodeBlock) -> CodeBlock:
     code, language = block.code, block.language
-    if not isinstance(code, str) or not isinstance(language, str):
+    if not all(isinstance(text, str) for text in (code, language)):
         raise TypeError(f"A code block has a code and a language, both of them text, and not {code!r}, {language!r}.")
     return CodeBlock(code=code, language=language)
 
@@ -393,5 +416,7 @@ def _checked_name(name: str) -> str:
     """
     stem = name.removesuffix(".ipynb")
     if stem in {"", ".", ".."} or any(char in stem for char in "/\\\0") or len(fit_text(stem).encode()) > 200:  # noqa: PLR2004
-        raise ValueError(f"{name!r} is no name for a notebook: give a plain file name, and the directory as output_dir.")
+        raise ValueError(
+            f"{name!r} is no name for a notebook: give a plain file name, and the directory as output_dir."
+        )
     return stem

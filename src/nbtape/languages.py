@@ -34,7 +34,8 @@ def cell_source(block: CodeBlock, kernel_language: str) -> str | None:
     if language in {"", spoken} or (language in SHELLS and spoken in SHELLS):
         return block.code
     if language in SHELLS and spoken == "python":
-        return block.code if block.code.lstrip().startswith(("!", "%")) or not block.code.strip() else f"%%bash\n{block.code}"
+        as_it_is = not block.code.strip() or block.code.lstrip().startswith(("!", "%"))
+        return block.code if as_it_is else f"%%bash\n{block.code}"
     return None
 
 

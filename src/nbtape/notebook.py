@@ -38,16 +38,22 @@ import stat
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from nbformat import NotebookNode
+from nbformat import from_dict
 
 from nbtape.errors import NotebookWriteError
 from nbtape.outputs import fit_json, fit_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from nbformat import NotebookNode
+
 FORMAT_VERSION: Final = 1
+
+_quote: Final = json.encoder.encode_basestring  # a JSON string that keeps what is not ASCII
+
+_HEAD: Final = b'{\n "cells": ['
 
 #: Texts of more characters than this are not split into lines.
 _SPLIT_LIMIT: Final = 1 << 20
@@ -63,8 +69,11 @@ class Notebook:
 
     def __init__(self, path: Path, metadata: Mapping[str, Any]) -> None:
         self.path = path
-        self.node = NotebookNode(cells=[], metadata=fit_json(metadata), nbformat=4, nbformat_minor=5)
-        self._encoded: list[bytes | None] = []
+        self.node = from_dict({"cells": [], "metadata": fit_json(metadata), "nbformat": 4, "nbformat_minor": 5})
+        self._body = bytearray()
+        self._ends: list[int] = []
+        self._stale: set[int] = set()
+        self._metadata = _encode(self.node["metadata"], indent=" ")
         self._saved = False
 
     @classmethod
@@ -103,19 +112,15 @@ class Notebook:
         return self._add(cell_type="code", source=source, metadata=metadata, outputs=[], execution_count=None)
 
     def _add(self, **content: Any) -> int:  # noqa: ANN401  (the fields of a cell)
-        self.cells.append(NotebookNode(id=str(uuid.uuid4()), **_nodes(content)))
-        self._encoded.append(None)
-        self._saved = False
-        return len(self.cells) - 1
+        index = len(self.cells)
+        self.cells.append(from_dict({"id": str(uuid.uuid4()), **content}))
+        self._ends.append(self._ends[-1] if index else 0)
+        self.touch(index)
+        return index
 
     def touch(self, index: int) -> None:
         """Cell `index` has changed: the next save writes it anew."""
-        self._encoded[index] = None
-        self._saved = False
-
-    def describe(self, metadata: Mapping[str, Any]) -> None:
-        """Replace the keys of the notebook's metadata that are named."""
-        self.node["metadata"].update(_nodes(fit_json(metadata)))
+        self._stale.add(index)
         self._saved = False
 
     def save(self) -> None:
@@ -127,13 +132,27 @@ class Notebook:
         if not self._saved:
             self._publish(os.replace)
 
-    def _publish(self, move: Any) -> None:  # noqa: ANN401  (os.link or os.replace)
+    def flush(self) -> None:
+        """Have what is written last a power cut too. Waits for the disk: not for an event loop.
+
+        Raises:
+            OSError: The disk cannot do it, or the notebook was moved away.
+        """
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def _publish(self, move: Callable[[Path, Path], None]) -> None:
         """Write everything to a file of our own and move that into place."""
+        self._encode_stale()
+        tail = self._tail()
+        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
             mode = _writable_mode(self.path)
-            draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
             try:
-                _write(draft, self._chunks(), mode)
+                _write(draft, [_HEAD, self._body, tail], mode)
                 move(draft, self.path)
             finally:
                 with contextlib.suppress(FileNotFoundError):
@@ -144,17 +163,19 @@ class Notebook:
             raise NotebookWriteError(self.path, _advice(exc)) from exc
         self._saved = True
 
-    def _chunks(self) -> Iterator[bytes]:
-        yield b'{\n "cells": ['
-        for index, cell in enumerate(self.cells):
-            encoded = self._encoded[index]
-            if encoded is None:
-                encoded = self._encoded[index] = _encode(cell, indent="  ")
-            yield b",\n  " if index else b"\n  "
-            yield encoded
-        yield b"\n ]" if self.cells else b"]"
-        yield b',\n "metadata": ' + _encode(self.node["metadata"], indent=" ")
-        yield b',\n "nbformat": 4,\n "nbformat_minor": 5\n}\n'
+    def _encode_stale(self) -> None:
+        """Bring the cells that changed into the encoded body; the others are encoded once and for all."""
+        for index in sorted(self._stale):
+            start, end = self._ends[index - 1] if index else 0, self._ends[index]
+            encoded = (b",\n  " if index else b"\n  ") + _encode(self.cells[index], indent="  ")
+            self._body[start:end] = encoded
+            growth = len(encoded) - (end - start)
+            self._ends[index:] = [end + growth for end in self._ends[index:]]
+        self._stale.clear()
+
+    def _tail(self) -> bytes:
+        end = b"\n ]" if self.cells else b"]"
+        return end + b',\n "metadata": ' + self._metadata + b',\n "nbformat": 4,\n "nbformat_minor": 5\n}\n'
 
 
 def _count_from(number: int) -> Iterator[int]:
@@ -163,17 +184,23 @@ def _count_from(number: int) -> Iterator[int]:
         number += 1
 
 
-def _nodes(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
-    """Dicts as nodes, all the way down."""
-    if isinstance(value, dict):
-        return NotebookNode({key: _nodes(item) for key, item in value.items()})
-    return [_nodes(item) for item in value] if isinstance(value, list) else value
-
-
 def _encode(value: Mapping[str, Any], indent: str) -> bytes:
-    """JSON as nbformat lays it out, for a place that is indented already. Strings hold no raw line break in JSON."""
-    text = json.dumps(_split(value), ensure_ascii=False, indent=1, sort_keys=True, separators=(",", ": "))
-    return text.replace("\n", "\n" + indent).encode()
+    """JSON as nbformat lays it out, for a place that is indented already.
+
+    The encoder of the standard library does the same in pure Python, yielding every comma: 5 times slower here, and
+    for a million lines of output a thousand times the memory.
+    """
+    return _layout(_split(value), indent).encode()
+
+
+def _layout(value: Any, indent: str) -> str:  # noqa: ANN401  (any JSON value)
+    inner = indent + " "
+    if isinstance(value, dict) and value:
+        members = [f"{inner}{_quote(key)}: {_layout(item, inner)}" for key, item in sorted(value.items())]
+        return "{\n" + ",\n".join(members) + f"\n{indent}}}"
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join([inner + _layout(item, inner) for item in value]) + f"\n{indent}]"
+    return _quote(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _split(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,7 +218,10 @@ def _split_output(output: Mapping[str, Any]) -> dict[str, Any]:
         return {**output, "text": _lines(output["text"])}
     if "data" not in output:
         return dict(output)
-    return {**output, "data": {mime: _lines(text) if _is_split(mime) else text for mime, text in output["data"].items()}}
+    return {
+        **output,
+        "data": {mime: _lines(text) if _is_split(mime) else text for mime, text in output["data"].items()},
+    }
 
 
 def _is_split(mime: str) -> bool:
@@ -220,14 +250,20 @@ def _writable_mode(path: Path) -> int | None:
     return mode
 
 
-def _write(path: Path, chunks: Iterable[bytes], mode: int | None) -> None:
-    """A new file. Never through a link that somebody put there: the directory may be shared with a container."""
+def _write(path: Path, chunks: Sequence[bytes | bytearray], mode: int | None) -> None:
+    """A new file. Never through a link that somebody put there: the directory may be shared with a container.
+
+    Its room is taken before it is written: a full disk is known at once, and ext4 does not hold up the rename that
+    follows until blocks are found (2.5 ms against 0.1).
+    """
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
         if mode is not None:
             os.fchmod(file.fileno(), mode)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, sum(map(len, chunks)))
         file.writelines(chunks)
 
 

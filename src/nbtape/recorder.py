@@ -69,7 +69,7 @@ class Recorder(NotebookClient):
         # iopub_timeout it gives up in the middle of a flood. Our deadline ends a cell that has nothing to read.
         super().__init__(
             notebook,
-            km=manager,
+            km=manager,  # type: ignore[arg-type]  # the seam, in place of jupyter_client's class
             allow_errors=True,
             store_widget_state=False,
             iopub_timeout=24 * 3600,
@@ -277,7 +277,7 @@ class _TappedChannel:
         self._channel = channel
         self._take = take
 
-    async def get_msg(self, timeout: float | None = None) -> Message:  # noqa: ASYNC109  (the seam's)
+    async def get_msg(self, timeout: float | None = None) -> Message:
         while True:
             try:
                 message = await self._channel.get_msg(timeout=timeout)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nbformat import NotebookNode
+from nbformat.v4 import new_output
 
 from nbtape import __version__, workdir
 from nbtape.autosave import Autosave
@@ -20,6 +20,8 @@ from nbtape.results import CellResult, cell_text, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from nbformat import NotebookNode
 
     from nbtape.blocks import CodeBlock
     from nbtape.kernels.base import KernelSpec
@@ -76,13 +78,20 @@ class Recording:
         self._extractor = FileExtractor(directory, self.notebook.path.stem)
         self._written = workdir.WorkingDirectory(directory)
         self._changed: set[int] = set()
-        self._autosave = Autosave(self.notebook, lambda index: self.settle(index))
-        self.settle: Callable[[int], None] = lambda _: None
+        self._autosave = Autosave(self.notebook)
 
     @property
     def path(self) -> Path:
         """The notebook."""
         return self.notebook.path
+
+    def follow(self, settle: Callable[[int], None]) -> None:
+        """Record what a kernel does, from now on.
+
+        Args:
+            settle: Brings what a cell has printed so far into the notebook; called before a save.
+        """
+        self._autosave.prepare = settle
 
     def changed(self, index: int) -> None:
         """A cell has changed; it is saved soon."""
@@ -96,6 +105,15 @@ class Recording:
             NotebookWriteError: It cannot be written.
         """
         self._autosave.save()
+
+    async def close(self) -> None:
+        """Save, and see the notebook safe on the disk.
+
+        Raises:
+            NotebookWriteError: It cannot be written.
+        """
+        self._autosave.save()
+        await self._autosave.flush()
 
     def add_markdown(self, text: str) -> None:
         """Append what somebody said.
@@ -180,10 +198,11 @@ class Recording:
         extraction = self._extractor.extract(index, cell["outputs"])
         for file in extraction.files:
             workdir.recorded(Path(file["path"]))
-        cell["metadata"]["nbtape"]["extracted"] = [
-            {**file, "path": os.path.relpath(file["path"], self._directory)} for file in extraction.files
-        ]
-        self.notebook.touch(index)
+        if extraction.files:
+            cell["metadata"]["nbtape"]["extracted"] = [
+                {**file, "path": os.path.relpath(file["path"], self._directory)} for file in extraction.files
+            ]
+            self.notebook.touch(index)
         return _Files([file["path"] for file in extraction.files], extraction.lines)
 
     def _close(self, cell: NotebookNode, status: Status, **facts: Any) -> None:  # noqa: ANN401  (JSON values)
@@ -220,8 +239,8 @@ def _kernel(spec: KernelSpec, language_info: Mapping[str, Any]) -> dict[str, Any
 def _tell_cut(cell: NotebookNode, left_out: int) -> None:
     """Say in the outputs themselves that some are missing."""
     if left_out:
-        text = f"\n[nbtape: {left_out:,} more characters of output were left out: a cell keeps no more than it has here]\n"
-        cell["outputs"].append(NotebookNode(output_type="stream", name="stderr", text=text))
+        text = f"\n[nbtape: {left_out:,} characters of output are left out here: the cell has as much as it may keep]\n"
+        cell["outputs"].append(new_output("stream", name="stderr", text=text))
 
 
 def _framed(head: str, text: str, tail: str) -> str:

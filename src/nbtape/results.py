@@ -114,8 +114,12 @@ def join_cells(cells: Sequence[CellResult], notebook: Path, limit: int) -> CodeR
     )
 
 
-# CSI and OSC sequences, the other two-character escapes, and whatever escape character is left (ECMA-48).
-_ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]|\x1b|\x9b")
+_ESCAPES: Final = re.compile(  # ECMA-48
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # commands to the terminal's system: title, clipboard, links
+    r"|\x1b[ -/]*[0-Z\\^-~]"  # all others
+    r"|[\x1b\x9b]"  # and what is left of broken ones
+)
 
 
 def strip_escapes(text: str) -> str:
@@ -124,7 +128,7 @@ def strip_escapes(text: str) -> str:
 
 
 def shorten(text: str, limit: int, where: str) -> str:
-    """At most `limit` characters of `text`: its head and its tail, and between them how much is missing and where it is.
+    """At most `limit` characters of `text`: its head, how much is missing and where it is, and its tail.
 
     Args:
         text: What may be too long.

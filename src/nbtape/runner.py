@@ -79,7 +79,7 @@ class CellRunner:
         self._grace = grace
         self._recorder = Recorder(notebook, manager, client, listener, max_cell_chars)
 
-    async def run(self, index: int, timeout: float, stop: asyncio.Event) -> Outcome:  # noqa: ASYNC109  (the whole point)
+    async def run(self, index: int, timeout: float, stop: asyncio.Event) -> Outcome:
         """Run cell `index`; return when the kernel is idle again, or lost. Not to be cancelled: set `stop`.
 
         Args:
@@ -132,7 +132,9 @@ class CellRunner:
         await self._recorder.drain(patience=0.05)
         if not await self._manager.is_alive():
             return self._manager.cause_of_death()
-        logger.error("the kernel's answer cannot be understood", exc_info=None if task.cancelled() else task.exception())
+        logger.error(
+            "the kernel's answer cannot be understood", exc_info=None if task.cancelled() else task.exception()
+        )
         return "Its answer could not be understood."
 
     def settle(self, index: int) -> None:
@@ -154,10 +156,11 @@ class CellRunner:
         await self._manager.shutdown_kernel(now=now)
 
 
-async def _wait(task: asyncio.Future[None], timeout: float, stop: asyncio.Event) -> Ending | None:  # noqa: ASYNC109
+async def _wait(task: asyncio.Future[None], timeout: float, stop: asyncio.Event) -> Ending | None:
     """Wait for the cell, its deadline or the call to stop; None if the cell came first."""
     stopped = asyncio.ensure_future(stop.wait())
-    done, _ = await asyncio.wait({task, stopped}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    both: set[asyncio.Future[Any]] = {task, stopped}
+    done, _ = await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if task in done:
         return None

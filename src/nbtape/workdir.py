@@ -62,7 +62,8 @@ class WorkingDirectory:
         if before is None:
             return Changes()
         changed = sorted(path for path, print_ in now.items() if before.get(path) != print_)
-        note = f"{len(changed) - LIST_LIMIT:,} more files were written than are listed." if len(changed) > LIST_LIMIT else ""
+        unlisted = len(changed) - LIST_LIMIT
+        note = f"{unlisted:,} more files were written than are listed." if unlisted > 0 else ""
         return Changes([Path(path) for path in changed[:LIST_LIMIT]], note)
 
     def _look(self) -> dict[str, Fingerprint] | None:

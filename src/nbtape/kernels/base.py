@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
     from pathlib import Path
 
 Message = dict[str, Any]
@@ -94,7 +94,7 @@ class KernelClient(Protocol):
         """Send an `execute_request` and return its message id."""
         ...
 
-    async def is_alive(self) -> bool:
+    def is_alive(self) -> Awaitable[bool]:
         """Whether the kernel still runs."""
         ...
 
@@ -119,7 +119,7 @@ class KernelManager(Protocol):
         """A client for this kernel, not yet connected."""
         ...
 
-    async def is_alive(self) -> bool:
+    def is_alive(self) -> Awaitable[bool]:
         """Whether the kernel still runs."""
         ...
 

@@ -62,7 +62,8 @@ class LocalKernels:
 
     def manager(self) -> KernelManager:
         """A manager for one new kernel."""
-        return LocalKernelManager(kernel_name=self._name, kernel_spec_manager=self._specs)
+        manager: KernelManager = LocalKernelManager(kernel_name=self._name, kernel_spec_manager=self._specs)
+        return manager
 
 
 class LocalKernelClient(AsyncKernelClient):
@@ -81,7 +82,7 @@ class LocalKernelClient(AsyncKernelClient):
         super().stop_channels()
         self.context.destroy(linger=0)
 
-    async def wait_for_ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  (jupyter_client's name)
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
         """Return when the kernel has answered `kernel_info` and was heard on iopub.
 
         jupyter_client's own ends in a flush of iopub that always waits 200 ms; messages of other requests are
@@ -100,13 +101,17 @@ class LocalKernelClient(AsyncKernelClient):
                 self.language_info = dict(reply["content"].get("language_info") or {})
                 return
             if not await self.is_alive():
-                raise KernelStartError(f"The kernel died while it started. {self.parent.cause_of_death()}")
+                raise KernelStartError(f"The kernel died while it started. {self._cause()}")
         raise KernelStartError(
             f"The kernel did not answer within {timeout:g} s. Raise startup_timeout if this machine is slow. "
-            f"{self.parent.cause_of_death()}"
+            f"{self._cause()}"
         )
 
-    async def _next(self, channel: Any, timeout: float) -> dict[str, Any] | None:  # noqa: ANN401, ASYNC109
+    def _cause(self) -> str:
+        assert isinstance(self.parent, LocalKernelManager)
+        return self.parent.cause_of_death()
+
+    async def _next(self, channel: Any, timeout: float) -> dict[str, Any] | None:  # noqa: ANN401
         try:
             message: dict[str, Any] = await channel.get_msg(timeout=timeout)
         except Empty:
@@ -143,7 +148,8 @@ class LocalKernelManager(AsyncKernelManager):
                 )
         except OSError as exc:
             await self.cleanup_resources()
-            raise KernelStartError(f"Kernel {self.kernel_name} cannot be started: {exc}. Check its kernel.json.") from exc
+            message = f"Kernel {self.kernel_name} cannot be started: {exc}. Check its kernel.json."
+            raise KernelStartError(message) from exc
         self._process = self.provisioner.process if self.provisioner else None  # type: ignore[attr-defined]
         if self._process is not None:
             self._reaper = weakref.finalize(self, _reap, os.getpid(), self._process.pid, str(self._directory))
@@ -162,7 +168,7 @@ class LocalKernelManager(AsyncKernelManager):
         client: KernelClient = super().client(context=context, **kwargs)  # type: ignore[assignment]
         return client
 
-    async def interrupt_kernel(self) -> None:
+    async def interrupt_kernel(self) -> None:  # type: ignore[override]
         """SIGINT to the kernel and what it started; jupyter_client raises where there is nothing to interrupt."""
         if self.has_kernel and await self.is_alive():
             await super().interrupt_kernel()
@@ -173,7 +179,7 @@ class LocalKernelManager(AsyncKernelManager):
             await super().shutdown_kernel(now=now or not await self.is_alive())
         await self.cleanup_resources()
 
-    async def cleanup_resources(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002  (jupyter_client's)
+    async def cleanup_resources(self, restart: bool = False) -> None:  # type: ignore[override]  # noqa: FBT001, FBT002
         """Remove sockets, connection file and log, and end what the kernel left running."""
         self._remember_end()
         await super().cleanup_resources(restart=restart)

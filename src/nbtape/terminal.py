@@ -1,0 +1,113 @@
+"""What a person sees of a run: outputs line by line as they come, and below them a line that says what is going on."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Self
+
+from nbtape.results import strip_escapes
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from nbtape.blocks import CodeBlock
+    from nbtape.results import CellResult
+
+
+class Terminal:
+    """Outputs go to standard output; the progress line is for terminals, and for nobody else.
+
+    Outputs come from the thread of the executor, everything else from the caller's.
+
+    Args:
+        quiet: Show nothing.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._quiet = quiet
+        # One console for both where both go to one terminal, so that neither overwrites the other.
+        self._out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        console = self._out if self._out.is_terminal else Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[line]}", markup=False),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task = self._progress.add_task("starting the kernel", total=None, line="")
+        self._lock = threading.Lock()
+        self._line = ""
+
+    def begin(self, number: int, total: int, block: CodeBlock) -> None:
+        """A block starts."""
+        first = next(iter(block.code.strip().splitlines()), "")
+        self._progress.reset(self._task, description=f"block {number} of {total}")
+        self._say(f"[{number}/{total}] {strip_escapes(first)[:100]}")
+
+    def output(self, is_stream: bool, text: str) -> None:  # noqa: FBT001
+        """An output came in; what follows the last line break waits for the rest of its line."""
+        if self._quiet:
+            return
+        with self._lock:
+            if not is_stream:
+                self._flush()
+                text += "\n"
+            *lines, self._line = (self._line + text).split("\n")
+            for line in lines:
+                self._print(line)
+            # A progress bar shows where it is. A line without an end must not grow here without one.
+            self._line = self._line.rpartition("\r")[2][-100_000:]
+            self._progress.update(self._task, line=strip_escapes(self._line)[:80])
+
+    def end(self, cell: CellResult) -> None:
+        """A block has ended."""
+        if self._quiet:
+            return
+        with self._lock:
+            self._flush()
+            for path in cell.output_files:
+                self._say(f"    file: {path}")
+            if cell.note:
+                self._print(cell.note)
+            self._progress.update(self._task, line="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def _flush(self) -> None:
+        if self._line:
+            self._print(self._line)
+            self._line = ""
+
+    def _print(self, line: str) -> None:
+        """One line of output. Colours are for terminals; whatever else a code can do to one is for none."""
+        from rich.text import Text
+
+        line = line.rstrip("\r").rpartition("\r")[2]
+        if self._out.is_terminal:
+            self._out.print(Text.from_ansi(line))
+        else:
+            sys.stdout.write(strip_escapes(line) + "\n")
+            sys.stdout.flush()
+
+    def _say(self, line: str) -> None:
+        """One line of our own, beside the outputs."""
+        if self._quiet:
+            return
+        if self._out.is_terminal:
+            self._out.print(line, style="dim")
+        else:
+            sys.stderr.write(line + "\n")
