@@ -105,7 +105,7 @@ class JupyterCodeExecutor:
 
     def interrupt(self) -> None:
         """Interrupt the block that runs in another thread, if one does; its result will say so. Returns at once."""
-        self._thread.tell(self._executor.interrupt)
+        self._thread.call(self._executor.interrupt())
 
     def add_markdown(self, text: str) -> None:
         """Append a Markdown cell: what the agent, or anybody, said.
@@ -181,12 +181,6 @@ class _LoopThread:
                 thread.start()
                 self._ender = weakref.finalize(self, _end, self._loop, thread)
             return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def tell(self, action: Callable[[], None]) -> None:
-        """Have something done on the loop, if there is one."""
-        with self._lock:
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(action)
 
     def end(self) -> None:
         """End loop and thread."""

@@ -126,6 +126,7 @@ def _record(
             terminal.begin(len(cells) + 1, total, part)
             cells += _run_block(executor, part)
             terminal.end(cells[-1])
+        terminal.summary(cells)
         return join_cells(cells, executor.notebook, executor.max_output_chars)
 
 

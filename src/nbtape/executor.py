@@ -37,6 +37,7 @@ class Options(TypedDict, total=False):
         max_output_chars: The most characters of `CodeResult.output`; the rest is in the notebook (20,000).
         max_cell_chars: The most characters of output that a cell keeps in the notebook (32 million); what is over
             is recorded nowhere, and the cell says so.
+        max_notebook_chars: The same for the notebook as a whole, source included (256 million).
         on_output: Called with each output as it comes in, a stream chunk by chunk, as nbformat has it; on the
             executor's event loop, so it must return soon.
     """
@@ -45,6 +46,7 @@ class Options(TypedDict, total=False):
     interrupt_grace: float
     max_output_chars: int
     max_cell_chars: int
+    max_notebook_chars: int
     on_output: Callable[[Mapping[str, Any]], None] | None
 
 
@@ -53,6 +55,7 @@ _DEFAULTS: Final[Options] = {
     "interrupt_grace": 4.0,
     "max_output_chars": 20_000,
     "max_cell_chars": 32_000_000,
+    "max_notebook_chars": 256_000_000,
     "on_output": None,
 }
 
@@ -142,7 +145,7 @@ class AsyncJupyterCodeExecutor:
         Raises:
             NotebookWriteError: The last of the recording cannot be written. The kernel is ended all the same.
         """
-        self.interrupt()
+        await self.interrupt()
         async with self._lock:
             await self._end_kernel()
             if self._recording is not None:
@@ -150,12 +153,12 @@ class AsyncJupyterCodeExecutor:
 
     async def restart(self) -> None:
         """End the kernel and start a fresh one; variables are gone. The recording goes on."""
-        self.interrupt()
+        await self.interrupt()
         async with self._lock:
             await self._end_kernel()
             await self._start()
 
-    def interrupt(self) -> None:
+    async def interrupt(self) -> None:
         """Interrupt the block that runs, if one does; its result will say so. Returns at once."""
         if self._stop is not None:
             self._stop.set()
@@ -250,7 +253,8 @@ class AsyncJupyterCodeExecutor:
         assert self._runner is not None
         epoch, news, self._news = self._kernel_epoch, self._news, ""
         index = self._recorded.begin(block, source, self._timeout, epoch)
-        outcome = await self._runner.run(index, self._timeout, stop)
+        room = max(0, self._options["max_notebook_chars"] - self._recorded.notebook.size)
+        outcome = await self._runner.run(index, self._timeout, min(room, self._options["max_cell_chars"]), stop)
         self._has_state = True
         if outcome.kernel_lost:
             await self._end_kernel()
@@ -278,8 +282,8 @@ class AsyncJupyterCodeExecutor:
 
     async def _start(self) -> None:
         """Have a kernel that lives, and a recording."""
-        self._loop = self._checked_loop()
         if self._runner is not None:
+            self._check_loop()
             if await self._runner.is_alive():
                 return
             self._news = f"The kernel died since the last block. {self._runner.cause_of_death()}".rstrip()
@@ -292,6 +296,7 @@ class AsyncJupyterCodeExecutor:
     async def _start_kernel(self) -> CellRunner:
         """Start a kernel. It is on its way before the imports that the recording needs."""
         self._directory.mkdir(exist_ok=True)
+        self._loop = asyncio.get_running_loop()
         manager = self._source.manager()
         try:
             await manager.start_kernel(cwd=self._directory)
@@ -319,15 +324,15 @@ class AsyncJupyterCodeExecutor:
             manager,
             client,
             Listener(self._recording.changed, self._announce),
-            max_cell_chars=self._options["max_cell_chars"],
             grace=self._options["interrupt_grace"],
         )
         self._recording.follow(runner.settle)
         return runner
 
     async def _end_kernel(self) -> None:
-        runner, self._runner = self._runner, None
-        if runner is not None:
+        if self._runner is not None:
+            self._check_loop()
+            runner, self._runner = self._runner, None
             await runner.close()
 
     def _announce(self, output: Mapping[str, Any]) -> None:
@@ -340,14 +345,12 @@ class AsyncJupyterCodeExecutor:
         except Exception:
             logger.exception("on_output failed")
 
-    def _checked_loop(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.get_running_loop()
-        if self._runner is not None and self._loop is not loop:
+    def _check_loop(self) -> None:
+        if self._loop is not asyncio.get_running_loop():
             raise WrongLoopError(
                 "This executor's kernel runs on another event loop. Use it there, stop it there, or use "
                 "JupyterCodeExecutor, which works in any thread."
             )
-        return loop
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -386,7 +389,7 @@ def _checked_options(options: Options) -> Options:
     if unknown:
         raise TypeError(f"Unknown option {', '.join(sorted(unknown))}. There are: {', '.join(_DEFAULTS)}.")
     checked: Options = {**_DEFAULTS, **options}
-    for name in ("startup_timeout", "interrupt_grace", "max_output_chars", "max_cell_chars"):
+    for name in ("startup_timeout", "interrupt_grace", "max_output_chars", "max_cell_chars", "max_notebook_chars"):
         if not 0 < checked[name] < math.inf:
             raise ValueError(f"{name} must be greater than 0, and not {checked[name]}.")
     return checked

@@ -92,9 +92,14 @@ class Notebook:
             path = directory / (f"{name}.ipynb" if number == 1 else f"{name}-{number}.ipynb")
             notebook = cls(path, metadata)
             with contextlib.suppress(FileExistsError):
-                notebook._publish(os.link)
+                notebook._publish(_move_to_free_place)
                 return notebook
         raise AssertionError("unreachable: there is always another number")
+
+    @property
+    def size(self) -> int:
+        """The bytes of all cells, as of the last save."""
+        return len(self._body)
 
     @property
     def cells(self) -> list[NotebookNode]:
@@ -230,6 +235,21 @@ def _is_split(mime: str) -> bool:
 
 def _lines(text: object) -> object:
     return text.splitlines(keepends=True) if isinstance(text, str) and len(text) <= _SPLIT_LIMIT else text
+
+
+def _move_to_free_place(draft: Path, path: Path) -> None:
+    """Put a file where none is.
+
+    Raises:
+        FileExistsError: There is one.
+    """
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: the name is taken first, empty for a moment
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        draft.replace(path)
 
 
 def _writable_mode(path: Path) -> int | None:

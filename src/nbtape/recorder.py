@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import defaultdict
 from dataclasses import dataclass
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
@@ -59,11 +58,10 @@ class Recorder(NotebookClient):
         manager: The manager of the kernel.
         kernel: The kernel's client, connected.
         listener: Who hears of changes.
-        limit: The most characters of output that one cell keeps.
     """
 
     def __init__(
-        self, notebook: NotebookNode, manager: KernelManager, kernel: KernelClient, listener: Listener, limit: int
+        self, notebook: NotebookNode, manager: KernelManager, kernel: KernelClient, listener: Listener
     ) -> None:
         # nbclient bounds neither widget state nor, once the reply is there, what is still to be read: with an
         # iopub_timeout it gives up in the middle of a flood. Our deadline ends a cell that has nothing to read.
@@ -78,20 +76,24 @@ class Recorder(NotebookClient):
         self.kc = _TappedClient(kernel, self)  # type: ignore[assignment]
         self.on_cell_executed = self._replied
         self._listener = listener
-        self._limit = limit
-        self._growth: defaultdict[int, _Growth] = defaultdict(lambda: _Growth(limit))
+        self._growth: dict[int, _Growth] = {}
         self._current = -1
         self._requests: dict[str, int] = {}
         self.begun = asyncio.Event()
         self.reply: Mapping[str, Any] = {}
 
-    async def record(self, index: int) -> None:
+    async def record(self, index: int, limit: int) -> None:
         """Send cell `index` and write its outputs until the kernel is idle.
+
+        Args:
+            index: The position of the cell.
+            limit: The most characters of output that it keeps.
 
         Raises:
             DeadKernelError: The kernel died (nbclient's).
         """
         self._current = index
+        self._growth[index] = _Growth(limit)
         self.begun.clear()
         self.reply = {}
         try:
@@ -101,7 +103,8 @@ class Recorder(NotebookClient):
 
     def settle(self, index: int) -> None:
         """Bring the merged stream of a cell into its node."""
-        self._growth[index].settle()
+        if index in self._growth:
+            self._growth[index].settle()
 
     def left_out(self, index: int) -> int:
         """The characters of output that cell `index` had over its bound."""

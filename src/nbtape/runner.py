@@ -60,35 +60,28 @@ class CellRunner:
         manager: The manager of a kernel that is started.
         client: A client of that kernel that is ready.
         listener: Who hears of changes.
-        max_cell_chars: The most characters of output that one cell keeps.
         grace: Seconds that code has to obey an interrupt.
     """
 
     def __init__(
-        self,
-        notebook: NotebookNode,
-        manager: KernelManager,
-        client: KernelClient,
-        listener: Listener,
-        *,
-        max_cell_chars: int,
-        grace: float,
+        self, notebook: NotebookNode, manager: KernelManager, client: KernelClient, listener: Listener, *, grace: float
     ) -> None:
         self._manager = manager
         self._client = client
         self._grace = grace
-        self._recorder = Recorder(notebook, manager, client, listener, max_cell_chars)
+        self._recorder = Recorder(notebook, manager, client, listener)
 
-    async def run(self, index: int, timeout: float, stop: asyncio.Event) -> Outcome:
+    async def run(self, index: int, timeout: float, limit: int, stop: asyncio.Event) -> Outcome:
         """Run cell `index`; return when the kernel is idle again, or lost. Not to be cancelled: set `stop`.
 
         Args:
             index: The position of the cell.
             timeout: Seconds that the cell has, however much it prints.
+            limit: The most characters of output that it keeps.
             stop: Interrupts the cell when it is set.
         """
         began = time.monotonic()
-        task = asyncio.ensure_future(self._recorder.record(index))
+        task = asyncio.ensure_future(self._recorder.record(index, limit))
         ending = await _wait(task, timeout, stop)
         kept = await self._end(task) if ending else True
         trouble = await self._trouble(task)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from nbtape.results import strip_escapes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from nbtape.blocks import CodeBlock
@@ -77,6 +78,12 @@ class Terminal:
             if cell.note:
                 self._print(cell.note)
             self._progress.update(self._task, line="")
+
+    def summary(self, cells: Sequence[CellResult]) -> None:
+        """All blocks are through."""
+        skipped = sum(cell.status == "not_run" and not cell.note for cell in cells)
+        if skipped:
+            self._say(f"{skipped} of {len(cells)} blocks were not run; --keep-going runs what comes after a failure.")
 
     def __enter__(self) -> Self:
         self._progress.start()

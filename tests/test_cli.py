@@ -1,0 +1,205 @@
+"""The command, as a person or a program calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+MESSAGE = """Let me see.
+
+```python
+x = 20
+print("twenty")
+```
+
+And then:
+
+```python
+print(x + 1)
+```
+"""
+
+FAILING = """
+```python
+1/0
+```
+
+```python
+print("after all")
+```
+"""
+
+
+def nbtape(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nbtape", *arguments]
+    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def test_a_message_becomes_a_notebook_that_the_last_line_names(tmp_path: Path) -> None:
+    (tmp_path / "answer.md").write_text(MESSAGE)
+    done = nbtape("run", "answer.md", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == ["twenty", "21"]
+    assert done.stdout.splitlines()[-1] == f"Notebook: {tmp_path / 'answer.ipynb'}"
+    cells = read(tmp_path / "answer.ipynb").cells
+    assert [cell.cell_type for cell in cells] == ["markdown", "code", "markdown", "code"]
+    assert cells[0].source == "Let me see."
+
+
+def test_standard_input_is_a_message(tmp_path: Path) -> None:
+    done = nbtape("run", "-", "--output-dir", "runs", "--notebook", "mine", cwd=tmp_path, stdin=MESSAGE)
+    assert done.returncode == 0, done.stderr
+    assert len(read(tmp_path / "runs" / "mine.ipynb").cells) == 4
+
+
+def test_a_script_with_percent_cells_is_run(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("# %% [markdown]\n# # Title\n\n# %%\ny = 2\n\n# %%\nprint(y * 2)\n")
+    done = nbtape("run", "script.py", cwd=tmp_path)
+    assert done.stdout.splitlines()[0] == "4"
+    assert [cell.cell_type for cell in read(tmp_path / "script.ipynb").cells] == ["markdown", "code", "code"]
+
+
+def test_a_failing_block_stops_the_rest_and_gives_the_exit_code(tmp_path: Path) -> None:
+    done = nbtape("run", "-", cwd=tmp_path, stdin=FAILING)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stdout
+    assert "after all" not in done.stdout
+    statuses = [cell.metadata.nbtape.status for cell in read(tmp_path / "session.ipynb").cells]
+    assert statuses == ["error", "not_run"]
+
+
+def test_keep_going_runs_what_comes_after_a_failure(tmp_path: Path) -> None:
+    done = nbtape("run", "-", "--keep-going", cwd=tmp_path, stdin=FAILING)
+    assert done.returncode == 1
+    assert "after all" in done.stdout
+
+
+def test_a_timeout_gives_its_exit_code(tmp_path: Path) -> None:
+    message = "```python\nprint('so far', flush=True)\nimport time; time.sleep(60)\n```"
+    done = nbtape("run", "-", "--timeout", "1", cwd=tmp_path, stdin=message)
+    assert done.returncode == 124
+    assert "so far" in done.stdout
+    assert "Timeout" in done.stdout
+
+
+def test_json_is_one_object_and_nothing_else(tmp_path: Path) -> None:
+    done = nbtape("run", "-", "--json", cwd=tmp_path, stdin=MESSAGE)
+    result = json.loads(done.stdout)
+    assert (result["status"], result["exit_code"], result["output"]) == ("ok", 0, "twenty\n\n21\n")
+    assert [cell["status"] for cell in result["cells"]] == ["ok", "ok"]
+    assert result["notebook"] == str(tmp_path / "session.ipynb")
+    assert done.stderr == ""
+
+
+def test_outputs_are_printed_while_the_code_runs(tmp_path: Path) -> None:
+    message = "```python\nimport time\nprint('first', flush=True)\ntime.sleep(30)\n```"
+    with start("run", "-", "--timeout", "60", cwd=tmp_path) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(message)
+        process.stdin.close()
+        assert process.stdout.readline() == "first\n"  # long before the block ends
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+
+
+def test_ctrl_c_interrupts_the_block_and_leaves_a_whole_notebook(tmp_path: Path) -> None:
+    message = "```python\nimport time\nprint('first', flush=True)\ntime.sleep(30)\n```\n\n```python\nprint('second')\n```"
+    with start("run", "-", cwd=tmp_path) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(message)
+        process.stdin.close()
+        assert process.stdout.readline() == "first\n"
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(timeout=20) == 130
+    assert rest.splitlines()[-1] == f"Notebook: {tmp_path / 'session.ipynb'}"
+    cells = read(tmp_path / "session.ipynb").cells
+    assert [cell.metadata.nbtape.status for cell in cells] == ["interrupted", "not_run"]
+    assert cells[0].outputs[0].text == "first\n"
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "nbtape", *arguments]
+    return subprocess.Popen(
+        command, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+
+def test_colours_are_for_terminals_only(tmp_path: Path) -> None:
+    done = nbtape("run", "-", cwd=tmp_path, stdin=FAILING)
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_what_runs_cannot_command_the_terminal(tmp_path: Path) -> None:
+    """A title, a clipboard and a link are codes that a colour is not; a pseudo-terminal shows what is let through."""
+    message = "```python\nprint('\\x1b]0;owned\\x07\\x1b]52;c;b3duZWQ=\\x07\\x1b[31mred\\x1b[0m')\n```"
+    master, slave = os.openpty()
+    (tmp_path / "m.md").write_text(message)
+    command = [sys.executable, "-m", "nbtape", "run", "m.md"]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        seen = b""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                chunk = os.read(master, 4096)
+            except OSError:  # Linux: the other end is closed
+                break
+            if not chunk:
+                break
+            seen += chunk
+        os.close(master)
+        assert process.wait(timeout=20) == 0
+    assert b"red" in seen
+    assert b"\x1b]0;" not in seen
+    assert b"\x1b]52" not in seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "nothing.md"], "nothing.md"),
+        (["run", "-", "--kernel", "nothing"], "Kernel nothing is not installed."),
+        (["run", "-", "--output-dir", "no/where"], "Output directory no/where does not exist."),
+        (["run", "-", "--timeout", "0"], "Timeout"),
+        (["run", "-", "--notebook", "../up"], "no name for a notebook"),
+    ],
+)
+def test_what_cannot_be_run_is_said_in_one_line_with_exit_code_2(
+    tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    done = nbtape(*arguments, cwd=tmp_path, stdin=MESSAGE)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    assert "Traceback" in nbtape("--debug", "run", "nothing.md", cwd=tmp_path).stderr
+
+
+def test_the_help_of_every_command_teaches_by_examples(tmp_path: Path) -> None:
+    top = nbtape("--help", cwd=tmp_path).stdout
+    commands = re.findall(r"^  (\w+)  ", top.partition("Commands:")[2], flags=re.MULTILINE)
+    assert "run" in commands
+    for command in commands:
+        assert "Examples:" in nbtape(command, "--help", cwd=tmp_path).stdout

@@ -1,0 +1,109 @@
+"""What the documentation shows is what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+REPOSITORY = Path(__file__).parents[1]
+NOTEBOOKS = REPOSITORY / "notebooks"
+README = (REPOSITORY / "README.md").read_text()
+
+RECORDED_FAILURES = {"parcels": 1}
+
+
+def fences(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path}
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+@pytest.mark.parametrize("transcript", sorted(NOTEBOOKS.glob("*.md")), ids=lambda path: path.stem)
+def test_a_transcript_runs_as_its_agent_says(transcript: Path, tmp_path: Path) -> None:
+    expected = RECORDED_FAILURES.get(transcript.stem, 0)
+    done = run(["nbtape", "run", str(transcript), "--keep-going", "--output-dir", str(tmp_path)], cwd=tmp_path)
+    assert done.returncode == bool(expected), done.stdout + done.stderr
+    notebook = nbformat.read(tmp_path / f"{transcript.stem}.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    statuses = [cell.metadata.nbtape.status for cell in notebook.cells if cell.cell_type == "code"]
+    assert statuses.count("error") == expected
+    assert statuses.count("ok") == len(statuses) - expected
+    if transcript.stem == "fibonacci":
+        assert "377" in done.stdout
+
+
+def test_a_mistake_is_repaired_by_the_block_after_it(tmp_path: Path) -> None:
+    run(["nbtape", "run", str(NOTEBOOKS / "parcels.md"), "--keep-going", "--output-dir", str(tmp_path)], cwd=tmp_path)
+    cells = nbformat.read(tmp_path / "parcels.ipynb", as_version=4).cells
+    statuses = [cell.metadata.nbtape.status for cell in cells if cell.cell_type == "code"]
+    assert statuses[statuses.index("error") + 1] == "ok"
+    data = [set(output.data) for cell in cells for output in cell.get("outputs", []) if "data" in output]
+    assert any("image/png" in mime_types for mime_types in data), "a plot"
+    assert any("text/html" in mime_types for mime_types in data), "a table"
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_of_the_documentation_shows_what_it_does(path: Path, tmp_path: Path) -> None:
+    recorded = nbformat.read(path, as_version=4)
+    replayed = nbformat.read(path, as_version=4)
+    NotebookClient(replayed, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    for before, after in zip(recorded.cells, replayed.cells, strict=True):
+        assert printed(before) == printed(after), before.source
+
+
+def printed(cell: nbformat.NotebookNode) -> str:
+    outputs = cell.get("outputs", [])
+    return "".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+
+
+def test_the_python_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
+    (code,) = fences("python")
+    done = run([sys.executable, "-c", code], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (promise,) = re.findall(r"^print\(again\)  # (.*)$", code, flags=re.MULTILINE)
+    assert done.stdout.splitlines()[-1] == promise
+    assert (tmp_path / "coding" / "session.ipynb").exists()
+
+
+def commands() -> list[str]:
+    lines = [line.removeprefix("$ ") for fence in fences("console") for line in fence.splitlines()]
+    return [line for line in lines if line.startswith("nbtape ")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_readme_works(command: str, tmp_path: Path) -> None:
+    shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")
+    done = run(["sh", "-c", command], cwd=tmp_path)
+    failures = RECORDED_FAILURES.get(Path(shlex.split(command)[2]).stem, 0)
+    assert done.returncode == bool(failures), done.stdout + done.stderr
+
+
+def test_the_readme_names_scripts_that_are_there() -> None:
+    scripts = set(re.findall(r"scripts/(\w+)", README))
+    assert {"demo", "test", "bench"} <= scripts
+    for name in scripts:
+        assert os.access(REPOSITORY / "scripts" / name, os.X_OK), name
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (REPOSITORY / target).exists(), target
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
