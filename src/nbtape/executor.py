@@ -283,10 +283,12 @@ class AsyncJupyterCodeExecutor:
     async def _start(self) -> None:
         """Have a kernel that lives, and a recording."""
         if self._runner is not None:
-            self._check_loop()
-            if await self._runner.is_alive():
+            if self._is_orphaned():
+                self._news = "The event loop of the kernel was closed."
+            elif await self._runner.is_alive():
                 return
-            self._news = f"The kernel died since the last block. {self._runner.cause_of_death()}".rstrip()
+            else:
+                self._news = f"The kernel died since the last block. {self._runner.cause_of_death()}".rstrip()
             await self._end_kernel()
         if self._has_state:
             self._news = f"{self._news} A fresh kernel was started: the variables of earlier blocks are gone.".lstrip()
@@ -331,9 +333,23 @@ class AsyncJupyterCodeExecutor:
 
     async def _end_kernel(self) -> None:
         if self._runner is not None:
-            self._check_loop()
+            orphaned = self._is_orphaned()
             runner, self._runner = self._runner, None
-            await runner.close()
+            await runner.close(now=orphaned)
+
+    def _is_orphaned(self) -> bool:
+        """Whether the event loop of the kernel's connection is closed, so that nothing can be heard of it any more.
+
+        Raises:
+            WrongLoopError: That loop is another than this one, and lives.
+        """
+        assert self._loop is not None
+        if self._loop is not asyncio.get_running_loop() and not self._loop.is_closed():
+            raise WrongLoopError(
+                "This executor's kernel runs on another event loop. Use it there, stop it there, or use "
+                "JupyterCodeExecutor, which works in any thread."
+            )
+        return self._loop.is_closed()
 
     def _announce(self, output: Mapping[str, Any]) -> None:
         """Tell who listens; what they do with it is no matter of the recording."""
@@ -344,13 +360,6 @@ class AsyncJupyterCodeExecutor:
             listener(output)
         except Exception:
             logger.exception("on_output failed")
-
-    def _check_loop(self) -> None:
-        if self._loop is not asyncio.get_running_loop():
-            raise WrongLoopError(
-                "This executor's kernel runs on another event loop. Use it there, stop it there, or use "
-                "JupyterCodeExecutor, which works in any thread."
-            )
 
     async def __aenter__(self) -> Self:
         await self.start()

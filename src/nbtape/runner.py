@@ -143,8 +143,9 @@ class CellRunner:
         return self._manager.cause_of_death()
 
     async def close(self, *, now: bool = False) -> None:
-        """Take in what came since the last cell, and end the kernel; with `now` by force."""
-        await self._recorder.drain(patience=0)
+        """Take in what came since the last cell, and end the kernel; with `now` by force and at once."""
+        if not now:
+            await self._recorder.drain(patience=0)
         self._client.stop_channels()
         await self._manager.shutdown_kernel(now=now)
 

@@ -1,0 +1,126 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2154  # $repo
+# Virtual environments under .venv/, for scripts/demo, scripts/test and .ci/run, which source this with $repo set to
+# the top of the repository. It needs a POSIX shell and Python; nothing of ours has to be installed.
+
+# What the caller's shell is set up for stays outside: another project's modules, another environment's pip.
+unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX
+export PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_DISABLE_PIP_VERSION_CHECK=1
+
+# Runs on Python 2 as well, to say politely that it is too old.
+probe='
+import sys
+state = "old"
+if sys.version_info >= (3, 11):
+    try:
+        import ensurepip, venv
+        state = "ready"
+    except ImportError:
+        state = "bare"
+print("%s %d.%d.%d %s" % ((state,) + tuple(sys.version_info[:3]) + (sys.executable,)))
+'
+
+say() {
+    printf '%s\n' "$*"
+}
+
+fail() {
+    printf '%s: %s\n' "$0" "$*" >&2
+    exit 1
+}
+
+# Sets $python and $python_version: $PYTHON and no other if it is set, else the first that will do.
+python=''
+find_python() {
+    # Once found, it stays: the next environment is not made from the one that was activated last.
+    [ -z "$python" ] || return 0
+    if [ -n "${PYTHON:-}" ]; then
+        set -- "$PYTHON"
+    else
+        set -- python3 python3.14 python3.13 python3.12 python3.11 python
+    fi
+    old='' bare=''
+    for candidate; do
+        found=$("$candidate" -c "$probe" 2>/dev/null) || continue
+        rest=${found#* }
+        python_version=${rest%% *}
+        case $found in
+            ready*) python=${rest#* } && return ;;
+            bare*) bare=${bare:-"${rest#* } is Python $python_version"} ;;
+            old*) old=${old:-"${rest#* } is Python $python_version"} ;;
+        esac
+    done
+
+    again="name another one with PYTHON=/path/to/python3"
+    [ -z "$bare" ] || fail "$bare, but cannot make environments: run 'apt install python3-venv' (Debian, Ubuntu) and try again, or $again"
+    [ -z "$old" ] || fail "$old, and nbtape needs 3.11 or newer: install one (https://www.python.org/downloads/), or $again"
+    [ -z "${PYTHON:-}" ] || fail "PYTHON=$PYTHON does not run: set it to a Python 3.11 or newer, or unset it"
+    fail "no Python found: install Python 3.11 or newer (https://www.python.org/downloads/), or $again"
+}
+
+# One line that changes whenever one of these files, relative to the repository, does.
+checksum() {
+    (cd "$repo" && find "$@" -type f ! -name '*.pyc' -exec cksum {} + | LC_ALL=C sort | cksum)
+}
+
+# Runs a long quiet command, with dots on the terminal while it lasts.
+patiently() {
+    ticker=''
+    if [ -t 2 ]; then
+        # The parent is asked for, so that a killed script leaves no dots behind.
+        (while sleep 2 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do printf '.' >&2; done) &
+        ticker=$!
+    fi
+    outcome=0
+    "$@" || outcome=$?
+    if [ -n "$ticker" ]; then
+        kill "$ticker" 2>/dev/null || :
+        wait "$ticker" 2>/dev/null || :
+        printf '\n' >&2
+    fi
+    return "$outcome"
+}
+
+# use_env NAME CONTENTS PIP-ARGUMENT...: sets $venv to .venv/NAME with that installed, and makes it the active one.
+# Nothing is done where the stamp of the last time says the same Python, place, arguments and CONTENTS (a checksum).
+use_env() {
+    name=$1 files=$2
+    shift 2
+    contents="$files $*"
+    find_python
+    venv=$repo/.venv/$name
+    stamp=$venv/nbtape.stamp
+    place="Python $python_version in $venv"
+
+    # A moved repository or an upgraded Python leaves an environment that only looks whole.
+    if ! "$venv/bin/python" -c '' 2>/dev/null || [ "$(sed -n 1p "$stamp" 2>/dev/null)" != "$place" ]; then
+        say "Making the environment .venv/$name with Python $python_version ($python)"
+        patiently "$python" -m venv --clear "$venv" ||
+            fail "the environment $venv could not be made, the reason stands above: put it right and run this again"
+        printf '%s\n' "$place" >"$stamp"
+    fi
+    if [ "$(sed -n 2p "$stamp")" != "$contents" ]; then
+        say "Installing into .venv/$name: $*"
+        say "(the first time this takes about a minute, more on a slow line)"
+        printf '%s\n' "$place" >"$stamp"
+        # The pip that came with Python may be too old for --group.
+        patiently install_all "$@" ||
+            fail "pip could not install that, the reason stands above: put it right and run this again"
+        printf '%s\n' "$place" "$contents" >"$stamp"
+    else
+        say "Using the environment .venv/$name, which is up to date"
+    fi
+    # IPython adds the packages of whatever VIRTUAL_ENV names.
+    export VIRTUAL_ENV="$venv" PATH="$venv/bin:$PATH"
+}
+
+# Errors are all that -qq lets through.
+install_all() {
+    "$venv/bin/python" -m pip install -qq 'pip>=25.1' &&
+        (cd "$repo" && "$venv/bin/python" -m pip install -qq "$@")
+}
+
+# The package in place, so that changed sources count at once, and what the tests need.
+use_test_env() {
+    use_env test "$(checksum pyproject.toml)" --editable . --group test
+}

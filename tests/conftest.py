@@ -1,0 +1,75 @@
+"""What all tests share: fixtures, and no silent skips where NBTAPE_NO_SKIPS is set."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.register_assert_rewrite("contract", "reading")
+
+from reading import descendants, eventually  # noqa: E402  (rewritten by the line before)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+
+@pytest.fixture
+def output_dir(tmp_path: Path) -> Path:
+    """Where an executor records."""
+    return tmp_path
+
+
+@pytest.fixture
+def temp_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The temporary directory of this test and of all processes it starts; its name is as short as /tmp's can be."""
+    directory = Path(tempfile.mkdtemp(prefix="t"))
+    monkeypatch.setenv("TMPDIR", str(directory))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def leaves_nothing(temp_dir: Path) -> Iterator[None]:
+    """Fail a test that leaves a process, a thread or a directory of ours behind, whatever it was about."""
+    processes, threads = descendants(), set(threading.enumerate())
+    yield
+    assert eventually(lambda: not descendants() - processes), "processes are left behind"
+    assert eventually(lambda: not _own_threads() - threads), "threads are left behind"
+    assert eventually(lambda: not list(temp_dir.glob("nbtape-*"))), "directories of kernels are left behind"
+
+
+def _own_threads() -> set[threading.Thread]:
+    """The threads that run, but for the pool of the event loop that pytest-asyncio ends after the fixtures."""
+    return {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
+
+
+# A skip that nobody reads is a test that nobody runs: in CI it fails, and the failure says what was skipped.
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if not hasattr(report, "wasxfail"):
+        _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def _refuse_skip(report: Any) -> None:
+    if report.skipped and os.environ.get("NBTAPE_NO_SKIPS"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, which NBTAPE_NO_SKIPS forbids. {reason}"

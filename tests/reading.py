@@ -1,0 +1,57 @@
+"""What a test reads to judge a run: the notebook on disk, the processes of this machine."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import psutil  # type: ignore[import-untyped,unused-ignore]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from nbformat import NotebookNode
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """A notebook as any reader would get it, with every rule of nbformat checked."""
+    notebook: NotebookNode = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def code_cells(path: Path) -> list[NotebookNode]:
+    """The code cells of a notebook."""
+    return [cell for cell in read_notebook(path)["cells"] if cell["cell_type"] == "code"]
+
+
+def stream_text(cell: NotebookNode, name: str = "stdout") -> str:
+    """All that a cell keeps of one stream."""
+    return "".join(
+        output["text"] for output in cell["outputs"] if output["output_type"] == "stream" and output["name"] == name
+    )
+
+
+def eventually(holds: Callable[[], Any], seconds: float = 10) -> bool:
+    """Whether something comes true within some seconds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that is dead and that nobody has asked about does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def descendants() -> set[int]:
+    """The processes that this one has started, and those that they have started."""
+    return {child.pid for child in psutil.Process().children(recursive=True) if is_running(child.pid)}

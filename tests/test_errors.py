@@ -1,0 +1,123 @@
+"""Every error pickles, says what to do, and has its place in the tree that the module's docstring draws."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+
+from nbtape import errors
+from nbtape.errors import (
+    BlockInterrupted,
+    KernelError,
+    KernelNotInstalledError,
+    KernelStartError,
+    NbtapeError,
+    NotebookError,
+    NotebookWriteError,
+    OutputDirectoryError,
+    SourceError,
+    WrongLoopError,
+)
+from nbtape.results import CellResult, CodeResult
+
+RESULT = CodeResult(1, "text", ["/a"], "error", [CellResult(0, "id", "error", error_name="E")], Path("/x/n.ipynb"))
+NOTEBOOK = Path("/x/n.ipynb")
+
+#: One of each, as the library raises them, and what its message tells people to do.
+EXAMPLES: list[tuple[BaseException, str]] = [
+    (NbtapeError("Something. Do this."), "Do this."),
+    (KernelError("Something. Do this."), "Do this."),
+    (KernelNotInstalledError("julia", ["python3", "bash"]), "Name one of them as kernel_name."),
+    (KernelNotInstalledError("julia"), "Name one of them as kernel_name."),
+    (KernelStartError("It died. Raise startup_timeout."), "Raise startup_timeout."),
+    (NotebookError("Something. Do this."), "Do this."),
+    (OutputDirectoryError(Path("/x/y"), "Neither does /x: make it."), "make it."),
+    (NotebookWriteError(NOTEBOOK, "the disk is full. Free some space."), "the next save that works."),
+    (NotebookWriteError(NOTEBOOK, "the disk is full. Free some space.", RESULT), "the next save that works."),
+    (SourceError("No notebook. Convert it."), "Convert it."),
+    (WrongLoopError("Another loop. Use it there."), "Use it there."),
+    (BlockInterrupted(), ".result and in the notebook."),
+    (BlockInterrupted(RESULT), ".result and in the notebook."),
+]
+IDS = [type(error).__name__ for error, _ in EXAMPLES]
+
+
+def own_classes() -> dict[str, type[BaseException]]:
+    return {
+        name: value
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == errors.__name__
+    }
+
+
+def test_every_error_is_tried_here() -> None:
+    assert {type(error) for error, _ in EXAMPLES} == set(own_classes().values())
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("error", [error for error, _ in EXAMPLES], ids=IDS)
+def test_an_error_pickles_with_all_it_knows(error: BaseException, protocol: int) -> None:
+    for twin in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error), copy.deepcopy(error)):
+        assert type(twin) is type(error)
+        assert str(twin) == str(error)
+        assert vars(twin) == vars(error)
+        assert twin.args == error.args
+
+
+@pytest.mark.parametrize(("error", "advice"), EXAMPLES, ids=IDS)
+def test_a_message_ends_in_what_to_do(error: BaseException, advice: str) -> None:
+    assert str(error).endswith(advice)
+
+
+def test_a_notebook_that_cannot_be_written_is_named_with_the_reason_and_what_to_do() -> None:
+    text = str(NotebookWriteError(NOTEBOOK, "the disk is full. Free some space."))
+    assert text.startswith("The notebook /x/n.ipynb could not be written: the disk is full. Free some space. ")
+
+
+def test_a_kernel_that_is_not_installed_is_told_in_autogens_words_with_those_that_are() -> None:
+    text = str(KernelNotInstalledError("julia", ["python3", "bash"]))
+    assert text.startswith("Kernel julia is not installed.")
+    assert "Installed kernels: bash, python3." in text
+
+
+def test_a_machine_without_kernels_is_not_told_to_name_one_of_none() -> None:
+    text = str(KernelNotInstalledError("julia"))
+    assert "none" in text
+    assert "ipykernel" in text, "where no kernel is installed, what to do is to install one"
+
+
+def test_an_output_directory_is_missed_in_autogens_words() -> None:
+    assert str(OutputDirectoryError(Path("/x/y"), "Make it.")) == "Output directory /x/y does not exist. Make it."
+
+
+def test_the_tree_is_as_it_is_drawn() -> None:
+    drawn: dict[str, str] = {}
+    branch: list[str] = []
+    for line in inspect.cleandoc(errors.__doc__ or "").splitlines():
+        found = re.match(r"([ │├└─]*)([A-Z]\w+) ?(.*)", line)
+        if found is None or found[2] not in own_classes():
+            continue
+        depth = len(found[1]) // 4 - 1
+        branch[depth:] = [found[2]]
+        drawn[found[2]] = branch[depth - 1] if depth else found[3]
+    assert drawn.keys() == own_classes().keys()
+    assert drawn.pop("NbtapeError") == ""
+    assert drawn.pop("BlockInterrupted").startswith("(KeyboardInterrupt)")
+    for name, parent in drawn.items():
+        assert own_classes()[name].__bases__[0].__name__ == parent
+
+
+def test_a_value_that_cannot_work_is_a_value_error_too() -> None:
+    for error in (KernelNotInstalledError, OutputDirectoryError, SourceError):
+        assert issubclass(error, ValueError)
+
+
+def test_only_an_interrupt_is_no_nbtape_error() -> None:
+    assert [name for name, error in own_classes().items() if not issubclass(error, NbtapeError)] == ["BlockInterrupted"]
+    assert issubclass(BlockInterrupted, KeyboardInterrupt)
+    assert not issubclass(BlockInterrupted, Exception)
