@@ -20,55 +20,60 @@ class StreamText:
 
     def __init__(self) -> None:
         self._finished: list[str] = []
-        self._finished_size = 0
         self._line = ""
         self._column = 0
+        # What came in since, to be looked at when something is to be moved: joining the line anew for every chunk
+        # of a long one takes time that grows with the square of its length.
+        self._fresh: list[str] = []
+        self._size = 0
 
     def __len__(self) -> int:
         """The characters held."""
-        return self._finished_size + len(self._line)
+        return self._size
 
     def write(self, text: str) -> None:
         """Take in one chunk."""
         if "\r" not in text and "\b" not in text and self._column == len(self._line):
-            self._append(text)
+            self._fresh.append(text)
+            self._size += len(text)
             return
-        for piece in _MOVES.split(text):
-            self._put(piece)
+        self._take_in_fresh()
+        before = len(self._line)
+        finished = sum(self._put(piece) for piece in _MOVES.split(text))
+        self._size += finished + len(self._line) - before
 
     def getvalue(self) -> str:
         """All text so far."""
+        self._take_in_fresh()
         self._finished = ["".join(self._finished)]
         return self._finished[0] + self._line
 
-    def _append(self, text: str) -> None:
-        head, newline, tail = text.rpartition("\n")
-        if newline:
-            self._finish(self._line + head + newline)
-            self._line = tail
-        else:
-            self._line += tail
-        self._column = len(self._line)
+    def _take_in_fresh(self) -> None:
+        if self._fresh:
+            head, newline, self._line = "".join([self._line, *self._fresh]).rpartition("\n")
+            self._finished.append(head + newline)
+            self._fresh.clear()
+            self._column = len(self._line)
 
-    def _finish(self, text: str) -> None:
-        self._finished.append(text)
-        self._finished_size += len(text)
-        self._line, self._column = "", 0
+    def _put(self, piece: str) -> int:
+        """Obey one control character, or write text over what is under the cursor.
 
-    def _put(self, piece: str) -> None:
-        """Obey one control character, or write text over what is under the cursor."""
-        if piece == "\n":
-            self._finish(self._line + piece)
-        elif piece in {"\r", "\b"}:
-            if len(self._line) > REWIND_LIMIT:
-                self._finish(self._line)
-            elif piece == "\r":
-                self._column = 0
-            elif self._column:
-                self._column -= 1
-                self._line = self._line[: self._column] + self._line[self._column + 1 :]
-        elif piece:
+        Returns:
+            The characters that can no longer be moved.
+        """
+        if piece == "\n" or (piece in {"\r", "\b"} and len(self._line) > REWIND_LIMIT):
+            self._finished.append(self._line + piece.strip("\r\b"))
+            self._line, self._column = "", 0
+            return len(self._finished[-1])
+        if piece == "\r":
+            self._column = 0
+        elif piece == "\b" and self._column:
+            self._column -= 1
+            # JupyterLab takes the character under the cursor too, where the cursor is not at the end.
+            self._line = self._line[: self._column] + self._line[self._column + 2 :]
+        elif piece not in {"", "\b"}:
             # Colour codes take no room on a terminal, so columns mean nothing in a line that has them.
             rest = "" if "\x1b" in self._line else self._line[self._column + len(piece) :]
             self._line = self._line[: self._column] + piece + rest
             self._column += len(piece)
+        return 0
