@@ -26,8 +26,9 @@ def output_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def temp_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def temp_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The temporary directory of this test and of all processes it starts; its name is as short as /tmp's can be."""
+    tmp_path_factory.getbasetemp()  # is made once for all tests, and not in here
     directory = Path(tempfile.mkdtemp(prefix="t"))
     monkeypatch.setenv("TMPDIR", str(directory))
     monkeypatch.setattr(tempfile, "tempdir", None)

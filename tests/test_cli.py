@@ -119,7 +119,9 @@ def test_outputs_are_printed_while_the_code_runs(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_interrupts_the_block_and_leaves_a_whole_notebook(tmp_path: Path) -> None:
-    message = "```python\nimport time\nprint('first', flush=True)\ntime.sleep(30)\n```\n\n```python\nprint('second')\n```"
+    message = (
+        "```python\nimport time\nprint('first', flush=True)\ntime.sleep(30)\n```\n\n```python\nprint('second')\n```"
+    )
     with start("run", "-", cwd=tmp_path) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import os
 import shutil
@@ -20,7 +22,8 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_output
 
 from nbtape import CodeBlock, CodeResult, JupyterCodeExecutor, NotebookWriteError
-from nbtape.notebook import Notebook
+from nbtape.files import FileExtractor
+from nbtape.notebook import Notebook, _write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +32,7 @@ METADATA = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
     "language_info": {"name": "python", "codemirror_mode": {"name": "ipython", "version": 3}},
 }
-TEXTS = st.text(alphabet=st.characters() | st.sampled_from("\n\r\x0b\x0c\x1c\u2028\u2029\x85\0\"\\é😀"), max_size=30)
+TEXTS = st.text(alphabet=st.characters() | st.sampled_from('\n\r\x0b\x0c\x1c\u2028\u2029\x85\0"\\é😀'), max_size=30)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
@@ -61,7 +64,7 @@ OUTPUTS = {
     "none": [],
     "streams": [stream("a\nb"), new_output("stream", name="stderr", text="\x1b[31mred\x1b[0m\n"), stream("")],
     "line ends": [stream("a\r\nb\x0bc\x0cd\x1ce\u2028f\u2029g\x85h\n\n"), display({"text/plain": "a\r\nb\x0c\u2028c"})],
-    "unicode": [stream("é😀\0\x01\x7f\"\\/ </script>")],
+    "unicode": [stream('é😀\0\x01\x7f"\\/ </script>')],
     "empty texts": [display({"text/plain": "", "text/html": "\n", "application/json": {}}), display({})],
     "all types": [display(dict.fromkeys(MIMES, "one\ntwo"))],
     "json": [display({"application/json": {"b": [], "a": [1, 1.0, -0.0, 1e300, 10**30, True, None, {}]}})],
@@ -73,7 +76,7 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("outputs", OUTPUTS.values(), ids=OUTPUTS)
-@pytest.mark.parametrize("source", ["", "x = 1", "a\n\nb\n", "é\u2028\"\\\0\r\n"])
+@pytest.mark.parametrize("source", ["", "x = 1", "a\n\nb\n", 'é\u2028"\\\0\r\n'])
 def test_a_notebook_is_byte_for_byte_what_nbformat_writes(tmp_path: Path, source: str, outputs: list[Any]) -> None:
     notebook = Notebook.create(tmp_path, "session", METADATA)
     assert notebook.path.read_bytes() == as_nbformat_writes(notebook.path)
@@ -94,7 +97,9 @@ CELL = st.fixed_dictionaries(
     {
         "source": TEXTS,
         "metadata": st.dictionaries(TEXTS, JSON, max_size=3),
-        "streams": st.lists(TEXTS.filter(lambda text: not any(0xD800 <= ord(char) < 0xE000 for char in text)), max_size=3),
+        "streams": st.lists(
+            TEXTS.filter(lambda text: not any(0xD800 <= ord(char) < 0xE000 for char in text)), max_size=3
+        ),
     }
 )
 
@@ -165,11 +170,15 @@ def test_notebooks_made_at_the_same_moment_get_names_of_their_own(tmp_path: Path
     count, rounds = 8, 40
 
     def create(number: int) -> list[Notebook]:
-        made = []
-        for turn in range(rounds):
-            barrier.wait(timeout=30)
-            made.append(Notebook.create(tmp_path, f"session{turn}", {"number": number}))
-        return made
+        try:
+            return [create_at_once(turn, number) for turn in range(rounds)]
+        finally:
+            barrier.abort()
+
+    def create_at_once(turn: int, number: int) -> Notebook:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            barrier.wait(timeout=10)
+        return Notebook.create(tmp_path, f"session{turn}", {"number": number})
 
     barrier = threading.Barrier(count)
     with ThreadPoolExecutor(count) as pool:
@@ -204,16 +213,42 @@ def test_a_notebook_that_is_made_beside_another_never_gets_into_that_ones_file(t
 
 
 def test_a_link_in_the_place_of_a_draft_is_not_written_through(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
+    victim, draft = tmp_path / "victim", tmp_path / "draft"
     victim.write_text("precious")
-    notebook = Notebook.create(tmp_path, "session", METADATA)
-    planted = tmp_path / f".session.ipynb.{os.getpid()}.tmp"
-    planted.symlink_to(victim)
-    notebook.add_markdown("x", {})
-    notebook.save()
+    draft.symlink_to(victim)
+    _write(draft, [b"text"], 0o600)
     assert victim.read_text() == "precious"
-    assert not notebook.path.is_symlink()
-    assert notebook.path.read_bytes() == as_nbformat_writes(notebook.path)
+    assert not draft.is_symlink()
+    assert draft.read_text() == "text"
+
+
+def test_a_link_in_the_place_of_an_extracted_file_is_not_written_through(tmp_path: Path) -> None:
+    victim, planted = tmp_path / "victim", tmp_path / "session_0_0.png"
+    victim.write_text("precious")
+    planted.symlink_to(victim)
+    (tmp_path / "session_0_0-2.png").symlink_to(tmp_path / "nowhere")
+    extractor = FileExtractor(tmp_path, "session")
+    for data in ("AAAA", "BBBB"):
+        extraction = extractor.extract(0, [display({"image/png": data})])
+        assert extraction.files == [
+            {"path": str(tmp_path / "session_0_0-3.png"), "output": 0, "mime_type": "image/png"}
+        ]
+        assert (tmp_path / "session_0_0-3.png").read_bytes() == base64.b64decode(data)
+    assert victim.read_text() == "precious"
+    assert planted.is_symlink()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_link_that_takes_the_place_of_an_extracted_file_is_not_written_through(tmp_path: Path) -> None:
+    victim, own = tmp_path / "victim", tmp_path / "session_0_0.png"
+    victim.write_text("precious")
+    extractor = FileExtractor(tmp_path, "session")
+    extractor.extract(0, [display({"image/png": "AAAA"})])
+    own.unlink()
+    own.symlink_to(victim)
+    extractor.extract(0, [display({"image/png": "BBBB"})])
+    assert victim.read_text() == "precious"
+    assert not own.is_symlink()
 
 
 def test_a_link_in_the_place_of_the_notebook_is_replaced_and_gives_no_permission_away(tmp_path: Path) -> None:
@@ -410,7 +445,7 @@ def test_a_disk_that_a_block_filled_costs_neither_its_output_nor_the_record(smal
             run(executor, FILL, "print('never run')")
         assert caught.value.result is not None
         assert caught.value.result.output == "before\nfull\n"
-        assert [cell.status for cell in caught.value.result.cells] == ["ok"]
+        assert caught.value.result.cells[0].status == "ok"
         assert sources(executor)[:2] == ["x = 377", FILL], "what was on disk is there and valid"
 
         with pytest.raises(NotebookWriteError, match="Free some space") as caught:
@@ -427,12 +462,13 @@ def test_a_disk_that_a_block_filled_costs_neither_its_output_nor_the_record(smal
         assert executor.notebook.read_bytes() == as_nbformat_writes(executor.notebook)
 
 
-def test_the_error_of_a_full_disk_tells_that_the_rest_was_not_run(small_disk: Path) -> None:
+def test_the_result_in_the_error_has_a_cell_for_each_block(small_disk: Path) -> None:
     with JupyterCodeExecutor(output_dir=small_disk) as executor:
         with pytest.raises(NotebookWriteError) as caught:
             run(executor, FILL, "print('never run')")
         (small_disk / "filler").unlink()
         assert caught.value.result is not None
+        assert [cell.status for cell in caught.value.result.cells] == ["ok", "not_run"]
         assert caught.value.result.exit_code != 0, "a program that reads the exit code must not take this for success"
 
 
@@ -447,15 +483,12 @@ def test_a_save_that_fails_while_a_block_runs_does_not_end_the_block(small_disk:
         assert executor.notebook.read_bytes() == as_nbformat_writes(executor.notebook)
 
 
-def test_a_picture_that_finds_no_room_is_told_and_ends_nothing(small_disk: Path) -> None:
-    code = "from IPython.display import display\ndisplay({'image/png': 'AAAA' * 60_000}, raw=True)\nprint('after')"
-    with JupyterCodeExecutor(output_dir=small_disk) as executor:
-        run(executor, "open('filler', 'wb').write(b'x' * 150_000)")
-        result = run(executor, code)
-    assert result.status == "ok"
-    assert "Image data could not be saved as a file (No space left on device)" in result.output
-    assert result.output.endswith("after\n")
-    assert result.output_files == []
+def test_a_picture_that_finds_no_room_is_told_and_leaves_no_half_file(small_disk: Path) -> None:
+    fill(small_disk)
+    extraction = FileExtractor(small_disk, "session").extract(0, [display({"image/png": "AAAA" * 60_000})])
+    assert extraction.files == []
+    assert extraction.lines[0][0].startswith("Image data could not be saved as a file (No space left on device)")
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
 
 
 def test_a_directory_that_a_block_removed_costs_neither_its_output_nor_the_record(tmp_path: Path) -> None:

@@ -118,7 +118,10 @@ def test_the_type_is_taken_from_the_header() -> None:
 def test_nesting_without_a_bottom_is_cut(kind: str, depth: int) -> None:
     deep = nested(depth)
     fields = {**dict.fromkeys(FIELDS, deep), "execution_state": deep, "traceback": [deep]}
-    for content in (fields, {**fields, "data": {"text/plain": deep, "application/json": deep}, "metadata": {"a": deep}}):
+    for content in (
+        fields,
+        {**fields, "data": {"text/plain": deep, "application/json": deep}, "metadata": {"a": deep}},
+    ):
         clean = clean_message(message(kind, content))
         if kind in OUTPUTS:
             assert clean is not None

@@ -86,7 +86,11 @@ class JupyterCodeExecutor:
             KernelStartError: The kernel cannot be started.
             NotebookWriteError: The notebook cannot be written.
         """
-        self._thread.call(self._executor.start())
+        try:
+            self._thread.call(self._executor.start())
+        except BaseException:
+            self._thread.end()
+            raise
 
     def stop(self) -> None:
         """End the kernel, interrupting what runs. The notebook is complete; another use starts a fresh kernel.

@@ -103,7 +103,7 @@ def run(  # noqa: PLR0913  (one argument an option)
             raise
         click.echo(f"nbtape: {exc}", err=True)
         sys.exit(CANNOT_RUN)
-    click.echo(json.dumps(result.to_dict(), ensure_ascii=False) if as_json else f"Notebook: {result.notebook}")
+    click.echo(json.dumps(result.to_dict()) if as_json else f"Notebook: {result.notebook}")
     sys.exit(result.exit_code)
 
 

@@ -224,6 +224,7 @@ class AsyncJupyterCodeExecutor:
                     cells.append(await self._run(block, cells, stop))
                     self._recorded.save()
             except NotebookWriteError as exc:
+                cells += [self._recorded.skip(block, "") for block in blocks[len(cells) :]]
                 raise NotebookWriteError(exc.path, exc.reason, self._join(cells)) from exc
             finally:
                 self._stop = None
@@ -253,6 +254,11 @@ class AsyncJupyterCodeExecutor:
         assert self._runner is not None
         epoch, news, self._news = self._kernel_epoch, self._news, ""
         index = self._recorded.begin(block, source, self._timeout, epoch)
+        try:
+            self._recorded.save()
+        except NotebookWriteError:
+            # What cannot be recorded is not run. The save that follows says why, in an error of its own.
+            return self._recorded.withdraw(index, "Not run: the notebook cannot be written.")
         room = max(0, self._options["max_notebook_chars"] - self._recorded.notebook.size)
         outcome = await self._runner.run(index, self._timeout, min(room, self._options["max_cell_chars"]), stop)
         self._has_state = True

@@ -70,6 +70,8 @@ class Notebook:
     def __init__(self, path: Path, metadata: Mapping[str, Any]) -> None:
         self.path = path
         self.node = from_dict({"cells": [], "metadata": fit_json(metadata), "nbformat": 4, "nbformat_minor": 5})
+        # Nobody else's, not even a notebook's of the same name that is made at the same moment.
+        self._draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
         self._body = bytearray()
         self._ends: list[int] = []
         self._stale: set[int] = set()
@@ -153,15 +155,14 @@ class Notebook:
         """Write everything to a file of our own and move that into place."""
         self._encode_stale()
         tail = self._tail()
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
             mode = _writable_mode(self.path)
             try:
-                _write(draft, [_HEAD, self._body, tail], mode)
-                move(draft, self.path)
+                _write(self._draft, [_HEAD, self._body, tail], mode)
+                move(self._draft, self.path)
             finally:
                 with contextlib.suppress(FileNotFoundError):
-                    draft.unlink()
+                    self._draft.unlink()
         except FileExistsError:
             raise
         except OSError as exc:
@@ -253,7 +254,7 @@ def _move_to_free_place(draft: Path, path: Path) -> None:
 
 
 def _writable_mode(path: Path) -> int | None:
-    """The permissions of the file at `path`, None if there is none.
+    """The permissions of the file at `path`, None if there is none, or but a link that somebody put there.
 
     A rename needs no permission on the file it replaces, and root needs none at all; but who marks a file read-only
     means it.
@@ -262,8 +263,11 @@ def _writable_mode(path: Path) -> int | None:
         PermissionError: The file is marked read-only.
     """
     try:
-        mode = stat.S_IMODE(path.lstat().st_mode)
+        found = path.lstat().st_mode
     except FileNotFoundError:
+        return None
+    mode = stat.S_IMODE(found)
+    if not stat.S_ISREG(found):
         return None
     if not mode & 0o222:
         raise PermissionError(errno.EACCES, "it is marked read-only")
@@ -276,8 +280,6 @@ def _write(path: Path, chunks: Sequence[bytes | bytearray], mode: int | None) ->
     Its room is taken before it is written: a full disk is known at once, and ext4 does not hold up the rename that
     follows until blocks are found (2.5 ms against 0.1).
     """
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
         if mode is not None:

@@ -13,9 +13,9 @@ from nbformat.v4 import new_output
 
 from nbtape import __version__, workdir
 from nbtape.autosave import Autosave
-from nbtape.errors import NotebookWriteError
 from nbtape.files import FileExtractor
 from nbtape.notebook import FORMAT_VERSION, Notebook
+from nbtape.outputs import fit_json
 from nbtape.results import CellResult, cell_text, shorten
 
 if TYPE_CHECKING:
@@ -125,32 +125,25 @@ class Recording:
         self.save()
 
     def begin(self, block: CodeBlock, source: str, timeout: float, kernel_epoch: int) -> int:
-        """Append a cell for a block and have it on disk before the block runs; return its position.
-
-        Raises:
-            NotebookWriteError: It cannot be written, and so the block is not to be run.
-        """
+        """Append a cell for a block that is about to run; return its position. Not saved yet."""
         nbtape = {"status": "running", "language": block.language, "timeout": timeout, "kernel_epoch": kernel_epoch}
-        index = self.notebook.add_code(source, {"nbtape": nbtape})
-        try:
-            self.save()
-        except NotebookWriteError:
-            self._close(self.notebook.cells[index], "not_run", note="The notebook could not be written.")
-            self.notebook.touch(index)
-            raise
-        return index
+        return self.notebook.add_code(source, {"nbtape": nbtape})
+
+    def withdraw(self, index: int, note: str) -> CellResult:
+        """The block of a cell that was begun is not run after all. Not saved yet."""
+        cell = self.notebook.cells[index]
+        self._close(cell, "not_run", note=note)
+        self.notebook.touch(index)
+        return CellResult(index=index, cell_id=cell["id"], status="not_run", output=note, note=note)
 
     def skip(self, block: CodeBlock, note: str) -> CellResult:
-        """Append a cell for a block that is not run. It goes to disk with the next save.
+        """Append a cell for a block that is not run. Not saved yet.
 
         Args:
             block: The block.
             note: Why, if that is not plain from the cell before.
         """
-        index = self.notebook.add_code(block.code, {"nbtape": {"language": block.language}})
-        cell = self.notebook.cells[index]
-        self._close(cell, "not_run", note=note)
-        return CellResult(index=index, cell_id=cell["id"], status="not_run", output=note, note=note)
+        return self.withdraw(self.notebook.add_code(block.code, {"nbtape": {"language": block.language}}), note)
 
     async def end(self, index: int, ending: Ending) -> CellResult:
         """Complete the cell of a block that has run: its files, its status, its text. Not saved yet."""
@@ -200,7 +193,7 @@ class Recording:
             workdir.recorded(Path(file["path"]))
         if extraction.files:
             cell["metadata"]["nbtape"]["extracted"] = [
-                {**file, "path": os.path.relpath(file["path"], self._directory)} for file in extraction.files
+                fit_json({**file, "path": os.path.relpath(file["path"], self._directory)}) for file in extraction.files
             ]
             self.notebook.touch(index)
         return _Files([file["path"] for file in extraction.files], extraction.lines)
@@ -210,7 +203,7 @@ class Recording:
         metadata = cell["metadata"]
         if _TAGS[status]:
             metadata["tags"] = _TAGS[status]
-        metadata["nbtape"].update(status=status, **{key: value for key, value in facts.items() if value})
+        metadata["nbtape"].update(status=status, **fit_json({key: value for key, value in facts.items() if value}))
 
 
 @dataclass(frozen=True, slots=True)

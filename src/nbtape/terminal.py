@@ -6,6 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Self
 
+from nbtape.outputs import fit_text
 from nbtape.results import strip_escapes
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ class Terminal:
         """One line of our own, beside the outputs."""
         if self._quiet:
             return
+        line = fit_text(line)  # the name of a file need not be text
         if self._out.is_terminal:
             self._out.print(line, style="dim")
         else:

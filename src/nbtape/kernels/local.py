@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 _UNIX: Final = sys.platform != "win32"
 
+#: What leaves room for "/socket-5".
+_LONGEST_DIRECTORY: Final = 90
+
 
 class LocalKernels:
     """The kernel specs installed on this machine.
@@ -134,7 +137,7 @@ class LocalKernelManager(AsyncKernelManager):
         Raises:
             KernelStartError: The command of the kernel spec cannot be run.
         """
-        self._directory = Path(tempfile.mkdtemp(prefix="nbtape-"))
+        self._directory = _make_private_directory()
         self.connection_file = str(self._directory / "kernel.json")
         arguments = []
         if self._is_ipykernel():
@@ -206,6 +209,15 @@ class LocalKernelManager(AsyncKernelManager):
             said = last_words(file.read().decode(errors="replace"))
         ended = _describe_exit(self._process.poll())
         return f"{ended} It last said:\n{said}" if said else ended
+
+
+def _make_private_directory() -> Path:
+    """A directory for sockets: an address of theirs has at most 103 bytes on macOS, 107 on Linux."""
+    directory = tempfile.mkdtemp(prefix="nbtape-")
+    if len(os.fsencode(directory)) > _LONGEST_DIRECTORY and _UNIX:
+        Path(directory).rmdir()
+        directory = tempfile.mkdtemp(prefix="nbtape-", dir="/tmp")  # noqa: S108  (made with a name nobody can guess)
+    return Path(directory)
 
 
 def _environment() -> dict[str, str]:

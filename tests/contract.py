@@ -1,0 +1,677 @@
+"""What an executor promises on every kind of kernel. A new kind inherits `ExecutorContract` and says where it is from.
+
+A subclass gives the fixture `source`, and `signal` where its kernels do not see the files of this machine. Whatever a
+test is about, the fixture `leaves_nothing` fails it if it leaves something behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from nbtape import AsyncJupyterCodeExecutor, CodeBlock, CodeResult, JupyterCodeExecutor
+from reading import code_cells, eventually, read_notebook, stream_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from nbtape.kernels.base import KernelSource
+
+#: The smallest picture there is, as a cell that shows it.
+SHOW_IMAGE = """\
+import base64
+from IPython.display import Image, display
+picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+display(Image(data=base64.b64decode(picture), format="png"))
+"""
+
+
+class Factory(Protocol):
+    """Makes executors that are stopped when the test ends."""
+
+    def __call__(self, **options: Any) -> JupyterCodeExecutor: ...
+
+
+@dataclass
+class Signal:
+    """What a test says to the code that it runs.
+
+    Args:
+        path: A file that both see.
+    """
+
+    path: Path
+
+    def give(self, *_: object) -> None:
+        """Let the code go on. Fits as `on_output`: then it goes on when its first output has come in."""
+        self.path.touch()
+
+    @property
+    def wait(self) -> str:
+        """Code that waits for the signal."""
+        return (
+            "import pathlib, time\n"
+            "_until = time.monotonic() + 30\n"
+            f"while not pathlib.Path({str(self.path)!r}).exists():\n"
+            "    assert time.monotonic() < _until, 'no signal came'\n"
+            "    time.sleep(0.01)\n"
+        )
+
+
+def run(executor: JupyterCodeExecutor, *codes: str, language: str = "python") -> CodeResult:
+    return executor.execute_code_blocks(blocks(*codes, language=language))
+
+
+def blocks(*codes: str, language: str = "python") -> list[CodeBlock]:
+    return [CodeBlock(code=code, language=language) for code in codes]
+
+
+def check_fresh(executor: JupyterCodeExecutor) -> None:
+    """The next block runs on a fresh kernel, and is told; the one after that is not."""
+    epoch = executor.kernel_epoch
+    told = run(executor, "print('alive')")
+    assert told.status == "ok"
+    assert told.output.endswith("\nalive\n")
+    assert "variables of earlier blocks are gone" in told.output
+    assert told.kernel_epoch == executor.kernel_epoch == epoch + 1
+    assert run(executor, "print('again')").output == "again\n"
+
+
+def indented(code: str) -> str:
+    return "".join(f"    {line}\n" for line in code.splitlines())
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+class _Executors:
+    """The executors under test."""
+
+    @pytest.fixture
+    def source(self) -> KernelSource | None:
+        """Where kernels come from; None for those of this machine."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def signal(self, tmp_path_factory: pytest.TempPathFactory) -> Signal:
+        return Signal(tmp_path_factory.mktemp("signal") / "given")
+
+    @pytest.fixture
+    def make(self, source: KernelSource | None, output_dir: Path) -> Iterator[Factory]:
+        with ExitStack() as stack:
+
+            def make(**options: Any) -> JupyterCodeExecutor:
+                executor = JupyterCodeExecutor(source, **{"output_dir": output_dir, "timeout": 30, **options})
+                stack.callback(executor.stop)
+                return executor
+
+            yield make
+
+    @pytest.fixture
+    def executor(self, make: Factory) -> JupyterCodeExecutor:
+        return make()
+
+
+class _BlocksAndState(_Executors):
+    """One block, one cell; the first that fails stops the rest; state lives on."""
+
+    def test_hello_world_prints_as_one_line(self, executor: JupyterCodeExecutor) -> None:
+        result = run(executor, "print('Hello, World!')")
+        assert str(result) == "exit_code=0 output='Hello, World!\\n' output_files=[]"
+
+    def test_state_lives_on_between_blocks_and_calls(self, executor: JupyterCodeExecutor) -> None:
+        assert run(executor, "x = 20", "x += 1").output == "\n"
+        assert run(executor, "x *= 2\nprint(x)").output == "42\n"
+        assert executor.kernel_epoch == 1
+
+    def test_every_block_is_a_cell_in_order(self, executor: JupyterCodeExecutor) -> None:
+        executor.add_markdown("# Counting")
+        result = run(executor, "print(1)", "print(2)")
+        cells = read_notebook(result.notebook)["cells"] if result.notebook else []
+        assert [cell["cell_type"] for cell in cells] == ["markdown", "code", "code"]
+        assert [cell["source"] for cell in cells] == ["# Counting", "print(1)", "print(2)"]
+        assert [cell["execution_count"] for cell in cells[1:]] == [1, 2]
+        assert [(cell.index, cell.cell_id) for cell in result.cells] == [(1, cells[1]["id"]), (2, cells[2]["id"])]
+
+    def test_a_failing_block_stops_the_rest_and_only_it_is_sent_again(self, executor: JupyterCodeExecutor) -> None:
+        failed = run(executor, "n = 1", "print('about to'); n += undefined", "n = 100")
+        assert (failed.status, failed.exit_code) == ("error", 1)
+        assert [cell.status for cell in failed.cells] == ["ok", "error", "not_run"]
+        assert "1 more block was not run" in failed.output
+        assert failed.cells[1].error_name == "NameError"
+        repaired = run(executor, "n += 41", "print(n)")
+        assert (repaired.status, repaired.output) == ("ok", "\n42\n")
+
+    def test_cells_that_were_not_run_are_recorded_as_such(self, executor: JupyterCodeExecutor) -> None:
+        run(executor, "1/0", "print('never')")
+        failed, skipped = code_cells(executor.notebook)
+        assert (failed["metadata"]["nbtape"]["status"], failed["metadata"]["tags"]) == ("error", ["raises-exception"])
+        assert (skipped["metadata"]["nbtape"]["status"], skipped["execution_count"]) == ("not_run", None)
+        assert (skipped["source"], skipped["outputs"]) == ("print('never')", [])
+
+    def test_output_before_an_error_is_kept(self, executor: JupyterCodeExecutor) -> None:
+        result = run(executor, "print('before')\nraise RuntimeError('broken')")
+        assert result.output.startswith("before\n")
+        assert "RuntimeError: broken" in result.output
+        (cell,) = code_cells(executor.notebook)
+        assert stream_text(cell) == "before\n"
+        assert [output["output_type"] for output in cell["outputs"]] == ["stream", "error"]
+
+    def test_no_blocks_are_ok_and_nothing(self, executor: JupyterCodeExecutor) -> None:
+        assert str(run(executor)) == "exit_code=0 output='' output_files=[]"
+        assert code_cells(executor.notebook) == []
+
+    @pytest.mark.parametrize("code", ["", "  \n", "# only words"])
+    def test_a_block_without_code_is_ok(self, executor: JupyterCodeExecutor, code: str) -> None:
+        result = run(executor, code, "print('next')")
+        assert (result.status, result.output) == ("ok", "\nnext\n")
+
+    def test_await_works_at_top_level(self, executor: JupyterCodeExecutor) -> None:
+        result = run(executor, "import asyncio\nawait asyncio.sleep(0)\nprint('awaited')")
+        assert (result.status, result.output) == ("ok", "awaited\n")
+
+    def test_calls_that_overlap_queue(self, make: Factory, signal: Signal) -> None:
+        begun = threading.Event()
+        executor = make(on_output=lambda _: begun.set())
+        first = f"print('first begins', flush=True)\n{signal.wait}\nprint('first ends')"
+        with ThreadPoolExecutor() as pool:
+            one = pool.submit(run, executor, first, "print('first again')")
+            assert begun.wait(30)
+            two = pool.submit(run, executor, "print('second')")
+            with pytest.raises(TimeoutError):
+                two.result(0.3)
+            signal.give()
+            assert one.result(30).output == "first begins\nfirst ends\n\nfirst again\n"
+            assert two.result(30).output == "second\n"
+        assert [cell["execution_count"] for cell in code_cells(executor.notebook)] == [1, 2, 3]
+
+    @pytest.mark.parametrize("code", ["input('name? ')", "import getpass\ngetpass.getpass()"])
+    def test_a_question_to_the_user_is_an_error_at_once(self, make: Factory, code: str) -> None:
+        result = run(make(timeout=20), f"{code}\nprint('answered')")
+        assert result.status == "error"
+        assert result.cells[0].error_name == "StdinNotImplementedError"
+
+
+class _Languages(_Executors):
+    """What a block's label makes of it."""
+
+    @pytest.mark.parametrize("label", ["bash", "sh", "shell", "Bash"])
+    def test_a_shell_block_runs_in_bash(self, executor: JupyterCodeExecutor, label: str) -> None:
+        result = run(executor, 'for n in 1 2; do echo "n=$n"; done', language=label)
+        assert (result.status, result.output) == ("ok", "n=1\nn=2\n")
+        assert code_cells(executor.notebook)[0]["source"] == '%%bash\nfor n in 1 2; do echo "n=$n"; done'
+
+    @pytest.mark.parametrize("code", ["!echo hello", "%%sh\necho hello", "\n!echo hello"])
+    def test_a_shell_block_that_is_for_ipython_stays_as_it_is(self, executor: JupyterCodeExecutor, code: str) -> None:
+        result = run(executor, code, language="bash")
+        assert (result.status, result.output.replace("\r", "")) == ("ok", "hello\n")
+        assert code_cells(executor.notebook)[0]["source"] == code
+
+    def test_a_failing_shell_block_is_an_error(self, executor: JupyterCodeExecutor) -> None:
+        result = run(executor, "echo before\necho why >&2\nexit 3", language="bash")
+        assert (result.status, result.exit_code) == ("error", 1)
+        assert "before\n" in result.output
+        assert "why\n" in result.output
+        assert "3" in str(result.cells[0].error_value)
+
+    def test_a_language_that_the_kernel_cannot_run_is_not_run_and_stops_the_rest(
+        self, executor: JupyterCodeExecutor
+    ) -> None:
+        result = executor.execute_code_blocks(
+            [CodeBlock("print('before')", "python"), CodeBlock("say 'no'", "perl"), CodeBlock("print('after')", "py")]
+        )
+        assert [cell.status for cell in result.cells] == ["ok", "not_run", "not_run"]
+        assert (result.status, result.exit_code) == ("not_run", 1)
+        assert "perl" in result.cells[1].output
+        assert "python" in result.cells[1].output, "the message says what does run"
+        assert "1 more block was not run" in result.output
+
+    @pytest.mark.parametrize("magic", ["!pip", "%pip"])
+    def test_an_install_is_quiet(self, executor: JupyterCodeExecutor, magic: str) -> None:
+        result = run(executor, f"{magic} install --no-index pip")
+        assert result.status == "ok"
+        assert result.output.strip() == ""
+
+    @pytest.mark.parametrize("magic", ["!pip", "%pip"])
+    def test_an_install_that_fails_is_loud(self, executor: JupyterCodeExecutor, magic: str) -> None:
+        assert "ERROR" in run(executor, f"{magic} install --no-index /no/such/package").output
+
+    def test_an_install_that_fails_in_a_shell_block_is_an_error(self, executor: JupyterCodeExecutor) -> None:
+        result = run(executor, "pip install --no-index /no/such/package", language="bash")
+        assert result.status == "error"
+        assert "ERROR" in result.output
+
+
+class _Outputs(_Executors):
+    """Nothing that was printed is lost, and the agent gets it in a form that serves it."""
+
+    def test_chunks_of_a_stream_are_joined_as_they_came(self, executor: JupyterCodeExecutor) -> None:
+        result = run(executor, "print('a', end='', flush=True)\nprint('b', end='', flush=True)")
+        assert result.output == "ab"
+        (cell,) = code_cells(executor.notebook)
+        assert [output["text"] for output in cell["outputs"]] == ["ab"]
+
+    def test_stdout_and_stderr_are_joined_as_they_came(self, executor: JupyterCodeExecutor) -> None:
+        code = (
+            "import sys\nfor n in range(2):\n    print('o', end='', flush=True)\n"
+            "    print('e', end='', file=sys.stderr, flush=True)"
+        )
+        assert run(executor, code).output == "oeoe"
+        (cell,) = code_cells(executor.notebook)
+        assert [output["name"] for output in cell["outputs"]] == ["stdout", "stderr"] * 2
+
+    def test_texts_of_blocks_are_joined_by_one_newline(self, executor: JupyterCodeExecutor) -> None:
+        result = run(executor, "print('1', end='')", "print('2')", "'3'")
+        assert result.output == "1\n2\n\n'3'"
+
+    def test_an_image_is_saved_as_a_file(self, make: Factory, output_dir: Path) -> None:
+        executor = make(notebook="plots")
+        executor.add_markdown("A picture follows.")
+        result = run(executor, f"print('see')\n{SHOW_IMAGE}")
+        path = output_dir / "plots_1_1.png"
+        assert result.output == f"see\nImage data saved to {path}"
+        assert result.output_files == [str(path)]
+        assert path.read_bytes().startswith(b"\x89PNG\r\n")
+
+    def test_html_is_saved_as_a_file(self, executor: JupyterCodeExecutor, output_dir: Path) -> None:
+        result = run(executor, "from IPython.display import HTML, display\ndisplay(HTML('<b>bold</b>'))")
+        path = output_dir / "session_0_0.html"
+        assert f"HTML data saved to {path}" in result.output
+        assert result.output_files == [str(path)]
+        assert path.read_text().endswith("<b>bold</b>")
+
+    def test_unicode_comes_back_as_it_went(self, executor: JupyterCodeExecutor) -> None:
+        text = "naïve 你好 👩‍👩‍👧 👍🏽 e\u0301 עברית \U00010348"
+        code = f"größe = '{text}'  # ü\nprint(größe)"
+        assert run(executor, code).output == f"{text}\n"
+        (cell,) = code_cells(executor.notebook)
+        assert (cell["source"], stream_text(cell)) == (code, f"{text}\n")
+
+    def test_terminal_codes_are_for_people(self, executor: JupyterCodeExecutor) -> None:
+        result = run(executor, r"print('\x1b[1;31mred\x1b[0m')" + "\n1/0")
+        assert result.output.startswith("red\n")
+        assert "ZeroDivisionError" in result.output
+        assert "\x1b" not in result.output
+        (cell,) = code_cells(executor.notebook)
+        assert stream_text(cell) == "\x1b[1;31mred\x1b[0m\n"
+        assert any("\x1b[" in line for line in cell["outputs"][1]["traceback"])
+
+    def test_of_ten_megabytes_the_agent_gets_both_ends_and_the_notebook_all(self, make: Factory) -> None:
+        executor = make(max_output_chars=5000)
+        result = run(executor, "for n in range(100_000):\n    print(f'{n:06d} ' + 92 * 'x')")
+        assert (result.status, len(result.output) <= 5000) == ("ok", True)
+        assert result.output.startswith("000000 xxx")
+        assert result.output.endswith(f"099999 {92 * 'x'}\n")
+        assert "characters left out" in result.output
+        assert str(executor.notebook) in result.output
+        (cell,) = code_cells(executor.notebook)
+        assert stream_text(cell) == "".join(f"{n:06d} {92 * 'x'}\n" for n in range(100_000))
+
+    def test_of_several_long_blocks_the_answer_is_bounded_as_a_whole(self, make: Factory) -> None:
+        executor = make(max_output_chars=1000)
+        result = run(executor, "print(3000 * 'a')", "print(3000 * 'b')", "print(3000 * 'c')")
+        assert len(result.output) <= 1000
+        assert result.output.startswith("aaa")
+        assert result.output.endswith("ccc\n")
+
+    def test_two_thousand_displays_all_arrive_in_order(self, executor: JupyterCodeExecutor) -> None:
+        run(executor, "for n in range(2000):\n    display(n)")
+        (cell,) = code_cells(executor.notebook)
+        assert [output["data"]["text/plain"] for output in cell["outputs"]] == [str(n) for n in range(2000)]
+
+    def test_what_a_thread_prints_while_a_later_block_runs_is_kept(
+        self, executor: JupyterCodeExecutor, signal: Signal
+    ) -> None:
+        """ipykernel 7 labels it with the block that runs, and so does JupyterLab show it; nobody else can know."""
+        code = (
+            f"def later():\n{indented(signal.wait)}\n    print('late')\n"
+            "import threading\nthread = threading.Thread(target=later)\nthread.start()\nprint('early')"
+        )
+        assert run(executor, code).output == "early\n"
+        signal.give()
+        result = run(executor, "thread.join()\nprint('next')")
+        assert "next\n" in result.output
+        executor.stop()
+        first, second = code_cells(executor.notebook)
+        assert sorted((stream_text(first) + stream_text(second)).split()) == ["early", "late", "next"]
+
+    def test_what_a_thread_prints_between_blocks_goes_under_the_last_one(
+        self, executor: JupyterCodeExecutor, signal: Signal, output_dir: Path
+    ) -> None:
+        code = (
+            f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n    open('printed', 'w')\n"
+            "import threading\nthreading.Thread(target=later).start()\nprint('early')"
+        )
+        assert run(executor, code).output == "early\n"
+        signal.give()
+        assert eventually((output_dir / "printed").exists)
+        assert run(executor, "print('next')").output == "next\n"
+        first, second = code_cells(executor.notebook)
+        assert (stream_text(first), stream_text(second)) == ("early\nlate\n", "next\n")
+
+    def test_what_a_thread_printed_last_is_recorded_at_the_stop(
+        self, executor: JupyterCodeExecutor, signal: Signal, output_dir: Path
+    ) -> None:
+        code = (
+            f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n    open('printed', 'w')\n"
+            "import threading\nthreading.Thread(target=later).start()\nprint('early')"
+        )
+        run(executor, code)
+        signal.give()
+        assert eventually((output_dir / "printed").exists)
+        executor.stop()
+        (cell,) = code_cells(executor.notebook)
+        assert stream_text(cell) == "early\nlate\n"
+
+    def test_what_a_task_prints_later_goes_under_its_own_cell(self, executor: JupyterCodeExecutor) -> None:
+        code = (
+            "import asyncio\ngo = asyncio.Event()\nasync def later():\n    await go.wait()\n    print('late')\n"
+            "task = asyncio.create_task(later())\nprint('early')"
+        )
+        assert run(executor, code).output == "early\n"
+        assert run(executor, "go.set()\nawait task\nprint('next')").output == "next\n"
+        first, second = code_cells(executor.notebook)
+        assert (stream_text(first), stream_text(second)) == ("early\nlate\n", "next\n")
+
+    def test_a_thread_that_prints_for_ever_disturbs_nobody(self, executor: JupyterCodeExecutor) -> None:
+        code = (
+            "import itertools, threading, time\ndef chatter():\n"
+            "    for n in itertools.count():\n        print('chatter', n)\n        time.sleep(0.001)\n"
+            "threading.Thread(target=chatter, daemon=True).start()"
+        )
+        assert run(executor, code).status == "ok"
+        for n in range(20):
+            result = run(executor, f"print({n})")
+            assert result.status == "ok"
+            assert str(n) in result.output.splitlines()
+        executor.stop()
+        lines = "".join(map(stream_text, code_cells(executor.notebook))).splitlines()
+        chatter = [int(line.removeprefix("chatter ")) for line in lines if line.startswith("chatter ")]
+        assert chatter == list(range(len(chatter))), "each line once, in order"
+
+    def test_outputs_are_announced_as_they_come(self, make: Factory, signal: Signal) -> None:
+        heard: list[str] = []
+
+        def listen(output: Any) -> None:
+            heard.append(output["text"])
+            signal.give()
+
+        result = run(make(on_output=listen), f"print('now', flush=True)\n{signal.wait}\nprint('then')")
+        assert (result.status, result.output) == ("ok", "now\nthen\n")
+        assert "".join(heard) == "now\nthen\n"
+
+    def test_a_listener_that_fails_changes_nothing(self, make: Factory) -> None:
+        def listen(_: object) -> None:
+            raise RuntimeError("the listener is broken")
+
+        result = run(make(on_output=listen), "print(1)")
+        assert (result.status, result.output) == ("ok", "1\n")
+
+
+class _Timeouts(_Executors):
+    """One deadline for a block; after it, whatever the code does, an idle kernel."""
+
+    def test_a_timeout_keeps_output_and_state(self, make: Factory) -> None:
+        executor = make(timeout=1)
+        result = run(executor, "print('before')\nkept = 7\nimport time\ntime.sleep(60)", "print('rest')")
+        assert (result.status, result.exit_code) == ("timeout", 124)
+        assert result.output.startswith("before\n")
+        assert "Timeout" in result.output
+        assert result.cells[1].status == "not_run"
+        after = run(executor, "print(kept)")
+        assert (after.status, after.output) == ("ok", "7\n")
+        assert executor.kernel_epoch == 1
+        cell = code_cells(executor.notebook)[0]
+        assert (stream_text(cell), cell["metadata"]["nbtape"]["status"]) == ("before\n", "timeout")
+
+    def test_late_output_of_a_timed_out_block_is_not_the_next_ones(self, make: Factory) -> None:
+        executor = make(timeout=1)
+        code = "import time\ntry:\n    time.sleep(60)\nfinally:\n    for n in range(1000):\n        print('late', n)"
+        result = run(executor, code)
+        assert (result.status, "late 999\n" in result.output) == ("timeout", True)
+        assert run(executor, "print('clean')").output == "clean\n"
+
+    def test_a_block_that_prints_for_ever_has_the_same_deadline(self, make: Factory) -> None:
+        executor = make(timeout=1)
+        result = run(executor, "kept = 7\nwhile True:\n    print('again')")
+        assert result.status == "timeout"
+        assert result.cells[0].duration < 20
+        after = run(executor, "print(kept)")
+        assert (after.status, after.output) == ("ok", "7\n")
+
+    def test_a_block_that_displays_for_ever_has_the_same_deadline(self, make: Factory) -> None:
+        executor = make(timeout=1)
+        result = run(executor, "kept = 7\nwhile True:\n    display('again')")
+        assert result.status == "timeout"
+        assert result.cells[0].duration < 20
+        after = run(executor, "print(kept)")
+        assert (after.status, after.output) == ("ok", "7\n")
+
+    def test_a_block_that_swallows_one_interrupt_is_interrupted_again(self, make: Factory) -> None:
+        executor = make(timeout=1, interrupt_grace=4)
+        code = (
+            "import time\nkept = 7\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('swallowed')\n"
+            "time.sleep(60)"
+        )
+        result = run(executor, code)
+        assert (result.status, "swallowed\n" in result.output) == ("timeout", True)
+        assert run(executor, "print(kept)").output == "7\n"
+        assert executor.kernel_epoch == 1
+
+    def test_a_block_that_swallows_every_interrupt_loses_its_kernel_and_is_told(self, make: Factory) -> None:
+        executor = make(timeout=1, interrupt_grace=1)
+        code = (
+            "import time\nprint('before')\nwhile True:\n    try:\n        time.sleep(60)\n"
+            "    except KeyboardInterrupt:\n        print('no')"
+        )
+        result = run(executor, code)
+        assert (result.status, result.exit_code) == ("timeout", 124)
+        assert result.output.startswith("before\n")
+        assert "kernel was ended" in result.output
+        check_fresh(executor)
+
+    def test_a_kernel_that_is_stopped_loses_its_life_at_the_deadline(self, make: Factory) -> None:
+        executor = make(timeout=1, interrupt_grace=1)
+        result = run(executor, "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)")
+        assert (result.status, result.exit_code) == ("timeout", 124)
+        check_fresh(executor)
+
+    @pytest.mark.parametrize(
+        "code", ["!sleep 60", "%%bash\nsleep 60", "import subprocess\nsubprocess.run(['sleep', '60'])"]
+    )
+    def test_a_program_that_the_block_waits_for_is_interrupted_too(self, make: Factory, code: str) -> None:
+        executor = make(timeout=1)
+        run(executor, "kept = 7")
+        assert run(executor, code).status == "timeout"
+        assert run(executor, "print(kept)").output == "7\n"
+
+
+class _Deaths(_Executors):
+    """A kernel that ends is noticed, named and replaced; no block is run twice."""
+
+    def test_a_kernel_that_is_killed_is_noticed_at_once(self, make: Factory, signal: Signal) -> None:
+        killed: list[float] = []
+
+        def kill(_: object) -> None:
+            killed.append(time.monotonic())
+            signal.give()
+
+        executor = make(timeout=60, on_output=kill)
+        code = f"print('before', flush=True)\n{signal.wait}\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+        result = run(executor, code, "print('rest')")
+        assert time.monotonic() - killed[0] < 2.5
+        assert (result.status, result.exit_code) == ("kernel_died", 137)
+        assert result.output.startswith("before\n")
+        assert "kernel died" in result.output
+        assert result.cells[1].status == "not_run"
+        assert stream_text(code_cells(executor.notebook)[0]) == "before\n"
+        check_fresh(executor)
+
+    def test_a_process_that_ends_itself_is_a_dead_kernel(self, make: Factory, signal: Signal) -> None:
+        executor = make(on_output=signal.give)
+        result = run(executor, f"print('before', flush=True)\n{signal.wait}\nimport os\nos._exit(3)")
+        assert (result.status, result.exit_code) == ("kernel_died", 137)
+        assert result.output.startswith("before\n")
+        check_fresh(executor)
+
+    @pytest.mark.parametrize("code", ["print('before')\nexit()", "print('before')\nquit()", "exit"])
+    def test_code_that_asks_to_exit_gets_a_fresh_kernel_next(self, executor: JupyterCodeExecutor, code: str) -> None:
+        result = run(executor, code)
+        assert (result.status, result.exit_code) == ("ok", 0)
+        assert ("before\n" in result.output) == ("before" in code)
+        assert "ariables are gone" in result.output
+        check_fresh(executor)
+
+    def test_a_call_goes_on_after_a_block_that_asks_to_exit(self, executor: JupyterCodeExecutor) -> None:
+        result = run(executor, "x = 1\nexit()", "print('x' in globals())")
+        assert result.status == "ok"
+        assert result.output.endswith("\nFalse\n")
+        assert [cell.kernel_epoch for cell in result.cells] == [1, 2]
+
+    def test_sys_exit_is_an_error_and_ends_nothing(self, executor: JupyterCodeExecutor) -> None:
+        result = run(executor, "kept = 7\nimport sys\nsys.exit(3)")
+        assert (result.status, result.cells[0].error_name) == ("error", "SystemExit")
+        assert run(executor, "print(kept)").output == "7\n"
+
+    def test_a_restart_takes_the_variables_and_says_so(self, executor: JupyterCodeExecutor) -> None:
+        run(executor, "x = 1")
+        executor.restart()
+        assert executor.kernel_epoch == 2
+        result = run(executor, "print('x' in globals())")
+        assert result.output.endswith("\nFalse\n")
+        assert "variables of earlier blocks are gone" in result.output
+        assert len(code_cells(executor.notebook)) == 2, "the recording goes on"
+
+    def test_a_restart_of_an_unused_kernel_is_not_worth_a_word(self, executor: JupyterCodeExecutor) -> None:
+        executor.start()
+        executor.restart()
+        assert run(executor, "print(1)").output == "1\n"
+
+    def test_use_after_stop_starts_a_fresh_kernel_and_goes_on_recording(self, executor: JupyterCodeExecutor) -> None:
+        run(executor, "x = 1")
+        notebook = executor.notebook
+        executor.stop()
+        executor.stop()
+        check_fresh(executor)
+        assert executor.notebook == notebook
+        assert len(code_cells(notebook)) == 3
+
+
+class _Interrupts(_Executors):
+    """A block can be stopped from outside; what it printed is kept, and the executor is ready for the next."""
+
+    def test_an_interrupt_from_another_thread_keeps_output_and_state(self, make: Factory) -> None:
+        begun = threading.Event()
+        executor = make(on_output=lambda _: begun.set())
+        with ThreadPoolExecutor() as pool:
+            call = pool.submit(run, executor, "kept = 7\nprint('begun')\nimport time\ntime.sleep(60)", "print('rest')")
+            assert begun.wait(30)
+            executor.interrupt()
+            result = call.result(30)
+        assert (result.status, result.exit_code) == ("interrupted", 130)
+        assert result.output.startswith("begun\n")
+        assert result.cells[1].status == "not_run"
+        assert run(executor, "print(kept)").output == "7\n"
+
+    def test_a_stop_from_another_thread_ends_the_block(self, make: Factory) -> None:
+        begun = threading.Event()
+        executor = make(on_output=lambda _: begun.set())
+        with ThreadPoolExecutor() as pool:
+            call = pool.submit(run, executor, "print('begun')\nimport time\ntime.sleep(60)")
+            assert begun.wait(30)
+            executor.stop()
+            assert call.result(30).status == "interrupted"
+
+    def test_an_interrupt_of_an_idle_kernel_is_harmless(self, executor: JupyterCodeExecutor) -> None:
+        executor.interrupt()
+        run(executor, "kept = 7")
+        executor.interrupt()
+        result = run(executor, "print(kept)")
+        assert (result.status, result.output) == ("ok", "7\n")
+
+    async def test_a_cancelled_call_is_recorded_as_interrupted_and_leaves_a_clean_kernel(
+        self, source: KernelSource | None, output_dir: Path
+    ) -> None:
+        begun = asyncio.Event()
+        async with AsyncJupyterCodeExecutor(source, output_dir=output_dir, on_output=lambda _: begun.set()) as executor:
+            code = "kept = 7\nimport time\ntry:\n    print('begun')\n    time.sleep(60)\nfinally:\n    print('late')"
+            call = asyncio.ensure_future(executor.execute_code_blocks(blocks(code, "print('rest')")))
+            await asyncio.wait_for(begun.wait(), 30)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            first, second = code_cells(executor.notebook)
+            assert (first["metadata"]["nbtape"]["status"], stream_text(first)) == ("interrupted", "begun\nlate\n")
+            assert second["metadata"]["nbtape"]["status"] == "not_run"
+            result = await executor.execute_code_blocks(blocks("print(kept)"))
+            assert (result.status, result.output) == ("ok", "7\n")
+
+    async def test_a_call_that_is_cancelled_again_and_again_is_still_seen_to_its_end(
+        self, source: KernelSource | None, output_dir: Path
+    ) -> None:
+        begun = asyncio.Event()
+        async with AsyncJupyterCodeExecutor(source, output_dir=output_dir, on_output=lambda _: begun.set()) as executor:
+            code = "print('begun')\nimport time\ntime.sleep(60)"
+            call = asyncio.ensure_future(executor.execute_code_blocks(blocks(code)))
+            await asyncio.wait_for(begun.wait(), 30)
+            while not call.done():
+                call.cancel()
+                await asyncio.sleep(0.01)
+            assert call.cancelled()
+            result = await executor.execute_code_blocks(blocks("print('clean')"))
+            assert (result.status, result.output) == ("ok", "clean\n")
+            assert code_cells(executor.notebook)[0]["metadata"]["nbtape"]["status"] == "interrupted"
+
+    async def test_a_call_that_is_cancelled_in_the_queue_runs_nothing(
+        self, source: KernelSource | None, output_dir: Path, signal: Signal
+    ) -> None:
+        begun = asyncio.Event()
+        async with AsyncJupyterCodeExecutor(source, output_dir=output_dir, on_output=lambda _: begun.set()) as executor:
+            code = f"print('begun', flush=True)\n{signal.wait}\nprint('ended')"
+            running = asyncio.ensure_future(executor.execute_code_blocks(blocks(code)))
+            await asyncio.wait_for(begun.wait(), 30)
+            queued = asyncio.ensure_future(executor.execute_code_blocks(blocks("queued = True")))
+            await asyncio.sleep(0.1)
+            queued.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await queued
+            signal.give()
+            assert (await running).output == "begun\nended\n"
+            result = await executor.execute_code_blocks(blocks("print('queued' in globals())"))
+            assert result.output == "False\n"
+            assert len(code_cells(executor.notebook)) == 2
+
+    async def test_a_call_that_is_cancelled_while_the_kernel_starts_runs_nothing(
+        self, source: KernelSource | None, output_dir: Path
+    ) -> None:
+        executor = AsyncJupyterCodeExecutor(source, output_dir=output_dir)
+        try:
+            call = asyncio.ensure_future(executor.execute_code_blocks(blocks("ran = True")))
+            await asyncio.sleep(0.05)
+            assert executor.kernel_epoch == 0, "the kernel is still on its way"
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            result = await executor.execute_code_blocks(blocks("print('ran' in globals())"))
+            assert result.output == "False\n"
+        finally:
+            await executor.stop()
+
+    async def test_a_deadline_of_the_caller_works_like_a_cancellation(
+        self, source: KernelSource | None, output_dir: Path
+    ) -> None:
+        async with AsyncJupyterCodeExecutor(source, output_dir=output_dir) as executor:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await executor.execute_code_blocks(blocks("kept = 7\nimport time\ntime.sleep(60)"))
+            assert (await executor.execute_code_blocks(blocks("print(kept)"))).output == "7\n"
+
+
+class ExecutorContract(_BlocksAndState, _Languages, _Outputs, _Timeouts, _Deaths, _Interrupts):
+    """All of it."""

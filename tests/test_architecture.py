@@ -1,0 +1,77 @@
+"""Imports point one way, from the ideas that stand on others to those that stand alone."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import nbtape
+
+SOURCES = Path(nbtape.__file__).parent
+
+#: A module imports from lines above its own and from no other.
+ORDER = """
+errors
+blocks results streams languages outputs
+sources
+files workdir
+kernels.base
+kernels.local
+notebook
+autosave
+recorder
+runner
+recording
+executor
+blocking
+terminal
+cli
+__main__
+"""
+RANKS = {f"nbtape.{name}": rank for rank, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
+PACKAGES = {"nbtape", "nbtape.kernels"}  # their __init__.py gathers names or is empty
+
+
+def name_of(path: Path) -> str:
+    return ".".join(["nbtape", *path.relative_to(SOURCES).with_suffix("").parts]).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in SOURCES.rglob("*.py")}
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """The modules of ours that run when this code does: all but those under TYPE_CHECKING."""
+    found = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            found |= {name for child in node.orelse for name in imports(ast.Module([child], []))}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else str(node.module) for name in names}
+        else:
+            found |= imports(node)
+    return {name for name in found if name.split(".")[0] == "nbtape"}
+
+
+def test_every_module_has_its_place() -> None:
+    assert MODULES.keys() - PACKAGES == RANKS.keys()
+
+
+def test_imports_point_one_way() -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name, path in MODULES.items()
+        for other in imports(ast.parse(path.read_text())) - {"nbtape"}
+        if name not in PACKAGES and RANKS[other] >= RANKS[name]
+    ]
+    assert wrong == []
+
+
+def test_kernels_know_only_errors_and_the_seam() -> None:
+    for name in MODULES:
+        if name.startswith("nbtape.kernels."):
+            known = imports(ast.parse(MODULES[name].read_text()))
+            assert known <= {"nbtape.errors", "nbtape.kernels.base"} - {name}

@@ -1,0 +1,399 @@
+"""The blocking face wherever it is used: script, thread, loop, Jupyter, and processes that end as they should not."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+import pytest
+
+from nbtape import CodeBlock, JupyterCodeExecutor
+from reading import code_cells, descendants, eventually, is_running, stream_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from nbtape import CodeResult
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+PRELUDE = """
+import gc, json, os, signal, sys, threading, time
+from nbtape import BlockInterrupted, CodeBlock, JupyterCodeExecutor
+
+def run(executor, *codes):
+    return executor.execute_code_blocks([CodeBlock(code, "python") for code in codes])
+
+def say(**facts):
+    print(json.dumps(facts), flush=True)
+"""
+
+FOREVER = "print('begun', flush=True)\nimport time\ntime.sleep(600)"
+
+
+def run(executor: JupyterCodeExecutor, *codes: str) -> CodeResult:
+    return executor.execute_code_blocks([CodeBlock(code, "python") for code in codes])
+
+
+@contextmanager
+def script(directory: Path, code: str) -> Iterator[Script]:
+    """A Python process of its own that runs `code`, in a session of its own as in a terminal of its own."""
+    path = directory / "script.py"
+    path.write_text(PRELUDE + textwrap.dedent(code))
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", str(path)],
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield Script(process)
+        finally:
+            process.kill()
+
+
+class Script:
+    """A script that runs, and what it says."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        assert process.stdout
+        self._stdout: IO[str] = process.stdout
+
+    def hear(self) -> Any:
+        """What it says next; the timeout of the test is the deadline."""
+        line = self._stdout.readline()
+        assert line, f"the script ended: {self.process.communicate()[1]}"
+        return json.loads(line)
+
+    def end(self, seconds: float = 20) -> str:
+        """Wait for its end, which must be a good one and without a word on stderr; return the rest of what it said."""
+        out, err = self.process.communicate(timeout=seconds)
+        assert (self.process.returncode, err) == (0, "")
+        return out
+
+
+# Where it is used
+
+
+def test_it_works_in_a_plain_script(tmp_path: Path) -> None:
+    code = """
+        with JupyterCodeExecutor(output_dir="coding") as executor:
+            print(run(executor, "print('Hello, World!')"))
+        """
+    with script(tmp_path, code) as plain:
+        assert plain.end() == "exit_code=0 output='Hello, World!\\n' output_files=[]\n"
+    assert stream_text(code_cells(tmp_path / "coding" / "session.ipynb")[0]) == "Hello, World!\n"
+
+
+def test_it_works_in_a_thread(output_dir: Path) -> None:
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        executor = JupyterCodeExecutor(output_dir=output_dir)
+        assert one.submit(run, executor, "x = 1\nprint(x)").result(30).output == "1\n"
+        assert other.submit(run, executor, "print(x + 1)").result(30).output == "2\n"
+        executor.stop()
+
+
+async def test_it_works_where_a_loop_runs(output_dir: Path) -> None:
+    assert asyncio.get_running_loop().is_running()
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        assert run(executor, "print(1)").output == "1\n"
+
+
+def test_it_works_after_asyncio_run_came_and_went(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        asyncio.run(asyncio.sleep(0))
+        assert run(executor, "print(1)").output == "1\n"
+
+        async def inside() -> str:
+            return run(executor, "print(2)").output
+
+        assert asyncio.run(inside()) == "2\n"
+        assert run(executor, "print(3)").output == "3\n"
+
+
+def test_it_works_in_a_jupyter_cell(output_dir: Path) -> None:
+    cell = textwrap.dedent("""\
+        from nbtape import CodeBlock, JupyterCodeExecutor
+        with JupyterCodeExecutor(output_dir="inner") as executor:
+            result = executor.execute_code_blocks([CodeBlock("print('within')", "python")])
+        print(result)
+        """)
+    with JupyterCodeExecutor(output_dir=output_dir) as outer:
+        assert run(outer, cell).output == "exit_code=0 output='within\\n' output_files=[]\n"
+    assert stream_text(code_cells(output_dir / "inner" / "session.ipynb")[0]) == "within\n"
+
+
+def test_eight_work_side_by_side(output_dir: Path) -> None:
+    together = threading.Barrier(8)
+
+    def session(number: int) -> tuple[Path, str]:
+        together.wait(30)
+        with JupyterCodeExecutor(output_dir=output_dir) as executor:
+            run(executor, f"x = {number}")
+            together.wait(60)
+            return executor.notebook, run(executor, "import os\nprint(os.getpid(), x)").output
+
+    with ThreadPoolExecutor(8) as pool:
+        sessions = list(pool.map(session, range(8)))
+    pids, numbers = zip(*(output.split() for _, output in sessions), strict=True)
+    assert numbers == tuple("01234567")
+    assert len(set(pids)) == len({notebook for notebook, _ in sessions}) == 8
+    for notebook, output in sessions:
+        assert [stream_text(cell) for cell in code_cells(notebook)] == ["", output]
+
+
+def test_two_of_one_name_write_two_notebooks(output_dir: Path) -> None:
+    with (
+        JupyterCodeExecutor(output_dir=output_dir, notebook="same") as one,
+        JupyterCodeExecutor(output_dir=output_dir, notebook="same") as two,
+    ):
+        first, second = run(one, "print('one')"), run(two, "print('two')")
+        assert (first.notebook, second.notebook) == (output_dir / "same.ipynb", output_dir / "same-2.ipynb")
+        assert (first.output_files, second.output_files) == ([], [])
+    assert stream_text(code_cells(one.notebook)[0]) == "one\n"
+    assert stream_text(code_cells(two.notebook)[0]) == "two\n"
+
+
+# Ctrl-C
+
+
+@pytest.mark.parametrize("to", ["the process", "the group, as a terminal does"])
+def test_ctrl_c_keeps_output_and_leaves_the_executor_usable(tmp_path: Path, to: str) -> None:
+    code = f"""
+        with JupyterCodeExecutor(on_output=lambda _: say(begun=True)) as executor:
+            try:
+                run(executor, "kept = 7\\n" + {FOREVER!r}, "print('rest')")
+            except KeyboardInterrupt as exc:
+                interrupted = exc
+            say(kind=type(interrupted).__name__, status=interrupted.result.status, output=interrupted.result.output)
+            executor._executor._options["on_output"] = None
+            say(after=run(executor, "print(kept)").output)
+        """
+    with script(tmp_path, code) as interrupted:
+        assert interrupted.hear() == {"begun": True}
+        if to == "the process":
+            interrupted.process.send_signal(signal.SIGINT)
+        else:
+            os.killpg(interrupted.process.pid, signal.SIGINT)
+        said = interrupted.hear()
+        assert (said["kind"], said["status"]) == ("BlockInterrupted", "interrupted")
+        assert said["output"].startswith("begun\n")
+        assert "not run" in said["output"]
+        assert interrupted.hear() == {"after": "7\n"}
+        interrupted.end()
+    statuses = [cell["metadata"]["nbtape"]["status"] for cell in code_cells(tmp_path / "session.ipynb")]
+    assert statuses == ["interrupted", "not_run", "ok"]
+
+
+def test_ctrl_c_that_nobody_catches_ends_the_process_with_a_complete_notebook(tmp_path: Path) -> None:
+    code = f"""
+        with JupyterCodeExecutor(on_output=lambda _: say(begun=True)) as executor:
+            run(executor, {FOREVER!r})
+        """
+    with script(tmp_path, code) as interrupted:
+        interrupted.hear()
+        interrupted.process.send_signal(signal.SIGINT)
+        _, err = interrupted.process.communicate(timeout=20)
+        assert interrupted.process.returncode != 0
+        assert "BlockInterrupted" in err
+    (cell,) = code_cells(tmp_path / "session.ipynb")
+    assert (cell["metadata"]["nbtape"]["status"], stream_text(cell)) == ("interrupted", "begun\n")
+
+
+def test_ctrl_c_in_a_call_that_waits_its_turn_stops_that_call_and_no_other(tmp_path: Path) -> None:
+    code = """
+        begun, go = threading.Event(), "go"
+        executor = JupyterCodeExecutor(on_output=lambda _: begun.set())
+        results = []
+        wait = "import os, time\\nprint('begun', flush=True)\\nwhile not os.path.exists('go'): time.sleep(0.01)"
+        running = threading.Thread(target=lambda: results.append(run(executor, wait + "\\nprint('ended')")))
+        running.start()
+        begun.wait(30)
+        threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+        try:
+            run(executor, "queued = True")
+        except KeyboardInterrupt as exc:
+            interrupted = exc
+        open("go", "w").close()
+        running.join(30)
+        say(running=results[0].status, ran=run(executor, "print('queued' in globals())").output.splitlines()[-1])
+        executor.stop()
+        """
+    with script(tmp_path, code) as waiting:
+        assert waiting.hear() == {"running": "ok", "ran": "False"}
+        waiting.end()
+
+
+def test_ctrl_c_while_the_kernel_starts_leaves_nothing(tmp_path: Path, temp_dir: Path) -> None:
+    directory = tmp_path / "kernels" / "silent"
+    directory.mkdir(parents=True)
+    spec = {"argv": ["sh", "-c", "touch started; sleep 600"], "display_name": "Silent", "language": "python"}
+    (directory / "kernel.json").write_text(json.dumps(spec))
+    code = f"""
+        os.environ["JUPYTER_PATH"] = {str(tmp_path)!r}
+        executor = JupyterCodeExecutor(kernel_name="silent")
+        try:
+            executor.start()
+        except KeyboardInterrupt:
+            say(interrupted=True)
+        """
+    with script(tmp_path, code) as starting:
+        assert eventually((tmp_path / "started").exists)
+        (kernel,) = [pid for pid in descendants() if pid != starting.process.pid and is_leader(pid)]
+        starting.process.send_signal(signal.SIGINT)
+        assert starting.hear() == {"interrupted": True}
+        starting.end()
+    assert eventually(lambda: not is_running(kernel))
+    assert eventually(lambda: not list(temp_dir.glob("nbtape-*")))
+
+
+def is_leader(pid: int) -> bool:
+    """Whether a process leads its group, as a kernel does."""
+    return os.getpgid(pid) == pid
+
+
+# Executors that are forgotten, and processes that die
+
+
+def test_a_script_that_forgets_to_stop_exits_at_once_and_its_kernel_is_gone(tmp_path: Path, temp_dir: Path) -> None:
+    code = """
+        executor = JupyterCodeExecutor()
+        say(kernel=int(run(executor, "import os\\nprint(os.getpid())").output))
+        """
+    with script(tmp_path, code) as forgetful:
+        kernel = forgetful.hear()["kernel"]
+        forgetful.end(10)
+    assert eventually(lambda: not is_running(kernel))
+    assert list(temp_dir.glob("nbtape-*")) == []
+    assert len(code_cells(tmp_path / "session.ipynb")) == 1
+
+
+def test_a_script_that_exits_while_another_thread_waits_for_a_block_leaves_no_kernel(tmp_path: Path) -> None:
+    code = f"""
+        begun = threading.Event()
+        executor = JupyterCodeExecutor(on_output=lambda _: begun.set())
+        pid = int(run(executor, "import os\\nprint(os.getpid())").output)
+        begun.clear()
+        threading.Thread(target=run, args=[executor, {FOREVER!r}], daemon=True).start()
+        begun.wait(30)
+        say(kernel=pid)
+        """
+    with script(tmp_path, code) as leaving:
+        kernel = leaving.hear()["kernel"]
+        leaving.end(10)
+    assert eventually(lambda: not is_running(kernel))
+
+
+@pytest.mark.parametrize("doing", ["idle", "busy"])
+def test_when_its_process_is_killed_the_kernel_notices(tmp_path: Path, doing: str) -> None:
+    code = f"""
+        executor = JupyterCodeExecutor(on_output=lambda output: print(output["text"], end="", flush=True))
+        run(executor, "import json, os, sys\\nprint(json.dumps(os.getpid()))")
+        if {doing == "busy"}:
+            run(executor, "print(json.dumps('busy'), flush=True)\\nwhile True: pass")
+        say(idle=True)
+        time.sleep(600)
+        """
+    with script(tmp_path, code) as killed:
+        kernel = killed.hear()
+        killed.hear()
+        assert is_running(kernel)
+        killed.process.kill()
+        killed.process.wait()
+        assert eventually(lambda: not is_running(kernel))
+    assert code_cells(tmp_path / "session.ipynb")[0]["metadata"]["nbtape"]["status"] == "ok"
+
+
+def test_an_executor_that_is_forgotten_takes_its_kernel_and_its_thread_along(output_dir: Path) -> None:
+    processes, threads = descendants(), set(threading.enumerate())
+    executor = JupyterCodeExecutor(output_dir=output_dir)
+    run(executor, "print(1)")
+    assert descendants() != processes
+    del executor
+    gc.collect()
+    assert eventually(lambda: descendants() == processes)
+    assert eventually(lambda: set(threading.enumerate()) == threads)
+    assert len(code_cells(output_dir / "session.ipynb")) == 1
+
+
+def test_a_fork_that_exits_takes_nothing_along(tmp_path: Path) -> None:
+    code = """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: a fork of a process with threads
+        executor = JupyterCodeExecutor()
+        run(executor, "x = 1")
+        child = os.fork()
+        if not child:
+            sys.exit()
+        _, status = os.waitpid(child, 0)
+        say(status=status, output=run(executor, "print(x)").output)
+        executor.stop()
+        """
+    with script(tmp_path, code) as forked:
+        assert forked.hear() == {"status": 0, "output": "1\n"}
+        forked.end()
+
+
+# Its life
+
+
+def test_a_second_stop_is_harmless_and_use_after_it_starts_afresh(output_dir: Path) -> None:
+    executor = JupyterCodeExecutor(output_dir=output_dir)
+    executor.stop()
+    run(executor, "x = 1")
+    executor.stop()
+    executor.stop()
+    try:
+        result = run(executor, "print('x' in globals())")
+        assert (result.status, result.kernel_epoch) == ("ok", 2)
+        assert result.output.endswith("\nFalse\n")
+    finally:
+        executor.stop()
+    assert len(code_cells(executor.notebook)) == 2
+
+
+def test_an_interrupt_before_the_start_and_after_the_stop_is_harmless(output_dir: Path) -> None:
+    executor = JupyterCodeExecutor(output_dir=output_dir)
+    executor.interrupt()
+    assert run(executor, "print(1)").output == "1\n"
+    executor.stop()
+    executor.interrupt()
+
+
+def test_stops_from_several_threads_at_once_are_harmless(output_dir: Path) -> None:
+    executor = JupyterCodeExecutor(output_dir=output_dir)
+    run(executor, "x = 1")
+    with ThreadPoolExecutor(4) as pool:
+        for stopped in [pool.submit(executor.stop) for _ in range(4)]:
+            stopped.result(30)
+
+
+def test_a_stop_from_within_the_listener_is_refused_or_works_but_never_hangs(output_dir: Path) -> None:
+    errors: list[BaseException] = []
+
+    def listen(_: object) -> None:
+        try:
+            executor.stop()
+        except BaseException as exc:  # noqa: BLE001
+            errors.append(exc)
+
+    executor = JupyterCodeExecutor(output_dir=output_dir, on_output=listen)
+    caller = threading.Thread(target=run, args=[executor, "print(1)"], daemon=True)
+    caller.start()
+    caller.join(20)
+    assert not caller.is_alive()
+    executor.stop()

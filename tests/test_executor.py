@@ -1,0 +1,293 @@
+"""What the async executor checks before it starts anything, and how it behaves on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nbtape import (
+    AsyncJupyterCodeExecutor,
+    CodeBlock,
+    JupyterCodeExecutor,
+    KernelNotInstalledError,
+    MarkdownCodeExtractor,
+    OutputDirectoryError,
+    WrongLoopError,
+)
+from nbtape.kernels.local import LocalKernels
+from reading import code_cells, descendants, eventually, read_notebook
+
+if TYPE_CHECKING:
+    from nbtape import CodeResult
+    from nbtape.kernels.base import KernelManager, KernelSpec
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+BOTH = pytest.mark.parametrize("face", [AsyncJupyterCodeExecutor, JupyterCodeExecutor])
+
+
+def python(*codes: str) -> list[CodeBlock]:
+    return [CodeBlock(code, "python") for code in codes]
+
+
+async def run(executor: AsyncJupyterCodeExecutor, *codes: str) -> CodeResult:
+    return await executor.execute_code_blocks(python(*codes))
+
+
+# A constructor stores and checks; it starts nothing
+
+
+@BOTH
+def test_a_constructor_starts_nothing_and_writes_nothing(face: Any, tmp_path: Path, temp_dir: Path) -> None:
+    before = descendants()
+    executor = face(output_dir=tmp_path / "coding")
+    assert executor.notebook == tmp_path / "coding" / "session.ipynb"
+    assert executor.kernel_epoch == 0
+    assert descendants() == before
+    assert list(tmp_path.iterdir()) == list(temp_dir.iterdir()) == []
+
+
+@BOTH
+@pytest.mark.parametrize("timeout", [0, -1, 0.99, math.nan, math.inf, -math.inf])
+def test_a_timeout_that_cannot_work_is_refused(face: Any, output_dir: Path, timeout: float) -> None:
+    with pytest.raises(ValueError, match="[Tt]imeout must be at least 1"):
+        face(timeout=timeout, output_dir=output_dir)
+
+
+@BOTH
+def test_a_directory_whose_parent_is_missing_is_refused(face: Any, tmp_path: Path) -> None:
+    directory = tmp_path / "no" / "such"
+    with pytest.raises(OutputDirectoryError, match=r"Output directory .* does not exist\.") as caught:
+        face(output_dir=directory)
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.directory == directory
+    assert list(tmp_path.iterdir()) == []
+
+
+@BOTH
+def test_a_directory_that_is_a_file_is_refused(face: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for directory in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match="Output directory"):
+            face(output_dir=directory)
+
+
+@BOTH
+def test_a_kernel_that_is_not_installed_is_refused_and_those_that_are_are_named(face: Any, output_dir: Path) -> None:
+    with pytest.raises(KernelNotInstalledError, match=r"Kernel nokernel is not installed\.") as caught:
+        face(kernel_name="nokernel", output_dir=output_dir)
+    assert isinstance(caught.value, ValueError)
+    assert "python3" in str(caught.value)
+    assert "python3" in caught.value.available
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["../x", "a/b", "/abs", "..", ".", ".ipynb", "a\\b", "nul\0", "x" * 300])
+def test_a_name_that_is_not_of_a_file_in_the_directory_is_refused(face: Any, output_dir: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="no name for a notebook"):
+        face(output_dir=output_dir, notebook=name)
+
+
+@BOTH
+def test_an_option_that_does_not_exist_is_refused_and_those_that_do_are_named(face: Any, output_dir: Path) -> None:
+    with pytest.raises(TypeError, match=r"max_output_char\b.*max_output_chars"):
+        face(output_dir=output_dir, max_output_char=5)
+
+
+@BOTH
+@pytest.mark.parametrize("option", ["startup_timeout", "interrupt_grace", "max_output_chars", "max_cell_chars"])
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
+def test_an_option_that_cannot_work_is_refused(face: Any, output_dir: Path, option: str, value: float) -> None:
+    with pytest.raises(ValueError, match=option):
+        face(output_dir=output_dir, **{option: value})
+
+
+@BOTH
+def test_the_code_extractor_finds_what_the_executor_runs(face: Any, output_dir: Path) -> None:
+    extractor = face(output_dir=output_dir).code_extractor
+    assert isinstance(extractor, MarkdownCodeExtractor)
+    assert extractor.extract_code_blocks("```python\nx\n```") == [CodeBlock("x", "python")]
+
+
+# The place of the recording
+
+
+@pytest.mark.parametrize("name", ["analysis", "analysis.ipynb"])
+async def test_a_notebook_has_the_name_that_was_asked_for(output_dir: Path, name: str) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir, notebook=name) as executor:
+        assert executor.notebook == output_dir / "analysis.ipynb"
+        assert read_notebook(executor.notebook)["cells"] == []
+
+
+async def test_a_directory_is_made_in_one_step(tmp_path: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=tmp_path / "coding") as executor:
+        result = await run(executor, "print(1)")
+    assert result.notebook == tmp_path / "coding" / "session.ipynb"
+    assert result.notebook.exists()
+
+
+async def test_a_recording_that_was_there_is_not_touched(output_dir: Path) -> None:
+    (output_dir / "session.ipynb").write_text("mine")
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        assert executor.notebook == output_dir / "session-2.ipynb"
+    assert (output_dir / "session.ipynb").read_text() == "mine"
+
+
+# Blocks
+
+
+async def test_anything_with_code_and_language_is_a_block(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        foreign: Any = SimpleNamespace(code="print(1)", language="python")
+        assert (await executor.execute_code_blocks([foreign])).output == "1\n"
+
+
+@pytest.mark.parametrize("block", [(b"print(1)", "python"), (None, "python"), ("print(1)", None), (1, "python")])
+async def test_code_that_is_not_text_is_refused_before_any_block_runs(output_dir: Path, block: Any) -> None:
+    executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
+    with pytest.raises(TypeError, match="both of them text"):
+        await executor.execute_code_blocks([*python("print('never')"), CodeBlock(*block)])
+    assert list(output_dir.iterdir()) == []
+
+
+async def test_code_that_utf8_cannot_hold_is_not_run(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        result = await run(executor, "print('\udc80')", "print('rest')")
+        assert [cell.status for cell in result.cells] == ["not_run", "not_run"]
+        assert "surrogate" in result.output
+        assert len(code_cells(executor.notebook)) == 2
+        assert (await run(executor, "print('next')")).output == "next\n"
+
+
+async def test_code_with_control_characters_is_recorded_as_it_ran(output_dir: Path) -> None:
+    code = "print(len('\x00\x0c\x7f'))"
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        result = await run(executor, code)
+        assert result.status in {"ok", "error"}  # Python itself refuses NUL in source
+        assert code_cells(executor.notebook)[0]["source"] == code
+        assert (await run(executor, "print('next')")).output == "next\n"
+
+
+async def test_skipped_blocks_are_recorded_with_the_reason(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        result = await executor.skip_code_blocks(python("import os", "os.abort()"), note="Not run: policy.")
+        assert (result.status, result.exit_code) == ("not_run", 1)
+        assert "Not run: policy." in result.output
+        cells = code_cells(executor.notebook)
+        assert [cell["metadata"]["nbtape"]["status"] for cell in cells] == ["not_run", "not_run"]
+        assert (await run(executor, "print('alive')")).output == "alive\n"
+
+
+# The life of a session
+
+
+async def test_the_first_use_starts_what_was_not_started(output_dir: Path) -> None:
+    executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
+    try:
+        await executor.add_markdown("# First")
+        assert executor.kernel_epoch == 1
+        assert (await run(executor, "print(1)")).output == "1\n"
+    finally:
+        await executor.stop()
+
+
+async def test_a_second_start_is_harmless(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        await run(executor, "x = 1")
+        await asyncio.gather(executor.start(), executor.start())
+        assert (await run(executor, "print(x)")).output == "1\n"
+        assert executor.kernel_epoch == 1
+
+
+async def test_a_stop_before_the_start_is_harmless(output_dir: Path) -> None:
+    await AsyncJupyterCodeExecutor(output_dir=output_dir).stop()
+    assert list(output_dir.iterdir()) == []
+
+
+async def test_calls_that_are_gathered_run_one_after_the_other(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        await run(executor, "n = 0")
+        step = "m = n\nfor _ in range(1000):\n    pass\nn = m + 1\nprint(n)"
+        results = await asyncio.gather(*(run(executor, step) for _ in range(10)))
+        assert [result.output for result in results] == [f"{n}\n" for n in range(1, 11)]
+
+
+async def test_the_loop_stays_free_while_a_block_runs(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        call = asyncio.ensure_future(run(executor, "for n in range(3000):\n    print(n, flush=True)"))
+        longest, last = 0.0, asyncio.get_running_loop().time()
+        while not call.done():
+            await asyncio.sleep(0.001)
+            now = asyncio.get_running_loop().time()
+            longest, last = max(longest, now - last), now
+        assert (await call).status == "ok"
+        assert longest < 1
+
+
+async def test_an_error_in_the_body_of_a_with_ends_the_kernel_and_comes_out(output_dir: Path) -> None:
+    before = descendants()
+    with pytest.raises(ZeroDivisionError):
+        async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+            await run(executor, "print(1)")
+            raise ZeroDivisionError
+    assert eventually(lambda: descendants() == before)
+    assert len(code_cells(executor.notebook)) == 1
+
+
+class TwoMembers:
+    """A source of kernels that has what the seam names and not a member more."""
+
+    def __init__(self) -> None:
+        self._kernels = LocalKernels("python3")
+
+    def spec(self) -> KernelSpec:
+        return self._kernels.spec()
+
+    def manager(self) -> KernelManager:
+        return self._kernels.manager()
+
+
+async def test_a_source_needs_the_two_members_of_the_seam_and_no_more(output_dir: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with AsyncJupyterCodeExecutor(TwoMembers(), output_dir=output_dir) as executor:
+            assert (await run(executor, "print(1)")).output == "1\n"
+            await executor.restart()
+            assert (await run(executor, "print(2)")).output.endswith("2\n")
+            raise ZeroDivisionError
+
+
+def test_an_executor_belongs_to_the_loop_in_which_it_was_started(output_dir: Path) -> None:
+    executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
+    with asyncio.Runner() as home:
+        home.run(executor.start())
+        with asyncio.Runner() as abroad, pytest.raises(WrongLoopError, match="another event loop"):
+            abroad.run(run(executor, "print(1)"))
+        assert home.run(run(executor, "print(1)")).output == "1\n"
+        home.run(executor.stop())
+
+
+def test_an_executor_that_was_stopped_can_be_used_on_another_loop(output_dir: Path) -> None:
+    executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
+
+    async def session() -> str:
+        async with executor:
+            return (await run(executor, "print(1)")).output.splitlines()[-1]
+
+    assert [asyncio.run(session()) for _ in range(2)] == ["1", "1"]
+    assert len(code_cells(executor.notebook)) == 2
+
+
+def test_an_executor_that_was_forgotten_with_its_loop_leaves_no_kernel(output_dir: Path) -> None:
+    before = descendants()
+    executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
+    assert asyncio.run(run(executor, "print(1)")).output == "1\n"
+    assert descendants() != before
+    del executor
+    gc.collect()
+    assert eventually(lambda: descendants() == before)

@@ -1,0 +1,60 @@
+"""The public names, and what it costs to have them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import nbtape
+
+#: What is imported where it is used, so that `import nbtape` stays light.
+HEAVY = [
+    "click",
+    "jupyter_client",
+    "jupytext",
+    "markdown_it",
+    "nbclient",
+    "nbformat",
+    "pandas",
+    "papermill",
+    "rich",
+    "zmq",
+]
+
+
+def test_the_public_names_are_these() -> None:
+    assert nbtape.__all__ == [
+        "CODE_WRITER_SYSTEM_MESSAGE",
+        "AsyncJupyterCodeExecutor",
+        "BlockInterrupted",
+        "CellResult",
+        "CodeBlock",
+        "CodeResult",
+        "JupyterCodeExecutor",
+        "KernelError",
+        "KernelNotInstalledError",
+        "KernelStartError",
+        "MarkdownCodeExtractor",
+        "NbtapeError",
+        "NotebookError",
+        "NotebookWriteError",
+        "OutputDirectoryError",
+        "SourceError",
+        "WrongLoopError",
+    ]
+
+
+def test_every_public_name_is_there() -> None:
+    assert [name for name in nbtape.__all__ if not hasattr(nbtape, name)] == []
+
+
+def test_nothing_else_is_there_that_looks_public() -> None:
+    submodules = {name for name, value in vars(nbtape).items() if type(value).__name__ == "module"}
+    found = {name for name in vars(nbtape) if not name.startswith("_")} - submodules - {"annotations"}
+    assert found == set(nbtape.__all__)
+
+
+def test_the_import_is_light() -> None:
+    code = f"import sys, nbtape; print(sorted(sys.modules.keys() & {set(HEAVY)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
