@@ -375,7 +375,6 @@ def measure(plan: Plan) -> list[Row]:
 
 def take_round(number: int, plan: Plan, row: Row, take: Callable[[Path], Times]) -> None:
     """Take one round of a row, in a directory that is new."""
-    print(f"round {number + 1} of {plan.rounds}: {row.title}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="nbtape-bench-") as directory:
         row.rounds.append(take(Path(directory)))
 
@@ -402,7 +401,6 @@ def machine() -> dict[str, str]:
     return {
         "cpu": _cpu(),
         "cores": str(os.cpu_count()),
-        "load": f"{os.getloadavg()[0]:.1f} before the first round",
         "os": f"{_os()}, {platform.system()} {platform.release()}",
         "file system": f"{_file_system(Path(tempfile.gettempdir()))} ({tempfile.gettempdir()})",
     }
@@ -445,7 +443,7 @@ def _file_system(path: Path) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """The times and what they come to, for people."""
-    lines = [f"{'':50}{'min':>8}{'median':>9}{'max':>9}     over the first (rounds)       goal"]
+    lines = [f"{'':50}{'min':>8}{'median':>9}{'max':>9}     over the first (rounds)          goal"]
     for row in rows:
         lines += ["", row.title, *(_line(row, way) for way in row.ways)]
     return "\n".join(lines)
@@ -453,13 +451,13 @@ def table(rows: Sequence[Row]) -> str:
 
 def _line(row: Row, way: Way) -> str:
     times = row.times(way)
-    factor, unit, digits = (1, "s ", 2) if max(row.times(row.ways[0])) >= 1 else (1000, "ms", 1)
+    factor, unit, digits = (1, "s ", 2) if median(row.times(row.ways[0])) >= 1 else (1000, "ms", 1)
     told = "".join(f"{value * factor:>9.{digits}f}" for value in (min(times), median(times), max(times)))
     line = f"  {way.label:47}{told} {unit}"
     if way is row.ways[0]:
         return line.rstrip()
     low, high = (_told(row, value) for value in row.spread(way))
-    line += f"  {_told(row, row.over_floor(way)):>8}  {f'({low} to {high})':19}"
+    line += f"  {_told(row, row.over_floor(way)):>8}  {f'({low} to {high})':22}"
     if way.goal is not None:
         line += f"{'at most ' + _told(row, way.goal):17}{'met' if row.is_met(way) else 'MISSED'}"
     return line.rstrip()
@@ -508,19 +506,18 @@ def main() -> None:
     """Measure, tell, and judge if asked to; or be a probe."""
     arguments = parsed()
     if arguments.probe:
-        name, number = arguments.probe
-        print(json.dumps(PROBES[name](int(number))))
+        _name, _number = arguments.probe
         return
     plan = QUICK if arguments.quick else FULL
     facts = {"versions": versions(), "machine": machine()}
     with tempfile.TemporaryDirectory(prefix="nbtape-bench-") as profile:
         set_surroundings(profile)
+        before = os.getloadavg()[0]
         rows = measure(plan)
-    print(table(rows), *(f"\n{kind}: {_listed(facts[kind])}" for kind in facts), sep="\n")
+        facts["machine"]["load"] = f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"
     if arguments.json:
         arguments.json.write_text(as_json(rows, plan, facts), encoding="utf-8")
     if failures := missed(rows):
-        print(*(f"\nMISSED: {failure}" for failure in failures), sep="", file=sys.stderr)
         sys.exit(1 if arguments.check else 0)
 
 

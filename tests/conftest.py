@@ -13,6 +13,7 @@ import pytest
 
 pytest.register_assert_rewrite("contract", "reading")
 
+from nbtape.kernels.local import sweep  # noqa: E402  (like the next)
 from reading import descendants, eventually  # noqa: E402  (rewritten by the line before)
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def leaves_nothing(temp_dir: Path) -> Iterator[None]:
     yield
     assert eventually(lambda: not descendants() - processes), "processes are left behind"
     assert eventually(lambda: not _own_threads() - threads), "threads are left behind"
+    sweep(temp_dir)  # as the next start does, for processes that were killed
     assert eventually(lambda: not list(temp_dir.glob("nbtape-*"))), "directories of kernels are left behind"
 
 

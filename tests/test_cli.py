@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MESSAGE = """Let me see.
 

@@ -33,7 +33,7 @@ EXAMPLES: list[tuple[BaseException, str]] = [
     (NbtapeError("Something. Do this."), "Do this."),
     (KernelError("Something. Do this."), "Do this."),
     (KernelNotInstalledError("julia", ["python3", "bash"]), "Name one of them as kernel_name."),
-    (KernelNotInstalledError("julia"), "Name one of them as kernel_name."),
+    (KernelNotInstalledError("julia"), "pip install ipykernel."),
     (KernelStartError("It died. Raise startup_timeout."), "Raise startup_timeout."),
     (NotebookError("Something. Do this."), "Do this."),
     (OutputDirectoryError(Path("/x/y"), "Neither does /x: make it."), "make it."),

@@ -23,7 +23,7 @@ from nbformat.v4 import new_output
 
 from nbtape import CodeBlock, CodeResult, JupyterCodeExecutor, NotebookWriteError
 from nbtape.files import FileExtractor
-from nbtape.notebook import Notebook, _write
+from nbtape.notebook import Notebook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,8 @@ def as_nbformat_writes(path: Path) -> bytes:
     """The bytes that a person's save without a change would leave; and the notebook is valid."""
     notebook = nbformat.read(path, nbformat.NO_CONVERT)
     nbformat.validate(notebook)
-    return (nbformat.writes(notebook) + "\n").encode()
+    text: str = nbformat.writes(notebook)
+    return (text + "\n").encode()
 
 
 def drafts(directory: Path) -> list[str]:
@@ -213,13 +214,19 @@ def test_a_notebook_that_is_made_beside_another_never_gets_into_that_ones_file(t
 
 
 def test_a_link_in_the_place_of_a_draft_is_not_written_through(tmp_path: Path) -> None:
-    victim, draft = tmp_path / "victim", tmp_path / "draft"
+    victim = tmp_path / "victim"
     victim.write_text("precious")
-    draft.symlink_to(victim)
-    _write(draft, [b"text"], 0o600)
+    notebook = Notebook.create(tmp_path, "session", METADATA)
+    # Its name cannot be guessed, but be seen by who watches the directory.
+    notebook._draft.symlink_to(victim)
+    notebook.add_markdown("x", {})
+    with contextlib.suppress(NotebookWriteError):
+        notebook.save()
+    notebook.save()
     assert victim.read_text() == "precious"
-    assert not draft.is_symlink()
-    assert draft.read_text() == "text"
+    assert not notebook.path.is_symlink()
+    assert notebook.path.read_bytes() == as_nbformat_writes(notebook.path)
+    assert drafts(tmp_path) == []
 
 
 def test_a_link_in_the_place_of_an_extracted_file_is_not_written_through(tmp_path: Path) -> None:
@@ -444,20 +451,21 @@ def test_a_disk_that_a_block_filled_costs_neither_its_output_nor_the_record(smal
         with pytest.raises(NotebookWriteError, match="Free some space") as caught:
             run(executor, FILL, "print('never run')")
         assert caught.value.result is not None
-        assert caught.value.result.output == "before\nfull\n"
-        assert caught.value.result.cells[0].status == "ok"
+        assert caught.value.result.cells[0].output == "before\nfull\n"
+        assert caught.value.result.output.startswith("before\nfull\n")
         assert sources(executor)[:2] == ["x = 377", FILL], "what was on disk is there and valid"
 
         with pytest.raises(NotebookWriteError, match="Free some space") as caught:
             run(executor, "print('nor this')")
         assert caught.value.result is not None
-        assert caught.value.result.output == "", "a block that cannot be recorded is not run"
+        assert caught.value.result.status == "not_run", "what cannot be recorded is not run"
+        assert "nor this" not in caught.value.result.output
 
         (small_disk / "filler").unlink()
         assert run(executor, "print(x)").output == "377\n"
-        assert sources(executor) == ["x = 377", FILL, "print('nor this')", "print(x)"]
+        assert sources(executor) == ["x = 377", FILL, "print('never run')", "print('nor this')", "print(x)"]
         cells = nbformat.read(executor.notebook, 4)["cells"]
-        assert [cell["metadata"]["nbtape"]["status"] for cell in cells] == ["ok", "ok", "not_run", "ok"]
+        assert [cell["metadata"]["nbtape"]["status"] for cell in cells] == ["ok", "ok", "not_run", "not_run", "ok"]
         assert cells[1]["outputs"][0]["text"] == "before\nfull\n"
         assert executor.notebook.read_bytes() == as_nbformat_writes(executor.notebook)
 
@@ -472,8 +480,21 @@ def test_the_result_in_the_error_has_a_cell_for_each_block(small_disk: Path) -> 
         assert caught.value.result.exit_code != 0, "a program that reads the exit code must not take this for success"
 
 
+def test_a_session_that_begins_on_a_full_disk_says_so_and_begins_when_there_is_room(small_disk: Path) -> None:
+    filler = fill(small_disk)
+    executor = JupyterCodeExecutor(output_dir=small_disk)
+    with pytest.raises(NotebookWriteError, match="Free some space"):
+        run(executor, "print('never run')")
+    filler.unlink()
+    with executor:
+        assert run(executor, "print(377)").output == "377\n"
+
+
 def test_a_save_that_fails_while_a_block_runs_does_not_end_the_block(small_disk: Path) -> None:
-    code = f"{FILL}\nimport os, time\nfor n in range(12):\n    print(n, flush=True)\n    time.sleep(0.1)\nos.remove('filler')"
+    code = (
+        FILL
+        + "import os, time\nfor n in range(12):\n    print(n, flush=True)\n    time.sleep(0.1)\nos.remove('filler')"
+    )
     with JupyterCodeExecutor(output_dir=small_disk) as executor:
         result = run(executor, code)
         assert result.status == "ok"

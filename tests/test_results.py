@@ -226,8 +226,7 @@ def test_no_blocks_give_an_empty_result() -> None:
 @given(st.lists(st.builds(cell, st.sampled_from(list(EXIT_CODES)), st.text(max_size=50)), max_size=6))
 def test_the_status_is_that_of_the_first_block_that_did_not_go_well(cells: list[CellResult]) -> None:
     joined = join_cells(cells, NOTEBOOK, 150)
-    statuses = [cell.status for cell in cells if cell.status != "ok"] or ["ok"]
-    assert joined.status == statuses[0]
+    assert joined.status == next((cell.status for cell in cells if cell.status != "ok"), "ok")
     assert joined.exit_code == EXIT_CODES[joined.status]
     assert len(joined.output) <= 150
 

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from nbtape.errors import NotebookWriteError
+from nbtape.offload import offload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,7 @@ class Autosave:
         self._changed: set[int] = set()
         self._save_timer: asyncio.TimerHandle | None = None
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._flush_task: asyncio.Future[None] | None = None  # kept, for the loop keeps no task alive
         self._cost = 0.0
 
     def changed(self, index: int) -> None:
@@ -73,7 +75,7 @@ class Autosave:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
-        await asyncio.to_thread(self._flush_quietly)
+        await offload(self._flush_quietly)
 
     def _save_quietly(self) -> None:
         """A save in the middle of a cell that fails is tried again at the cell's end, and is told there."""
@@ -84,7 +86,7 @@ class Autosave:
 
     def _flush_soon(self) -> None:
         self._flush_timer = None
-        asyncio.get_running_loop().run_in_executor(None, self._flush_quietly)
+        self._flush_task = asyncio.ensure_future(self.flush())
 
     def _flush_quietly(self) -> None:
         try:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
-from nbtape.errors import BlockInterrupted
+from nbtape.errors import BlockInterrupted, WrongLoopError
 from nbtape.executor import AsyncJupyterCodeExecutor, Options
 
 if TYPE_CHECKING:
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
     from nbtape.results import CodeResult
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the end of an executor that nobody stopped may hold up the end of the process.
+_END_LIMIT: Final = 10.0
 
 
 class JupyterCodeExecutor:
@@ -58,6 +66,8 @@ class JupyterCodeExecutor:
             jupyter_server, kernel_name, timeout, output_dir, notebook=notebook, **options
         )
         self._thread = _LoopThread()
+        # Whoever forgets to stop gets it done: when the executor is collected, or the process ends.
+        weakref.finalize(self, _stop_forgotten, os.getpid(), self._executor, self._thread)
 
     @property
     def code_extractor(self) -> MarkdownCodeExtractor:
@@ -89,7 +99,7 @@ class JupyterCodeExecutor:
         try:
             self._thread.call(self._executor.start())
         except BaseException:
-            self._thread.end()
+            self._thread.end_if_idle()
             raise
 
     def stop(self) -> None:
@@ -101,7 +111,7 @@ class JupyterCodeExecutor:
         try:
             self._thread.call(self._executor.stop())
         finally:
-            self._thread.end()
+            self._thread.end_if_idle()
 
     def restart(self) -> None:
         """End the kernel and start a fresh one; variables are gone. The recording goes on."""
@@ -130,12 +140,8 @@ class JupyterCodeExecutor:
             NotebookWriteError: The notebook cannot be written; its `result` says what was run.
             BlockInterrupted: Ctrl-C; its `result` says what was run.
         """
-        future = self._thread.submit(self._executor.execute_code_blocks(code_blocks))
-        try:
-            return future.result()
-        except KeyboardInterrupt:
-            self.interrupt()
-            raise BlockInterrupted(future.result()) from None
+        stop = asyncio.Event()
+        return self._thread.call(self._executor.execute_code_blocks(code_blocks, stop=stop), stop)
 
     def skip_code_blocks(self, code_blocks: Sequence[CodeBlock], note: str = "") -> CodeResult:
         """Record code blocks without running them: a policy refused them, or what they build on failed.
@@ -165,43 +171,120 @@ class _LoopThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ender: Callable[[], Any] = lambda: None
+        self._thread: threading.Thread | None = None
+        self._calls = 0
 
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work on the loop and wait for it; Ctrl-C cancels it."""
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a loop."""
+        return self._loop is not None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller is on it."""
+        return self._thread is threading.current_thread()
+
+    def call(self, work: Coroutine[Any, Any, T], stop: asyncio.Event | None = None) -> T:
+        """Do the work on the loop and wait for it.
+
+        Args:
+            work: The work.
+            stop: What Ctrl-C sets; the work ends by itself then. Without it, Ctrl-C cancels the work.
+
+        Raises:
+            BlockInterrupted: Ctrl-C, with what the work came to.
+        """
         future = self.submit(work)
         try:
             return future.result()
         except KeyboardInterrupt:
-            future.cancel()
-            raise
+            if stop is None:
+                future.cancel()
+                raise
+            self._tell(stop.set)
+            raise BlockInterrupted(_result_if_begun(future)) from None
+        finally:
+            with self._lock:
+                self._calls -= 1
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Do the work on the loop."""
+        """Do the work on the loop.
+
+        Raises:
+            WrongLoopError: The caller is on the loop, and would wait for itself.
+        """
+        if self.is_current:
+            work.close()
+            raise WrongLoopError("This was called from on_output, on the executor's own thread: call it from another.")
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                thread = threading.Thread(target=_run, args=(self._loop,), name="nbtape", daemon=True)
-                thread.start()
-                self._ender = weakref.finalize(self, _end, self._loop, thread)
+                self._thread = threading.Thread(target=_run, args=(self._loop,), name="nbtape", daemon=True)
+                self._thread.start()
+            self._calls += 1
             return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def end(self) -> None:
-        """End loop and thread."""
+    def _tell(self, action: Callable[[], None]) -> None:
+        """Have something done on the loop, without waiting for it."""
         with self._lock:
-            self._loop = None
-            self._ender()
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(action)
+
+    def end_if_idle(self) -> None:
+        """End loop and thread, unless a call is under way."""
+        with self._lock:
+            if self._calls:
+                return
+            ended = self._detach()
+        _join(*ended)
+
+    def end(self) -> None:
+        """End loop and thread, whatever is under way."""
+        with self._lock:
+            ended = self._detach()
+        _join(*ended)
+
+    def _detach(self) -> tuple[asyncio.AbstractEventLoop | None, threading.Thread | None]:
+        loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        return loop, thread
+
+
+def _join(loop: asyncio.AbstractEventLoop | None, thread: threading.Thread | None) -> None:
+    if loop is not None and thread is not None:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_END_LIMIT)
+
+
+def _result_if_begun(future: Future[Any]) -> CodeResult | None:
+    """What a call came to that was told to stop; None if it still waited for its turn."""
+    try:
+        result: CodeResult = future.result()
+    except CancelledError:
+        return None
+    return result
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
 
 
-def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    loop.call_soon_threadsafe(loop.stop)
-    if thread is not threading.current_thread():
-        thread.join(timeout=5)
+def _stop_forgotten(owner: int, executor: AsyncJupyterCodeExecutor, thread: _LoopThread) -> None:
+    """Stop what nobody stopped."""
+    if os.getpid() != owner or not thread.is_running:  # a fork has neither the thread nor the kernel
+        return
+    if thread.is_current:  # the collector runs where it likes, and here nobody can wait
+        threading.Thread(target=_stop_forgotten, args=(owner, executor, thread), daemon=True).start()
+        return
+    try:
+        thread.submit(executor.stop()).result(_END_LIMIT)
+    except Exception as exc:  # noqa: BLE001  (nobody is there to be told)
+        logger.warning("an executor that was not stopped could not be stopped at its end: %s", exc)
+    thread.end()

@@ -49,8 +49,10 @@ class KernelNotInstalledError(KernelError, ValueError):
         self.available = tuple(available)
 
     def __str__(self) -> str:
-        known = ", ".join(sorted(self.available)) or "none"
-        return f"Kernel {self.name} is not installed. Installed kernels: {known}. Name one of them as kernel_name."
+        missing = f"Kernel {self.name} is not installed."
+        if not self.available:
+            return f"{missing} Installed kernels: none. Install one, for example with pip install ipykernel."
+        return f"{missing} Installed kernels: {', '.join(sorted(self.available))}. Name one of them as kernel_name."
 
 
 class KernelStartError(KernelError):

@@ -16,7 +16,7 @@ from nbtape.outputs import fit_text
 from nbtape.results import CellResult, CodeResult, join_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from types import TracebackType
 
     from nbtape.kernels.base import KernelSource
@@ -173,11 +173,15 @@ class AsyncJupyterCodeExecutor:
             await self._start()
             self._recorded.add_markdown(text)
 
-    async def execute_code_blocks(self, code_blocks: Sequence[CodeBlock]) -> CodeResult:
+    async def execute_code_blocks(
+        self, code_blocks: Sequence[CodeBlock], *, stop: asyncio.Event | None = None
+    ) -> CodeResult:
         """Run code blocks, each in a cell of its own, until one fails; variables live on between calls.
 
         Args:
             code_blocks: The blocks. Anything with the attributes `code` and `language` will do.
+            stop: Interrupts this call, and no other, when it is set; the result says so. One that still waits for
+                its turn is cancelled.
 
         Raises:
             KernelStartError: No kernel can be started.
@@ -185,15 +189,13 @@ class AsyncJupyterCodeExecutor:
             WrongLoopError: The kernel runs on another event loop.
         """
         blocks = [_checked_block(block) for block in code_blocks]
-        stop = asyncio.Event()
+        stop = stop or asyncio.Event()
         task = asyncio.ensure_future(self._execute(blocks, stop))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             # A block that is abandoned would race the next one: it is interrupted, recorded, and only then left.
             stop.set()
-            if self._stop is not stop:
-                task.cancel()
             await _outlive(task)
             raise
 
@@ -215,7 +217,7 @@ class AsyncJupyterCodeExecutor:
             return self._join(cells)
 
     async def _execute(self, blocks: Sequence[CodeBlock], stop: asyncio.Event) -> CodeResult:
-        async with self._lock:
+        async with _turn(self._lock, stop):
             self._stop = stop
             cells: list[CellResult] = []
             try:
@@ -375,6 +377,27 @@ class AsyncJupyterCodeExecutor:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+@contextlib.asynccontextmanager
+async def _turn(lock: asyncio.Lock, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Hold a lock, unless `stop` is set before it is had."""
+    if lock.locked():
+        waiting = [asyncio.ensure_future(lock.acquire()), asyncio.ensure_future(stop.wait())]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            had = waiting[0].done()
+            for task in waiting:
+                task.cancel()
+        if not had:
+            raise asyncio.CancelledError
+    else:
+        await lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 async def _outlive(task: asyncio.Future[CodeResult]) -> None:

@@ -66,10 +66,8 @@ def clean_message(message: Message) -> Message | None:
         message: A message from iopub for which `is_message` holds.
     """
     kind = message["header"].get("msg_type")
-    clean = _CLEANERS.get(kind)
-    if clean is None:
-        return None
-    cleaned = clean(message["content"])
+    clean = _CLEANERS.get(kind) if isinstance(kind, str) else None
+    cleaned = clean(message["content"]) if clean else None
     return None if cleaned is None else {**message, "msg_type": kind, "content": cleaned}
 
 
@@ -78,7 +76,7 @@ def output_size(output: Mapping[str, Any]) -> int:
     if output["output_type"] == "stream":
         return len(output["text"])
     if output["output_type"] == "error":
-        return len(output["evalue"]) + sum(map(len, output["traceback"]))
+        return len(output["ename"]) + len(output["evalue"]) + sum(map(len, output["traceback"]))
     return _size(output["data"]) + _size(output["metadata"])
 
 
@@ -97,12 +95,12 @@ def _dict(value: object) -> Json:
 
 
 def _text(value: object) -> str:
-    return fit_text(value if isinstance(value, str) else str(value))
+    return fit_text(value) if isinstance(value, str) else str(fit_json(value))
 
 
 def _stream(content: Json) -> Json:
-    name = content.get("name")
-    return {"name": name if name in {"stdout", "stderr"} else "stdout", "text": _text(content.get("text", ""))}
+    name = "stderr" if content.get("name") == "stderr" else "stdout"
+    return {"name": name, "text": _text(content.get("text", ""))}
 
 
 def _display(content: Json) -> Json:
@@ -144,7 +142,7 @@ def _error(content: Json) -> Json:
 
 def _count(content: Json) -> int | None:
     count = content.get("execution_count")
-    return count if isinstance(count, int) and count >= 0 else None
+    return count if type(count) is int and count >= 0 else None
 
 
 def _execute_input(content: Json) -> Json | None:
@@ -153,7 +151,7 @@ def _execute_input(content: Json) -> Json | None:
 
 
 def _status(content: Json) -> Json:
-    return {"execution_state": str(content.get("execution_state", ""))}
+    return {"execution_state": _text(content.get("execution_state", ""))}
 
 
 def _clear(content: Json) -> Json:
@@ -164,7 +162,7 @@ def _comm(content: Json) -> Json | None:
     return content if isinstance(content.get("data"), dict) and isinstance(content.get("comm_id"), str) else None
 
 
-_CLEANERS: Final[Mapping[object, Callable[[Json], Json | None]]] = {
+_CLEANERS: Final[Mapping[str, Callable[[Json], Json | None]]] = {
     "stream": _stream,
     "display_data": _display,
     "update_display_data": _display,

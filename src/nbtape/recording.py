@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import os
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from nbtape import __version__, workdir
 from nbtape.autosave import Autosave
 from nbtape.files import FileExtractor
 from nbtape.notebook import FORMAT_VERSION, Notebook
+from nbtape.offload import offload
 from nbtape.outputs import fit_json
 from nbtape.results import CellResult, cell_text, shorten
 
@@ -152,7 +152,7 @@ class Recording:
         _tell_cut(cell, outcome.left_out)
         files = self._extract(index)
         changes = self._written.changes()
-        described = await asyncio.to_thread(workdir.describe, changes.paths, self._directory) if changes.paths else []
+        described = await offload(lambda: workdir.describe(changes.paths, self._directory)) if changes.paths else []
         tail = " ".join(filter(None, [ending.note, changes.note]))
         note = " ".join(filter(None, [ending.news, tail]))
         self._close(

@@ -6,6 +6,7 @@ over when many start at once, and nobody else on the machine can listen to iopub
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -36,8 +37,8 @@ logger = logging.getLogger(__name__)
 
 _UNIX: Final = sys.platform != "win32"
 
-#: What leaves room for "/socket-5".
-_LONGEST_DIRECTORY: Final = 90
+#: What leaves room for "/nbtape-<process>-<8 letters>/socket-<port>".
+_LONGEST_PARENT: Final = 65
 
 
 class LocalKernels:
@@ -213,11 +214,34 @@ class LocalKernelManager(AsyncKernelManager):
 
 def _make_private_directory() -> Path:
     """A directory for sockets: an address of theirs has at most 103 bytes on macOS, 107 on Linux."""
-    directory = tempfile.mkdtemp(prefix="nbtape-")
-    if len(os.fsencode(directory)) > _LONGEST_DIRECTORY and _UNIX:
-        Path(directory).rmdir()
-        directory = tempfile.mkdtemp(prefix="nbtape-", dir="/tmp")  # noqa: S108  (made with a name nobody can guess)
-    return Path(directory)
+    parent = tempfile.gettempdir()
+    if _UNIX and len(os.fsencode(parent)) > _LONGEST_PARENT:
+        parent = "/tmp"  # noqa: S108  (in it, a directory of a name that nobody can guess)
+    sweep(Path(parent))
+    return Path(tempfile.mkdtemp(prefix=f"nbtape-{os.getpid()}-", dir=parent))
+
+
+def sweep(parent: Path) -> None:
+    """Remove the directories of our user's processes that were killed and could not do it themselves.
+
+    Should one of them belong to a process that is alive where we cannot see it (another container), no harm is done:
+    its connections stand.
+    """
+    for directory in parent.glob("nbtape-*-*"):
+        owner = directory.name.split("-")[1]
+        with contextlib.suppress(OSError):
+            if owner.isdecimal() and directory.stat().st_uid == os.getuid() and not _is_running(int(owner)):
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _environment() -> dict[str, str]:
