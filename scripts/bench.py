@@ -4,6 +4,9 @@ The times come from probes: fresh processes, most of them this program again, wh
 import what they measure; the program itself imports the standard library only.
 """
 
+# A program that prints and starts itself, and belongs to no package.
+# ruff: noqa: INP001, S603, T201
+
 from __future__ import annotations
 
 import argparse
@@ -88,12 +91,14 @@ class Row:
         title: Its name.
         ways: The floor, and what is measured against it.
         differences: Whether that is by difference, not by ratio.
+        unit: What the table has it in, ms or s.
         rounds: The times of each round.
     """
 
     title: str
     ways: Sequence[Way]
     differences: bool = False
+    unit: str = "ms"
     rounds: list[Times] = field(default_factory=list)
 
     def times(self, way: Way) -> list[float]:
@@ -363,6 +368,7 @@ def measure(plan: Plan) -> list[Row]:
             Way("nbtape", "AsyncJupyterCodeExecutor, recorded"),
             Way("write", "nbclient, nbformat.write after each"),
         ],
+        unit="s",
     )
     for number in range(plan.rounds):
         take_round(number, plan, imports, lambda to: measure_imports(plan.imports, to))
@@ -375,6 +381,7 @@ def measure(plan: Plan) -> list[Row]:
 
 def take_round(number: int, plan: Plan, row: Row, take: Callable[[Path], Times]) -> None:
     """Take one round of a row, in a directory that is new."""
+    print(f"round {number + 1} of {plan.rounds}: {row.title}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="nbtape-bench-") as directory:
         row.rounds.append(take(Path(directory)))
 
@@ -451,9 +458,9 @@ def table(rows: Sequence[Row]) -> str:
 
 def _line(row: Row, way: Way) -> str:
     times = row.times(way)
-    factor, unit, digits = (1, "s ", 2) if median(row.times(row.ways[0])) >= 1 else (1000, "ms", 1)
+    factor, digits = (1, 2) if row.unit == "s" else (1000, 1)
     told = "".join(f"{value * factor:>9.{digits}f}" for value in (min(times), median(times), max(times)))
-    line = f"  {way.label:47}{told} {unit}"
+    line = f"  {way.label:47}{told} {row.unit:2}"
     if way is row.ways[0]:
         return line.rstrip()
     low, high = (_told(row, value) for value in row.spread(way))
@@ -506,7 +513,8 @@ def main() -> None:
     """Measure, tell, and judge if asked to; or be a probe."""
     arguments = parsed()
     if arguments.probe:
-        _name, _number = arguments.probe
+        name, number = arguments.probe
+        print(json.dumps(PROBES[name](int(number))))
         return
     plan = QUICK if arguments.quick else FULL
     facts = {"versions": versions(), "machine": machine()}
@@ -515,9 +523,11 @@ def main() -> None:
         before = os.getloadavg()[0]
         rows = measure(plan)
         facts["machine"]["load"] = f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"
+    print(table(rows), *(f"\n{kind}: {_listed(facts[kind])}" for kind in facts), sep="\n")
     if arguments.json:
         arguments.json.write_text(as_json(rows, plan, facts), encoding="utf-8")
     if failures := missed(rows):
+        print(*(f"\nMISSED: {failure}" for failure in failures), sep="", file=sys.stderr)
         sys.exit(1 if arguments.check else 0)
 
 

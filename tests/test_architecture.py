@@ -14,7 +14,7 @@ ORDER = """
 errors
 blocks results streams languages outputs
 sources
-files workdir
+files workdir offload
 kernels.base
 kernels.local
 notebook

@@ -48,7 +48,7 @@ def nbtape(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedP
 
 
 def read(path: Path) -> nbformat.NotebookNode:
-    notebook = nbformat.read(path, as_version=4)
+    notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     return notebook
 

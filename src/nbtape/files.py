@@ -121,7 +121,7 @@ def _content(mime: str, value: str) -> bytes:
         return (_INERT + value).encode()
     if mime == "image/svg+xml":
         return value.encode()
-    return base64.b64decode("".join(value.split()), validate=True)
+    return base64.b64decode("".join(value.split()).encode(), validate=True)
 
 
 def _create(path: Path, content: bytes) -> None:

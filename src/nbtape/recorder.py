@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 _DISPLAYS: Final = frozenset({"display_data", "update_display_data", "execute_result"})
 _OUTPUTS: Final = _DISPLAYS | {"stream", "error"}
 
+#: Characters of each part of an error that a cell keeps beyond its bound.
+_ERROR_ROOM: Final = 4000
+
 #: Seconds that reading on may take where a kernel's threads never stop printing.
 _DRAIN_LIMIT: Final = 10.0
 
@@ -203,6 +206,7 @@ class _Growth:
         self._size = 0
         self._node: NotebookNode | None = None
         self._stream = StreamText()
+        self._has_error = False
         self.left_out = 0
 
     def clear(self) -> None:
@@ -227,7 +231,18 @@ class _Growth:
             self.left_out += over
             return True
         self.left_out += _size(message)
-        return False
+        return self._admit_error(message)
+
+    def _admit_error(self, message: Message) -> bool:
+        """However much was printed before it, how a cell failed is told: the end of the traceback, once."""
+        if message["msg_type"] != "error" or self._has_error:
+            return False
+        self._has_error = True
+        content = message["content"]
+        content["ename"], content["evalue"] = content["ename"][:_ERROR_ROOM], content["evalue"][:_ERROR_ROOM]
+        content["traceback"] = ["\n".join(content["traceback"])[-_ERROR_ROOM:]]
+        self.left_out -= _size(message)
+        return True
 
     def extend(self, message: Message) -> bool:
         """Add a chunk to the stream that the last output holds; False if it is not of that stream."""

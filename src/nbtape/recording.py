@@ -191,11 +191,13 @@ class Recording:
         extraction = self._extractor.extract(index, cell["outputs"])
         for file in extraction.files:
             workdir.recorded(Path(file["path"]))
+        nbtape = cell["metadata"]["nbtape"]
+        if nbtape.pop("extracted", None) or extraction.files:
+            self.notebook.touch(index)
         if extraction.files:
-            cell["metadata"]["nbtape"]["extracted"] = [
+            nbtape["extracted"] = [
                 fit_json({**file, "path": os.path.relpath(file["path"], self._directory)}) for file in extraction.files
             ]
-            self.notebook.touch(index)
         return _Files([file["path"] for file in extraction.files], extraction.lines)
 
     def _close(self, cell: NotebookNode, status: Status, **facts: Any) -> None:  # noqa: ANN401  (JSON values)
