@@ -11,6 +11,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,15 +214,18 @@ def test_a_notebook_that_is_made_beside_another_never_gets_into_that_ones_file(t
 # Links and permissions
 
 
-def test_a_link_in_the_place_of_a_draft_is_not_written_through(tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_draft_is_not_written_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name of a draft cannot be guessed; this is for who does so all the same."""
     victim = tmp_path / "victim"
     victim.write_text("precious")
     notebook = Notebook.create(tmp_path, "session", METADATA)
-    # Its name cannot be guessed, but be seen by who watches the directory.
-    notebook._draft.symlink_to(victim)
+    guessed = uuid.uuid4()
     notebook.add_markdown("x", {})
-    with contextlib.suppress(NotebookWriteError):
-        notebook.save()
+    with monkeypatch.context() as patch:
+        patch.setattr("nbtape.notebook.uuid.uuid4", lambda: guessed)
+        (tmp_path / f".session.ipynb.{guessed.hex[:12]}.tmp").symlink_to(victim)
+        with pytest.raises(NotebookWriteError):
+            notebook.save()
     notebook.save()
     assert victim.read_text() == "precious"
     assert not notebook.path.is_symlink()

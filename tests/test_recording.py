@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -316,17 +317,20 @@ class StandingKernel:  # kernel source and manager in one: a kernel that outlive
     async def is_alive(self):
         return True
 
+def tell(*words):  # in one write, so that no kill leaves half a line
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
 def record(directory, connection_file):
-    print("begun", os.getpid(), flush=True)
+    tell("begun", os.getpid())
     kernel = StandingKernel(connection_file) if connection_file else None
     executor = JupyterCodeExecutor(kernel, output_dir=directory)
     executor.add_markdown("x" * 500_000)  # so that writing takes a while, and many kills fall into it
-    print("ready", flush=True)
+    tell("ready")
     for number in range(100_000):
         code = f"for n in range(20): print('cell {number} line', n)"
         result = executor.execute_code_blocks([CodeBlock(code, "python")])
         assert result.status == "ok", result
-        print("finished", number, flush=True)
+        tell("finished", number)
 
 for line in sys.stdin:
     child = os.fork()
@@ -336,7 +340,7 @@ for line in sys.stdin:
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)
-    print("gone", status, flush=True)
+    tell("gone", status)
 """
 KILLS = 100
 
@@ -355,12 +359,23 @@ class Nursery:
         self._process = subprocess.Popen(
             [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        self._recorder = 0
+        self._patience = threading.Timer(200, self._end)
+        self._patience.start()
 
     def close(self) -> None:
+        self._patience.cancel()
+        self._end()
         for process in (self._process, self._kernel):
-            process.kill()
             process.communicate(timeout=30)
         shutil.rmtree(self._directory)
+
+    def _end(self) -> None:
+        """End all; who waits for a line then gets none."""
+        for pid in (self._recorder, self._process.pid, self._kernel.pid):
+            if pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def kill_one(self, directory: Path, seconds: float, *, own_kernel: bool) -> int:
         """Record, kill that so many seconds later, and return how many cells it had told to be finished.
@@ -370,14 +385,15 @@ class Nursery:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([str(directory), "" if own_kernel else self._connection_file]) + "\n")
         self._process.stdin.flush()
-        pid = int(self._line("begun"))
+        self._recorder = int(self._line("begun"))
         if not own_kernel:
             self._line("ready")
         time.sleep(seconds)
-        os.kill(pid, signal.SIGKILL)
+        os.kill(self._recorder, signal.SIGKILL)
         finished = 0
         while not (line := self._line("")).startswith("gone"):
             finished += line.startswith("finished")
+        self._recorder = 0
         assert line == f"gone {int(signal.SIGKILL)}", "it ended by itself"
         return finished
 

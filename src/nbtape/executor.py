@@ -226,6 +226,8 @@ class AsyncJupyterCodeExecutor:
                     cells.append(await self._run(block, cells, stop))
                     self._recorded.save()
             except NotebookWriteError as exc:
+                if self._recording is None:
+                    raise
                 cells += [self._recorded.skip(block, "") for block in blocks[len(cells) :]]
                 raise NotebookWriteError(exc.path, exc.reason, self._join(cells)) from exc
             finally:
@@ -383,14 +385,16 @@ class AsyncJupyterCodeExecutor:
 async def _turn(lock: asyncio.Lock, stop: asyncio.Event) -> AsyncIterator[None]:
     """Hold a lock, unless `stop` is set before it is had."""
     if lock.locked():
-        waiting = [asyncio.ensure_future(lock.acquire()), asyncio.ensure_future(stop.wait())]
+        acquiring, stopped = asyncio.ensure_future(lock.acquire()), asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({acquiring, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if not acquiring.cancel():
+                lock.release()
+            raise
         finally:
-            had = waiting[0].done()
-            for task in waiting:
-                task.cancel()
-        if not had:
+            stopped.cancel()
+        if acquiring.cancel():
             raise asyncio.CancelledError
     else:
         await lock.acquire()

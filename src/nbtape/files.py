@@ -7,6 +7,7 @@ import binascii
 import contextlib
 import logging
 import os
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -93,10 +94,10 @@ class FileExtractor:
 
     def _write(self, key: tuple[int, int, str], content: bytes) -> Path:
         """Write a file of ours, and never over or through one that is not: the code may have made it."""
-        path = self._own.get(key)
-        if path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+        if key in self._own:
+            draft = self._own[key].with_name(f".{uuid.uuid4().hex}.tmp")
+            _create(draft, content)
+            return draft.replace(self._own[key])
         cell, position, mime = key
         name, extension = f"{self._stem}_{cell}_{position}", _EXTENSIONS[mime]
         number = 1

@@ -70,8 +70,6 @@ class Notebook:
     def __init__(self, path: Path, metadata: Mapping[str, Any]) -> None:
         self.path = path
         self.node = from_dict({"cells": [], "metadata": fit_json(metadata), "nbformat": 4, "nbformat_minor": 5})
-        # Nobody else's, not even a notebook's of the same name that is made at the same moment.
-        self._draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
         self._body = bytearray()
         self._ends: list[int] = []
         self._stale: set[int] = set()
@@ -93,7 +91,7 @@ class Notebook:
         for number in _count_from(1):
             path = directory / (f"{name}.ipynb" if number == 1 else f"{name}-{number}.ipynb")
             notebook = cls(path, metadata)
-            with contextlib.suppress(FileExistsError):
+            with contextlib.suppress(_NameTakenError):
                 notebook._publish(_move_to_free_place)
                 return notebook
         raise AssertionError("unreachable: there is always another number")
@@ -154,16 +152,17 @@ class Notebook:
     def _publish(self, move: Callable[[Path, Path], None]) -> None:
         """Write everything to a file of our own and move that into place."""
         self._encode_stale()
-        tail = self._tail()
+        # A name that nobody has, not even a notebook of our name made at the same moment, and that nobody can guess.
+        draft = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:12]}.tmp")
         try:
             mode = _writable_mode(self.path)
             try:
-                _write(self._draft, [_HEAD, self._body, tail], mode)
-                move(self._draft, self.path)
+                _write(draft, [_HEAD, self._body, self._tail()], mode)
+                move(draft, self.path)
             finally:
                 with contextlib.suppress(FileNotFoundError):
-                    self._draft.unlink()
-        except FileExistsError:
+                    draft.unlink()
+        except _NameTakenError:
             raise
         except OSError as exc:
             raise NotebookWriteError(self.path, _advice(exc)) from exc
@@ -238,19 +237,26 @@ def _lines(text: object) -> object:
     return text.splitlines(keepends=True) if isinstance(text, str) and len(text) <= _SPLIT_LIMIT else text
 
 
+class _NameTakenError(Exception):
+    """There is a file of that name."""
+
+
 def _move_to_free_place(draft: Path, path: Path) -> None:
     """Put a file where none is.
 
     Raises:
-        FileExistsError: There is one.
+        _NameTakenError: There is one.
     """
     try:
-        os.link(draft, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links: the name is taken first, empty for a moment
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-        draft.replace(path)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links: the name is taken first, empty for a moment
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            draft.replace(path)
+    except FileExistsError as exc:
+        raise _NameTakenError from exc
 
 
 def _writable_mode(path: Path) -> int | None:

@@ -83,6 +83,8 @@ class CellRunner:
         began = time.monotonic()
         task = asyncio.ensure_future(self._recorder.record(index, limit))
         ending = await _wait(task, timeout, stop)
+        if ending and not await self._manager.is_alive():
+            ending = None  # it died in the second that nbclient takes to notice
         kept = await self._end(task) if ending else True
         trouble = await self._trouble(task)
         reply = self._recorder.reply
