@@ -50,7 +50,7 @@ def test_every_public_name_is_there() -> None:
 
 def test_nothing_else_is_there_that_looks_public() -> None:
     submodules = {name for name, value in vars(nbtape).items() if type(value).__name__ == "module"}
-    found = {name for name in vars(nbtape) if not name.startswith("_")} - submodules - {"annotations"}
+    found = {name for name in dir(nbtape) if not name.startswith("_")} - submodules - {"annotations"}
     assert found == set(nbtape.__all__)
 
 

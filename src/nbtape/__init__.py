@@ -9,8 +9,8 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 import logging as _logging
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from nbtape.blocking import JupyterCodeExecutor
 from nbtape.blocks import CODE_WRITER_SYSTEM_MESSAGE, CodeBlock, MarkdownCodeExtractor
 from nbtape.errors import (
     BlockInterrupted,
@@ -24,8 +24,11 @@ from nbtape.errors import (
     SourceError,
     WrongLoopError,
 )
-from nbtape.executor import AsyncJupyterCodeExecutor
 from nbtape.results import CellResult, CodeResult
+
+if _TYPE_CHECKING:
+    from nbtape.blocking import JupyterCodeExecutor
+    from nbtape.executor import AsyncJupyterCodeExecutor
 
 __all__ = [
     "CODE_WRITER_SYSTEM_MESSAGE",
@@ -49,3 +52,18 @@ __all__ = [
 
 # The library logs and never prints: not even where nobody has set up logging.
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())
+
+# The executors bring asyncio with them, which is most of what an import would cost.
+_LOADED_WHEN_USED = {"JupyterCodeExecutor": "nbtape.blocking", "AsyncJupyterCodeExecutor": "nbtape.executor"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LOADED_WHEN_USED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LOADED_WHEN_USED[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
