@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import nbtape
@@ -74,3 +76,23 @@ def test_kernels_know_only_errors_and_the_seam() -> None:
     for name, path in MODULES.items():
         if name.startswith("nbtape.kernels."):
             assert imports(ast.parse(path.read_text())) <= {"nbtape.errors", "nbtape.kernels.base"} - {name}
+
+
+def test_the_kernel_is_on_its_way_before_the_heavy_imports(tmp_path: Path) -> None:
+    code = """
+import sys
+from nbtape import CodeBlock, JupyterCodeExecutor
+from nbtape.kernels.local import LocalKernelManager
+
+start = LocalKernelManager.start_kernel
+
+async def spy(self, **options):
+    await start(self, **options)
+    print(sorted({"nbclient", "nbformat", "rich"} & set(sys.modules)))
+
+LocalKernelManager.start_kernel = spy
+with JupyterCodeExecutor() as executor:
+    print(executor.execute_code_blocks([CodeBlock("print(1)", "python")]).output, end="")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n1\n"

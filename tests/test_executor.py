@@ -306,3 +306,18 @@ def test_an_executor_that_was_forgotten_with_its_loop_leaves_no_kernel(output_di
     del executor
     gc.collect()
     assert eventually(lambda: descendants() == before)
+
+
+@pytest.mark.parametrize("server", ["http://127.0.0.1:8888/", object()])
+def test_what_gives_no_kernels_is_refused_with_what_does(output_dir: Path, server: Any) -> None:
+    with pytest.raises(TypeError, match="leave jupyter_server out"):
+        AsyncJupyterCodeExecutor(server, output_dir=output_dir)
+
+
+async def test_an_output_directory_that_cannot_be_made_any_more_is_said(output_dir: Path) -> None:
+    (output_dir / "parent").mkdir()
+    executor = AsyncJupyterCodeExecutor(output_dir=output_dir / "parent" / "runs")
+    (output_dir / "parent").rmdir()
+    with pytest.raises(OutputDirectoryError, match="cannot be made"):
+        await executor.start()
+    assert descendants() == set()

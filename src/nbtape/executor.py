@@ -97,7 +97,7 @@ class AsyncJupyterCodeExecutor:
         self._output_dir = Path(output_dir)
         self._directory = _checked_directory(self._output_dir)
         self._name = _checked_name(notebook or DEFAULT_NAME)
-        self._source = jupyter_server or _local(kernel_name)
+        self._source = _checked_source(jupyter_server, kernel_name)
         self._spec = self._source.spec()
         self._lock = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -307,13 +307,14 @@ class AsyncJupyterCodeExecutor:
 
     async def _start_kernel(self) -> CellRunner:
         """Start a kernel. It is on its way before the imports that the recording needs."""
-        self._directory.mkdir(exist_ok=True)
+        _make_directory(self._directory)
         self._loop = asyncio.get_running_loop()
         manager = self._source.manager()
         try:
             await manager.start_kernel(cwd=self._directory)
+            from nbtape.recorder import Listener
             from nbtape.recording import Recording
-            from nbtape.runner import CellRunner, Listener
+            from nbtape.runner import CellRunner
 
             client = manager.client()
             client.start_channels()
@@ -413,10 +414,17 @@ async def _outlive(task: asyncio.Future[CodeResult]) -> None:
         logger.warning("a cancelled call ended in an error: %s", error)
 
 
-def _local(kernel_name: str) -> KernelSource:
-    from nbtape.kernels.local import LocalKernels
+def _checked_source(jupyter_server: KernelSource | None, kernel_name: str) -> KernelSource:
+    if jupyter_server is None:
+        from nbtape.kernels.local import LocalKernels
 
-    return LocalKernels(kernel_name)
+        return LocalKernels(kernel_name)
+    if not callable(getattr(jupyter_server, "manager", None)):
+        raise TypeError(
+            f"No kernel can be had from {type(jupyter_server).__name__}. This version runs kernels of this machine: "
+            "leave jupyter_server out, or give an object with the members of nbtape.kernels.base.KernelSource."
+        )
+    return jupyter_server
 
 
 def _checked_block(block: CodeBlock) -> CodeBlock:
@@ -451,6 +459,19 @@ def _checked_directory(directory: Path) -> Path:
     if not absolute.parent.is_dir():
         raise OutputDirectoryError(directory, f"Neither does {absolute.parent}: make it, or name another directory.")
     return absolute
+
+
+def _make_directory(directory: Path) -> None:
+    """Have the directory, whatever became of it or its parent since it was checked.
+
+    Raises:
+        OutputDirectoryError: It cannot be made.
+    """
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError as exc:
+        hint = f"It cannot be made ({exc.strerror or exc}): see to its parent, or name another directory."
+        raise OutputDirectoryError(directory, hint) from exc
 
 
 def _checked_name(name: str) -> str:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from nbtape.recorder import Listener, Recorder
+from nbtape.recorder import Recorder
 from nbtape.results import strip_escapes
 
 if TYPE_CHECKING:
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
     from nbtape.kernels.base import KernelClient, KernelManager
+    from nbtape.recorder import Listener
     from nbtape.results import Status
-
-__all__ = ["CellRunner", "Listener", "Outcome"]
 
 logger = logging.getLogger(__name__)
 
