@@ -19,7 +19,7 @@ sources
 files workdir offload
 kernels.base
 kernels.local
-notebook
+notebook options
 autosave
 recorder
 runner

@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
 from nbtape.errors import BlockInterrupted, WrongLoopError
-from nbtape.executor import AsyncJupyterCodeExecutor, Options
+from nbtape.executor import AsyncJupyterCodeExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from nbtape.blocks import CodeBlock, MarkdownCodeExtractor
     from nbtape.kernels.base import KernelSource
+    from nbtape.options import Options
     from nbtape.results import CodeResult
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ class JupyterCodeExecutor:
         timeout: Seconds for each block, at least 1.
         output_dir: Where the notebook and its files go, and the kernel's working directory. Made if its parent exists.
         notebook: The name of the notebook, with or without `.ipynb`; where it is taken, a number is added.
-        options: See `nbtape.executor.Options`.
+        options: See `nbtape.options.Options`.
 
     Raises:
         ValueError: A value that cannot work.

@@ -14,7 +14,7 @@ from nbtape import __version__
 from nbtape.blocking import JupyterCodeExecutor
 from nbtape.blocks import CodeBlock
 from nbtape.errors import BlockInterrupted, NbtapeError
-from nbtape.executor import DEFAULT_NAME
+from nbtape.options import DEFAULT_NAME
 from nbtape.results import join_cells, output_text
 from nbtape.sources import read_source
 from nbtape.terminal import Terminal

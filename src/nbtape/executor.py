@@ -5,59 +5,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from nbtape.blocks import CodeBlock, MarkdownCodeExtractor
-from nbtape.errors import NotebookWriteError, OutputDirectoryError, WrongLoopError
+from nbtape.blocks import MarkdownCodeExtractor
+from nbtape.errors import NotebookWriteError, WrongLoopError
 from nbtape.languages import cell_source, languages_of
+from nbtape.options import (
+    DEFAULT_NAME,
+    checked_block,
+    checked_directory,
+    checked_name,
+    checked_options,
+    checked_source,
+    checked_timeout,
+    make_directory,
+)
 from nbtape.outputs import fit_text
 from nbtape.results import CellResult, CodeResult, join_cells
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from types import TracebackType
 
+    from nbtape.blocks import CodeBlock
     from nbtape.kernels.base import KernelSource
+    from nbtape.options import Options
     from nbtape.recording import Recording
     from nbtape.runner import CellRunner, Outcome
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_NAME: Final = "session"
-
-
-class Options(TypedDict, total=False):
-    """What an executor takes besides the kernel and the place of the recording.
-
-    Args:
-        startup_timeout: Seconds that a kernel has to start (60).
-        interrupt_grace: Seconds that code has to obey an interrupt before its kernel is ended (4).
-        max_output_chars: The most characters of `CodeResult.output`; the rest is in the notebook (20,000).
-        max_cell_chars: The most characters of output that a cell keeps in the notebook (32 million); what is over
-            is recorded nowhere, and the cell says so.
-        max_notebook_chars: The same for the notebook as a whole, source included (256 million).
-        on_output: Called with each output as it comes in, a stream chunk by chunk, as nbformat has it; on the
-            executor's event loop, so it must return soon.
-    """
-
-    startup_timeout: float
-    interrupt_grace: float
-    max_output_chars: int
-    max_cell_chars: int
-    max_notebook_chars: int
-    on_output: Callable[[Mapping[str, Any]], None] | None
-
-
-_DEFAULTS: Final[Options] = {
-    "startup_timeout": 60.0,
-    "interrupt_grace": 4.0,
-    "max_output_chars": 20_000,
-    "max_cell_chars": 32_000_000,
-    "max_notebook_chars": 256_000_000,
-    "on_output": None,
-}
 
 
 class AsyncJupyterCodeExecutor:
@@ -72,7 +49,7 @@ class AsyncJupyterCodeExecutor:
         timeout: Seconds for each block, at least 1.
         output_dir: Where the notebook and its files go, and the kernel's working directory. Made if its parent exists.
         notebook: The name of the notebook, with or without `.ipynb`; where it is taken, a number is added.
-        options: See `Options`.
+        options: See `nbtape.options.Options`.
 
     Raises:
         ValueError: A value that cannot work; the subclasses `OutputDirectoryError` and `KernelNotInstalledError`
@@ -89,15 +66,13 @@ class AsyncJupyterCodeExecutor:
         notebook: str | None = None,
         **options: Unpack[Options],
     ) -> None:
-        if not 1 <= timeout < math.inf:
-            raise ValueError(f"Timeout must be at least 1 second, and not {timeout}.")
-        self._options = _checked_options(options)
-        self._timeout = timeout
+        self._options = checked_options(options)
+        self._timeout = checked_timeout(timeout)
         self._kernel_name = kernel_name
         self._output_dir = Path(output_dir)
-        self._directory = _checked_directory(self._output_dir)
-        self._name = _checked_name(notebook or DEFAULT_NAME)
-        self._source = _checked_source(jupyter_server, kernel_name)
+        self._directory = checked_directory(self._output_dir)
+        self._name = checked_name(notebook or DEFAULT_NAME)
+        self._source = checked_source(jupyter_server, kernel_name)
         self._spec = self._source.spec()
         self._lock = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -188,7 +163,7 @@ class AsyncJupyterCodeExecutor:
             NotebookWriteError: The notebook cannot be written; its `result` says what was run.
             WrongLoopError: The kernel runs on another event loop.
         """
-        blocks = [_checked_block(block) for block in code_blocks]
+        blocks = [checked_block(block) for block in code_blocks]
         stop = stop or asyncio.Event()
         task = asyncio.ensure_future(self._execute(blocks, stop))
         try:
@@ -209,7 +184,7 @@ class AsyncJupyterCodeExecutor:
         Raises:
             NotebookWriteError: The notebook cannot be written; the cells are kept for the next save.
         """
-        blocks = [_checked_block(block) for block in code_blocks]
+        blocks = [checked_block(block) for block in code_blocks]
         async with self._lock:
             await self._start()
             cells = [self._recorded.skip(block, note) for block in blocks]
@@ -307,17 +282,18 @@ class AsyncJupyterCodeExecutor:
 
     async def _start_kernel(self) -> CellRunner:
         """Start a kernel. It is on its way before the imports that the recording needs."""
-        _make_directory(self._directory)
+        make_directory(self._directory)
         self._loop = asyncio.get_running_loop()
         manager = self._source.manager()
         try:
             await manager.start_kernel(cwd=self._directory)
             from nbtape.recorder import Listener
-            from nbtape.recording import Recording
+            from nbtape.recording import Recording, warm_up
             from nbtape.runner import CellRunner
 
             client = manager.client()
             client.start_channels()
+            warm_up()
             try:
                 await client.wait_for_ready(self._options["startup_timeout"])
                 if self._recording is None:
@@ -412,77 +388,3 @@ async def _outlive(task: asyncio.Future[CodeResult]) -> None:
             await asyncio.wait({task})
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.warning("a cancelled call ended in an error: %s", error)
-
-
-def _checked_source(jupyter_server: KernelSource | None, kernel_name: str) -> KernelSource:
-    if jupyter_server is None:
-        from nbtape.kernels.local import LocalKernels
-
-        return LocalKernels(kernel_name)
-    if not callable(getattr(jupyter_server, "manager", None)):
-        raise TypeError(
-            f"No kernel can be had from {type(jupyter_server).__name__}. This version runs kernels of this machine: "
-            "leave jupyter_server out, or give an object with the members of nbtape.kernels.base.KernelSource."
-        )
-    return jupyter_server
-
-
-def _checked_block(block: CodeBlock) -> CodeBlock:
-    code, language = block.code, block.language
-    if not all(isinstance(text, str) for text in (code, language)):
-        raise TypeError(f"A code block has a code and a language, both of them text, and not {code!r}, {language!r}.")
-    return CodeBlock(code=code, language=language)
-
-
-def _checked_options(options: Options) -> Options:
-    unknown = options.keys() - _DEFAULTS.keys()
-    if unknown:
-        raise TypeError(f"Unknown option {', '.join(sorted(unknown))}. There are: {', '.join(_DEFAULTS)}.")
-    checked: Options = {**_DEFAULTS, **options}
-    for name in ("startup_timeout", "interrupt_grace", "max_output_chars", "max_cell_chars", "max_notebook_chars"):
-        if not 0 < checked[name] < math.inf:
-            raise ValueError(f"{name} must be greater than 0, and not {checked[name]}.")
-    return checked
-
-
-def _checked_directory(directory: Path) -> Path:
-    """The directory, absolute: it exists, or its parent does.
-
-    Raises:
-        OutputDirectoryError: Neither does.
-    """
-    absolute = directory.absolute()
-    if absolute.is_dir():
-        return absolute
-    if absolute.exists():
-        raise OutputDirectoryError(directory, "There is a file of that name: name another directory.")
-    if not absolute.parent.is_dir():
-        raise OutputDirectoryError(directory, f"Neither does {absolute.parent}: make it, or name another directory.")
-    return absolute
-
-
-def _make_directory(directory: Path) -> None:
-    """Have the directory, whatever became of it or its parent since it was checked.
-
-    Raises:
-        OutputDirectoryError: It cannot be made.
-    """
-    try:
-        directory.mkdir(exist_ok=True)
-    except OSError as exc:
-        hint = f"It cannot be made ({exc.strerror or exc}): see to its parent, or name another directory."
-        raise OutputDirectoryError(directory, hint) from exc
-
-
-def _checked_name(name: str) -> str:
-    """The name of a notebook without its ending.
-
-    Raises:
-        ValueError: It is no name of a file in the output directory.
-    """
-    stem = name.removesuffix(".ipynb")
-    if stem in {"", ".", ".."} or any(char in stem for char in "/\\\0") or len(fit_text(stem).encode()) > 200:  # noqa: PLR2004
-        raise ValueError(
-            f"{name!r} is no name for a notebook: give a plain file name, and the directory as output_dir."
-        )
-    return stem

@@ -1,0 +1,136 @@
+"""What an executor may be given: its options, and the refusal of values that cannot work."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, TypedDict
+
+from nbtape.blocks import CodeBlock
+from nbtape.errors import OutputDirectoryError
+from nbtape.outputs import fit_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from nbtape.kernels.base import KernelSource
+
+DEFAULT_NAME: Final = "session"
+
+
+class Options(TypedDict, total=False):
+    """What an executor takes besides the kernel and the place of the recording.
+
+    Args:
+        startup_timeout: Seconds that a kernel has to start (60).
+        interrupt_grace: Seconds that code has to obey an interrupt before its kernel is ended (4).
+        max_output_chars: The most characters of `CodeResult.output`; the rest is in the notebook (20,000).
+        max_cell_chars: The most characters of output that a cell keeps in the notebook (32 million); what is over
+            is recorded nowhere, and the cell says so.
+        max_notebook_chars: The same for the notebook as a whole, source included (256 million).
+        on_output: Called with each output as it comes in, a stream chunk by chunk, as nbformat has it; on the
+            executor's event loop, so it must return soon.
+    """
+
+    startup_timeout: float
+    interrupt_grace: float
+    max_output_chars: int
+    max_cell_chars: int
+    max_notebook_chars: int
+    on_output: Callable[[Mapping[str, Any]], None] | None
+
+
+DEFAULTS: Final[Options] = {
+    "startup_timeout": 60.0,
+    "interrupt_grace": 4.0,
+    "max_output_chars": 20_000,
+    "max_cell_chars": 32_000_000,
+    "max_notebook_chars": 256_000_000,
+    "on_output": None,
+}
+
+
+def checked_timeout(timeout: float) -> float:
+    """The seconds that a block has.
+
+    Raises:
+        ValueError: Less than one, or no number of them.
+    """
+    if not 1 <= timeout < math.inf:
+        raise ValueError(f"Timeout must be at least 1 second, and not {timeout}.")
+    return timeout
+
+
+def checked_source(jupyter_server: KernelSource | None, kernel_name: str) -> KernelSource:
+    if jupyter_server is None:
+        from nbtape.kernels.local import LocalKernels
+
+        return LocalKernels(kernel_name)
+    if not callable(getattr(jupyter_server, "manager", None)):
+        raise TypeError(
+            f"No kernel can be had from {type(jupyter_server).__name__}. This version runs kernels of this machine: "
+            "leave jupyter_server out, or give an object with the members of nbtape.kernels.base.KernelSource."
+        )
+    return jupyter_server
+
+
+def checked_block(block: CodeBlock) -> CodeBlock:
+    code, language = block.code, block.language
+    if not all(isinstance(text, str) for text in (code, language)):
+        raise TypeError(f"A code block has a code and a language, both of them text, and not {code!r}, {language!r}.")
+    return CodeBlock(code=code, language=language)
+
+
+def checked_options(options: Options) -> Options:
+    unknown = options.keys() - DEFAULTS.keys()
+    if unknown:
+        raise TypeError(f"Unknown option {', '.join(sorted(unknown))}. There are: {', '.join(DEFAULTS)}.")
+    checked: Options = {**DEFAULTS, **options}
+    for name in ("startup_timeout", "interrupt_grace", "max_output_chars", "max_cell_chars", "max_notebook_chars"):
+        if not 0 < checked[name] < math.inf:
+            raise ValueError(f"{name} must be greater than 0, and not {checked[name]}.")
+    return checked
+
+
+def checked_directory(directory: Path) -> Path:
+    """The directory, absolute: it exists, or its parent does.
+
+    Raises:
+        OutputDirectoryError: Neither does.
+    """
+    absolute = directory.absolute()
+    if absolute.is_dir():
+        return absolute
+    if absolute.exists():
+        raise OutputDirectoryError(directory, "There is a file of that name: name another directory.")
+    if not absolute.parent.is_dir():
+        raise OutputDirectoryError(directory, f"Neither does {absolute.parent}: make it, or name another directory.")
+    return absolute
+
+
+def make_directory(directory: Path) -> None:
+    """Have the directory, whatever became of it or its parent since it was checked.
+
+    Raises:
+        OutputDirectoryError: It cannot be made.
+    """
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError as exc:
+        hint = f"It cannot be made ({exc.strerror or exc}): see to its parent, or name another directory."
+        raise OutputDirectoryError(directory, hint) from exc
+
+
+def checked_name(name: str) -> str:
+    """The name of a notebook without its ending.
+
+    Raises:
+        ValueError: It is no name of a file in the output directory.
+    """
+    stem = name.removesuffix(".ipynb")
+    if stem in {"", ".", ".."} or any(char in stem for char in "/\\\0") or len(fit_text(stem).encode()) > 200:  # noqa: PLR2004
+        raise ValueError(
+            f"{name!r} is no name for a notebook: give a plain file name, and the directory as output_dir."
+        )
+    return stem
