@@ -159,9 +159,9 @@ class Notebook:
             try:
                 _write(draft, [_HEAD, self._body, self._tail()], mode)
                 move(draft, self.path)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    draft.unlink()
+            except BaseException:
+                draft.unlink(missing_ok=True)
+                raise
         except _NameTakenError:
             raise
         except OSError as exc:
@@ -248,13 +248,19 @@ def _move_to_free_place(draft: Path, path: Path) -> None:
         _NameTakenError: There is one.
     """
     try:
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links: the name is taken first, empty for a moment
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-            draft.replace(path)
+        os.link(draft, path)
+    except FileExistsError as exc:
+        raise _NameTakenError from exc
+    except OSError:  # a file system without hard links: the name is taken first, empty for a moment
+        _take_name(path)
+        draft.replace(path)
+    else:
+        draft.unlink()
+
+
+def _take_name(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     except FileExistsError as exc:
         raise _NameTakenError from exc
 
