@@ -7,6 +7,7 @@ asks for the code of a message asks `split_message`, so that there is one rule f
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,6 +66,7 @@ _NOBODY_RUNS = frozenset(_PROSE_LABELS.split())
 _LONGEST_GUESS = 100_000
 
 _GUESSED = "<unlabelled code block>"
+_guessing = threading.Lock()
 
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _BETWEEN_WORDS = re.compile(r"[\s{}(),:;]+")
@@ -195,9 +197,9 @@ def _is_python(code: str) -> bool:
 
     if len(code) > _LONGEST_GUESS:
         return False
-    # A doubtful escape such as "\d" warns, and would be an error where warnings are errors. The filter is for our
-    # file name alone: catch_warnings is not safe among threads, and what one of them leaves behind must do no harm.
-    with warnings.catch_warnings():
+    # A doubtful escape such as "\d" warns, and would be an error where warnings are errors. catch_warnings is not safe
+    # among threads: ours take turns, and the filter is for our file name alone, so that it does no harm to others.
+    with _guessing, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=re.escape(_GUESSED))
         try:
             ast.parse(code, _GUESSED)
