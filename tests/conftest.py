@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from pathlib import Path
@@ -13,7 +14,11 @@ import pytest
 
 pytest.register_assert_rewrite("contract", "reading")
 
-from nbtape.kernels.local import sweep  # noqa: E402  (like the next)
+# A shell that starts us in the background has us ignore Ctrl-C, and all that we start: tests of Ctrl-C would wait.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+from nbtape.kernels.directories import sweep  # noqa: E402  (like the next)
 from reading import descendants, eventually  # noqa: E402  (rewritten by the line before)
 
 if TYPE_CHECKING:

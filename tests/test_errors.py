@@ -20,6 +20,7 @@ from nbtape.errors import (
     NotebookError,
     NotebookWriteError,
     OutputDirectoryError,
+    ServerError,
     SourceError,
     WrongLoopError,
 )
@@ -39,6 +40,7 @@ EXAMPLES: list[tuple[BaseException, str]] = [
     (OutputDirectoryError(Path("/x/y"), "Neither does /x: make it."), "make it."),
     (NotebookWriteError(NOTEBOOK, "the disk is full. Free some space."), "the next save that works."),
     (NotebookWriteError(NOTEBOOK, "the disk is full. Free some space.", RESULT), "the next save that works."),
+    (ServerError("The server at http://x/ cannot be reached. Start it."), "Start it."),
     (SourceError("No notebook. Convert it."), "Convert it."),
     (WrongLoopError("Another loop. Use it there."), "Use it there."),
     (BlockInterrupted(), ".result and in the notebook."),

@@ -14,6 +14,7 @@ from nbtape import (
     AsyncJupyterCodeExecutor,
     CodeBlock,
     JupyterCodeExecutor,
+    JupyterConnectionInfo,
     KernelNotInstalledError,
     MarkdownCodeExtractor,
     OutputDirectoryError,
@@ -250,22 +251,25 @@ async def test_an_error_in_the_body_of_a_with_ends_the_kernel_and_comes_out(outp
     assert len(code_cells(executor.notebook)) == 1
 
 
-class TwoMembers:
+class ThreeMembers:
     """A source of kernels that has what the seam names and not a member more."""
 
     def __init__(self) -> None:
         self._kernels = LocalKernels("python3")
 
-    def spec(self) -> KernelSpec:
-        return self._kernels.spec()
+    def check(self) -> None:
+        self._kernels.check()
+
+    async def spec(self) -> KernelSpec:
+        return await self._kernels.spec()
 
     def manager(self) -> KernelManager:
         return self._kernels.manager()
 
 
-async def test_a_source_needs_the_two_members_of_the_seam_and_no_more(output_dir: Path) -> None:
+async def test_a_source_needs_the_three_members_of_the_seam_and_no_more(output_dir: Path) -> None:
     async def session() -> None:
-        async with AsyncJupyterCodeExecutor(TwoMembers(), output_dir=output_dir) as executor:
+        async with AsyncJupyterCodeExecutor(ThreeMembers(), output_dir=output_dir) as executor:
             assert (await run(executor, "print(1)")).output == "1\n"
             await executor.restart()
             assert (await run(executor, "print(2)")).output.endswith("2\n")
@@ -308,10 +312,26 @@ def test_an_executor_that_was_forgotten_with_its_loop_leaves_no_kernel(output_di
     assert eventually(lambda: descendants() == before)
 
 
-@pytest.mark.parametrize("server", ["http://127.0.0.1:8888/", object()])
+@pytest.mark.parametrize("server", [8888, object(), ["http://127.0.0.1:8888/"]])
 def test_what_gives_no_kernels_is_refused_with_what_does(output_dir: Path, server: Any) -> None:
-    with pytest.raises(TypeError, match="leave jupyter_server out"):
+    with pytest.raises(TypeError, match="Leave jupyter_server out for kernels of this machine, or give a URL"):
         AsyncJupyterCodeExecutor(server, output_dir=output_dir)
+
+
+@pytest.mark.parametrize("server", [None, JupyterConnectionInfo("localhost", use_https=False)])
+def test_a_token_without_a_url_is_refused(output_dir: Path, server: Any) -> None:
+    with pytest.raises(ValueError, match="token goes with the URL"):
+        AsyncJupyterCodeExecutor(server, output_dir=output_dir, token="sesame")
+
+
+def test_a_server_is_asked_nothing_by_the_constructor(output_dir: Path) -> None:
+    class Server:
+        @property
+        def connection_info(self) -> JupyterConnectionInfo:
+            raise AssertionError("nothing starts here")
+
+    AsyncJupyterCodeExecutor(Server(), output_dir=output_dir)
+    AsyncJupyterCodeExecutor("http://127.0.0.1:1/", token="sesame", output_dir=output_dir)
 
 
 async def test_an_output_directory_that_cannot_be_made_any_more_is_said(output_dir: Path) -> None:

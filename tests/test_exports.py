@@ -10,6 +10,7 @@ import nbtape
 #: What is imported where it is used, so that `import nbtape` stays light.
 HEAVY = [
     "click",
+    "httpx",
     "jupyter_client",
     "jupytext",
     "markdown_it",
@@ -18,6 +19,7 @@ HEAVY = [
     "pandas",
     "papermill",
     "rich",
+    "websockets",
     "zmq",
 ]
 
@@ -31,14 +33,17 @@ def test_the_public_names_are_these() -> None:
         "CodeBlock",
         "CodeResult",
         "JupyterCodeExecutor",
+        "JupyterConnectionInfo",
         "KernelError",
         "KernelNotInstalledError",
         "KernelStartError",
+        "LocalJupyterServer",
         "MarkdownCodeExtractor",
         "NbtapeError",
         "NotebookError",
         "NotebookWriteError",
         "OutputDirectoryError",
+        "ServerError",
         "SourceError",
         "WrongLoopError",
     ]

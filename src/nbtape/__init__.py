@@ -21,6 +21,7 @@ from nbtape.errors import (
     NotebookError,
     NotebookWriteError,
     OutputDirectoryError,
+    ServerError,
     SourceError,
     WrongLoopError,
 )
@@ -29,6 +30,8 @@ from nbtape.results import CellResult, CodeResult
 if _TYPE_CHECKING:
     from nbtape.blocking import JupyterCodeExecutor
     from nbtape.executor import AsyncJupyterCodeExecutor
+    from nbtape.kernels.connection import JupyterConnectionInfo
+    from nbtape.servers.local import LocalJupyterServer
 
 __all__ = [
     "CODE_WRITER_SYSTEM_MESSAGE",
@@ -38,14 +41,17 @@ __all__ = [
     "CodeBlock",
     "CodeResult",
     "JupyterCodeExecutor",
+    "JupyterConnectionInfo",
     "KernelError",
     "KernelNotInstalledError",
     "KernelStartError",
+    "LocalJupyterServer",
     "MarkdownCodeExtractor",
     "NbtapeError",
     "NotebookError",
     "NotebookWriteError",
     "OutputDirectoryError",
+    "ServerError",
     "SourceError",
     "WrongLoopError",
 ]
@@ -53,8 +59,13 @@ __all__ = [
 # The library logs and never prints: not even where nobody has set up logging.
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
-# The executors bring asyncio with them, which is most of what an import would cost.
-_LOADED_WHEN_USED = {"JupyterCodeExecutor": "nbtape.blocking", "AsyncJupyterCodeExecutor": "nbtape.executor"}
+# The executors bring asyncio with them, and the servers ssl, which is most of what an import would cost.
+_LOADED_WHEN_USED = {
+    "AsyncJupyterCodeExecutor": "nbtape.executor",
+    "JupyterCodeExecutor": "nbtape.blocking",
+    "JupyterConnectionInfo": "nbtape.kernels.connection",
+    "LocalJupyterServer": "nbtape.servers.local",
+}
 
 
 def __getattr__(name: str) -> object:

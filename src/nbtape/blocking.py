@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from nbtape.blocks import CodeBlock, MarkdownCodeExtractor
-    from nbtape.kernels.base import KernelSource
-    from nbtape.options import Options
+    from nbtape.options import Options, Server
     from nbtape.results import CodeResult
 
 T = TypeVar("T")
@@ -42,7 +41,8 @@ class JupyterCodeExecutor:
     printed, and raises `BlockInterrupted`, a `KeyboardInterrupt` with the result; the executor is ready for the next.
 
     Args:
-        jupyter_server: Where the kernel comes from; None for a kernel of this machine.
+        jupyter_server: Where the kernel comes from: a server that nbtape starts (`LocalJupyterServer`), one that
+            somebody else runs (`JupyterConnectionInfo`, or its URL and `token=`); None for a kernel of this machine.
         kernel_name: The kernel spec.
         timeout: Seconds for each block, at least 1.
         output_dir: Where the notebook and its files go, and the kernel's working directory. Made if its parent exists.
@@ -55,7 +55,7 @@ class JupyterCodeExecutor:
 
     def __init__(
         self,
-        jupyter_server: KernelSource | None = None,
+        jupyter_server: Server = None,
         kernel_name: str = "python3",
         timeout: float = 60,
         output_dir: Path | str = ".",

@@ -3,7 +3,8 @@
     NbtapeError
     ├── KernelError                     the kernel could not be had, or was lost
     │   ├── KernelNotInstalledError     no such kernel spec (also a ValueError)
-    │   └── KernelStartError            the kernel process came up wrong, with its last words
+    │   ├── KernelStartError            the kernel process came up wrong, with its last words
+    │   └── ServerError                 a Jupyter server cannot be started or reached, or refuses us
     ├── NotebookError                   the record
     │   ├── OutputDirectoryError        no such directory (also a ValueError)
     │   └── NotebookWriteError          the record could not be written; it is kept in memory
@@ -57,6 +58,10 @@ class KernelNotInstalledError(KernelError, ValueError):
 
 class KernelStartError(KernelError):
     """A kernel was started and never became ready."""
+
+
+class ServerError(KernelError):
+    """A Jupyter server cannot be started or reached, or refuses us. The message has its URL, and never its token."""
 
 
 class NotebookError(NbtapeError):

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from nbtape.blocks import CodeBlock
-    from nbtape.kernels.base import KernelSource
-    from nbtape.options import Options
+    from nbtape.options import Options, Server
     from nbtape.recording import Recording
     from nbtape.runner import CellRunner, Outcome
 
@@ -44,7 +43,8 @@ class AsyncJupyterCodeExecutor:
     interrupts its block, records what that printed, and leaves the executor ready for the next.
 
     Args:
-        jupyter_server: Where the kernel comes from; None for a kernel of this machine.
+        jupyter_server: Where the kernel comes from: a server that nbtape starts (`LocalJupyterServer`), one that
+            somebody else runs (`JupyterConnectionInfo`, or its URL and `token=`); None for a kernel of this machine.
         kernel_name: The kernel spec.
         timeout: Seconds for each block, at least 1.
         output_dir: Where the notebook and its files go, and the kernel's working directory. Made if its parent exists.
@@ -58,7 +58,7 @@ class AsyncJupyterCodeExecutor:
 
     def __init__(
         self,
-        jupyter_server: KernelSource | None = None,
+        jupyter_server: Server = None,
         kernel_name: str = "python3",
         timeout: float = 60,
         output_dir: Path | str = ".",
@@ -72,14 +72,14 @@ class AsyncJupyterCodeExecutor:
         self._output_dir = Path(output_dir)
         self._directory = checked_directory(self._output_dir)
         self._name = checked_name(notebook or DEFAULT_NAME)
-        self._source = checked_source(jupyter_server, kernel_name)
-        self._spec = self._source.spec()
+        self._source = checked_source(jupyter_server, kernel_name, self._options["token"])
+        self._source.check()
         self._lock = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._runner: CellRunner | None = None
         self._recording: Recording | None = None
-        self._language = self._spec.language
+        self._language = ""
         self._kernel_epoch = 0
         self._news = ""
         self._has_state = False
@@ -284,11 +284,12 @@ class AsyncJupyterCodeExecutor:
         """Start a kernel. It is on its way before the imports that the recording needs."""
         make_directory(self._directory)
         self._loop = asyncio.get_running_loop()
+        spec = await self._source.spec()
         manager = self._source.manager()
         try:
             await manager.start_kernel(cwd=self._directory)
             from nbtape.recorder import Listener
-            from nbtape.recording import Recording, warm_up
+            from nbtape.recording import Recording, describe_kernel, warm_up
             from nbtape.runner import CellRunner
 
             client = manager.client()
@@ -298,7 +299,7 @@ class AsyncJupyterCodeExecutor:
                 await client.wait_for_ready(self._options["startup_timeout"])
                 if self._recording is None:
                     self._recording = Recording(
-                        self._directory, self._name, self._spec, client.language_info, self.max_output_chars
+                        self._directory, self._name, self.max_output_chars, describe_kernel(spec, client)
                     )
             except BaseException:
                 client.stop_channels()
@@ -307,7 +308,7 @@ class AsyncJupyterCodeExecutor:
             await manager.shutdown_kernel(now=True)
             raise
         self._kernel_epoch += 1
-        self._language = str(client.language_info.get("name") or self._spec.language)
+        self._language = str(client.language_info.get("name") or spec.language)
         runner = CellRunner(
             self._recording.notebook.node,
             manager,

@@ -9,7 +9,8 @@ Our own data, version 1. In the notebook's metadata, under `nbtape`:
     version       1
     recorded_by   "nbtape <version>"
     started       when the recording began (ISO 8601, UTC)
-    directory     the kernel's working directory, as seen from the notebook ("." if it is the notebook's)
+    directory     the kernel's working directory: "." if it is the notebook's, else a path on the kernel's machine,
+                  empty if nobody knows
 
 In the metadata of each code cell, under `nbtape`:
 
@@ -20,6 +21,8 @@ In the metadata of each code cell, under `nbtape`:
     kernel_epoch  which kernel ran it, counted from 1
     duration      seconds from sending the block to the end of its outputs
     note          what nbtape had to say about it
+    outputs_incomplete
+                  true: output that the kernel sent may be missing; the note says why
     left_out      characters of output that were over the bound and are recorded nowhere
     extracted     files beside the notebook made from outputs: path, output (its position), mime_type
     files         files that the block wrote or changed: path, size (bytes), sha256 (null if too large to hash)

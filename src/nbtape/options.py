@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict, cast
 
 from nbtape.blocks import CodeBlock
 from nbtape.errors import OutputDirectoryError
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nbtape.kernels.base import KernelSource
+    from nbtape.kernels.connection import JupyterConnectionInfo
+    from nbtape.kernels.remote import JupyterServer
+
+#: What kernels can be had from: this machine (None), a server, what is known of a server, or its URL.
+Server: TypeAlias = "KernelSource | JupyterServer | JupyterConnectionInfo | str | None"
 
 DEFAULT_NAME: Final = "session"
 
@@ -23,6 +28,7 @@ class Options(TypedDict, total=False):
     """What an executor takes besides the kernel and the place of the recording.
 
     Args:
+        token: The token of a server that is given as a URL (none).
         startup_timeout: Seconds that a kernel has to start (60).
         interrupt_grace: Seconds that code has to obey an interrupt before its kernel is ended (4).
         max_output_chars: The most characters of `CodeResult.output`; the rest is in the notebook (20,000).
@@ -33,6 +39,7 @@ class Options(TypedDict, total=False):
             executor's event loop, so it must return soon.
     """
 
+    token: str | None
     startup_timeout: float
     interrupt_grace: float
     max_output_chars: int
@@ -42,6 +49,7 @@ class Options(TypedDict, total=False):
 
 
 DEFAULTS: Final[Options] = {
+    "token": None,
     "startup_timeout": 60.0,
     "interrupt_grace": 4.0,
     "max_output_chars": 20_000,
@@ -62,17 +70,34 @@ def checked_timeout(timeout: float) -> float:
     return timeout
 
 
-def checked_source(jupyter_server: KernelSource | None, kernel_name: str) -> KernelSource:
+def checked_source(jupyter_server: Server, kernel_name: str, token: str | None) -> KernelSource:
+    """Where kernels come from, whatever says so.
+
+    Raises:
+        ValueError: A URL that is none, or a token for what takes none.
+        TypeError: Nothing that kernels come from.
+    """
+    if token is not None and not isinstance(jupyter_server, str):
+        raise ValueError("token goes with the URL of a server; JupyterConnectionInfo and the servers have their own.")
     if jupyter_server is None:
         from nbtape.kernels.local import LocalKernels
 
         return LocalKernels(kernel_name)
-    if not callable(getattr(jupyter_server, "manager", None)):
-        raise TypeError(
-            f"No kernel can be had from {type(jupyter_server).__name__}. This version runs kernels of this machine: "
-            "leave jupyter_server out, or give an object with the members of nbtape.kernels.base.KernelSource."
-        )
-    return jupyter_server
+    if isinstance(jupyter_server, str):
+        from nbtape.kernels.connection import JupyterConnectionInfo
+
+        jupyter_server = JupyterConnectionInfo.from_url(jupyter_server, token)
+    if callable(getattr(jupyter_server, "manager", None)):
+        return cast("KernelSource", jupyter_server)
+    # Asked of the class: a server's connection_info may start it, and nothing starts here.
+    if hasattr(type(jupyter_server), "connection_info") or "connection_info" in getattr(jupyter_server, "__dict__", {}):
+        from nbtape.kernels.remote import RemoteKernels
+
+        return RemoteKernels(cast("JupyterServer", jupyter_server), kernel_name)
+    raise TypeError(
+        f"No kernel can be had from {type(jupyter_server).__name__}. Leave jupyter_server out for kernels of this "
+        "machine, or give a URL, a JupyterConnectionInfo, or a server (an object with a connection_info)."
+    )
 
 
 def checked_block(block: CodeBlock) -> CodeBlock:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
     from nbtape.blocks import CodeBlock
-    from nbtape.kernels.base import KernelSpec
+    from nbtape.kernels.base import KernelClient, KernelSpec
     from nbtape.results import Status
     from nbtape.runner import Outcome
 
@@ -38,6 +38,20 @@ _TAGS: Final[Mapping[Status, list[str]]] = {
     "kernel_died": ["raises-exception"],
     "not_run": ["skip-execution"],
 }
+
+
+def describe_kernel(spec: KernelSpec, client: KernelClient) -> dict[str, Any]:
+    """What a notebook says of its kernel: first what JupyterLab needs, or it calls a notebook changed when it opens it.
+
+    Args:
+        spec: The kernel spec.
+        client: A client that is ready.
+    """
+    return {
+        "kernelspec": {"name": spec.name, "display_name": spec.display_name, "language": spec.language},
+        "language_info": {"name": spec.language, **client.language_info},
+        "nbtape": {"directory": client.directory},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +82,15 @@ class Recording:
     Args:
         directory: Where it goes, and where the kernel works; it exists.
         name: The wanted name of the notebook, without `.ipynb`.
-        spec: The kernel spec.
-        language_info: As the kernel gave it.
         max_output_chars: The most characters of a cell's text.
+        kernel: The notebook's metadata about the kernel, see `describe_kernel`.
     """
 
-    def __init__(
-        self, directory: Path, name: str, spec: KernelSpec, language_info: Mapping[str, Any], max_output_chars: int
-    ) -> None:
+    def __init__(self, directory: Path, name: str, max_output_chars: int, kernel: Mapping[str, Any]) -> None:
         self._directory = directory
         self._limit = max_output_chars
-        self.notebook = Notebook.create(directory, name, {"nbtape": _preamble(), **_kernel(spec, language_info)})
+        metadata = {**kernel, "nbtape": {**_preamble(), **kernel["nbtape"]}}
+        self.notebook = Notebook.create(directory, name, metadata)
         workdir.recorded(self.notebook.path)
         self._extractor = FileExtractor(directory, self.notebook.path.stem)
         self._written = workdir.WorkingDirectory(directory)
@@ -158,12 +170,13 @@ class Recording:
         files = self._extract(index)
         changes = self._written.changes()
         described = await offload(lambda: workdir.describe(changes.paths, self._directory)) if changes.paths else []
-        tail = " ".join(filter(None, [ending.note, changes.note]))
+        tail = " ".join(filter(None, [ending.note, outcome.missing, changes.note]))
         note = " ".join(filter(None, [ending.news, tail]))
         self._close(
             cell,
             outcome.status,
             note=note,
+            outputs_incomplete=bool(outcome.missing),
             duration=round(outcome.duration, 6),
             left_out=outcome.left_out,
             files=described,
@@ -181,6 +194,7 @@ class Recording:
             kernel_epoch=ending.kernel_epoch,
             error_name=outcome.error_name,
             error_value=outcome.error_value,
+            outputs_incomplete=bool(outcome.missing),
             note=note,
         )
 
@@ -224,15 +238,6 @@ def _preamble() -> dict[str, Any]:
         "version": FORMAT_VERSION,
         "recorded_by": f"nbtape {__version__}",
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "directory": ".",
-    }
-
-
-def _kernel(spec: KernelSpec, language_info: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata without which JupyterLab calls a notebook changed as soon as it is opened."""
-    return {
-        "kernelspec": {"name": spec.name, "display_name": spec.display_name, "language": spec.language},
-        "language_info": {"name": spec.language, **language_info},
     }
 
 

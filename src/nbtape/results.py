@@ -39,6 +39,7 @@ class CellResult:
         kernel_epoch: Which kernel ran it, counted from 1; a higher number than before says that variables are gone.
         error_name: The class of the exception that ended it, None if none did.
         error_value: The message of that exception.
+        outputs_incomplete: Whether output that the kernel sent may be missing; `note` says why.
         note: What nbtape has to say about it (a timeout, a dead kernel, a cut output), empty if nothing.
     """
 
@@ -52,6 +53,7 @@ class CellResult:
     kernel_epoch: int = 0
     error_name: str | None = None
     error_value: str | None = None
+    outputs_incomplete: bool = False
     note: str = ""
 
 

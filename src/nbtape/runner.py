@@ -39,6 +39,7 @@ class Outcome:
         error_name: The class of the exception that ended the cell, if one did.
         error_value: Its message.
         left_out: Characters of output over the cell's bound, recorded nowhere.
+        missing: Why output may be missing that the kernel sent, a sentence; empty if all of it has come.
     """
 
     status: Status
@@ -49,6 +50,7 @@ class Outcome:
     error_name: str | None = None
     error_value: str | None = None
     left_out: int = 0
+    missing: str = ""
 
 
 class CellRunner:
@@ -98,6 +100,7 @@ class CellRunner:
             error_name=_text(reply.get("ename")) if status == "error" else None,
             error_value=_text(reply.get("evalue")) if status == "error" else None,
             left_out=self._recorder.left_out(index),
+            missing=self._client.missing_output(),
         )
 
     async def _end(self, task: asyncio.Future[None]) -> bool:
@@ -146,6 +149,7 @@ class CellRunner:
     async def close(self, *, now: bool = False) -> None:
         """Take in what came since the last cell, and end the kernel; with `now` by force and at once."""
         if not now:
+            await self._client.catch_up()
             await self._recorder.drain(patience=0)
         self._client.stop_channels()
         await self._manager.shutdown_kernel(now=now)

@@ -63,6 +63,9 @@ class KernelClient(Protocol):
     allow_stdin: bool
     #: `language_info` of the kernel's `kernel_info_reply`; filled by `wait_for_ready`.
     language_info: dict[str, Any]
+    #: Where the kernel works: "." if that is the directory it was to be started in, else a path of its own machine,
+    #: empty if nobody knows; filled by `wait_for_ready`.
+    directory: str
 
     @property
     def shell_channel(self) -> Channel:
@@ -95,7 +98,15 @@ class KernelClient(Protocol):
         ...
 
     def is_alive(self) -> Awaitable[bool]:
-        """Whether the kernel still runs."""
+        """Whether the kernel still runs, as far as is known: cheap, asked once a second while a cell runs."""
+        ...
+
+    async def catch_up(self) -> None:
+        """Return when what the idle kernel has sent by now can be read, or soon if it does not answer."""
+        ...
+
+    def missing_output(self) -> str:
+        """Why output of the last request may be missing, a sentence; empty if all of it has come."""
         ...
 
 
@@ -120,7 +131,7 @@ class KernelManager(Protocol):
         ...
 
     def is_alive(self) -> Awaitable[bool]:
-        """Whether the kernel still runs."""
+        """Whether the kernel runs and can be reached. May take some seconds where that is in doubt."""
         ...
 
     async def interrupt_kernel(self) -> None:
@@ -143,11 +154,20 @@ class KernelManager(Protocol):
 class KernelSource(Protocol):
     """One place where kernels come from: this machine, a server, a container."""
 
-    def spec(self) -> KernelSpec:
-        """The kernel spec, looked up.
+    def check(self) -> None:
+        """Refuse what is known to be impossible without starting or asking anything.
+
+        Raises:
+            KernelNotInstalledError: There is no kernel spec of that name.
+        """
+        ...
+
+    async def spec(self) -> KernelSpec:
+        """The kernel spec, looked up where the kernels are.
 
         Raises:
             KernelNotInstalledError: There is none of that name.
+            ServerError: The server cannot be started or reached, or refuses us.
         """
         ...
 

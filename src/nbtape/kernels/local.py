@@ -6,16 +6,13 @@ over when many start at once, and nobody else on the machine can listen to iopub
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 import weakref
-from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,8 +24,10 @@ from jupyter_client.manager import AsyncKernelManager
 
 from nbtape.errors import KernelNotInstalledError, KernelStartError
 from nbtape.kernels.base import KERNEL_ENVIRONMENT, KernelSpec, last_words
+from nbtape.kernels.directories import make_private_directory
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from subprocess import Popen
 
     from nbtape.kernels.base import KernelClient, KernelManager
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _UNIX: Final = sys.platform != "win32"
-
-#: What leaves room for "/nbtape-<process>-<8 letters>/socket-<port>".
-_LONGEST_PARENT: Final = 65
 
 
 class LocalKernels:
@@ -52,12 +48,23 @@ class LocalKernels:
         self._name = kernel_name
         self._specs = KernelSpecManager()
 
-    def spec(self) -> KernelSpec:
+    def check(self) -> None:
+        """Refuse a name that no kernel spec has.
+
+        Raises:
+            KernelNotInstalledError: There is none.
+        """
+        self._find()
+
+    async def spec(self) -> KernelSpec:
         """The kernel spec of our name.
 
         Raises:
             KernelNotInstalledError: There is none.
         """
+        return self._find()
+
+    def _find(self) -> KernelSpec:
         try:
             found = self._specs.get_kernel_spec(self._name)
         except NoSuchKernel:
@@ -76,6 +83,7 @@ class LocalKernelClient(AsyncKernelClient):
     def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits, passed through)
         super().__init__(**traits)
         self.language_info: dict[str, Any] = {}
+        self.directory = "."
 
     def start_channels(self, **_: Any) -> None:  # type: ignore[override]  # noqa: ANN401
         """Connect what is used: no stdin (nobody is there to type), no heartbeat (the process is ours to watch)."""
@@ -111,6 +119,13 @@ class LocalKernelClient(AsyncKernelClient):
             f"{self._cause()}"
         )
 
+    async def catch_up(self) -> None:
+        """What a local kernel has sent is in our socket."""
+
+    def missing_output(self) -> str:
+        """A local kernel's output all comes."""
+        return ""
+
     def _cause(self) -> str:
         assert isinstance(self.parent, LocalKernelManager)
         return self.parent.cause_of_death()
@@ -138,13 +153,9 @@ class LocalKernelManager(AsyncKernelManager):
         Raises:
             KernelStartError: The command of the kernel spec cannot be run.
         """
-        self._directory = _make_private_directory()
+        self._directory = make_private_directory()
         self.connection_file = str(self._directory / "kernel.json")
-        arguments = []
-        if self._is_ipykernel():
-            arguments = ["--HistoryManager.hist_file=:memory:"]
-            if _UNIX:
-                self.transport, self.ip = "ipc", str(self._directory / "socket")
+        arguments = arrange_ipykernel(self, self._directory / "socket")
         try:
             with (self._directory / "kernel.log").open("wb") as log:
                 await super().start_kernel(
@@ -157,10 +168,6 @@ class LocalKernelManager(AsyncKernelManager):
         self._process = self.provisioner.process if self.provisioner else None  # type: ignore[attr-defined]
         if self._process is not None:
             self._reaper = weakref.finalize(self, _reap, os.getpid(), self._process.pid, str(self._directory))
-
-    def _is_ipykernel(self) -> bool:
-        spec = self.kernel_spec
-        return spec is not None and any("ipykernel" in word for word in spec.argv)
 
     def client(self, **kwargs: Any) -> KernelClient:  # type: ignore[override]  # noqa: ANN401
         """A client with a ZeroMQ context of its own, so that what a killed kernel had sent can still be read."""
@@ -212,36 +219,22 @@ class LocalKernelManager(AsyncKernelManager):
         return f"{ended} It last said:\n{said}" if said else ended
 
 
-def _make_private_directory() -> Path:
-    """A directory for sockets: an address of theirs has at most 103 bytes on macOS, 107 on Linux."""
-    parent = tempfile.gettempdir()
-    if _UNIX and len(os.fsencode(parent)) > _LONGEST_PARENT:
-        parent = "/tmp"  # noqa: S108  (in it, a directory of a name that nobody can guess)
-    sweep(Path(parent))
-    return Path(tempfile.mkdtemp(prefix=f"nbtape-{os.getpid()}-", dir=parent))
+def arrange_ipykernel(manager: AsyncKernelManager, socket: Path) -> list[str]:
+    """Have a kernel that is about to start talk over unix sockets and keep no history on disk, if it is ipykernel.
 
+    Args:
+        manager: The kernel's manager.
+        socket: The path of its sockets, to which the number of each is added.
 
-def sweep(parent: Path) -> None:
-    """Remove the directories of our user's processes that were killed and could not do it themselves.
-
-    Should one of them belong to a process that is alive where we cannot see it (another container), no harm is done:
-    its connections stand.
+    Returns:
+        Arguments for its command.
     """
-    for directory in parent.glob("nbtape-*-*"):
-        owner = directory.name.split("-")[1]
-        with contextlib.suppress(OSError):
-            if owner.isdecimal() and directory.stat().st_uid == os.getuid() and not _is_running(int(owner)):
-                shutil.rmtree(directory, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    spec = manager.kernel_spec
+    if spec is None or not any("ipykernel" in word for word in spec.argv):
+        return []
+    if _UNIX:
+        manager.transport, manager.ip = "ipc", str(socket)
+    return ["--HistoryManager.hist_file=:memory:"]
 
 
 def _environment() -> dict[str, str]:

@@ -1,0 +1,181 @@
+"""Where a Jupyter server is and how to be let in: an address, a token that stays in headers, whom to trust."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, quote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HOST: Final = re.compile(r"[A-Za-z0-9._:%-]+")
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*")
+_HIGHEST_PORT: Final = 65535
+
+#: The pages that Jupyter's own links lead to; the server lies above them.
+_PAGES: Final = re.compile(r"/(lab|tree|notebooks|doc)(/.*)?$")
+
+
+@dataclass(frozen=True)
+class JupyterConnectionInfo:
+    """A Jupyter server that somebody runs: jupyter_server, Kernel Gateway, a user's server of JupyterHub, ...
+
+    Args:
+        host: Its name or address, without scheme and port.
+        use_https: Whether it speaks TLS.
+        port: Its port; None for that of the scheme (80, 443).
+        token: What lets us in; it is sent in the header `Authorization` and goes nowhere else.
+        base_path: Where the server's API begins (`/user/alice/` on JupyterHub).
+        ca_file: A PEM file of certificate authorities to trust in place of the system's.
+        verify: Whether the server's certificate is checked; without it, anybody may read and change what is sent.
+        headers: More headers for every request (`{"Cookie": ...}`); they are kept secret as the token is.
+        kernel_env: Environment of the kernels, for servers that take it from a client (Enterprise Gateway wants
+            `KERNEL_USERNAME`). Kernel Gateway drops the kernel's own environment then: leave it out there.
+        local_root: The directory of this machine that the server calls `/`, if it sees our files: kernels then work
+            in the executor's `output_dir` where that lies below. None: the server decides.
+
+    Raises:
+        ValueError: A value that cannot work.
+    """
+
+    host: str
+    use_https: bool
+    port: int | None = None
+    token: str | None = field(default=None, repr=False)
+    base_path: str = "/"
+    ca_file: Path | str | None = None
+    verify: bool = True
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    kernel_env: Mapping[str, str] | None = field(default=None, repr=False)
+    local_root: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not _HOST.fullmatch(self.host):
+            raise ValueError(
+                f"{self.host!r} is no host: give a name or an address alone, the rest as use_https, port and base_path."
+            )
+        if self.port is not None and not 0 < self.port <= _HIGHEST_PORT:
+            raise ValueError(f"{self.port} is no port: give a number from 1 to {_HIGHEST_PORT}.")
+        if self.ca_file is not None and not Path(self.ca_file).is_file():
+            raise ValueError(f"There is no file {self.ca_file}: give ca_file the PEM file of a certificate authority.")
+        for name, value in self.secret_headers.items():
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+                # The value is not shown: it may be the token.
+                raise ValueError(f"The header {name!r} cannot be sent: headers and tokens are plain ASCII on one line.")
+        object.__setattr__(self, "base_path", f"/{self.base_path.strip('/')}/".replace("//", "/"))
+
+    @classmethod
+    def from_url(cls, url: str, token: str | None = None) -> JupyterConnectionInfo:
+        """The server at a URL, as Jupyter prints it or as a browser shows it.
+
+        Args:
+            url: `http://` or `https://`, host, port, base path. A token in it is taken out and sent as a header.
+            token: What lets us in, if the URL does not have it.
+
+        Raises:
+            ValueError: It is no such URL.
+        """
+        parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in {"http", "https"} or not parts.hostname or port == -1:
+            raise ValueError(f"{_shown(url)!r} is no URL of a server: it looks like https://host:port/base/path/.")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError(
+                "Jupyter takes no user and password in a URL: leave them out, and give token= or, with "
+                "JupyterConnectionInfo, headers=."
+            )
+        tokens = parse_qs(parts.query).get("token", [])
+        return cls(
+            host=parts.hostname,
+            use_https=parts.scheme == "https",
+            port=port,
+            token=token or (tokens[0] if tokens else None),
+            base_path=_PAGES.sub("/", parts.path),
+        )
+
+    @classmethod
+    def of(cls, info: object) -> JupyterConnectionInfo:
+        """Somebody else's connection info, AutoGen's for example, as ours.
+
+        Raises:
+            TypeError: It has no `host`.
+        """
+        if isinstance(info, JupyterConnectionInfo):
+            return info
+        known: dict[str, Any] = {
+            name: getattr(info, name) for name in ("host", "use_https", "port", "token") if hasattr(info, name)
+        }
+        if not isinstance(known.get("host"), str):
+            raise TypeError(f"{type(info).__name__} is no connection info: it needs host, use_https, port and token.")
+        known.setdefault("use_https", False)
+        return cls(**known)
+
+    @property
+    def connection_info(self) -> JupyterConnectionInfo:
+        """Itself: what is known of a server stands for the server."""
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where the server is, without any secret: fit for messages."""
+        return f"{'https' if self.use_https else 'http'}://{self._address}{self.base_path}"
+
+    @property
+    def api(self) -> str:
+        """The URL under which its REST API lies."""
+        return f"{'https' if self.use_https else 'http'}://{self._address}{quote(self.base_path, safe='/%')}api/"
+
+    @property
+    def websocket_api(self) -> str:
+        """The same for websockets."""
+        return "ws" + self.api.removeprefix("http")
+
+    @property
+    def secret_headers(self) -> dict[str, str]:
+        """What is sent with every request, and shown to nobody."""
+        headers = dict(self.headers or {})
+        if self.token:
+            headers["Authorization"] = f"token {self.token}"
+        return headers
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server is on this machine, where no proxy leads."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def make_ssl_context(self) -> ssl.SSLContext:
+        """Whom to trust, for every kind of connection alike. Reads a file: make one and keep it.
+
+        Raises:
+            ValueError: The CA file cannot be read as one.
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except (ssl.SSLError, OSError) as exc:
+            raise ValueError(f"{self.ca_file} cannot be read as PEM certificates: {exc}.") from exc
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    @property
+    def _address(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port is None else f"{host}:{self.port}"
+
+
+def _shown(url: str) -> str:
+    """A URL without what may be secret in it."""
+    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])

@@ -1,0 +1,220 @@
+"""Kernels on a Jupyter server: started, interrupted and deleted over HTTP, spoken to over a websocket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import weakref
+from typing import TYPE_CHECKING, Final, Protocol
+
+import httpx
+
+from nbtape.errors import KernelError, ServerError
+from nbtape.kernels.channels import WebsocketKernelClient
+from nbtape.kernels.connection import JupyterConnectionInfo
+from nbtape.kernels.rest import RestApi
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
+    from nbtape.kernels.base import KernelManager, KernelSpec
+
+logger = logging.getLogger(__name__)
+
+#: Seconds to wait for the end of a kernel that is lost.
+_LOST: Final = 1.0
+
+#: Ends of kernels that are under way.
+_deletions: set[asyncio.Task[None]] = set()
+
+
+class JupyterServer(Protocol):
+    """Anything that knows a Jupyter server."""
+
+    @property
+    def connection_info(self) -> object:
+        """Where the server is and how to be let in; it may start the server first, and take its time.
+
+        Raises:
+            ServerError: There is no server to be had.
+        """
+        ...
+
+
+class RemoteKernels:
+    """The kernels of one Jupyter server.
+
+    Args:
+        server: The server. If it has a method `cause_of_end`, that is asked when the server cannot be reached, and
+            says why there is no more hope; the empty text says that there is.
+        kernel_name: The name of the kernel spec.
+    """
+
+    def __init__(self, server: JupyterServer, kernel_name: str) -> None:
+        self._server = server
+        self._name = kernel_name
+
+    def check(self) -> None:
+        """Nothing can be known of a server that is not asked."""
+
+    async def spec(self) -> KernelSpec:
+        """The kernel spec of our name.
+
+        Raises:
+            KernelNotInstalledError: The server has none of that name.
+            ServerError: The server cannot be started or reached, or refuses us.
+        """
+        info, context = await self.locate()
+        async with RestApi(info, context) as api:
+            return await api.spec(self._name)
+
+    def manager(self) -> KernelManager:
+        """A manager for one new kernel."""
+        return RemoteKernelManager(self, self._name)
+
+    async def locate(self) -> tuple[JupyterConnectionInfo, ssl.SSLContext | None]:
+        """Where the server is now, and whom to trust: one that nbtape starts may have another port than before."""
+        info = JupyterConnectionInfo.of(await asyncio.to_thread(lambda: self._server.connection_info))
+        return info, info.make_ssl_context() if info.use_https else None
+
+    def cause_of_end(self) -> str:
+        """Why the server is no more; empty if nothing is known of that."""
+        asked = getattr(self._server, "cause_of_end", None)
+        return str(asked()) if callable(asked) else ""
+
+
+class RemoteKernelManager:
+    """One kernel that a server starts for us.
+
+    Args:
+        kernels: Where it comes from.
+        name: The kernel spec.
+    """
+
+    def __init__(self, kernels: RemoteKernels, name: str) -> None:
+        self._kernels = kernels
+        self._name = name
+        self._start: asyncio.Task[None] | None = None
+        self._info: JupyterConnectionInfo | None = None
+        self._context: ssl.SSLContext | None = None
+        self._id = ""
+        self._is_placed = False
+        self._client: WebsocketKernelClient | None = None
+        self._deleter: weakref.finalize[[int, JupyterConnectionInfo, str], RemoteKernelManager] | None = None
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether a kernel was started and not yet shut down."""
+        return bool(self._id)
+
+    async def start_kernel(self, *, cwd: Path) -> None:
+        """Start the kernel, in `cwd` if the server sees it.
+
+        Raises:
+            KernelStartError: The server could not start it.
+            ServerError: The server cannot be reached, or refuses us.
+        """
+        # A request that is given up may start a kernel all the same: it is seen to its end, to know what to delete.
+        self._start = asyncio.create_task(self._start_kernel(cwd))
+        await asyncio.shield(self._start)
+
+    async def _start_kernel(self, cwd: Path) -> None:
+        self._info, self._context = await self._kernels.locate()
+        path = _path_below(self._info.local_root, cwd)
+        self._is_placed = path is not None
+        async with self._rest() as api:
+            self._id = await api.start(self._name, path)
+        self._deleter = weakref.finalize(self, _delete_forgotten, os.getpid(), self._info, self._id)
+
+    def _rest(self) -> RestApi:
+        assert self._info is not None, "the kernel was started"
+        return RestApi(self._info, self._context)
+
+    def client(self) -> WebsocketKernelClient:
+        """A client for this kernel, not yet connected."""
+        assert self._info is not None, "the kernel was started"
+        self._client = WebsocketKernelClient(
+            self._info, self._context, self._id, self._why_gone, "." if self._is_placed else None
+        )
+        return self._client
+
+    async def is_alive(self) -> bool:
+        """Whether the kernel runs and can be reached, now or within some seconds."""
+        return self._client is not None and self.has_kernel and await self._client.is_reachable()
+
+    async def interrupt_kernel(self) -> None:
+        """Have the server interrupt the kernel."""
+        if not self.has_kernel:
+            return
+        try:
+            async with self._rest() as api:
+                await api.interrupt(self._id)
+        except KernelError as exc:
+            logger.warning("kernel %s could not be interrupted: %s", self._id, exc)
+
+    async def shutdown_kernel(self, *, now: bool = False) -> None:
+        """Have the server end the kernel; it decides how much force that takes.
+
+        A kernel that is lost, or ends `now`, is not waited for: the server may try for seconds to be polite to it.
+        """
+        lost = now or bool(self.cause_of_death())
+        if self._start is not None:
+            await asyncio.wait({self._start})
+        if self._client is not None:
+            self._client.stop_channels()
+            await self._client.wait_stopped()
+        if self.has_kernel:
+            deletion = asyncio.create_task(self._delete(self._id))
+            self._id = ""
+            _deletions.add(deletion)
+            deletion.add_done_callback(_deletions.discard)
+            await asyncio.wait({deletion}, timeout=_LOST if lost else None)
+
+    async def _delete(self, kernel_id: str) -> None:
+        try:
+            async with self._rest() as api:
+                await api.delete(kernel_id)
+        except KernelError as exc:
+            if not self._kernels.cause_of_end():
+                logger.warning("kernel %s could not be ended and may live on: %s", kernel_id, exc)
+        if self._deleter is not None:
+            self._deleter.detach()
+
+    async def cleanup_resources(self) -> None:
+        """Nothing is left: what we had were connections."""
+
+    def cause_of_death(self) -> str:
+        """How the kernel ended, as far as the server told."""
+        return self._client.cause_of_death if self._client is not None else ""
+
+    async def _why_gone(self) -> str:
+        """Why the kernel cannot be there any more; empty if it may be, or if nobody can be asked."""
+        if cause := self._kernels.cause_of_end():
+            return cause
+        with contextlib.suppress(ServerError):
+            async with self._rest() as api:
+                if not await api.exists(self._id):
+                    return "The server knows it no more: somebody ended it there, or the server was started anew."
+        return ""
+
+
+def _path_below(root: Path | None, directory: Path) -> str | None:
+    """A directory as a server whose files begin at `root` calls it; None if it is not among them."""
+    if root is None or not directory.is_relative_to(root):
+        return None
+    return directory.relative_to(root).as_posix()
+
+
+def _delete_forgotten(owner: int, info: JupyterConnectionInfo, kernel_id: str) -> None:
+    """Have a kernel ended that nobody stopped: when its manager is forgotten, or the process ends."""
+    if os.getpid() != owner:  # a fork of the owner exits, and the kernel is not the fork's
+        return
+    try:
+        verify = info.make_ssl_context() if info.use_https else False
+        url = f"{info.api}kernels/{kernel_id}"
+        httpx.delete(url, headers=info.secret_headers, verify=verify, timeout=5, trust_env=not info.is_loopback)
+    except (httpx.HTTPError, ValueError) as exc:
+        logger.warning("kernel %s was not stopped, and could not be ended at its end: %s", kernel_id, exc)

@@ -1,0 +1,1 @@
+"""Jupyter servers that nbtape starts and ends."""

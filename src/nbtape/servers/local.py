@@ -1,0 +1,228 @@
+"""A Jupyter server of this machine, as long as we live: `LocalJupyterServer`."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import ipaddress
+import json
+import logging
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from nbtape.errors import ServerError
+from nbtape.kernels.base import last_words
+from nbtape.kernels.connection import JupyterConnectionInfo
+from nbtape.kernels.directories import make_private_directory
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the server has to end by itself.
+_FAREWELL: Final = 1.6
+#: Seconds between looks at whether it has started.
+_LOOK: Final = 0.01
+
+_LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class LocalJupyterServer:
+    """A Jupyter Kernel Gateway on this machine. It serves any number of executors, each with a kernel of its own.
+
+    Nothing starts before `start`, `with`, or the first use by an executor. It ends with `stop`, with `with`, and at
+    the latest with this process, however that ends. Its kernels run with your rights, on your files: what it adds to a
+    kernel without a server is that others may use it, with its token. It does not run on Windows, where processes
+    cannot be ended in this way: leave the server out there.
+
+    Needs the package jupyter_kernel_gateway: `pip install 'nbtape[server]'`.
+
+    Args:
+        ip: The address on which it listens. Any other than one of this machine alone lets others try the token.
+        port: The port; None for a free one.
+        token: What lets a client in; None for one that nobody can guess. It is passed on in the environment.
+        log_file: Where the server's log goes, at the end of what is there; None for a file that goes with the server.
+        log_level: How much it logs: DEBUG, INFO, WARNING, ERROR, CRITICAL.
+        startup_timeout: Seconds that it has to start.
+
+    Raises:
+        ValueError: A value that cannot work.
+    """
+
+    def __init__(
+        self,
+        ip: str = "127.0.0.1",
+        port: int | None = None,
+        token: str | None = None,
+        log_file: Path | str | None = None,
+        log_level: str = "INFO",
+        *,
+        startup_timeout: float = 30,
+    ) -> None:
+        if token is not None and not token:
+            raise ValueError("A server without a token would let anybody run code: leave token out to have one made.")
+        if str(log_level).upper() not in _LOG_LEVELS:
+            raise ValueError(f"{log_level!r} is no log level: give one of {', '.join(_LOG_LEVELS)}.")
+        # Checks host, port and token.
+        self._info = JupyterConnectionInfo(
+            _reachable(ip), use_https=False, port=port, token=token or secrets.token_urlsafe(32), local_root=Path("/")
+        )
+        self._ip, self._asked_port = ip, port or 0
+        self._log_file = None if log_file is None else Path(log_file).absolute()
+        self._log_level = str(log_level).upper()
+        self._timeout = startup_timeout
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._directory: Path | None = None
+        self._end: weakref.finalize[[int, subprocess.Popen[bytes], str], LocalJupyterServer] | None = None
+        self._was_stopped = False
+
+    @property
+    def connection_info(self) -> JupyterConnectionInfo:
+        """Where the server is and how to be let in. Starts it, if it has not been started yet.
+
+        Raises:
+            ServerError: It cannot be started, was stopped, or has ended.
+        """
+        if cause := self.cause_of_end():
+            raise ServerError(f"{cause} Call start() to have a new one.")
+        self.start()
+        return self._info
+
+    def start(self) -> None:
+        """Start the server, and return when it answers. Harmless when it runs; after its end, starts a new one.
+
+        Raises:
+            ServerError: It cannot be started.
+        """
+        with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                return
+            self._clean_up()
+            self._was_stopped = False
+            self._launch()
+
+    def stop(self) -> None:
+        """End the server and its kernels, within two seconds. Harmless when it has ended."""
+        with self._lock:
+            self._was_stopped = self._was_stopped or self._process is not None
+            self._clean_up()
+
+    def cause_of_end(self) -> str:
+        """Why the server is no more, with its last words; empty if it runs, or has not been started."""
+        if self._was_stopped:
+            return f"The Jupyter server at {self._info.url} was stopped."
+        if self._process is None or self._process.poll() is None:
+            return ""
+        return f"The Jupyter server at {self._info.url} has ended (exit code {self._process.returncode}).{self._said()}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _launch(self) -> None:
+        if sys.platform == "win32":
+            raise ServerError("LocalJupyterServer does not run on Windows: leave the server out, a kernel needs none.")
+        if importlib.util.find_spec("kernel_gateway") is None:
+            raise ServerError("The Jupyter Kernel Gateway is not installed: pip install 'nbtape[server]'.")
+        self._directory = make_private_directory()
+        ready = self._directory / "ready.json"
+        arguments = [self._ip, str(self._asked_port), self._log_level, str(os.getpid()), str(ready)]
+        secret = {"KG_AUTH_TOKEN": str(self._info.token), "JUPYTER_RUNTIME_DIR": str(self._directory)}
+        try:
+            with self._log_path.open("ab") as log:
+                self._process = subprocess.Popen(  # noqa: S603  (our own module, our own arguments)
+                    [sys.executable, "-m", "nbtape.servers.gateway", *arguments],
+                    env={**os.environ, **secret},
+                    cwd=self._directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # the terminal's Ctrl-C is for us
+                )
+        except OSError as exc:
+            self._clean_up()
+            raise ServerError(f"The Jupyter server cannot be started: {exc}.") from exc
+        self._end = weakref.finalize(self, _end, os.getpid(), self._process, str(self._directory))
+        try:
+            self._info = dataclasses.replace(self._info, port=self._wait(ready))
+        except BaseException:
+            self._clean_up()
+            raise
+
+    def _wait(self, ready: Path) -> int:
+        """The port of the server, when it answers.
+
+        Raises:
+            ServerError: It ended, or did not answer in time.
+        """
+        assert self._process is not None
+        deadline = time.monotonic() + self._timeout
+        while not ready.exists():
+            if self._process.poll() is not None:
+                raise ServerError(f"The Jupyter server could not be started.{self._said()}")
+            if time.monotonic() > deadline:
+                raise ServerError(f"The Jupyter server did not start within {self._timeout:g} s.{self._said()}")
+            time.sleep(_LOOK)
+        return int(json.loads(ready.read_text())["port"])
+
+    @property
+    def _log_path(self) -> Path:
+        assert self._directory is not None
+        return self._log_file or self._directory / "server.log"
+
+    def _said(self) -> str:
+        """The server's last words, as the end of a message."""
+        if self._directory is None or not self._log_path.exists():
+            return ""
+        with self._log_path.open("rb") as file:
+            file.seek(max(0, self._log_path.stat().st_size - 10_000))
+            said = last_words(file.read().decode(errors="replace"))
+        return f" It last said:\n{said}" if said else ""
+
+    def _clean_up(self) -> None:
+        if self._end is not None:
+            self._end()
+        elif self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+        self._process = self._directory = self._end = None
+
+
+def _end(owner: int, process: subprocess.Popen[bytes], directory: str) -> None:
+    """End the server process: at the stop, when the server is forgotten, at exit."""
+    if os.getpid() != owner:  # a fork of the owner exits, and the server is not the fork's
+        return
+    process.terminate()
+    try:
+        process.wait(_FAREWELL)
+    except subprocess.TimeoutExpired:
+        process.kill()  # its kernels notice within a second, and end
+        process.wait()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _reachable(ip: str) -> str:
+    """The address at which we reach a server that listens on `ip`."""
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return ip
+    if not address.is_loopback:
+        logger.warning("a Jupyter server that listens on %s can be reached by others, who then need its token", ip)
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004  (IP versions)
+    return ip
