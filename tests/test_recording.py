@@ -293,7 +293,7 @@ def test_a_reader_never_meets_a_broken_notebook_in_two_thousand_cells(executor: 
 
 #: Forks a recorder for each line that it reads, and waits until that is killed. The imports are done once.
 NURSERY = """
-import json, os, sys
+import json, os, sys, traceback
 import zmq.asyncio
 import nbtape.recording, nbtape.runner
 from nbtape import CodeBlock, JupyterCodeExecutor
@@ -304,7 +304,9 @@ class StandingKernel:  # kernel source and manager in one: a kernel that outlive
     has_kernel = True
     def __init__(self, connection_file):
         self.connection_file = connection_file
-    def spec(self):
+    def check(self):
+        pass
+    async def spec(self):
         return KernelSpec("python3", "Python 3 (ipykernel)", "python")
     def manager(self):
         return self
@@ -337,8 +339,9 @@ for line in sys.stdin:
     if child == 0:
         try:
             record(*json.loads(line))
-        finally:
-            os._exit(1)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)
     _, status = os.waitpid(child, 0)
     tell("gone", status)
 """
