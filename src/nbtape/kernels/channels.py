@@ -52,7 +52,10 @@ _HALF: Final = 2
 _PATIENCE: Final = 10.0
 
 #: What a broken or forged frame makes the parsers raise.
-_UNREADABLE: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, struct.error)
+_UNREADABLE: Final = (
+    *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError),
+    struct.error,
+)
 
 _INTRODUCTION: Final = {
     "directory": "__import__('os').getcwd()",
@@ -151,8 +154,9 @@ class WebsocketKernelClient:
 
     async def is_reachable(self) -> bool:
         """Whether the kernel is alive and connected, soon; if not, it counts as dead from now on."""
+        patience = 0 if self._ledger.waits else self._lost_at + _PATIENCE - time.monotonic()  # a block has had its time
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._settled.wait(), max(0.5, self._lost_at + _PATIENCE - time.monotonic()))
+            await asyncio.wait_for(self._settled.wait(), max(0.5, patience))
         if not self._settled.is_set():
             away = time.monotonic() - self._lost_at
             self._die(f"It could not be reached for {away:.0f} s. {self._trouble}")
@@ -291,6 +295,9 @@ class WebsocketKernelClient:
             if silence == _ASK:
                 with contextlib.suppress(ConnectionClosed):
                     await connection.ping()
+                # A server says nothing of a kernel that was deleted.
+                if self._ledger.waits and (cause := await self._why_gone()):
+                    self._die(cause)
             if silence >= _GONE:
                 logger.warning("kernel %s on %s is silent: connecting again", self._kernel_id, self._info.url)
                 connection.transport.abort()
@@ -313,6 +320,8 @@ class WebsocketKernelClient:
         parent = str(message["parent_header"].get("msg_id"))
         if channel == "iopub" and message["msg_type"] == "status":
             self._take_status(str(message["content"].get("execution_state")), parent)
+        if channel == "iopub" and message["msg_type"] == "shutdown_reply":
+            self._die("Somebody had it ended.")
         if parent in self._answers:
             self._answers[parent].take(channel, message)
         elif parent.startswith(self._session.session):

@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_HOST: Final = re.compile(r"[A-Za-z0-9._:%-]+")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
+_LOOKS_LIKE_ADDRESS: Final = re.compile(r".*:.*|\d+(\.\d+){3}")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*")
+_HEADER_VALUE: Final = re.compile(r"([\x21-\x7e]+( +[\x21-\x7e]+)*)?")
 _HIGHEST_PORT: Final = 65535
 
-#: The pages that Jupyter's own links lead to; the server lies above them.
-_PAGES: Final = re.compile(r"/(lab|tree|notebooks|doc)(/.*)?$")
+#: The pages that Jupyter's own links lead to; the server lies above them. A user of JupyterHub may be called like one.
+_PAGES: Final = re.compile(r"(?<!/user)/(lab|tree|notebooks|doc)(/.*)?$")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class JupyterConnectionInfo:
     local_root: Path | None = None
 
     def __post_init__(self) -> None:
-        if not _HOST.fullmatch(self.host):
+        if not _is_host(self.host):
             raise ValueError(
                 f"{self.host!r} is no host: give a name or an address alone, the rest as use_https, port and base_path."
             )
@@ -81,13 +82,9 @@ class JupyterConnectionInfo:
         Raises:
             ValueError: It is no such URL.
         """
-        parts = urlsplit(url)
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in {"http", "https"} or not parts.hostname or port == -1:
-            raise ValueError(f"{_shown(url)!r} is no URL of a server: it looks like https://host:port/base/path/.")
+        parts = _split(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(_refusal(url))
         if parts.username is not None or parts.password is not None:
             raise ValueError(
                 "Jupyter takes no user and password in a URL: leave them out, and give token= or, with "
@@ -97,7 +94,7 @@ class JupyterConnectionInfo:
         return cls(
             host=parts.hostname,
             use_https=parts.scheme == "https",
-            port=port,
+            port=parts.port,
             token=token or (tokens[0] if tokens else None),
             base_path=_PAGES.sub("/", parts.path),
         )
@@ -176,6 +173,31 @@ class JupyterConnectionInfo:
         return host if self.port is None else f"{host}:{self.port}"
 
 
-def _shown(url: str) -> str:
-    """A URL without what may be secret in it."""
-    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
+def _is_host(text: str) -> bool:
+    if not _LOOKS_LIKE_ADDRESS.fullmatch(text):
+        return bool(_NAME.fullmatch(text))
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a URL.
+
+    Raises:
+        ValueError: It has none, or a port that is no number.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(_refusal(url)) from None  # its cause shows secrets
+    return parts
+
+
+def _refusal(url: str) -> str:
+    """What is said of what is no URL, without what may be secret in it."""
+    shown = "What was given (it is not shown: it may hold a password)" if "@" in url else repr(re.split("[?#]", url)[0])
+    return f"{shown} is no URL of a server: it looks like https://host:port/base/path/."

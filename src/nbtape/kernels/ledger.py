@@ -108,7 +108,7 @@ class Ledger:
         made_up = []
         count = reply["content"].get("execution_count")
         for earlier in self._before(request):
-            if earlier is self._block and not earlier.has_begun and count == self._count:
+            if earlier is self._block and not earlier.has_begun and count is not None and count == self._count:
                 # The kernel counts its cells, and no more of them have run than we know of.
                 self._never_ran = True
                 self._open[earlier.id] = self._open.pop(earlier.id)
@@ -117,14 +117,14 @@ class Ledger:
                 made_up.append(("iopub", self._make_up_idle(earlier)))
             if not earlier.has_reply:
                 made_up.append(("shell", self._make_up_reply(earlier)))
-        self._count = count
+        self._count = self._count if count is None else count  # an aborted request's reply has none
         request.has_begun = request.has_reply = True
         self._forget_ended()
         return made_up
 
     def _take_output(self, request: _Request | None, message: Message) -> list[tuple[str, Message]]:
         made_up = []
-        is_idle = message["msg_type"] == "status" and message["content"].get("execution_state") == "idle"
+        is_idle = _is_status(message, "idle")
         if request is not None and is_idle:
             # One that has not begun may never have come to the kernel: that is for the reply to tell.
             made_up = [
@@ -139,7 +139,7 @@ class Ledger:
             request.has_begun = True
             request.has_idle = request.has_idle or is_idle
             if message["msg_type"] == "error":
-                request.error = message["content"]
+                request.error = dict(message["content"])
             self._forget_ended()
         return made_up
 
@@ -149,8 +149,6 @@ class Ledger:
 
     def _make_up_idle(self, request: _Request) -> Message:
         request.has_idle = True
-        if request is self._block:
-            self._numbers.end_unseen()
         return _message("status", {"execution_state": "idle"}, request.id)
 
     def _make_up_reply(self, request: _Request) -> Message:
@@ -190,7 +188,7 @@ class _Numbers:
         number = int(numbered[2])
         if self._kernel is None and of_block:
             self._kernel, self._first = numbered[1], number
-            self._lacks_head = message["msg_type"] not in {"status", "execute_input"}
+            self._lacks_head = message["msg_type"] != "execute_input" and not _is_status(message, "busy")
         if numbered[1] != self._kernel:
             return
         self._come += 1
@@ -199,16 +197,15 @@ class _Numbers:
         if is_idle and not of_block and str(message["parent_header"].get("msg_type")).endswith("_request"):
             self._elsewhere += 1
 
-    def end_unseen(self) -> None:
-        """The block's `idle` was lost."""
-        self._elsewhere += 1
-        self._has_ended = True
-
     def lost_some(self) -> bool:
-        """Whether some have not come, or none bears a number."""
-        if self._kernel is None or self._lacks_head:
+        """Whether some have not come, or nobody can tell: the first or the last is unknown, or they bear no numbers."""
+        if self._lacks_head or not self._has_ended:
             return True
         return self._last - self._first + 1 > self._come + self._elsewhere
+
+
+def _is_status(message: Message, state: str) -> bool:
+    return bool(message["msg_type"] == "status" and message["content"].get("execution_state") == state)
 
 
 def _is_limit_line(message: Message) -> bool:

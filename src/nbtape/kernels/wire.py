@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from jupyter_client.adapter import adapt
 from jupyter_client.jsonutil import extract_dates, json_default
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nbtape.kernels.base import Message
 
 BINARY: Final = "v1.kernel.websocket.jupyter.org"
+
+Frame = TypeVar("Frame", bytes, memoryview)
 
 #: The parts of a message, in the order in which they travel; buffers follow.
 _PARTS: Final = ("header", "parent_header", "metadata", "content")
@@ -36,7 +38,7 @@ class Wire(Protocol):
         """The channel and the message of a frame.
 
         Raises:
-            ValueError, TypeError, KeyError, IndexError, RecursionError, struct.error: It is broken.
+            ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error: It is broken.
         """
         ...
 
@@ -63,7 +65,7 @@ class BinaryWire:
             raise TypeError("a text frame, where binary ones were agreed on")
         (count,) = struct.unpack_from("<Q", frame)
         offsets = struct.unpack_from(f"<{count}Q", frame, 8)
-        channel, *parts = (frame[start:end] for start, end in pairwise(offsets))
+        channel, *parts = _parts(frame, offsets)
         fields = dict(zip(_PARTS, map(json_unpacker, parts), strict=False))
         return channel.decode(), _whole(fields, parts[len(_PARTS) :])
 
@@ -81,10 +83,17 @@ class JsonWire:
         if isinstance(frame, bytes):
             (count,) = struct.unpack_from("!I", frame)
             offsets = [*struct.unpack_from(f"!{count}I", frame, 4), len(frame)]
-            body, *buffers = (memoryview(frame)[start:end] for start, end in pairwise(offsets))
+            body, *buffers = _parts(memoryview(frame), offsets)
             frame = bytes(body)
         fields = json.loads(frame)
         return str(fields["channel"]), _whole(fields, buffers)
+
+
+def _parts(frame: Frame, offsets: Sequence[int]) -> list[Frame]:
+    """What lies between the offsets."""
+    if list(offsets) != sorted(offsets):
+        raise ValueError("the parts of a frame overlap")  # and could make of little very much
+    return [frame[start:end] for start, end in pairwise(offsets)]
 
 
 def _whole(fields: dict[str, Any], buffers: Sequence[bytes | memoryview]) -> Message:
