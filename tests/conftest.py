@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
-pytest.register_assert_rewrite("contract", "reading")
+pytest.register_assert_rewrite("contract", "jupyter_servers", "reading")
 
 # A shell that starts us in the background has us ignore Ctrl-C, and all that we start: tests of Ctrl-C would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+from jupyter_servers import TOKEN, enterprise_gateway, plain_server  # noqa: E402  (rewritten by the line before)
+from nbtape import JupyterConnectionInfo, LocalJupyterServer  # noqa: E402  (like the next)
 from nbtape.kernels.directories import sweep  # noqa: E402  (like the next)
 from reading import descendants, eventually  # noqa: E402  (rewritten by the line before)
 
@@ -56,6 +59,41 @@ def leaves_nothing(temp_dir: Path) -> Iterator[None]:
 def _own_threads() -> set[threading.Thread]:
     """The threads that run, but for the pool of the event loop that pytest-asyncio ends after the fixtures."""
     return {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
+
+
+# Servers that many tests share: each is started once, when the first of them wants it.
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[LocalJupyterServer]:
+    """A server of ours."""
+    with LocalJupyterServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def far_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterConnectionInfo]:
+    """Somebody's jupyter_server: below a path, with https, and with a certificate that nobody else trusts."""
+    home = tmp_path_factory.mktemp("far")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(home / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(home / "server.pem")
+    options = [
+        f"--ServerApp.certfile={home / 'server.pem'}",
+        f"--ServerApp.keyfile={home / 'server.pem'}",
+        "--ZMQChannelsWebsocketConnection.limit_rate=False",
+    ]
+    with plain_server(home, *options, base_path="/user/alice/", scheme="https") as port:
+        yield JupyterConnectionInfo(
+            "127.0.0.1", use_https=True, port=port, token=TOKEN, base_path="/user/alice/", ca_file=home / "ca.pem"
+        )
+
+
+@pytest.fixture(scope="session")
+def enterprise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterConnectionInfo]:
+    """An Enterprise Gateway."""
+    with enterprise_gateway(tmp_path_factory.mktemp("enterprise")) as info:
+        yield info
 
 
 # A skip that nobody reads is a test that nobody runs: in CI it fails, and the failure says what was skipped.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from nbtape.kernels.base import KernelSource
+    from nbtape.options import Server
 
 #: The smallest picture there is, as a cell that shows it.
 SHOW_IMAGE = """\
@@ -94,8 +94,11 @@ def indented(code: str) -> str:
 class _Executors:
     """The executors under test."""
 
+    #: Seconds until a dead kernel is noticed.
+    notices_death_within = 2.5
+
     @pytest.fixture
-    def source(self) -> KernelSource | None:
+    def source(self) -> Server:
         """Where kernels come from; None for those of this machine."""
         raise NotImplementedError
 
@@ -104,7 +107,7 @@ class _Executors:
         return Signal(tmp_path_factory.mktemp("signal") / "given")
 
     @pytest.fixture
-    def make(self, source: KernelSource | None, output_dir: Path) -> Iterator[Factory]:
+    def make(self, source: Server, output_dir: Path) -> Iterator[Factory]:
         with ExitStack() as stack:
 
             def make(**options: Any) -> JupyterCodeExecutor:
@@ -348,29 +351,31 @@ class _Outputs(_Executors):
         assert sorted((stream_text(first) + stream_text(second)).split()) == ["early", "late", "next"]
 
     def test_what_a_thread_prints_between_blocks_goes_under_the_last_one(
-        self, executor: JupyterCodeExecutor, signal: Signal, output_dir: Path
+        self, executor: JupyterCodeExecutor, signal: Signal
     ) -> None:
+        printed = signal.path.with_name("printed")
         code = (
-            f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n    open('printed', 'w')\n"
+            f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n    open({str(printed)!r}, 'w')\n"
             "import threading\nthreading.Thread(target=later).start()\nprint('early')"
         )
         assert run(executor, code).output == "early\n"
         signal.give()
-        assert eventually((output_dir / "printed").exists)
+        assert eventually(printed.exists)
         assert run(executor, "print('next')").output == "next\n"
         first, second = code_cells(executor.notebook)
         assert (stream_text(first), stream_text(second)) == ("early\nlate\n", "next\n")
 
     def test_what_a_thread_printed_last_is_recorded_at_the_stop(
-        self, executor: JupyterCodeExecutor, signal: Signal, output_dir: Path
+        self, executor: JupyterCodeExecutor, signal: Signal
     ) -> None:
+        printed = signal.path.with_name("printed")
         code = (
-            f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n    open('printed', 'w')\n"
+            f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n    open({str(printed)!r}, 'w')\n"
             "import threading\nthreading.Thread(target=later).start()\nprint('early')"
         )
         run(executor, code)
         signal.give()
-        assert eventually((output_dir / "printed").exists)
+        assert eventually(printed.exists)
         executor.stop()
         (cell,) = code_cells(executor.notebook)
         assert stream_text(cell) == "early\nlate\n"
@@ -511,7 +516,7 @@ class _Deaths(_Executors):
         executor = make(timeout=60, on_output=kill)
         code = f"print('before', flush=True)\n{signal.wait}\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
         result = run(executor, code, "print('rest')")
-        assert time.monotonic() - killed[0] < 2.5
+        assert time.monotonic() - killed[0] < self.notices_death_within
         assert (result.status, result.exit_code) == ("kernel_died", 137)
         assert result.output.startswith("before\n")
         assert "kernel died" in result.output
@@ -602,7 +607,7 @@ class _Interrupts(_Executors):
         assert (result.status, result.output) == ("ok", "7\n")
 
     async def test_a_cancelled_call_is_recorded_as_interrupted_and_leaves_a_clean_kernel(
-        self, source: KernelSource | None, output_dir: Path
+        self, source: Server, output_dir: Path
     ) -> None:
         begun = asyncio.Event()
         async with AsyncJupyterCodeExecutor(source, output_dir=output_dir, on_output=lambda _: begun.set()) as executor:
@@ -619,7 +624,7 @@ class _Interrupts(_Executors):
             assert (result.status, result.output) == ("ok", "7\n")
 
     async def test_a_call_that_is_cancelled_again_and_again_is_still_seen_to_its_end(
-        self, source: KernelSource | None, output_dir: Path
+        self, source: Server, output_dir: Path
     ) -> None:
         begun = asyncio.Event()
         async with AsyncJupyterCodeExecutor(source, output_dir=output_dir, on_output=lambda _: begun.set()) as executor:
@@ -635,7 +640,7 @@ class _Interrupts(_Executors):
             assert code_cells(executor.notebook)[0]["metadata"]["nbtape"]["status"] == "interrupted"
 
     async def test_a_call_that_is_cancelled_in_the_queue_runs_nothing(
-        self, source: KernelSource | None, output_dir: Path, signal: Signal
+        self, source: Server, output_dir: Path, signal: Signal
     ) -> None:
         begun = asyncio.Event()
         async with AsyncJupyterCodeExecutor(source, output_dir=output_dir, on_output=lambda _: begun.set()) as executor:
@@ -654,7 +659,7 @@ class _Interrupts(_Executors):
             assert len(code_cells(executor.notebook)) == 2
 
     async def test_a_call_that_is_cancelled_while_the_kernel_starts_runs_nothing(
-        self, source: KernelSource | None, output_dir: Path
+        self, source: Server, output_dir: Path
     ) -> None:
         executor = AsyncJupyterCodeExecutor(source, output_dir=output_dir)
         try:
@@ -669,9 +674,7 @@ class _Interrupts(_Executors):
         finally:
             await executor.stop()
 
-    async def test_a_deadline_of_the_caller_works_like_a_cancellation(
-        self, source: KernelSource | None, output_dir: Path
-    ) -> None:
+    async def test_a_deadline_of_the_caller_works_like_a_cancellation(self, source: Server, output_dir: Path) -> None:
         async with AsyncJupyterCodeExecutor(source, output_dir=output_dir) as executor:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):

@@ -17,10 +17,11 @@ errors
 blocks results streams languages outputs
 sources
 files workdir offload
-kernels.base kernels.directories kernels.connection
+kernels.base kernels.directories kernels.groups kernels.connection
 kernels.ledger kernels.wire kernels.rest
 kernels.local kernels.channels
 kernels.remote
+servers.notes
 servers.gateway servers.local
 notebook options
 autosave
@@ -79,7 +80,7 @@ def test_kernels_and_servers_know_only_errors_and_kernels() -> None:
     for name, path in MODULES.items():
         if name.startswith(("nbtape.kernels.", "nbtape.servers.")):
             for other in imports(ast.parse(path.read_text())):
-                assert other == "nbtape.errors" or other.startswith("nbtape.kernels")
+                assert other == "nbtape.errors" or other.startswith(("nbtape.kernels", "nbtape.servers"))
 
 
 def test_the_kernel_is_on_its_way_before_the_heavy_imports(tmp_path: Path) -> None:

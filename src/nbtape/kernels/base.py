@@ -1,6 +1,6 @@
 """The seam between nbtape and a kernel: what nbclient touches, and the few facts a recording needs besides.
 
-A new kind of kernel is a class with the two members of `KernelSource`; everything above works from there. The names
+A new kind of kernel is a class with the members of `KernelSource`; everything above works from there. The names
 and meanings are those of jupyter_client (`KernelManager`, `KernelClient`), the messages those of
 https://jupyter-client.readthedocs.io/en/stable/messaging.html.
 """
@@ -187,3 +187,13 @@ def last_words(log: str, limit: int = 2000) -> str:
         limit: The most characters to return.
     """
     return _ANSI_ESCAPE.sub("", log).strip()[-limit:]
+
+
+def read_last_words(log: Path) -> str:
+    """The end of a process's log file, fit for an error message; empty if there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 10_000))
+            return last_words(file.read().decode(errors="replace"))
+    except OSError:
+        return ""

@@ -39,8 +39,10 @@ logger = logging.getLogger(__name__)
 
 #: Bytes that may lie unread before we stop listening, so that a flood is slowed down and not kept in memory.
 _ROOM: Final = 64 << 20
-#: Seconds of one attempt to connect; of the pauses between attempts, of which each is twice the one before.
+#: Seconds of one attempt to connect, and between looks at the kernel meanwhile; of the pauses between attempts, of
+#: which each is twice the one before.
 _CONNECT: Final = 10.0
+_GLANCE: Final = 1.0
 _SHORTEST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 #: Seconds of silence until the other side is asked whether it is there, and until it is taken to be gone.
@@ -70,7 +72,8 @@ class WebsocketKernelClient:
         info: The server.
         context: Whom to trust where it speaks TLS.
         kernel_id: The kernel, which was started for us.
-        why_gone: Asks why the kernel cannot be there any more; empty if it may be.
+        why_gone: Asks the server why the kernel cannot be there any more; empty if it may be.
+        why_dead: Says how the kernel died, if that is known here; empty if not.
         directory: Where the kernel works; None to ask it.
     """
 
@@ -80,6 +83,7 @@ class WebsocketKernelClient:
         context: ssl.SSLContext | None,
         kernel_id: str,
         why_gone: Callable[[], Awaitable[str]],
+        why_dead: Callable[[], str],
         directory: str | None,
     ) -> None:
         self.allow_stdin = False
@@ -91,6 +95,7 @@ class WebsocketKernelClient:
         self._context = context
         self._kernel_id = kernel_id
         self._why_gone = why_gone
+        self._why_dead = why_dead
         self._asks_directory = directory is None
         self._session = Session(username="nbtape")  # for ids and headers; the server signs
         self._wire: Wire = JsonWire()
@@ -224,7 +229,7 @@ class WebsocketKernelClient:
     async def _connect_and_converse(self) -> None:
         """Until the connection breaks; or, if there is none to be had, until it is time to try again."""
         try:
-            async with self._connection() as connection:
+            async with await self._connect() as connection:
                 self._pause = _SHORTEST_PAUSE
                 await self._converse(connection)
         except (OSError, WebSocketException, TimeoutError) as exc:
@@ -235,13 +240,26 @@ class WebsocketKernelClient:
             await asyncio.sleep(self._pause)
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
-    def _connection(self) -> _Connect:
+    async def _connect(self) -> ClientConnection:
+        """Connect. A server may wait with its answer for a kernel that starts: look whether that is still there."""
+        attempt = asyncio.ensure_future(self._open().__aenter__())
+        try:
+            while not (await asyncio.wait({attempt}, timeout=_GLANCE))[0]:
+                if cause := await self._why_gone():
+                    self._die(cause)
+                    raise TimeoutError
+            return attempt.result()
+        finally:
+            attempt.cancel()
+
+    def _open(self) -> _Connect:
         session = self._session.session
         options: dict[str, Any] = {} if self._context is None else {"ssl": self._context}
         return _Connect(
             f"{self._info.websocket_api}kernels/{self._kernel_id}/channels?session_id={session}",
             create_connection=_PromptConnection,
             additional_headers=self._info.secret_headers,
+            logger=_Discreet(logging.getLogger("websockets.client")),
             subprotocols=[Subprotocol(BINARY)],
             proxy=None if self._info.is_loopback else True,
             compression=None,
@@ -340,10 +358,10 @@ class WebsocketKernelClient:
 
     def _die(self, cause: str) -> None:
         """The kernel is gone."""
-        self.cause_of_death = self.cause_of_death or cause
+        self.cause_of_death = self.cause_of_death or self._why_dead() or cause
         self._settled.set()
         for answer in self._answers.values():
-            answer.fail(KernelStartError(f"The kernel died. {cause}"))
+            answer.fail(KernelStartError(f"The kernel died. {self.cause_of_death}"))
 
 
 class WebsocketChannel:
@@ -425,6 +443,13 @@ class _Connect(connect):
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
+
+
+class _Discreet(logging.LoggerAdapter[logging.Logger]):
+    """websockets' logger but for the level DEBUG: there it shows headers, with the token in them."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  (logging's)
+        return level > logging.DEBUG and super().isEnabledFor(level)
 
 
 class _PromptConnection(ClientConnection):

@@ -23,8 +23,9 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 
 from nbtape.errors import KernelNotInstalledError, KernelStartError
-from nbtape.kernels.base import KERNEL_ENVIRONMENT, KernelSpec, last_words
+from nbtape.kernels.base import KERNEL_ENVIRONMENT, KernelSpec, read_last_words
 from nbtape.kernels.directories import make_private_directory
+from nbtape.kernels.groups import end_group
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,13 +211,7 @@ class LocalKernelManager(AsyncKernelManager):
         if self._process is None or self._directory is None:
             return self._end
         log = self._directory / "kernel.log"
-        if not log.exists():
-            return self._end
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 10_000))
-            said = last_words(file.read().decode(errors="replace"))
-        ended = _describe_exit(self._process.poll())
-        return f"{ended} It last said:\n{said}" if said else ended
+        return describe_end(self._process.poll(), log) if log.exists() else self._end
 
 
 def arrange_ipykernel(manager: AsyncKernelManager, socket: Path) -> list[str]:
@@ -235,6 +230,18 @@ def arrange_ipykernel(manager: AsyncKernelManager, socket: Path) -> list[str]:
     if _UNIX:
         manager.transport, manager.ip = "ipc", str(socket)
     return ["--HistoryManager.hist_file=:memory:"]
+
+
+def describe_end(code: int | None, log: Path) -> str:
+    """How a kernel's process ended, a sentence, and what it last said.
+
+    Args:
+        code: Its `Popen.returncode`.
+        log: The file of its log.
+    """
+    said = read_last_words(log)
+    ended = _describe_exit(code)
+    return f"{ended} It last said:\n{said}" if said else ended
 
 
 def _environment() -> dict[str, str]:
@@ -260,8 +267,5 @@ def _reap(owner: int, process_group: int, directory: str) -> None:
     if os.getpid() != owner:  # a fork of the owner exits, and the kernel is not the fork's
         return
     if _UNIX:
-        try:
-            os.killpg(process_group, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            logger.debug("nothing left of process group %d", process_group)
+        end_group(process_group)
     shutil.rmtree(directory, ignore_errors=True)

@@ -49,7 +49,8 @@ class RemoteKernels:
 
     Args:
         server: The server. If it has a method `cause_of_end`, that is asked when the server cannot be reached, and
-            says why there is no more hope; the empty text says that there is.
+            says why there is no more hope; the empty text says that there is. In the same way `cause_of_death`, if it
+            has that, says of a kernel's id what the server does not tell its clients.
         kernel_name: The name of the kernel spec.
     """
 
@@ -84,6 +85,11 @@ class RemoteKernels:
         """Why the server is no more; empty if nothing is known of that."""
         asked = getattr(self._server, "cause_of_end", None)
         return str(asked()) if callable(asked) else ""
+
+    def cause_of_death(self, kernel_id: str) -> str:
+        """How a kernel ended; empty if nothing is known of that."""
+        asked = getattr(self._server, "cause_of_death", None)
+        return str(asked(kernel_id)) if callable(asked) else ""
 
 
 class RemoteKernelManager:
@@ -137,7 +143,12 @@ class RemoteKernelManager:
         """A client for this kernel, not yet connected."""
         assert self._info is not None, "the kernel was started"
         self._client = WebsocketKernelClient(
-            self._info, self._context, self._id, self._why_gone, "." if self._is_placed else None
+            self._info,
+            self._context,
+            self._id,
+            self._why_gone,
+            lambda: self._kernels.cause_of_death(self._id),
+            "." if self._is_placed else None,
         )
         return self._client
 
@@ -177,6 +188,8 @@ class RemoteKernelManager:
         try:
             async with self._rest() as api:
                 await api.delete(kernel_id)
+        except RuntimeError:
+            return  # this process is ending, and asyncio looks up no names any more; the deleter needs no asyncio
         except KernelError as exc:
             if not self._kernels.cause_of_end():
                 logger.warning("kernel %s could not be ended and may live on: %s", kernel_id, exc)

@@ -1,32 +1,37 @@
 """The server process: a Kernel Gateway that reports its port, lives no longer than its owner, and ends quickly.
 
-`python -m nbtape.servers.gateway IP PORT LOG_LEVEL OWNER READY` is what `LocalJupyterServer` runs: an address, the port
-or 0 for a free one, the name of a log level, the process it belongs to, and the file in which it tells its port when it
-answers. The token comes in the environment (KG_AUTH_TOKEN).
+`python -m nbtape.servers.gateway IP PORT LOG_LEVEL OWNER DIRECTORY` is what `LocalJupyterServer` runs: an address, the
+port or 0 for a free one, the name of a log level, the process it belongs to, and the directory for its notes. The
+token comes in the environment (KG_AUTH_TOKEN).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any, Final
 
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from kernel_gateway.gatewayapp import KernelGatewayApp  # type: ignore[import-untyped]
 from kernel_gateway.services.kernels.manager import KernelGatewayIOLoopKernelManager  # type: ignore[import-untyped]
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
+from tornado.web import HTTPError
+from tornado.websocket import WebSocketClosedError
 from traitlets.config import Config
 
-from nbtape.kernels.local import arrange_ipykernel
+from nbtape.kernels.groups import end_group
+from nbtape.kernels.local import arrange_ipykernel, describe_end
+from nbtape.servers.notes import ServerNotes
 
+#: For traitlets, which takes classes by name.
+_HERE: Final = "nbtape.servers.gateway"
 #: Seconds that kernels have to end by themselves when the server is stopped.
-_FAREWELL: Final = 0.7
+_FAREWELL: Final = 0.6
 #: Milliseconds between looks at whether the owner lives.
 _OWNER_LOOK: Final = 500
 
@@ -45,22 +50,67 @@ class GatewayKernelManager(KernelGatewayIOLoopKernelManager):  # type: ignore[mi
 
     async def _async_post_start_kernel(self, **options: Any) -> None:  # noqa: ANN401  (jupyter_client's)
         await super()._async_post_start_kernel(**options)
-        self.add_restart_callback(self._end_group, "dead")
+        self._group = getattr(self.provisioner, "pgid", None)
+        if self._group:
+            self._notes.write_group(self._group)
+        self.add_restart_callback(self._take_death, "dead")
 
     post_start_kernel = _async_post_start_kernel
 
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:  # noqa: ANN401  (jupyter_client's)
+        try:
+            with self._notes.kernel_log(self.kernel_id).open("wb") as log:
+                await super()._async_launch_kernel(kernel_cmd, **{**options, "stdout": log, "stderr": log})
+        except OSError as exc:
+            raise HTTPError(500, f"Kernel {self.kernel_name} cannot be started: {exc}. Check its kernel.json.") from exc
+
+    _launch_kernel = _async_launch_kernel
+
+    def _take_death(self) -> None:
+        process = getattr(self.provisioner, "process", None)
+        end = describe_end(process.returncode if process else None, self._notes.kernel_log(self.kernel_id))
+        self._notes.write_end(self.kernel_id, end)
+        self.end_group()
+
     async def _async_cleanup_resources(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002  (jupyter_client's)
-        self._end_group()
+        self.end_group()
         await super()._async_cleanup_resources(restart=restart)
 
     cleanup_resources = _async_cleanup_resources
 
-    def _end_group(self) -> None:
-        """End what the kernel's code has started and left."""
-        group = getattr(self.provisioner, "pgid", None)
-        if group:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGKILL)
+    def end_group(self) -> None:
+        """End the kernel, if it is not over, and what its code has started and left."""
+        if self._group:
+            end_group(self._group)
+            self._notes.remove_group(self._group)
+            self._group = None
+
+    _group: int | None = None
+
+    @property
+    def _notes(self) -> ServerNotes:
+        return ServerNotes(Path(self.connection_file).parent)
+
+
+class GatewayChannels(ZMQChannelsWebsocketConnection):
+    """A client's websocket that keeps for its return what comes just when it breaks, and is otherwise thrown away."""
+
+    def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
+        super().__init__(**traits)
+        self._unsent: list[tuple[str, list[Any]]] = []
+
+    def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Any]) -> None:  # noqa: ANN401  (jupyter_server's)
+        try:
+            super().handle_outgoing_message(stream, outgoing_msg)
+        except WebSocketClosedError:
+            self._unsent.append((stream.channel, outgoing_msg))
+
+    def disconnect(self) -> None:  # type: ignore[override]  # as its base does
+        super().disconnect()  # type: ignore[no-untyped-call]
+        kept = self.multi_kernel_manager._kernel_buffers.get(self.kernel_id)  # noqa: SLF001  (there is no other way)
+        if kept and kept["session_key"] == self.session_key:
+            kept["buffer"][:0] = self._unsent
+            self._unsent = []
 
 
 class Gateway(KernelGatewayApp):  # type: ignore[misc]  # untyped
@@ -68,13 +118,19 @@ class Gateway(KernelGatewayApp):  # type: ignore[misc]  # untyped
 
     Args:
         owner: The process without which it ends.
-        ready: The file in which it tells its port when it answers.
+        notes: Where it tells its port when it answers.
     """
 
-    def __init__(self, owner: int, ready: Path, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
+    def __init__(self, owner: int, notes: ServerNotes, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
         super().__init__(**traits)
         self._owner = owner
-        self._ready = ready
+        self._notes = notes
+
+    def migrate_config(self) -> None:
+        """Leave the user's configuration as it is, and unread: like a kernel without a server."""
+
+    def load_config_file(self, suppress_errors: bool = True) -> None:  # noqa: FBT001, FBT002  (jupyter_core's)
+        """Read none, see above."""
 
     def init_http_server(self) -> None:
         """Listen on the port that was asked for, or on a free one, and on no other."""
@@ -90,12 +146,7 @@ class Gateway(KernelGatewayApp):  # type: ignore[misc]  # untyped
         """Say so when requests are answered."""
         super().start_app()
         PeriodicCallback(self._look_for_owner, _OWNER_LOOK).start()
-        self.io_loop.add_callback(self._tell_ready)
-
-    def _tell_ready(self) -> None:
-        draft = self._ready.with_suffix(".draft")
-        draft.write_text(json.dumps({"port": self.port}))
-        draft.replace(self._ready)
+        self.io_loop.add_callback(lambda: self._notes.write_port(self.port))
 
     def _look_for_owner(self) -> None:
         if os.getppid() != self._owner:
@@ -103,29 +154,37 @@ class Gateway(KernelGatewayApp):  # type: ignore[misc]  # untyped
             self.stop()
 
     async def _stop(self) -> None:
-        try:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.kernel_manager.shutdown_all(), _FAREWELL)
-            await self.kernel_manager.shutdown_all(now=True)
-        except Exception:
-            self.log.exception("a kernel could not be ended")
-        await super()._stop()
+        """End the kernels all at once, and then by force; websockets and the rest end with us."""
+        kernels = [self.kernel_manager.get_kernel(name) for name in self.kernel_manager.list_kernel_ids()]
+        for kernel in kernels:
+            kernel.shutdown_wait_time = _FAREWELL
+        ends = asyncio.gather(*(kernel.shutdown_kernel() for kernel in kernels), return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ends, 2 * _FAREWELL)
+        for kernel in kernels:
+            kernel.end_group()
+        self.io_loop.stop()
 
 
-def main(ip: str, port: str, log_level: str, owner: str, ready: str) -> None:
+def main(ip: str, port: str, log_level: str, owner: str, directory: str) -> None:
     """Run the gateway until it is told to end."""
     settings = {
-        "Gateway": {"ip": ip, "port": int(port), "log_level": log_level},
+        "Gateway": {
+            "ip": ip,
+            "port": int(port),
+            "log_level": log_level,
+            "kernel_websocket_connection_class": f"{_HERE}.GatewayChannels",
+        },
         "JupyterWebsocketPersonality": {"list_kernels": True},
         "ZMQChannelsWebsocketConnection": {"limit_rate": False},
         "SeedingMappingKernelManager": {
             "root_dir": "/",
-            "kernel_manager_class": "nbtape.servers.gateway.GatewayKernelManager",  # traitlets wants a name
+            "kernel_manager_class": f"{_HERE}.GatewayKernelManager",
         },
         # Looks twice a second whether its kernels live, and starts none of them anew: that is for us to do, and to say.
         "KernelRestarter": {"time_to_dead": 0.5, "restart_limit": 0},
     }
-    gateway = Gateway(int(owner), Path(ready), config=Config(settings))
+    gateway = Gateway(int(owner), ServerNotes(Path(directory)), config=Config(settings))
     gateway.initialize([])
     gateway.start()
 

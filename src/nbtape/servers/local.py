@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import ipaddress
-import json
 import logging
 import os
 import secrets
@@ -19,9 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from nbtape.errors import ServerError
-from nbtape.kernels.base import last_words
+from nbtape.kernels.base import read_last_words
 from nbtape.kernels.connection import JupyterConnectionInfo
 from nbtape.kernels.directories import make_private_directory
+from nbtape.kernels.groups import see_groups_end
+from nbtape.servers.notes import ServerNotes
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -125,6 +126,12 @@ class LocalJupyterServer:
             return ""
         return f"The Jupyter server at {self._info.url} has ended (exit code {self._process.returncode}).{self._said()}"
 
+    def cause_of_death(self, kernel_id: str) -> str:
+        """How one of its kernels ended, with its last words; the server's own end if that was it; empty if unknown."""
+        if self._directory is None or self.cause_of_end():
+            return self.cause_of_end()
+        return ServerNotes(self._directory).end(kernel_id)
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -140,14 +147,15 @@ class LocalJupyterServer:
         if importlib.util.find_spec("kernel_gateway") is None:
             raise ServerError("The Jupyter Kernel Gateway is not installed: pip install 'nbtape[server]'.")
         self._directory = make_private_directory()
-        ready = self._directory / "ready.json"
-        arguments = [self._ip, str(self._asked_port), self._log_level, str(os.getpid()), str(ready)]
-        secret = {"KG_AUTH_TOKEN": str(self._info.token), "JUPYTER_RUNTIME_DIR": str(self._directory)}
+        arguments = [self._ip, str(self._asked_port), self._log_level, str(os.getpid()), str(self._directory)]
+        # What is set for another gateway is not for this one.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("KG_")}
+        environment |= {"KG_AUTH_TOKEN": str(self._info.token), "JUPYTER_RUNTIME_DIR": str(self._directory)}
         try:
             with self._log_path.open("ab") as log:
                 self._process = subprocess.Popen(  # noqa: S603  (our own module, our own arguments)
                     [sys.executable, "-m", "nbtape.servers.gateway", *arguments],
-                    env={**os.environ, **secret},
+                    env=environment,
                     cwd=self._directory,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -159,12 +167,12 @@ class LocalJupyterServer:
             raise ServerError(f"The Jupyter server cannot be started: {exc}.") from exc
         self._end = weakref.finalize(self, _end, os.getpid(), self._process, str(self._directory))
         try:
-            self._info = dataclasses.replace(self._info, port=self._wait(ready))
+            self._info = dataclasses.replace(self._info, port=self._wait(ServerNotes(self._directory)))
         except BaseException:
             self._clean_up()
             raise
 
-    def _wait(self, ready: Path) -> int:
+    def _wait(self, notes: ServerNotes) -> int:
         """The port of the server, when it answers.
 
         Raises:
@@ -172,13 +180,13 @@ class LocalJupyterServer:
         """
         assert self._process is not None
         deadline = time.monotonic() + self._timeout
-        while not ready.exists():
+        while (port := notes.port()) is None:
             if self._process.poll() is not None:
                 raise ServerError(f"The Jupyter server could not be started.{self._said()}")
             if time.monotonic() > deadline:
                 raise ServerError(f"The Jupyter server did not start within {self._timeout:g} s.{self._said()}")
             time.sleep(_LOOK)
-        return int(json.loads(ready.read_text())["port"])
+        return port
 
     @property
     def _log_path(self) -> Path:
@@ -187,11 +195,7 @@ class LocalJupyterServer:
 
     def _said(self) -> str:
         """The server's last words, as the end of a message."""
-        if self._directory is None or not self._log_path.exists():
-            return ""
-        with self._log_path.open("rb") as file:
-            file.seek(max(0, self._log_path.stat().st_size - 10_000))
-            said = last_words(file.read().decode(errors="replace"))
+        said = read_last_words(self._log_path) if self._directory is not None else ""
         return f" It last said:\n{said}" if said else ""
 
     def _clean_up(self) -> None:
@@ -210,8 +214,9 @@ def _end(owner: int, process: subprocess.Popen[bytes], directory: str) -> None:
     try:
         process.wait(_FAREWELL)
     except subprocess.TimeoutExpired:
-        process.kill()  # its kernels notice within a second, and end
+        process.kill()
         process.wait()
+    see_groups_end(ServerNotes(Path(directory)).groups())  # there are some if it was killed, by us or by somebody
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -1,0 +1,58 @@
+"""What a server of ours writes down for its owner, who reads it when the server cannot be asked any more."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from nbtape.kernels.base import read_last_words
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class ServerNotes:
+    """Files in the server's private directory.
+
+    Args:
+        directory: The directory, where the connection files of its kernels lie as well.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def write_port(self, port: int) -> None:
+        """The server answers requests at `port`."""
+        draft = self._directory / "port.draft"
+        draft.write_text(str(port))
+        draft.replace(self._directory / "port")
+
+    def port(self) -> int | None:
+        """Where the server answers; None if it does not, yet."""
+        with contextlib.suppress(FileNotFoundError):
+            return int((self._directory / "port").read_text())
+        return None
+
+    def write_group(self, group: int) -> None:
+        """A kernel runs, and this is its process group."""
+        (self._directory / f"{group}.group").touch()
+
+    def remove_group(self, group: int) -> None:
+        """All of that group has been ended."""
+        (self._directory / f"{group}.group").unlink(missing_ok=True)
+
+    def groups(self) -> list[int]:
+        """The process groups that have not been ended."""
+        return [int(file.stem) for file in self._directory.glob("*.group")]
+
+    def kernel_log(self, kernel_id: str) -> Path:
+        """Where a kernel's own words go."""
+        return self._directory / f"kernel-{kernel_id}.log"
+
+    def write_end(self, kernel_id: str, end: str) -> None:
+        """A kernel died; `end` says how."""
+        (self._directory / f"kernel-{kernel_id}.end").write_text(end)
+
+    def end(self, kernel_id: str) -> str:
+        """How a kernel died; empty if it did not, as far as is known."""
+        return read_last_words(self._directory / f"kernel-{kernel_id}.end")

@@ -1,0 +1,136 @@
+"""A proxy between client and server that cuts, delays and swallows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from types import TracebackType
+
+T = TypeVar("T")
+
+
+class Proxy:
+    """Forwards TCP connections to a port of this machine.
+
+    Args:
+        target: The port.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.port = 0
+        self._target = target
+        self._links: set[_Link] = set()
+        self._server: asyncio.Server | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="proxy")
+
+    def cut(self) -> None:
+        """End every connection; what is under way arrives, as when a proxy in the middle is restarted with care."""
+        self._do(self._each("end"))
+
+    def tear(self) -> None:
+        """End every connection; what is under way is lost, as when a cable is pulled and the machine reset."""
+        self._do(self._each("tear"))
+
+    def swallow(self) -> None:
+        """Let every connection be, and nothing through it, as when a firewall has forgotten it."""
+        self._do(self._each("swallow"))
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._do(self._close())
+
+    def open(self) -> None:
+        """Take connections, at the same port as before."""
+        self._do(self._open())
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+        self.tear()
+        self._do(asyncio.sleep(0))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _open(self) -> None:
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def _each(self, action: str) -> None:
+        for link in set(self._links):
+            getattr(link, action)()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        link = _Link((reader, writer), there)
+        self._links.add(link)
+        try:
+            await link.run()
+        finally:
+            self._links.discard(link)
+
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class _Link:
+    """One connection: from the client to here, and from here to the server."""
+
+    def __init__(self, client: Stream, server: Stream) -> None:
+        self._client, self._server = client, server
+        self._may_pass = asyncio.Event()
+        self._may_pass.set()
+
+    async def run(self) -> None:
+        up = asyncio.ensure_future(self._pump(self._client[0], self._server[1]))
+        down = asyncio.ensure_future(self._pump(self._server[0], self._client[1]))
+        try:
+            await asyncio.wait({up, down})
+        finally:
+            self.tear()
+
+    def end(self) -> None:
+        """The server sees the end at once, and the client when all that the server had sent has come."""
+        with contextlib.suppress(OSError):
+            self._server[1].write_eof()
+
+    def tear(self) -> None:
+        self._may_pass.set()
+        self._client[1].transport.abort()
+        self._server[1].transport.abort()
+
+    def swallow(self) -> None:
+        self._may_pass.clear()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: the other side has been ended by us
+            while data := await reader.read(1 << 16):
+                await self._may_pass.wait()
+                writer.write(data)
+                await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()
