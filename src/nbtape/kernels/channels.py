@@ -14,6 +14,8 @@ import logging
 import socket
 import struct
 import time
+import uuid
+from http import HTTPStatus
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
 
@@ -98,6 +100,7 @@ class WebsocketKernelClient:
         self._why_dead = why_dead
         self._asks_directory = directory is None
         self._session = Session(username="nbtape")  # for ids and headers; the server signs
+        self._session_id = self._session.session  # what the server keeps messages under while we are away
         self._wire: Wire = JsonWire()
         self._outbox: asyncio.Queue[Message] = asyncio.Queue()
         self._ledger = Ledger()
@@ -160,9 +163,9 @@ class WebsocketKernelClient:
     async def is_reachable(self) -> bool:
         """Whether the kernel is alive and connected, soon; if not, it counts as dead from now on."""
         patience = 0 if self._ledger.waits else self._lost_at + _PATIENCE - time.monotonic()  # a block has had its time
-        with contextlib.suppress(TimeoutError):
+        try:
             await asyncio.wait_for(self._settled.wait(), max(0.5, patience))
-        if not self._settled.is_set():
+        except TimeoutError:
             away = time.monotonic() - self._lost_at
             self._die(f"It could not be reached for {away:.0f} s. {self._trouble}")
         return not self.cause_of_death
@@ -237,6 +240,8 @@ class WebsocketKernelClient:
             logger.info("no connection to kernel %s on %s: %s", self._kernel_id, self._info.url, self._trouble)
             if cause := await self._why_gone():
                 self._die(cause)
+            if not self._is_ready or _is_stuck(exc):  # before it is ready, nothing is kept that would be missed
+                self._session_id = uuid.uuid4().hex
             await asyncio.sleep(self._pause)
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
@@ -253,10 +258,9 @@ class WebsocketKernelClient:
             attempt.cancel()
 
     def _open(self) -> _Connect:
-        session = self._session.session
         options: dict[str, Any] = {} if self._context is None else {"ssl": self._context}
         return _Connect(
-            f"{self._info.websocket_api}kernels/{self._kernel_id}/channels?session_id={session}",
+            f"{self._info.websocket_api}kernels/{self._kernel_id}/channels?session_id={self._session_id}",
             create_connection=_PromptConnection,
             additional_headers=self._info.secret_headers,
             logger=_Discreet(logging.getLogger("websockets.client")),
@@ -487,6 +491,14 @@ def _execution(
         "allow_stdin": allow_stdin,
         "stop_on_error": stop_on_error,
     }
+
+
+def _is_stuck(exc: Exception) -> bool:
+    """Whether the server may never take the session id again.
+
+    jupyter_server 2.21 does not if the connection broke while it prepared it: it fails to close what is gone.
+    """
+    return isinstance(exc, InvalidStatus) and exc.response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _explain(exc: Exception) -> str:

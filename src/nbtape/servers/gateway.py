@@ -98,19 +98,34 @@ class GatewayChannels(ZMQChannelsWebsocketConnection):
     def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
         super().__init__(**traits)
         self._unsent: list[tuple[str, list[Any]]] = []
+        self._was_open = False
+
+    def connect(self) -> Any:  # noqa: ANN401  (jupyter_server's)
+        self._was_open = True
+        return super().connect()
 
     def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Any]) -> None:  # noqa: ANN401  (jupyter_server's)
         try:
             super().handle_outgoing_message(stream, outgoing_msg)
         except WebSocketClosedError:
-            self._unsent.append((stream.channel, outgoing_msg))
+            kept = self._unsent if self._kept is None else self._kept
+            kept.append((stream.channel, outgoing_msg))
 
     def disconnect(self) -> None:  # type: ignore[override]  # as its base does
+        if not self._was_open:  # jupyter_server would count one connection less, and throw away what it has kept
+            if self._open_sessions.get(self.session_key) is self.websocket_handler:
+                del self._open_sessions[self.session_key]
+            return
         super().disconnect()  # type: ignore[no-untyped-call]
-        kept = self.multi_kernel_manager._kernel_buffers.get(self.kernel_id)  # noqa: SLF001  (there is no other way)
-        if kept and kept["session_key"] == self.session_key:
-            kept["buffer"][:0] = self._unsent
+        if self._kept is not None:
+            self._kept[:0] = self._unsent
             self._unsent = []
+
+    @property
+    def _kept(self) -> list[tuple[str, list[Any]]] | None:
+        """What the server keeps for our client's return; None while it keeps nothing."""
+        kept = self.multi_kernel_manager._kernel_buffers.get(self.kernel_id)  # noqa: SLF001  (there is no other way)
+        return kept["buffer"] if kept and kept["session_key"] == self.session_key else None
 
 
 class Gateway(KernelGatewayApp):  # type: ignore[misc]  # untyped
