@@ -207,7 +207,8 @@ def _explain(exc: httpx.HTTPError) -> str:
         return f"cannot be reached ({exc}): start it, or check host and port."
     if isinstance(exc, httpx.DecodingError | httpx.RemoteProtocolError):
         return f"does not speak HTTP as it should ({exc}): check the port, and whether it wants https."
-    return f"broke off ({type(exc).__name__}: {exc}): see whether it is well."
+    what = f"{type(exc).__name__}: {exc}".removesuffix(": ")
+    return f"broke off ({what}): see whether it is well, and whether it wants https."
 
 
 def _message(text: str) -> str:
