@@ -29,13 +29,24 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from nbtape import LocalJupyterServer
+
     Step = Callable[[], Awaitable[None]]
 
 Times = dict[str, list[float]]
 """Seconds, by what took them."""
 
 REPO: Final = Path(__file__).resolve().parent.parent
-PACKAGES: Final = ("nbtape", "ipykernel", "jupyter_client", "nbclient", "nbformat", "pyzmq")
+PACKAGES: Final = (
+    "nbtape",
+    "ipykernel",
+    "jupyter_client",
+    "nbclient",
+    "nbformat",
+    "pyzmq",
+    "jupyter_kernel_gateway",
+    "websockets",
+)
 
 #: Seconds after which a probe is taken to hang.
 PROBE_LIMIT: Final = 900
@@ -241,12 +252,27 @@ def start_bare() -> float:
     return seconds
 
 
-def start_nbtape() -> float:
+def probe_servers(count: int) -> Times:
+    """Kernels of this machine and of a server in turn, and servers with their first kernel."""
+    from nbtape import LocalJupyterServer
+
+    def start_server() -> float:
+        began = time.perf_counter()
+        with LocalJupyterServer() as server:
+            begun = time.perf_counter() - began
+            return begun + start_nbtape(server)
+
+    with LocalJupyterServer() as running:
+        ways = {"local": start_nbtape, "second": lambda: start_nbtape(running), "server": start_server}
+        return in_turn(ways, count)
+
+
+def start_nbtape(server: LocalJupyterServer | None = None) -> float:
     """Seconds from the constructor to the result of `print(1)`."""
     from nbtape import CodeBlock, JupyterCodeExecutor
 
     began = time.perf_counter()
-    executor = JupyterCodeExecutor()
+    executor = JupyterCodeExecutor(server)
     result = executor.execute_code_blocks([CodeBlock(language="python", code="print(1)")])
     seconds = time.perf_counter() - began
     executor.stop()
@@ -261,6 +287,14 @@ def start_nbtape() -> float:
 def probe_cells(count: int) -> Times:
     """Warm cells of both kinds, batches of each in turn."""
     return asyncio.run(run_cells({"nbclient": by_nbclient(None), "nbtape": by_nbtape()}, count, BATCH))
+
+
+def probe_channels(count: int) -> Times:
+    """Warm cells of ours on a local kernel and on a server's, batches of each in turn."""
+    from nbtape import LocalJupyterServer
+
+    with LocalJupyterServer() as server:
+        return asyncio.run(run_cells({"local": by_nbtape(), "server": by_nbtape(server)}, count, BATCH))
 
 
 def probe_long(count: int) -> Times:
@@ -318,11 +352,11 @@ async def by_nbclient(path: Path | None) -> AsyncIterator[Step]:
 
 
 @contextlib.asynccontextmanager
-async def by_nbtape() -> AsyncIterator[Step]:
+async def by_nbtape(server: LocalJupyterServer | None = None) -> AsyncIterator[Step]:
     """The way of nbtape to run a cell."""
     from nbtape import AsyncJupyterCodeExecutor, CodeBlock
 
-    async with AsyncJupyterCodeExecutor() as executor:
+    async with AsyncJupyterCodeExecutor(server) as executor:
 
         async def step() -> None:
             result = await executor.execute_code_blocks([CodeBlock(language="python", code="x=1")])
@@ -334,7 +368,9 @@ async def by_nbtape() -> AsyncIterator[Step]:
 
 PROBES: Final[Mapping[str, Callable[[int], Times]]] = {
     "starts": probe_starts,
+    "servers": probe_servers,
     "cells": probe_cells,
+    "channels": probe_channels,
     "long": probe_long,
 }
 
@@ -361,6 +397,18 @@ def measure(plan: Plan) -> list[Row]:
         "warm cell x=1",
         [Way("nbclient", "nbclient, not saved"), Way("nbtape", "AsyncJupyterCodeExecutor, recorded", goal=1.3)],
     )
+    servers = Row(
+        "first result on a server",
+        [
+            Way("local", "JupyterCodeExecutor(), print(1)"),
+            Way("second", "JupyterCodeExecutor(server), the server runs", goal=2),
+            Way("server", "the same with LocalJupyterServer()"),
+        ],
+    )
+    channels = Row(
+        "warm cell x=1 on a server",
+        [Way("local", "a local kernel, recorded"), Way("server", "LocalJupyterServer, recorded", goal=1.6)],
+    )
     long = Row(
         f"{plan.long_cells:,} cells x=1",
         [
@@ -373,10 +421,12 @@ def measure(plan: Plan) -> list[Row]:
     for number in range(plan.rounds):
         take_round(number, plan, imports, lambda to: measure_imports(plan.imports, to))
         take_round(number, plan, starts, lambda to: measure_starts(plan.starts, to))
+        take_round(number, plan, servers, lambda to: probe("servers", [max(2, plan.starts // 2)], to))
         take_round(number, plan, cells, lambda to: probe("cells", [plan.cells], to))
+        take_round(number, plan, channels, lambda to: probe("channels", [plan.cells], to))
         if number < plan.long_rounds:
             take_round(number, plan, long, lambda to: probe("long", [plan.long_cells], to))
-    return [imports, starts, cells, long]
+    return [imports, starts, servers, cells, channels, long]
 
 
 def take_round(number: int, plan: Plan, row: Row, take: Callable[[Path], Times]) -> None:

@@ -17,6 +17,8 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nbtape import LocalJupyterServer
+
 MESSAGE = """Let me see.
 
 ```python
@@ -42,9 +44,17 @@ print("after all")
 """
 
 
-def nbtape(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nbtape", *arguments]
-    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+def nbtape(*arguments: str, cwd: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nbtape", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -68,6 +78,29 @@ def test_standard_input_is_a_message(tmp_path: Path) -> None:
     done = nbtape("run", "-", "--output-dir", "runs", "--notebook", "mine", cwd=tmp_path, stdin=MESSAGE)
     assert done.returncode == 0, done.stderr
     assert len(read(tmp_path / "runs" / "mine.ipynb").cells) == 4
+
+
+@pytest.mark.parametrize("place", ["environment", "URL"])
+def test_a_server_is_named_by_its_url_and_its_token_may_stay_in_the_environment(
+    place: str, gateway: LocalJupyterServer, tmp_path: Path
+) -> None:
+    (tmp_path / "answer.md").write_text("```python\nimport os\nprint('KERNEL_GATEWAY' in os.environ)\n```")
+    info = gateway.connection_info
+    url, environment = info.url, {"JUPYTER_TOKEN": str(info.token)}
+    if place == "URL":
+        url, environment = f"{url}lab?token={info.token}", {"JUPYTER_TOKEN": "of another server"}
+    done = nbtape("run", "answer.md", "--server", url, cwd=tmp_path, **environment)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "True"), done.stderr
+    assert str(info.token) not in done.stdout + done.stderr + (tmp_path / "answer.ipynb").read_text()
+
+
+def test_a_server_that_will_not_have_us_is_said_in_one_line(gateway: LocalJupyterServer, tmp_path: Path) -> None:
+    url = gateway.connection_info.url
+    done = nbtape("run", "-", "--server", url, cwd=tmp_path, stdin=MESSAGE, JUPYTER_TOKEN="sesame-7c1d")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"nbtape: The server at {url} refuses our token")
+    assert "sesame" not in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_script_with_percent_cells_is_run(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,6 +16,7 @@ from nbtape import __version__
 from nbtape.blocking import JupyterCodeExecutor
 from nbtape.blocks import CodeBlock
 from nbtape.errors import BlockInterrupted, NbtapeError
+from nbtape.kernels.connection import JupyterConnectionInfo
 from nbtape.options import DEFAULT_NAME
 from nbtape.results import join_cells, output_text
 from nbtape.sources import read_source
@@ -60,6 +63,12 @@ def main(context: click.Context, *, debug: bool) -> None:
 @click.option(
     "--kernel", default="python3", show_default=True, help="The kernel spec, as `jupyter kernelspec list` has it."
 )
+@click.option(
+    "--server",
+    metavar="URL",
+    help="A Jupyter server whose kernels are used in place of this machine's. Its token comes in the URL or, so that "
+    "no process list shows it, in the variable JUPYTER_TOKEN.",
+)
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds for each block.")
 @click.option("--keep-going", is_flag=True, help="Run what comes after a block that failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but the result, as one JSON object.")
@@ -71,6 +80,7 @@ def run(  # noqa: PLR0913  (one argument an option)
     output_dir: str,
     notebook: str | None,
     kernel: str,
+    server: str | None,
     timeout: float,
     keep_going: bool,
     as_json: bool,
@@ -86,11 +96,13 @@ def run(  # noqa: PLR0913  (one argument an option)
       nbtape run answer.md
       nbtape run analysis.py --output-dir runs --timeout 600
       cat answer.md | nbtape run - --json | jq .status
+      JUPYTER_TOKEN=... nbtape run answer.md --server https://hub.example.org/user/alice/
     """
     terminal = Terminal(quiet=as_json)
     try:
         parts = read_source(source)
         executor = JupyterCodeExecutor(
+            None if server is None else _server(server),
             kernel_name=kernel,
             timeout=timeout,
             output_dir=output_dir,
@@ -105,6 +117,11 @@ def run(  # noqa: PLR0913  (one argument an option)
         sys.exit(CANNOT_RUN)
     click.echo(json.dumps(result.to_dict()) if as_json else f"Notebook: {result.notebook}")
     sys.exit(result.exit_code)
+
+
+def _server(url: str) -> JupyterConnectionInfo:
+    info = JupyterConnectionInfo.from_url(url)
+    return info if info.token else dataclasses.replace(info, token=os.environ.get("JUPYTER_TOKEN") or None)
 
 
 def _record(
