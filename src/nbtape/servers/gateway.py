@@ -14,6 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+if __name__ == "__main__":
+    # To import it takes a second. jsonschema would check IRIs with it, and does without; there are none here.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from kernel_gateway.gatewayapp import KernelGatewayApp  # type: ignore[import-untyped]
 from kernel_gateway.services.kernels.manager import KernelGatewayIOLoopKernelManager  # type: ignore[import-untyped]
