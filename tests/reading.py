@@ -52,6 +52,6 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def descendants() -> set[int]:
-    """The processes that this one has started, and those that they have started."""
-    return {child.pid for child in psutil.Process().children(recursive=True) if is_running(child.pid)}
+def descendants(pid: int | None = None) -> set[int]:
+    """The processes that a process (None: this one) has started, and those that they have started."""
+    return {child.pid for child in psutil.Process(pid).children(recursive=True) if is_running(child.pid)}

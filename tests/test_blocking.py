@@ -259,7 +259,7 @@ def test_ctrl_c_while_the_kernel_starts_leaves_nothing(tmp_path: Path, temp_dir:
         """
     with script(tmp_path, code) as starting:
         assert eventually((tmp_path / "started").exists)
-        (kernel,) = [pid for pid in descendants() if pid != starting.process.pid and is_leader(pid)]
+        (kernel,) = filter(is_leader, descendants(starting.process.pid))
         starting.process.send_signal(signal.SIGINT)
         assert starting.hear() == {"interrupted": True}
         starting.end()
