@@ -12,12 +12,16 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from nbtape import JupyterConnectionInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from nbtape import LocalJupyterServer
 
 TOKEN = "sesame-open-sesame-open"
 
@@ -30,6 +34,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def ask(info: JupyterConnectionInfo, path: str, method: str = "GET", **body: Any) -> httpx.Response:
+    """Ask a server as anybody might who knows its token."""
+    return httpx.request(
+        method, info.api + path, headers=info.secret_headers, json=body or None, timeout=30, trust_env=False
+    )
+
+
+def kernels_of(server: LocalJupyterServer | JupyterConnectionInfo) -> set[str]:
+    """The ids of the kernels that a server has."""
+    return {kernel["id"] for kernel in ask(server.connection_info, "kernels").json()}
 
 
 @contextlib.contextmanager

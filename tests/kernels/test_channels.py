@@ -10,13 +10,12 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Self
 
-import httpx
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from websockets.sync.client import connect
 
 from contract import Signal, check_fresh, run
-from jupyter_servers import TOKEN, plain_server
+from jupyter_servers import TOKEN, ask, kernels_of, plain_server
 from nbtape import JupyterCodeExecutor, JupyterConnectionInfo, ServerError
 from nbtape.kernels import ledger
 from proxy import Proxy
@@ -306,8 +305,8 @@ class TestEnds:
     def test_a_kernel_that_somebody_ends_on_the_server_is_replaced_and_the_next_block_is_told(
         self, executor: JupyterCodeExecutor, gateway: LocalJupyterServer
     ) -> None:
-        for kernel in kernels(gateway.connection_info):
-            ask(gateway.connection_info, "DELETE", f"kernels/{kernel}")
+        for kernel in kernels_of(gateway):
+            assert ask(gateway.connection_info, f"kernels/{kernel}", "DELETE").is_success
         result = run(executor, "print('kept' in globals())")
         assert (result.status, result.kernel_epoch) == ("ok", 2)
         assert result.output.endswith("\nFalse\n")
@@ -343,7 +342,7 @@ class attached:  # noqa: N801  (used like a function)
     """Another client of the one kernel that runs on a server: a person's JupyterLab. Calling it runs a cell there."""
 
     def __init__(self, info: JupyterConnectionInfo) -> None:
-        (kernel,) = kernels(info)
+        (kernel,) = kernels_of(info)
         url = f"{info.websocket_api}kernels/{kernel}/channels?session_id=somebody"
         self._connecting = connect(url, additional_headers=info.secret_headers, proxy=None, close_timeout=0.1)
 
@@ -369,13 +368,3 @@ class attached:  # noqa: N801  (used like a function)
         }
         message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
         self._connection.send(json.dumps({**message, "buffers": []}))
-
-
-def ask(info: JupyterConnectionInfo, method: str, path: str) -> Any:
-    answer = httpx.request(method, info.api + path, headers=info.secret_headers, timeout=10)
-    assert answer.is_success
-    return answer.json() if answer.content else None
-
-
-def kernels(info: JupyterConnectionInfo) -> list[str]:
-    return [kernel["id"] for kernel in ask(info, "GET", "kernels")]

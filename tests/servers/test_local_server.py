@@ -17,15 +17,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-import httpx
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from contract import blocks, check_fresh, run
+from jupyter_servers import ask, kernels_of
 from nbtape import (
     AsyncJupyterCodeExecutor,
     JupyterCodeExecutor,
@@ -109,18 +109,6 @@ def process_of(server: LocalJupyterServer) -> psutil.Process:
     """The process of a server that runs."""
     assert server._process is not None
     return psutil.Process(server._process.pid)
-
-
-def ask(info: JupyterConnectionInfo, path: str, method: str = "GET", **body: Any) -> httpx.Response:
-    """Ask a server as anybody might who knows its token."""
-    return httpx.request(
-        method, info.api + path, headers=info.secret_headers, json=body or None, timeout=30, trust_env=False
-    )
-
-
-def kernels_of(server: LocalJupyterServer) -> set[str]:
-    """The ids of the kernels that a server has."""
-    return {kernel["id"] for kernel in ask(server.connection_info, "kernels").json()}
 
 
 def kernel_pid(executor: JupyterCodeExecutor) -> int:
@@ -715,9 +703,10 @@ class TestTheEndOfOurProcess:
             (pid,) = script.pids()
             assert eventually(lambda: not is_running(pid), 10)
 
-    def test_of_a_fork_does_not(self, output_dir: Path) -> None:
+    @pytest.mark.parametrize("end", ["sys.exit()", "server.stop(); os._exit(0)"], ids=["exits", "stops it"])
+    def test_of_a_fork_does_not(self, output_dir: Path, end: str) -> None:
         code = (
-            "child = os.fork()\nif not child: sys.exit()\n"
+            f"child = os.fork()\nif not child: {end}\n"
             "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)\n"
             "print(pids, run('import os; print(os.getppid(), os.getpid())'), flush=True)"
         )
@@ -726,17 +715,6 @@ class TestTheEndOfOurProcess:
             server, kernel, _, *after = script.pids()
             assert after == [server, kernel]
             assert script.said() == ""
-
-    def test_of_a_fork_that_stops_it_does_not(self, output_dir: Path) -> None:
-        code = (
-            "child = os.fork()\nif not child: server.stop(); os._exit(0)\n"
-            "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)\n"
-            "print(pids, run('import os; print(os.getppid(), os.getpid())'), flush=True)"
-        )
-        with Script(code, output_dir) as script:
-            assert script.line() == "0"
-            server, kernel, _, *after = script.pids()
-            assert after == [server, kernel]
 
     @pytest.mark.parametrize("where", ["in a block", "between blocks"])
     def test_does_not_come_with_a_ctrl_c(self, output_dir: Path, where: str) -> None:

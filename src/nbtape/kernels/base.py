@@ -189,11 +189,12 @@ def last_words(log: str, limit: int = 2000) -> str:
     return _ANSI_ESCAPE.sub("", log).strip()[-limit:]
 
 
-def read_last_words(log: Path) -> str:
-    """The end of a process's log file, fit for an error message; empty if there is none."""
+def it_last_said(log: Path) -> str:
+    """The end of a process's log file, as the end of an error message; empty if there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 10_000))
-            return last_words(file.read().decode(errors="replace"))
+            said = last_words(file.read().decode(errors="replace"))
     except OSError:
         return ""
+    return f" It last said:\n{said}" if said else ""

@@ -140,6 +140,7 @@ class Ledger:
             request.has_idle = request.has_idle or is_idle
             if message["msg_type"] == "error":
                 request.error = dict(message["content"])
+        if is_idle:
             self._forget_ended()
         return made_up
 

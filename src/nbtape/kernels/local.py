@@ -6,7 +6,6 @@ over when many start at once, and nobody else on the machine can listen to iopub
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import signal
@@ -23,7 +22,7 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 
 from nbtape.errors import KernelNotInstalledError, KernelStartError
-from nbtape.kernels.base import KERNEL_ENVIRONMENT, KernelSpec, read_last_words
+from nbtape.kernels.base import KERNEL_ENVIRONMENT, KernelSpec, it_last_said
 from nbtape.kernels.directories import make_private_directory
 from nbtape.kernels.groups import end_group
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from subprocess import Popen
 
     from nbtape.kernels.base import KernelClient, KernelManager
-
-logger = logging.getLogger(__name__)
 
 _UNIX: Final = sys.platform != "win32"
 
@@ -239,9 +236,7 @@ def describe_end(code: int | None, log: Path) -> str:
         code: Its `Popen.returncode`.
         log: The file of its log.
     """
-    said = read_last_words(log)
-    ended = _describe_exit(code)
-    return f"{ended} It last said:\n{said}" if said else ended
+    return _describe_exit(code) + it_last_said(log)
 
 
 def _environment() -> dict[str, str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from nbtape.errors import ServerError
-from nbtape.kernels.base import read_last_words
+from nbtape.kernels.base import it_last_said
 from nbtape.kernels.connection import JupyterConnectionInfo
 from nbtape.kernels.directories import make_private_directory
 from nbtape.kernels.groups import see_groups_end
@@ -128,8 +128,9 @@ class LocalJupyterServer:
 
     def cause_of_death(self, kernel_id: str) -> str:
         """How one of its kernels ended, with its last words; the server's own end if that was it; empty if unknown."""
-        if self._directory is None or self.cause_of_end():
-            return self.cause_of_end()
+        cause = self.cause_of_end()
+        if cause or self._directory is None:
+            return cause
         return ServerNotes(self._directory).end(kernel_id)
 
     def __enter__(self) -> Self:
@@ -195,8 +196,7 @@ class LocalJupyterServer:
 
     def _said(self) -> str:
         """The server's last words, as the end of a message."""
-        said = read_last_words(self._log_path) if self._directory is not None else ""
-        return f" It last said:\n{said}" if said else ""
+        return it_last_said(self._log_path) if self._directory is not None else ""
 
     def _clean_up(self) -> None:
         if self._end is not None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from nbtape.kernels.base import read_last_words
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -55,4 +53,6 @@ class ServerNotes:
 
     def end(self, kernel_id: str) -> str:
         """How a kernel died; empty if it did not, as far as is known."""
-        return read_last_words(self._directory / f"kernel-{kernel_id}.end")
+        with contextlib.suppress(FileNotFoundError):
+            return (self._directory / f"kernel-{kernel_id}.end").read_text().strip()
+        return ""
