@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
+import gc
 import socket
 import threading
 import time
@@ -12,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from contract import run
+from jupyter_servers import kernels_of, plain_server
 from nbtape import JupyterCodeExecutor, JupyterConnectionInfo, KernelNotInstalledError, KernelStartError, ServerError
+from nbtape.kernels.remote import RemoteKernels
 from reading import eventually
 
 if TYPE_CHECKING:
@@ -233,15 +237,22 @@ class TestStart:
         with listening(serve) as port:
             check_refused(info_at(port), "gave no id", output_dir)
 
+    def test_a_server_that_wants_no_token_is_left_no_kernel_by_who_forgets_to_stop(
+        self, tmp_path_factory: pytest.TempPathFactory, output_dir: Path
+    ) -> None:
+        # Without a token, Jupyter refuses a request that changes something and does not prove to be no forgery.
+        with plain_server(tmp_path_factory.mktemp("open"), "--IdentityProvider.token=") as port:
+            info = JupyterConnectionInfo("127.0.0.1", use_https=False, port=port)
+            manager = RemoteKernels(info, "python3").manager()
+            asyncio.run(manager.start_kernel(cwd=output_dir))
+            assert len(kernels_of(info)) == 1
+            del manager
+            gc.collect()
+            assert kernels_of(info) == set()
+
     def test_a_start_that_is_given_up_leaves_no_kernel(self, gateway: LocalJupyterServer, output_dir: Path) -> None:
         executor = JupyterCodeExecutor(gateway, output_dir=output_dir, startup_timeout=0.01)
         with pytest.raises(KernelStartError, match=r"did not answer within 0\.01 s"):
             executor.start()
         executor.stop()
-        assert eventually(lambda: kernels(gateway.connection_info) == [])
-
-
-def kernels(info: JupyterConnectionInfo) -> Any:
-    import httpx
-
-    return httpx.get(f"{info.api}kernels", headers=info.secret_headers, timeout=10).json()
+        assert eventually(lambda: not kernels_of(gateway))

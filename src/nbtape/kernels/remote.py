@@ -14,7 +14,7 @@ import httpx
 from nbtape.errors import KernelError, ServerError
 from nbtape.kernels.channels import WebsocketKernelClient
 from nbtape.kernels.connection import JupyterConnectionInfo
-from nbtape.kernels.rest import RestApi
+from nbtape.kernels.rest import RestApi, client_options
 
 if TYPE_CHECKING:
     import ssl
@@ -57,6 +57,7 @@ class RemoteKernels:
     def __init__(self, server: JupyterServer, kernel_name: str) -> None:
         self._server = server
         self._name = kernel_name
+        self._located: tuple[JupyterConnectionInfo, ssl.SSLContext | None] | None = None
 
     def check(self) -> None:
         """Nothing can be known of a server that is not asked."""
@@ -79,17 +80,21 @@ class RemoteKernels:
     async def locate(self) -> tuple[JupyterConnectionInfo, ssl.SSLContext | None]:
         """Where the server is now, and whom to trust: one that nbtape starts may have another port than before."""
         info = JupyterConnectionInfo.of(await asyncio.to_thread(lambda: self._server.connection_info))
-        return info, info.make_ssl_context() if info.use_https else None
+        if self._located is None or self._located[0] != info:
+            self._located = info, info.make_ssl_context() if info.use_https else None
+        return self._located
 
     def cause_of_end(self) -> str:
         """Why the server is no more; empty if nothing is known of that."""
-        asked = getattr(self._server, "cause_of_end", None)
-        return str(asked()) if callable(asked) else ""
+        return self._ask("cause_of_end")
 
     def cause_of_death(self, kernel_id: str) -> str:
         """How a kernel ended; empty if nothing is known of that."""
-        asked = getattr(self._server, "cause_of_death", None)
-        return str(asked(kernel_id)) if callable(asked) else ""
+        return self._ask("cause_of_death", kernel_id)
+
+    def _ask(self, method: str, *arguments: str) -> str:
+        asked = getattr(self._server, method, None)
+        return str(asked(*arguments)) if callable(asked) else ""
 
 
 class RemoteKernelManager:
@@ -226,8 +231,8 @@ def _delete_forgotten(owner: int, info: JupyterConnectionInfo, kernel_id: str) -
     if os.getpid() != owner:  # a fork of the owner exits, and the kernel is not the fork's
         return
     try:
-        verify = info.make_ssl_context() if info.use_https else False
-        url = f"{info.api}kernels/{kernel_id}"
-        httpx.delete(url, headers=info.secret_headers, verify=verify, timeout=5, trust_env=not info.is_loopback)
+        context = info.make_ssl_context() if info.use_https else None
+        with httpx.Client(**client_options(info, context), timeout=5) as client:
+            client.delete(f"kernels/{kernel_id}")
     except (httpx.HTTPError, ValueError) as exc:
         logger.warning("kernel %s was not stopped, and could not be ended at its end: %s", kernel_id, exc)

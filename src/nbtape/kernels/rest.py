@@ -41,15 +41,7 @@ class RestApi:
 
     def __init__(self, info: JupyterConnectionInfo, context: ssl.SSLContext | None) -> None:
         self._info = info
-        self._client = httpx.AsyncClient(
-            base_url=info.api,
-            headers={**_against_forgery(info), **info.secret_headers},
-            verify=context if context is not None else False,
-            # A redirect would carry the token elsewhere. On this machine no proxy is asked, whatever is set.
-            follow_redirects=False,
-            trust_env=not info.is_loopback,
-            timeout=httpx.Timeout(None, connect=5),
-        )
+        self._client = httpx.AsyncClient(**client_options(info, context), timeout=httpx.Timeout(None, connect=5))
 
     async def __aenter__(self) -> Self:
         return self
@@ -170,6 +162,18 @@ class RestApi:
 
     def _error(self, what: str) -> ServerError:
         return ServerError(f"The server at {self._info.url} {what}")
+
+
+def client_options(info: JupyterConnectionInfo, context: ssl.SSLContext | None) -> dict[str, Any]:
+    """How every HTTP client of ours, with an event loop or without, meets a server: the arguments of `httpx.Client`."""
+    return {
+        "base_url": info.api,
+        "headers": {**_against_forgery(info), **info.secret_headers},
+        "verify": context if context is not None else False,
+        # A redirect would carry the token elsewhere. On this machine no proxy is asked, whatever is set.
+        "follow_redirects": False,
+        "trust_env": not info.is_loopback,
+    }
 
 
 def _against_forgery(info: JupyterConnectionInfo) -> dict[str, str]:
