@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
 T = TypeVar("T")
@@ -24,6 +24,8 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self.port = 0
         self._target = target
+        #: Websockets of kernels that were asked for.
+        self.websockets = 0
         self._links: set[_Link] = set()
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
@@ -86,12 +88,15 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
-        link = _Link((reader, writer), there)
+        link = _Link((reader, writer), there, self._look)
         self._links.add(link)
         try:
             await link.run()
         finally:
             self._links.discard(link)
+
+    def _look(self, sent: bytes) -> None:
+        self.websockets += b"/channels?" in sent.partition(b"\r\n")[0]
 
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -100,13 +105,14 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class _Link:
     """One connection: from the client to here, and from here to the server."""
 
-    def __init__(self, client: Stream, server: Stream) -> None:
+    def __init__(self, client: Stream, server: Stream, look: Callable[[bytes], None]) -> None:
         self._client, self._server = client, server
+        self._look = look
         self._may_pass = asyncio.Event()
         self._may_pass.set()
 
     async def run(self) -> None:
-        up = asyncio.ensure_future(self._pump(self._client[0], self._server[1]))
+        up = asyncio.ensure_future(self._pump(self._client[0], self._server[1], self._look))
         down = asyncio.ensure_future(self._pump(self._server[0], self._client[1]))
         try:
             await asyncio.wait({up, down})
@@ -126,9 +132,13 @@ class _Link:
     def swallow(self) -> None:
         self._may_pass.clear()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look: Callable[[bytes], None] | None = None
+    ) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: the other side has been ended by us
             while data := await reader.read(1 << 16):
+                if look is not None:
+                    look(data)
                 await self._may_pass.wait()
                 writer.write(data)
                 await writer.drain()

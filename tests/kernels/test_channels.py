@@ -19,7 +19,7 @@ from jupyter_servers import TOKEN, ask, kernels_of, plain_server
 from nbtape import JupyterCodeExecutor, JupyterConnectionInfo, ServerError
 from nbtape.kernels import ledger
 from proxy import Proxy
-from reading import code_cells, stream_text
+from reading import code_cells, eventually, stream_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -127,6 +127,24 @@ class TestCuts:
             tearer.join()
         assert executor.kernel_epoch == 1
 
+    def test_cuts_while_the_kernel_starts_leave_nothing_behind(
+        self, executor: JupyterCodeExecutor, proxy: Proxy
+    ) -> None:
+        check_starts_under_cuts(executor, proxy)
+        # None of those cuts has the server believe that somebody else is there, for whom it would keep nothing.
+        cutter = meanwhile(proxy.cut, 0.3)
+        check_whole(run(executor, COUNT.format(lines=50, pause=0.02)), counted(50))
+        cutter.join()
+
+    def test_a_plain_server_does_not_keep_us_out_after_cuts_while_the_kernel_starts(
+        self, tmp_path_factory: pytest.TempPathFactory, output_dir: Path
+    ) -> None:
+        with plain_server(tmp_path_factory.mktemp("plain")) as port, Proxy(port) as proxy:
+            url = f"http://127.0.0.1:{proxy.port}/"
+            with JupyterCodeExecutor(url, token=TOKEN, output_dir=output_dir, startup_timeout=20) as executor:
+                run(executor, "kept = 7")
+                check_starts_under_cuts(executor, proxy)
+
     def test_fifty_cuts_in_one_session_lose_nothing(self, executor: JupyterCodeExecutor, proxy: Proxy) -> None:
         chance = random.Random(50)
         ended = threading.Event()
@@ -161,6 +179,25 @@ class TestCuts:
             text = stream_text(code_cells(executor.notebook)[-1])
             assert text == counted(20_000) or result.cells[0].outputs_incomplete
             assert executor.kernel_epoch == 1
+
+
+def check_starts_under_cuts(executor: JupyterCodeExecutor, proxy: Proxy) -> None:
+    """Kernels start although the connection breaks while the server waits for them."""
+    for n in range(8):
+        before = proxy.websockets
+
+        def cut_twice(delay: float, before: int = before) -> None:
+            for tries in (1, 2):
+                assert eventually(lambda: proxy.websockets >= before + tries)  # noqa: B023  (is over in its round)
+                time.sleep(delay)
+                proxy.cut()
+
+        cutter = threading.Thread(target=cut_twice, args=[0.03 * n])
+        cutter.start()
+        executor.restart()
+        cutter.join()
+        # All connections are made again before the next round counts them.
+        assert run(executor, "print('kept' in globals())").output.endswith("False\n")
 
 
 class TestLosses:

@@ -21,8 +21,13 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
+from jupyter_client.session import Session
+from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
+from websockets.protocol import State
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
 
 from contract import blocks, check_fresh, run
 from jupyter_servers import ask, kernels_of
@@ -35,6 +40,7 @@ from nbtape import (
     LocalJupyterServer,
     ServerError,
 )
+from nbtape.kernels.wire import BINARY, BinaryWire
 from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
 
 if TYPE_CHECKING:
@@ -930,6 +936,29 @@ class TestKernels:
         assert is_running(process.pid)
         server.stop()
         assert not is_running(process.pid)
+
+    def test_a_message_after_the_end_of_its_connection_does_not_keep_the_server_busy(
+        self, server: LocalJupyterServer
+    ) -> None:
+        info = server.connection_info
+        kernel = ask(info, "kernels", "POST", name="python3").json()["id"]
+        url = f"{info.websocket_api}kernels/{kernel}/channels?session_id=ours"
+        client = ClientProtocol(parse_uri(url), subprotocols=[Subprotocol(BINARY)])
+        with socket.create_connection(("127.0.0.1", info.port)) as old:
+            request = client.connect()
+            request.headers.update(info.secret_headers)
+            client.send_request(request)
+            old.sendall(b"".join(client.data_to_send()))
+            while client.state is State.CONNECTING:
+                client.receive_data(old.recv(1 << 16))
+            # Another connection of the same session: the server closes the first one, which has not heard of it yet.
+            with connect(url, additional_headers=info.secret_headers, subprotocols=[Subprotocol(BINARY)]):
+                client.send_binary(bytes(BinaryWire().encode("shell", Session().msg("kernel_info_request"))))
+                old.sendall(b"".join(client.data_to_send()))
+                begun = time.monotonic()
+                for _ in range(50):  # it is read somewhere in between, and would take ten seconds
+                    ask(info, "kernels")
+                assert time.monotonic() - begun < 5
 
     def test_any_object_that_knows_the_server_will_do(self, server: LocalJupyterServer, output_dir: Path) -> None:
         info = server.connection_info

@@ -137,7 +137,7 @@ class WebsocketKernelClient:
         """
         try:
             async with asyncio.timeout(timeout):
-                info = await self._ask_again_and_again("kernel_info_request")
+                info = await self._ask_until_answered("kernel_info_request", {})
                 self.language_info = dict(info["content"].get("language_info") or {})
                 if self.language_info.get("name") == "python":
                     await self._introduce()
@@ -180,18 +180,26 @@ class WebsocketKernelClient:
         """Why output of the last block may be missing, a sentence; empty if all of it has come."""
         return self._ledger.missing()
 
-    async def _ask_again_and_again(self, kind: str) -> Message:
-        """Ask until it is answered: a server may not listen to iopub yet when it sends on the first question."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(self._ask(kind, {}), 1)
+    async def _ask_until_answered(self, kind: str, content: dict[str, Any]) -> Message:
+        """Ask anew each second: a question may be lost, and a server may not listen to iopub yet at the first one."""
+        asked: set[asyncio.Task[Message]] = set()
+        try:
+            while True:
+                asked.add(asyncio.create_task(self._ask(kind, content)))
+                answered, _ = await asyncio.wait(asked, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+                if answered:
+                    return answered.pop().result()
+        finally:
+            for question in asked:
+                question.cancel()
 
     async def _introduce(self) -> None:
         """Ask a Python kernel where it works, and give it the environment that every kernel gets.
 
         Silent and without history: it leaves no trace in the session.
         """
-        reply = await self._ask("execute_request", _execution("", silent=True, user_expressions=_INTRODUCTION))
+        introduction = _execution("", silent=True, user_expressions=_INTRODUCTION)
+        reply = await self._ask_until_answered("execute_request", introduction)
         if self._asks_directory:
             told = reply["content"].get("user_expressions", {}).get("directory", {}).get("data", {}).get("text/plain")
             with contextlib.suppress(ValueError, TypeError, SyntaxError):

@@ -108,6 +108,11 @@ class GatewayChannels(ZMQChannelsWebsocketConnection):
         self._was_open = True
         return super().connect()
 
+    def handle_incoming_message(self, incoming_msg: Any) -> None:  # noqa: ANN401  (jupyter_server's)
+        """Leave out what still comes after the end: as the older protocol it can keep the server busy for long."""
+        if self.websocket_handler.ws_connection is not None:
+            super().handle_incoming_message(incoming_msg)
+
     def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Any]) -> None:  # noqa: ANN401  (jupyter_server's)
         try:
             super().handle_outgoing_message(stream, outgoing_msg)
