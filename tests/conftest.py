@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,6 +11,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import docker
+import docker.errors
 import pytest
 import trustme
 
@@ -20,8 +23,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from jupyter_servers import TOKEN, enterprise_gateway, plain_server  # noqa: E402  (rewritten by the line before)
-from nbtape import JupyterConnectionInfo, LocalJupyterServer  # noqa: E402  (like the next)
+from nbtape import DockerJupyterServer, JupyterConnectionInfo, LocalJupyterServer  # noqa: E402  (like the next)
 from nbtape.kernels.directories import sweep  # noqa: E402  (like the next)
+from nbtape.servers.image import DEFAULT_BASE_IMAGE  # noqa: E402  (like the next)
 from reading import descendants, eventually  # noqa: E402  (rewritten by the line before)
 
 if TYPE_CHECKING:
@@ -94,6 +98,34 @@ def enterprise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterConn
     """An Enterprise Gateway."""
     with enterprise_gateway(tmp_path_factory.mktemp("enterprise")) as info:
         yield info
+
+
+# What needs Docker is skipped where there is none.
+
+
+@pytest.fixture(scope="session")
+def docker_client() -> Iterator[docker.DockerClient]:
+    """The engine of this machine."""
+    try:
+        client = docker.from_env()
+    except docker.errors.DockerException as exc:
+        pytest.skip(f"There is no Docker engine: {exc}. Install and start one, as .ci/run does.")
+    with contextlib.closing(client):
+        yield client
+
+
+@pytest.fixture(scope="session")
+def base_image(docker_client: docker.DockerClient) -> str:
+    """What images are built on: that of scripts/base-image if it is there, else the default, from a registry."""
+    names = [tag for image in docker_client.images.list("nbtape-base") for tag in image.tags]
+    return str(names[0]) if names else DEFAULT_BASE_IMAGE
+
+
+@pytest.fixture(scope="session")
+def container(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerJupyterServer]:
+    """A container in which the directories of all tests are mounted."""
+    with DockerJupyterServer(base_image=base_image, bind_dir=tmp_path_factory.getbasetemp()) as server:
+        yield server
 
 
 # A skip that nobody reads is a test that nobody runs: in CI it fails, and the failure says what was skipped.

@@ -47,13 +47,19 @@ class Signal:
 
     Args:
         path: A file that both see.
+        directory: How the code calls its directory, if otherwise than we do.
     """
 
     path: Path
+    directory: str = ""
 
     def give(self, *_: object) -> None:
         """Let the code go on. Fits as `on_output`: then it goes on when its first output has come in."""
         self.path.touch()
+
+    def in_code(self, path: Path) -> str:
+        """What the code calls a file beside the signal."""
+        return f"{self.directory}/{path.name}" if self.directory else str(path)
 
     @property
     def wait(self) -> str:
@@ -61,7 +67,7 @@ class Signal:
         return (
             "import pathlib, time\n"
             "_until = time.monotonic() + 30\n"
-            f"while not pathlib.Path({str(self.path)!r}).exists():\n"
+            f"while not pathlib.Path({self.in_code(self.path)!r}).exists():\n"
             "    assert time.monotonic() < _until, 'no signal came'\n"
             "    time.sleep(0.01)\n"
         )
@@ -355,7 +361,8 @@ class _Outputs(_Executors):
     ) -> None:
         printed = signal.path.with_name("printed")
         code = (
-            f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n    open({str(printed)!r}, 'w')\n"
+            f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n"
+            f"    open({signal.in_code(printed)!r}, 'w')\n"
             "import threading\nthreading.Thread(target=later).start()\nprint('early')"
         )
         assert run(executor, code).output == "early\n"
@@ -370,7 +377,8 @@ class _Outputs(_Executors):
     ) -> None:
         printed = signal.path.with_name("printed")
         code = (
-            f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n    open({str(printed)!r}, 'w')\n"
+            f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n"
+            f"    open({signal.in_code(printed)!r}, 'w')\n"
             "import threading\nthreading.Thread(target=later).start()\nprint('early')"
         )
         run(executor, code)

@@ -22,7 +22,10 @@ kernels.ledger kernels.wire kernels.rest
 kernels.local kernels.channels
 kernels.remote
 servers.notes
-servers.gateway servers.local
+servers.gateway servers.local servers.engine servers.words
+servers.isolation servers.image
+servers.container
+servers.docker
 notebook options
 autosave
 recorder

@@ -31,6 +31,7 @@ if _TYPE_CHECKING:
     from nbtape.blocking import JupyterCodeExecutor
     from nbtape.executor import AsyncJupyterCodeExecutor
     from nbtape.kernels.connection import JupyterConnectionInfo
+    from nbtape.servers.docker import DockerJupyterServer
     from nbtape.servers.local import LocalJupyterServer
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "CellResult",
     "CodeBlock",
     "CodeResult",
+    "DockerJupyterServer",
     "JupyterCodeExecutor",
     "JupyterConnectionInfo",
     "KernelError",
@@ -64,6 +66,7 @@ _LOADED_WHEN_USED = {
     "AsyncJupyterCodeExecutor": "nbtape.executor",
     "JupyterCodeExecutor": "nbtape.blocking",
     "JupyterConnectionInfo": "nbtape.kernels.connection",
+    "DockerJupyterServer": "nbtape.servers.docker",
     "LocalJupyterServer": "nbtape.servers.local",
 }
 

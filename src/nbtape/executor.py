@@ -72,7 +72,7 @@ class AsyncJupyterCodeExecutor:
         self._output_dir = Path(output_dir)
         self._directory = checked_directory(self._output_dir)
         self._name = checked_name(notebook or DEFAULT_NAME)
-        self._source = checked_source(jupyter_server, kernel_name, self._options["token"])
+        self._source = checked_source(jupyter_server, kernel_name, self._options["token"], self._directory)
         self._source.check()
         self._lock = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None

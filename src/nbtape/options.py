@@ -70,8 +70,8 @@ def checked_timeout(timeout: float) -> float:
     return timeout
 
 
-def checked_source(jupyter_server: Server, kernel_name: str, token: str | None) -> KernelSource:
-    """Where kernels come from, whatever says so.
+def checked_source(jupyter_server: Server, kernel_name: str, token: str | None, directory: Path) -> KernelSource:
+    """Where kernels come from, whatever says so; they are to work in `directory`, if they can.
 
     Raises:
         ValueError: A URL that is none, or a token for what takes none.
@@ -93,7 +93,9 @@ def checked_source(jupyter_server: Server, kernel_name: str, token: str | None) 
     if hasattr(type(jupyter_server), "connection_info") or "connection_info" in getattr(jupyter_server, "__dict__", {}):
         from nbtape.kernels.remote import RemoteKernels
 
-        return RemoteKernels(cast("JupyterServer", jupyter_server), kernel_name)
+        serving = getattr(jupyter_server, "serving", None)
+        server = serving(directory) if callable(serving) else jupyter_server
+        return RemoteKernels(cast("JupyterServer", server), kernel_name)
     raise TypeError(
         f"No kernel can be had from {type(jupyter_server).__name__}. Leave jupyter_server out for kernels of this "
         "machine, or give a URL, a JupyterConnectionInfo, or a server (an object with a connection_info)."

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from contract import ExecutorContract
+from contract import ExecutorContract, Signal
 
 if TYPE_CHECKING:
-    from nbtape import JupyterConnectionInfo, LocalJupyterServer
+    from nbtape import DockerJupyterServer, JupyterConnectionInfo, LocalJupyterServer
     from nbtape.options import Server
 
 
@@ -17,6 +17,17 @@ class TestOurServer(ExecutorContract):
     @pytest.fixture
     def source(self, gateway: LocalJupyterServer) -> Server:
         return gateway
+
+
+class TestContainer(ExecutorContract):
+    @pytest.fixture
+    def source(self, container: DockerJupyterServer) -> Server:
+        return container
+
+    @pytest.fixture
+    def signal(self, tmp_path_factory: pytest.TempPathFactory) -> Signal:
+        directory = tmp_path_factory.mktemp("signal")
+        return Signal(directory / "given", f"/workspace/{directory.name}")
 
 
 class TestFarServer(ExecutorContract):

@@ -267,6 +267,8 @@ class WebsocketKernelClient:
 
     def _open(self) -> _Connect:
         options: dict[str, Any] = {} if self._context is None else {"ssl": self._context}
+        if self._info.unix_socket is not None:
+            options |= {"unix": True, "path": str(self._info.unix_socket)}
         return _Connect(
             f"{self._info.websocket_api}kernels/{self._kernel_id}/channels?session_id={self._session_id}",
             create_connection=_PromptConnection,

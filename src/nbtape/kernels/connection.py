@@ -40,6 +40,7 @@ class JupyterConnectionInfo:
             `KERNEL_USERNAME`). Kernel Gateway drops the kernel's own environment then: leave it out there.
         local_root: The directory of this machine that the server calls `/`, if it sees our files: kernels then work
             in the executor's `output_dir` where that lies below. None: the server decides.
+        unix_socket: The unix socket on which the server listens, if it does; host and port are then but names.
 
     Raises:
         ValueError: A value that cannot work.
@@ -55,6 +56,7 @@ class JupyterConnectionInfo:
     headers: Mapping[str, str] | None = field(default=None, repr=False)
     kernel_env: Mapping[str, str] | None = field(default=None, repr=False)
     local_root: Path | None = None
+    unix_socket: Path | None = None
 
     def __post_init__(self) -> None:
         if not _is_host(self.host):

@@ -32,11 +32,12 @@ def sweep(parent: Path) -> None:
     for directory in parent.glob("nbtape-*-*"):
         owner = directory.name.split("-")[1]
         with contextlib.suppress(OSError):
-            if owner.isdecimal() and directory.stat().st_uid == os.getuid() and not _is_running(int(owner)):
+            if owner.isdecimal() and directory.stat().st_uid == os.getuid() and not is_running(int(owner)):
                 shutil.rmtree(directory, ignore_errors=True)
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether a process of this machine runs, anybody's."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -232,7 +232,7 @@ def _delete_forgotten(owner: int, info: JupyterConnectionInfo, kernel_id: str) -
         return
     try:
         context = info.make_ssl_context() if info.use_https else None
-        with httpx.Client(**client_options(info, context), timeout=5) as client:
+        with httpx.Client(**client_options(info, context, httpx.HTTPTransport), timeout=5) as client:
             client.delete(f"kernels/{kernel_id}")
     except (httpx.HTTPError, ValueError) as exc:
         logger.warning("kernel %s was not stopped, and could not be ended at its end: %s", kernel_id, exc)

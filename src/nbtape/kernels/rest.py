@@ -41,7 +41,8 @@ class RestApi:
 
     def __init__(self, info: JupyterConnectionInfo, context: ssl.SSLContext | None) -> None:
         self._info = info
-        self._client = httpx.AsyncClient(**client_options(info, context), timeout=httpx.Timeout(None, connect=5))
+        options = client_options(info, context, httpx.AsyncHTTPTransport)
+        self._client = httpx.AsyncClient(**options, timeout=httpx.Timeout(None, connect=5))
 
     async def __aenter__(self) -> Self:
         return self
@@ -164,9 +165,20 @@ class RestApi:
         return ServerError(f"The server at {self._info.url} {what}")
 
 
-def client_options(info: JupyterConnectionInfo, context: ssl.SSLContext | None) -> dict[str, Any]:
-    """How every HTTP client of ours, with an event loop or without, meets a server: the arguments of `httpx.Client`."""
+def client_options(
+    info: JupyterConnectionInfo,
+    context: ssl.SSLContext | None,
+    transport: type[httpx.AsyncHTTPTransport | httpx.HTTPTransport],
+) -> dict[str, Any]:
+    """How every HTTP client of ours, with an event loop or without, meets a server: the arguments of `httpx.Client`.
+
+    Args:
+        info: The server.
+        context: Whom to trust where it speaks TLS.
+        transport: How the client connects, if it is to a unix socket.
+    """
     return {
+        "transport": transport(uds=str(info.unix_socket)) if info.unix_socket else None,
         "base_url": info.api,
         "headers": {**_against_forgery(info), **info.secret_headers},
         "verify": context if context is not None else False,

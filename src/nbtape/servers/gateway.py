@@ -1,16 +1,18 @@
 """The server process: a Kernel Gateway that reports its port, lives no longer than its owner, and ends quickly.
 
-`python -m nbtape.servers.gateway IP PORT LOG_LEVEL OWNER DIRECTORY` is what `LocalJupyterServer` runs: an address, the
-port or 0 for a free one, the name of a log level, the process it belongs to, and the directory for its notes. The
-token comes in the environment (KG_AUTH_TOKEN).
+`python -m nbtape.servers.gateway` is what `LocalJupyterServer` runs, and the image of `DockerJupyterServer`; `--help`
+says how. The token comes in the environment (KG_AUTH_TOKEN).
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import os
+import site
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,14 +25,14 @@ from kernel_gateway.gatewayapp import KernelGatewayApp  # type: ignore[import-un
 from kernel_gateway.services.kernels.manager import KernelGatewayIOLoopKernelManager  # type: ignore[import-untyped]
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
-from tornado.netutil import bind_sockets
+from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketClosedError
 from traitlets.config import Config
 
 from nbtape.kernels.groups import end_group
 from nbtape.kernels.local import arrange_ipykernel, describe_end
-from nbtape.servers.notes import ServerNotes
+from nbtape.servers.notes import ServerNotes, end_line
 
 #: For traitlets, which takes classes by name.
 _HERE: Final = "nbtape.servers.gateway"
@@ -74,6 +76,7 @@ class GatewayKernelManager(KernelGatewayIOLoopKernelManager):  # type: ignore[mi
         process = getattr(self.provisioner, "process", None)
         end = describe_end(process.returncode if process else None, self._notes.kernel_log(self.kernel_id))
         self._notes.write_end(self.kernel_id, end)
+        self.log.warning("%s", end_line(self.kernel_id, end))
         self.end_group()
 
     async def _async_cleanup_resources(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002  (jupyter_client's)
@@ -141,14 +144,16 @@ class Gateway(KernelGatewayApp):  # type: ignore[misc]  # untyped
     """The gateway.
 
     Args:
-        owner: The process without which it ends.
+        owner: The process without which it ends; 0 for none.
         notes: Where it tells its port when it answers.
+        socket: The path of a unix socket to listen on in place of a port.
     """
 
-    def __init__(self, owner: int, notes: ServerNotes, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
+    def __init__(self, owner: int, notes: ServerNotes, socket: Path | None, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
         super().__init__(**traits)
         self._owner = owner
         self._notes = notes
+        self._socket = socket
 
     def migrate_config(self) -> None:
         """Leave the user's configuration as it is, and unread: like a kernel without a server."""
@@ -157,19 +162,23 @@ class Gateway(KernelGatewayApp):  # type: ignore[misc]  # untyped
         """Read none, see above."""
 
     def init_http_server(self) -> None:
-        """Listen on the port that was asked for, or on a free one, and on no other."""
+        """Listen where we are asked to, or on a free port, and nowhere else."""
+        self.http_server = HTTPServer(self.web_app)
+        if self._socket is not None:
+            self.http_server.add_socket(bind_unix_socket(str(self._socket)))
+            return
         try:
             sockets = bind_sockets(int(self.port), str(self.ip))
         except OSError as exc:
             sys.exit(f"Port {self.port} of {self.ip} cannot be used: {exc.strerror or exc}.")
         self.port: int = sockets[0].getsockname()[1]
-        self.http_server = HTTPServer(self.web_app)
         self.http_server.add_sockets(sockets)
 
     def start_app(self) -> None:
         """Say so when requests are answered."""
         super().start_app()
-        PeriodicCallback(self._look_for_owner, _OWNER_LOOK).start()
+        if self._owner:
+            PeriodicCallback(self._look_for_owner, _OWNER_LOOK).start()
         self.io_loop.add_callback(lambda: self._notes.write_port(self.port))
 
     def _look_for_owner(self) -> None:
@@ -190,28 +199,47 @@ class Gateway(KernelGatewayApp):  # type: ignore[misc]  # untyped
         self.io_loop.stop()
 
 
-def main(ip: str, port: str, log_level: str, owner: str, directory: str) -> None:
+def main() -> None:
     """Run the gateway until it is told to end."""
+    options = _options()
+    # That our kernel manager is none of jupyter_server's: it is Kernel Gateway's, which never was.
+    warnings.filterwarnings("ignore", "KernelManager class", FutureWarning)
+    options.notes.mkdir(exist_ok=True)
+    os.environ["JUPYTER_RUNTIME_DIR"] = str(options.notes)
+    if os.environ.get("PIP_USER") == "1":  # a directory that Python does not find when it starts it never looks into
+        Path(site.getusersitepackages()).mkdir(parents=True, exist_ok=True)
     settings = {
         "Gateway": {
-            "ip": ip,
-            "port": int(port),
-            "log_level": log_level,
+            "ip": options.ip,
+            "port": options.port,
+            "log_level": options.log_level,
             "kernel_websocket_connection_class": f"{_HERE}.GatewayChannels",
         },
         "JupyterWebsocketPersonality": {"list_kernels": True},
         "ZMQChannelsWebsocketConnection": {"limit_rate": False},
         "SeedingMappingKernelManager": {
-            "root_dir": "/",
+            "root_dir": str(options.root),
             "kernel_manager_class": f"{_HERE}.GatewayKernelManager",
         },
         # Looks twice a second whether its kernels live, and starts none of them anew: that is for us to do, and to say.
         "KernelRestarter": {"time_to_dead": 0.5, "restart_limit": 0},
     }
-    gateway = Gateway(int(owner), ServerNotes(Path(directory)), config=Config(settings))
+    gateway = Gateway(options.owner, ServerNotes(options.notes), options.socket, config=Config(settings))
     gateway.initialize([])
     gateway.start()
 
 
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="A Jupyter Kernel Gateway for nbtape; its token is in KG_AUTH_TOKEN.")
+    parser.add_argument("--ip", default="127.0.0.1", help="the address to listen on")
+    parser.add_argument("--port", type=int, default=0, help="the port, 0 for a free one")
+    parser.add_argument("--socket", type=Path, help="a unix socket to listen on in place of a port")
+    parser.add_argument("--log-level", default="INFO", help="the name of a level")
+    parser.add_argument("--owner", type=int, default=0, help="the process without which it ends")
+    parser.add_argument("--root", type=Path, default=Path("/"), help="what clients call the root of the files")
+    parser.add_argument("--notes", type=Path, required=True, help="a private directory for its notes")
+    return parser.parse_args()
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

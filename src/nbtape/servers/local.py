@@ -148,14 +148,23 @@ class LocalJupyterServer:
         if importlib.util.find_spec("kernel_gateway") is None:
             raise ServerError("The Jupyter Kernel Gateway is not installed: pip install 'nbtape[server]'.")
         self._directory = make_private_directory()
-        arguments = [self._ip, str(self._asked_port), self._log_level, str(os.getpid()), str(self._directory)]
+        arguments = {
+            "ip": self._ip,
+            "port": self._asked_port,
+            "log-level": self._log_level,
+            "owner": os.getpid(),
+            "notes": self._directory,
+        }
         # What is set for another gateway is not for this one.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KG_")}
-        environment |= {"KG_AUTH_TOKEN": str(self._info.token), "JUPYTER_RUNTIME_DIR": str(self._directory)}
+        environment["KG_AUTH_TOKEN"] = str(self._info.token)
         try:
             with self._log_path.open("ab") as log:
                 self._process = subprocess.Popen(  # noqa: S603  (our own module, our own arguments)
-                    [sys.executable, "-m", "nbtape.servers.gateway", *arguments],
+                    [
+                        *(sys.executable, "-m", "nbtape.servers.gateway"),
+                        *(f"--{name}={value}" for name, value in arguments.items()),
+                    ],
                     env=environment,
                     cwd=self._directory,
                     stdin=subprocess.DEVNULL,

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import json
+import re
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+#: The line of its log with which a server that shares no files with its owner says how a kernel ended.
+_END_LINE: Final = re.compile(r"nbtape: the end of kernel ([\w-]+): (\".*\")")
+
+
+def end_line(kernel_id: str, end: str) -> str:
+    """That line."""
+    return f"nbtape: the end of kernel {kernel_id}: {json.dumps(end)}"
+
+
+def find_end(log: str, kernel_id: str) -> str:
+    """How a kernel ended, by its server's log; empty if that does not say."""
+    for found in _END_LINE.finditer(log):
+        if found[1] == kernel_id:
+            with contextlib.suppress(ValueError):
+                return str(json.loads(found[2]))
+    return ""
 
 
 class ServerNotes:
