@@ -17,6 +17,8 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import docker
+
     from nbtape import LocalJupyterServer
 
 MESSAGE = """Let me see.
@@ -32,6 +34,8 @@ And then:
 print(x + 1)
 ```
 """
+
+WHERE = "```python\nimport os\nprint(os.getcwd())\n```"
 
 FAILING = """
 ```python
@@ -210,6 +214,53 @@ def test_what_runs_cannot_command_the_terminal(tmp_path: Path) -> None:
     assert b"\x1b]52" not in seen
 
 
+class TestDocker:
+    def test_run_runs_in_a_container(self, tmp_path: Path, base_image: str) -> None:
+        done = nbtape("run", "-", "--docker", "--base-image", base_image, cwd=tmp_path, stdin=WHERE)
+        assert (done.returncode, done.stdout.splitlines()[0]) == (0, "/workspace"), done.stderr
+        assert read(tmp_path / "session.ipynb").cells[-1].outputs[0].text == "/workspace\n"
+
+    def test_the_source_may_stand_behind_it(self, tmp_path: Path, base_image: str) -> None:
+        (tmp_path / "answer.md").write_text(WHERE)
+        done = nbtape("run", "--base-image", base_image, "--network", "none", "--docker", "answer.md", cwd=tmp_path)
+        assert (done.returncode, done.stdout.splitlines()[0]) == (0, "/workspace"), done.stderr
+
+    def test_an_image_with_more_packages_is_built_and_used(
+        self, tmp_path: Path, base_image: str, docker_client: docker.DockerClient
+    ) -> None:
+        options = ["--base-image", base_image, "--package", "einops", "--tag", "nbtape-test-einops"]
+        built = nbtape("image", "build", *options, cwd=tmp_path)
+        try:
+            assert (built.returncode, built.stdout) == (0, "nbtape-test-einops\n"), built.stderr
+            assert "Step " in built.stderr
+            message = "```python\nimport einops\nprint('there')\n```"
+            done = nbtape("run", "-", "--docker", "nbtape-test-einops", cwd=tmp_path, stdin=message)
+            assert (done.returncode, done.stdout.splitlines()[0]) == (0, "there"), done.stderr
+        finally:
+            docker_client.images.remove("nbtape-test-einops", force=True)
+
+    def test_nothing_runs_where_there_is_no_engine(self, tmp_path: Path) -> None:
+        message = "```python\nopen('ran', 'w')\n```"
+        done = nbtape("run", "-", "--docker", cwd=tmp_path, stdin=message, DOCKER_HOST="unix:///nowhere/docker.sock")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "No Docker engine answers" in done.stderr
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["run"], "Missing argument 'SOURCE'"),
+            (["run", "-", "--network", "none"], "go with --docker"),
+            (["run", "-", "--docker", "--server", "http://127.0.0.1:1"], "name one of them"),
+        ],
+        ids=["no source", "no container", "two places"],
+    )
+    def test_what_does_not_go_together_is_said(self, tmp_path: Path, arguments: list[str], told: str) -> None:
+        done = nbtape(*arguments, cwd=tmp_path, stdin=MESSAGE)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert told in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -237,7 +288,8 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 def test_the_help_of_every_command_teaches_by_examples(tmp_path: Path) -> None:
     top = nbtape("--help", cwd=tmp_path).stdout
-    commands = re.findall(r"^  (\w+)  ", top.partition("Commands:")[2], flags=re.MULTILINE)
-    assert "run" in commands
-    for command in commands:
-        assert "Examples:" in nbtape(command, "--help", cwd=tmp_path).stdout
+    commands = [[name] for name in re.findall(r"^  (\w+)  ", top.partition("Commands:")[2], flags=re.MULTILINE)]
+    assert ["run"] in commands
+    commands.remove(["image"])
+    for command in [*commands, ["image", "build"]]:
+        assert "Examples:" in nbtape(*command, "--help", cwd=tmp_path).stdout

@@ -70,12 +70,23 @@ def printed(cell: nbformat.NotebookNode) -> str:
 
 
 def test_the_python_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
-    (code,) = fences("python")
+    code, _ = fences("python")
     done = run([sys.executable, "-c", code], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (promise,) = re.findall(r"^print\(again\)  # (.*)$", code, flags=re.MULTILINE)
     assert done.stdout.splitlines()[-1] == promise
     assert (tmp_path / "coding" / "session.ipynb").exists()
+
+
+def test_the_docker_example_of_the_readme_does_what_it_says(tmp_path: Path, base_image: str) -> None:
+    _, code = fences("python")
+    assert code.startswith("with DockerJupyterServer() as server:\n")
+    code = code.replace("DockerJupyterServer()", f"DockerJupyterServer(base_image={base_image!r})")
+    use = (
+        "    print(executor.execute_code_blocks([CodeBlock(code='import os; print(os.getcwd())', language='python')]))"
+    )
+    done = run([sys.executable, "-c", f"from nbtape import *\n{code}\n{use}"], cwd=tmp_path)
+    assert done.stdout == "exit_code=0 output='/workspace\\n' output_files=[]\n", done.stderr
 
 
 def commands() -> list[str]:
@@ -92,7 +103,7 @@ def test_a_command_of_the_readme_works(command: str, tmp_path: Path) -> None:
 
 
 def test_the_readme_names_scripts_that_are_there() -> None:
-    scripts = set(re.findall(r"scripts/(\w+)", README))
+    scripts = set(re.findall(r"scripts/([\w-]+)", README))
     assert {"demo", "test", "bench"} <= scripts
     for name in scripts:
         assert os.access(REPOSITORY / "scripts" / name, os.X_OK), name

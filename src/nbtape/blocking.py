@@ -41,8 +41,9 @@ class JupyterCodeExecutor:
     printed, and raises `BlockInterrupted`, a `KeyboardInterrupt` with the result; the executor is ready for the next.
 
     Args:
-        jupyter_server: Where the kernel comes from: a server that nbtape starts (`LocalJupyterServer`), one that
-            somebody else runs (`JupyterConnectionInfo`, or its URL and `token=`); None for a kernel of this machine.
+        jupyter_server: Where the kernel comes from: a server that nbtape starts (`DockerJupyterServer`,
+            `LocalJupyterServer`), one that somebody else runs (`JupyterConnectionInfo`, or its URL and `token=`);
+            None for a kernel of this machine.
         kernel_name: The kernel spec.
         timeout: Seconds for each block, at least 1.
         output_dir: Where the notebook and its files go, and the kernel's working directory. Made if its parent exists.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -23,10 +24,15 @@ from nbtape.sources import read_source
 from nbtape.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nbtape.blocks import Prose
+    from nbtape.options import Server
     from nbtape.results import CellResult, CodeResult
+    from nbtape.servers.docker import DockerJupyterServer
+
+#: What `--docker` means without an image: a name that none can have.
+_OUR_IMAGE: Final = "(nbtape's own)"
 
 #: The exit code where nothing could be run at all: click's own for a wrong command line.
 CANNOT_RUN: Final = 2
@@ -55,7 +61,7 @@ def main(context: click.Context, *, debug: bool) -> None:
 
 
 @main.command(epilog=_EXIT_CODES)
-@click.argument("source")
+@click.argument("source", required=False, metavar="SOURCE")
 @click.option(
     "--output-dir", default=".", show_default="here", help="Where the notebook and its files go; made if need be."
 )
@@ -69,6 +75,16 @@ def main(context: click.Context, *, debug: bool) -> None:
     help="A Jupyter server whose kernels are used in place of this machine's. Its token comes in the URL or, so that "
     "no process list shows it, in the variable JUPYTER_TOKEN.",
 )
+@click.option(
+    "--docker",
+    metavar="[IMAGE]",
+    is_flag=False,
+    flag_value=_OUR_IMAGE,
+    help="Run the code in a Docker container, in which of this machine there is nothing but the output directory: in "
+    "IMAGE, or in nbtape's own image, which is built the first time.",
+)
+@click.option("--base-image", help="With --docker: what nbtape's own image is built on.  [default: python:3.12-slim]")
+@click.option("--network", help="With --docker: the network that the code is on; none for no network at all.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds for each block.")
 @click.option("--keep-going", is_flag=True, help="Run what comes after a block that failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but the result, as one JSON object.")
@@ -76,11 +92,14 @@ def main(context: click.Context, *, debug: bool) -> None:
 def run(  # noqa: PLR0913  (one argument an option)
     debug: bool,  # noqa: FBT001  (click's object)
     *,
-    source: str,
+    source: str | None,
     output_dir: str,
     notebook: str | None,
     kernel: str,
     server: str | None,
+    docker: str | None,
+    base_image: str | None,
+    network: str | None,
     timeout: float,
     keep_going: bool,
     as_json: bool,
@@ -97,26 +116,94 @@ def run(  # noqa: PLR0913  (one argument an option)
       nbtape run analysis.py --output-dir runs --timeout 600
       cat answer.md | nbtape run - --json | jq .status
       JUPYTER_TOKEN=... nbtape run answer.md --server https://hub.example.org/user/alice/
+      nbtape run answer.md --docker
+      nbtape run answer.md --docker nbtape-science --network none
     """
+    if source is None and docker is not None:  # then it is the source that stands behind --docker
+        source, docker = docker, _OUR_IMAGE
+    if not source:
+        raise click.UsageError("Missing argument 'SOURCE'.")
+    if docker is None and (base_image or network):
+        raise click.UsageError("--base-image and --network go with --docker.")
+    if docker is not None and server is not None:
+        raise click.UsageError("--docker and --server are two places: name one of them.")
     terminal = Terminal(quiet=as_json)
-    try:
+    with _refusals(debug=debug):
         parts = read_source(source)
-        executor = JupyterCodeExecutor(
-            None if server is None else _server(server),
-            kernel_name=kernel,
-            timeout=timeout,
-            output_dir=output_dir,
-            notebook=notebook or (DEFAULT_NAME if source == "-" else Path(source).stem),
-            on_output=lambda output: terminal.output(output["output_type"] == "stream", output_text(output)),
-        )
-        result = _record(executor, parts, terminal, keep_going=keep_going)
+        with contextlib.ExitStack() as stack:
+            place: Server = None if server is None else _server(server)
+            if docker is not None:
+                place = stack.enter_context(_containers(docker, base_image, network, quiet=as_json))
+            executor = JupyterCodeExecutor(
+                place,
+                kernel_name=kernel,
+                timeout=timeout,
+                output_dir=output_dir,
+                notebook=notebook or (DEFAULT_NAME if source == "-" else Path(source).stem),
+                on_output=lambda output: terminal.output(output["output_type"] == "stream", output_text(output)),
+            )
+            result = _record(executor, parts, terminal, keep_going=keep_going)
+    click.echo(json.dumps(result.to_dict()) if as_json else f"Notebook: {result.notebook}")
+    sys.exit(result.exit_code)
+
+
+@main.group()
+def image() -> None:
+    """The Docker images in which `nbtape run --docker` runs code."""
+
+
+@image.command()
+@click.option("--base-image", help="An image with Python 3.11 or newer, pip and venv.  [default: python:3.12-slim]")
+@click.option("--package", "packages", multiple=True, help="A Python package that is to be in it; may be repeated.")
+@click.option("--tag", help="A name for it, besides the one that says what it is made of.")
+@click.pass_obj
+def build(debug: bool, *, base_image: str | None, packages: tuple[str, ...], tag: str | None) -> None:  # noqa: FBT001  (click's object)
+    """Build the image of kernels, with more packages in it if you like. The last line is its name.
+
+    \b
+    Examples:
+      nbtape image build --package pandas --package matplotlib --tag nbtape-science
+      nbtape run answer.md --docker nbtape-science
+      nbtape image build --base-image mirror.example.org/library/python:3.12-slim
+    """
+    with _refusals(debug=debug):
+        from nbtape.servers.engine import Engine
+        from nbtape.servers.image import DEFAULT_BASE_IMAGE, Recipe, have_image
+
+        engine = Engine()
+        name = have_image(engine, Recipe(base_image or DEFAULT_BASE_IMAGE, packages), on_progress=_say)
+        if tag is not None:
+            with engine.refusals(f"call the image {tag}"):
+                engine.docker.images.get(name).tag(tag)
+    click.echo(tag or name)
+
+
+def _say(line: str) -> None:
+    """Progress, for people."""
+    click.echo(line, err=True)
+
+
+@contextlib.contextmanager
+def _refusals(*, debug: bool) -> Iterator[None]:
+    """Have what cannot be done said in one line, and end."""
+    try:
+        yield
     except (NbtapeError, ValueError, OSError) as exc:
         if debug:
             raise
         click.echo(f"nbtape: {exc}", err=True)
         sys.exit(CANNOT_RUN)
-    click.echo(json.dumps(result.to_dict()) if as_json else f"Notebook: {result.notebook}")
-    sys.exit(result.exit_code)
+
+
+def _containers(image: str, base_image: str | None, network: str | None, *, quiet: bool) -> DockerJupyterServer:
+    from nbtape.servers.docker import DockerJupyterServer
+
+    return DockerJupyterServer(
+        custom_image_name=None if image == _OUR_IMAGE else image,
+        base_image=base_image,
+        network=network,
+        on_progress=None if quiet else _say,
+    )
 
 
 def _server(url: str) -> JupyterConnectionInfo:

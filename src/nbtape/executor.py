@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from nbtape.blocks import MarkdownCodeExtractor
 from nbtape.errors import NotebookWriteError, WrongLoopError
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Seconds after which a place for kernels counts as one that has to be waited for.
+_SOON: Final = 0.05
+
 
 class AsyncJupyterCodeExecutor:
     """Runs code blocks in a stateful Jupyter kernel and records them as a notebook, for callers on an event loop.
@@ -43,8 +47,9 @@ class AsyncJupyterCodeExecutor:
     interrupts its block, records what that printed, and leaves the executor ready for the next.
 
     Args:
-        jupyter_server: Where the kernel comes from: a server that nbtape starts (`LocalJupyterServer`), one that
-            somebody else runs (`JupyterConnectionInfo`, or its URL and `token=`); None for a kernel of this machine.
+        jupyter_server: Where the kernel comes from: a server that nbtape starts (`DockerJupyterServer`,
+            `LocalJupyterServer`), one that somebody else runs (`JupyterConnectionInfo`, or its URL and `token=`);
+            None for a kernel of this machine.
         kernel_name: The kernel spec.
         timeout: Seconds for each block, at least 1.
         output_dir: Where the notebook and its files go, and the kernel's working directory. Made if its parent exists.
@@ -284,7 +289,12 @@ class AsyncJupyterCodeExecutor:
         """Start a kernel. It is on its way before the imports that the recording needs."""
         make_directory(self._directory)
         self._loop = asyncio.get_running_loop()
-        spec = await self._source.spec()
+        # A server may have to be started first: the imports need not wait for that.
+        imports = self._loop.call_later(_SOON, threading.Thread(target=_import_the_rest, daemon=True).start)
+        try:
+            spec = await self._source.spec()
+        finally:
+            imports.cancel()
         manager = self._source.manager()
         try:
             await manager.start_kernel(cwd=self._directory)
@@ -357,6 +367,13 @@ class AsyncJupyterCodeExecutor:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+def _import_the_rest() -> None:
+    """What `_start_kernel` imports when a kernel is on its way."""
+    import nbtape.recorder
+    import nbtape.recording
+    import nbtape.runner  # noqa: F401
 
 
 @contextlib.asynccontextmanager

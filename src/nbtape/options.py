@@ -93,6 +93,7 @@ def checked_source(jupyter_server: Server, kernel_name: str, token: str | None, 
     if hasattr(type(jupyter_server), "connection_info") or "connection_info" in getattr(jupyter_server, "__dict__", {}):
         from nbtape.kernels.remote import RemoteKernels
 
+        # A server that has to know where its kernels are to work offers another one for each directory.
         serving = getattr(jupyter_server, "serving", None)
         server = serving(directory) if callable(serving) else jupyter_server
         return RemoteKernels(cast("JupyterServer", server), kernel_name)

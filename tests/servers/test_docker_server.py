@@ -618,16 +618,18 @@ class TestItsEnd:
         process = subprocess.Popen([sys.executable, "-c", ""])
         process.wait()
         host = socket.gethostname()
+        owners = [f"{host}/{process.pid}"] * 2 + [f"{host}/{os.getpid()}", "another-host/1", "nonsense"]
         left = [
-            docker_client.containers.create(base_image, ["true"], labels={LABEL: "kernels", OWNER_LABEL: owner})
-            for owner in (f"{host}/{process.pid}", f"{host}/{os.getpid()}", "another-host/1", "nonsense")
+            docker_client.containers.create(base_image, ["sleep", "600"], labels={LABEL: "kernels", OWNER_LABEL: owner})
+            for owner in owners
         ]
+        left[0].start()  # its code may have got rid of what was to end it
         try:
             make().start()
             kept = {container.id for container in docker_client.containers.list(all=True, filters={"label": LABEL})}
-            assert [container.id in kept for container in left] == [False, True, True, True]
+            assert [container.id in kept for container in left] == [False, False, True, True, True]
         finally:
-            for container in left[1:]:
+            for container in left[2:]:
                 container.remove()
 
     def test_one_that_is_to_be_left_is_left_and_said(

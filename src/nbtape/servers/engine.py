@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 #: On all that is ours: containers and images.
 LABEL: Final = "nbtape"
-#: Whose a container is, `<host>/<process>`: one whose owner is gone may be swept away.
+#: Whose a container is, `<host>/<process>`, if it is to go with that process.
 OWNER_LABEL: Final = "nbtape.owner"
 
 _NO_FALLBACK: Final = "Nothing was run: what is meant for a container never runs on this machine instead."
@@ -105,10 +105,9 @@ class Engine:
         return None
 
     def sweep(self) -> None:
-        """Remove the containers that never ran or have ended, and whose owner on this machine is gone."""
-        ended = {"label": OWNER_LABEL, "status": ["created", "exited", "dead"]}
+        """Remove the containers that should have gone with their owner, a process of this machine."""
         with self.refusals("list containers"):
-            found = self.docker.api.containers(all=True, filters=ended)
+            found = self.docker.api.containers(all=True, filters={"label": OWNER_LABEL})
         for container in found:
             host, _, process = container["Labels"][OWNER_LABEL].rpartition("/")
             if host == socket.gethostname() and process.isdecimal() and not is_running(int(process)):
