@@ -33,9 +33,11 @@ from nbtape.servers.engine import LABEL, OWNER_LABEL
 from reading import code_cells, eventually, read_notebook, stream_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing", "leaves_no_container")
+
+ROOT = Path(__file__).parents[2]
 
 #: Seconds within which a container is stopped.
 PROMPTLY = 2.0
@@ -95,6 +97,12 @@ class TestValues:
     def test_a_constructor_asks_no_engine(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
         DockerJupyterServer().stop()
+
+    def test_one_that_was_never_started_is_stopped_and_used(self, make: Make, output_dir: Path) -> None:
+        server = make()
+        server.stop()
+        with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
+            assert run(executor, "print(1)").output == "1\n"
 
     @pytest.mark.parametrize(
         "options",
@@ -213,6 +221,20 @@ class TestImage:
             assert said == []
         finally:
             docker_client.images.remove(tag)
+
+    def test_the_dockerfile_is_that_of_the_repository(self) -> None:
+        assert (ROOT / "docker" / "Dockerfile").read_text() == DockerJupyterServer.DEFAULT_DOCKERFILE
+
+    def test_images_are_built_by_hand_as_the_dockerfiles_say(
+        self, make: Make, image: MakeImage, base_image: str, output_dir: Path
+    ) -> None:
+        kernel = image.build(ROOT / "docker/Dockerfile", ROOT / "src", BASE_IMAGE=base_image)
+        science = image.build(ROOT / "docker/Dockerfile.science", ROOT / "docker", KERNEL_IMAGE=kernel)
+        plot = "import pandas\nimport matplotlib.pyplot\npandas.Series([1, 3, 2]).plot()\nmatplotlib.pyplot.show()"
+        with JupyterCodeExecutor(make(custom_image_name=science, network="none"), output_dir=output_dir) as executor:
+            result = run(executor, plot)
+        assert result.status == "ok", result.output
+        assert [Path(file).name for file in result.output_files] == ["session_0_0.png"]
 
     def test_a_build_that_fails_says_its_last_words(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         broken = DockerJupyterServer.DEFAULT_DOCKERFILE + "\nRUN echo no luck today && exit 3\n"
@@ -488,11 +510,12 @@ class TestNetworks:
     def test_a_client_in_a_container_reaches_one_beside_it(
         self, base_image: str, image: MakeImage, docker_client: docker.DockerClient, network: str, tmp_path: Path
     ) -> None:
-        root, context = Path(__file__).parents[2], tmp_path / "context"
-        shutil.copytree(root / "src", context / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        context = tmp_path / "context"
+        shutil.copytree(ROOT / "src", context / "src", ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(root / name, context / name)
-        tag = image(context=context, lines=CLIENT_IMAGE)
+            shutil.copy(ROOT / name, context / name)
+        (tmp_path / "Dockerfile").write_text("\n".join([f"FROM {base_image}", *CLIENT_IMAGE]))
+        tag = image.build(tmp_path / "Dockerfile", context)
         script = (
             "from nbtape import *\n"
             "code = [CodeBlock(code=\"print(open('x', 'w').write('xyz'))\", language='python')]\n"
@@ -740,12 +763,18 @@ class MakeImage:
         self._stack = stack
         self._home = home
 
-    def __call__(self, *commands: str, context: Path | None = None, lines: Sequence[str] = ()) -> str:
+    def __call__(self, *commands: str) -> str:
+        """An image that could run kernels, with these commands after that."""
         dockerfile = self._home / "Dockerfile"
-        dockerfile.write_text("\n".join([f"FROM {self._base_image}", *(lines or [*KERNELS, *commands])]))
+        dockerfile.write_text("\n".join([f"FROM {self._base_image}", *KERNELS, *commands]))
+        return self.build(dockerfile, self._home)
+
+    def build(self, dockerfile: Path, context: Path, **arguments: str) -> str:
+        """What `docker build` makes of a Dockerfile."""
         tag = f"nbtape-test:{time.monotonic_ns()}"
+        options = [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
         subprocess.run(
-            ["docker", "build", "-q", "-t", tag, "-f", str(dockerfile), str(context or self._home)],
+            ["docker", "build", "-q", "-t", tag, "-f", str(dockerfile), *options, str(context)],
             check=True,
             stdout=subprocess.DEVNULL,
             env={**os.environ, "DOCKER_BUILDKIT": "0"},

@@ -178,7 +178,7 @@ class DockerJupyterServer:
     def stop(self) -> None:
         """End all containers, or leave them, with `stop_container=False`. Harmless when they have ended."""
         with self._lock:
-            self._was_stopped = True
+            self._was_stopped = self._was_stopped or self._maker.was_used
             places = list(self._places.values())
         with ThreadPoolExecutor(max(1, len(places)), "nbtape-stop") as pool:
             list(pool.map(_Place.stop, places))
@@ -223,6 +223,11 @@ class _Maker:
         self._on_progress = on_progress
         self._lock = threading.Lock()
         self._engine: Engine | None = None
+
+    @property
+    def was_used(self) -> bool:
+        """Whether it has an engine."""
+        return self._engine is not None
 
     def prepare(self, directory: Path | None) -> tuple[Engine, str, str]:
         """The engine, the image and the user for a container in which a directory is mounted.
