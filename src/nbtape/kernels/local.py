@@ -6,10 +6,12 @@ over when many start at once, and nobody else on the machine can listen to iopub
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import sys
+import threading
 import time
 import weakref
 from queue import Empty
@@ -136,6 +138,16 @@ class LocalKernelClient(AsyncKernelClient):
         return message
 
 
+class _Context(zmq.asyncio.Context):
+    """ZeroMQ's context, but for its end where it is forgotten together with its sockets."""
+
+    def __del__(self) -> None:
+        """End in a thread: to end is to wait for the sockets, and Python may come to them only after this."""
+        if not self.closed:
+            with contextlib.suppress(RuntimeError):  # the interpreter ends, and starts no threads any more
+                threading.Thread(target=self.term, daemon=True).start()
+
+
 class LocalKernelManager(AsyncKernelManager):
     """One kernel process of ours, with a private directory for its sockets and its log."""
 
@@ -169,7 +181,7 @@ class LocalKernelManager(AsyncKernelManager):
 
     def client(self, **kwargs: Any) -> KernelClient:  # type: ignore[override]  # noqa: ANN401
         """A client with a ZeroMQ context of its own, so that what a killed kernel had sent can still be read."""
-        context = zmq.asyncio.Context()
+        context = _Context()
         # A kernel that is slow to bind is found again within 10 ms, not ZeroMQ's 100; and a client that is slower
         # than its kernel for a moment loses nothing: at the default of 1,000 messages ZeroMQ drops what follows.
         context.setsockopt(zmq.RECONNECT_IVL, 10)
