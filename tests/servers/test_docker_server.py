@@ -665,6 +665,7 @@ class TestItsEnd:
         server.stop()
         try:
             assert "docker stop nbtape-left" in caplog.text
+            assert info.url in caplog.text
             assert str(info.token) not in caplog.text
             assert kernels_of(info) == set()
             with JupyterCodeExecutor(info, output_dir=output_dir) as executor:

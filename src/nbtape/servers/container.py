@@ -66,6 +66,7 @@ class Container:
         self._end: weakref.finalize[..., Container] | None = None
         self._id = ""
         self._name = ""
+        self._url = ""
         self._began = 0.0
 
     def start(self) -> JupyterConnectionInfo:
@@ -77,6 +78,7 @@ class Container:
         self._began = time.time()
         try:
             info = self._locate(self._launch())
+            self._url = info.url
             self._wait(info)
             return info if self._sockets is None else self._beyond_reach(info, self._sockets)
         except BaseException:
@@ -89,9 +91,9 @@ class Container:
             self._stop()
             return
         logger.warning(
-            "the container %s goes on; its token is what `docker exec %s printenv KG_AUTH_TOKEN` prints, and "
+            "the container %s goes on at %s; its token is what `docker exec %s printenv KG_AUTH_TOKEN` prints, and "
             "`docker stop %s` ends it",
-            *(self._name, self._name, self._name),
+            *(self._name, self._url, self._name, self._name),
         )
         if self._words is not None:
             self._words.close()
@@ -155,8 +157,11 @@ class Container:
             if os.getuid() == 0 and user.isdecimal():
                 os.chown(shared, int(user), int(group or user))
             path = self._engine.path_of(shared)
-            if path is None:
-                raise ServerError('network="none" needs a directory that the Docker engine sees: set TMPDIR to one.')
+            if path is None or not self._engine.shares_networks:
+                raise ServerError(
+                    'network="none" needs a socket in a directory that we share with the engine: an engine on this '
+                    "machine, Linux, and, where nbtape itself is in a container, TMPDIR in a directory that both see."
+                )
             mounts[SOCKETS] = path
         return mounts
 

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import secrets
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -60,7 +61,7 @@ class DockerJupyterServer:
             python:3.12-slim.
         bind_dir: The directory that is mounted in place of the executors' `output_dir`.
         network: A network of the engine that the containers are put on, where they are then reached by their address;
-            "none" for no network at all; None for the engine's default.
+            "none" for no network at all, on Linux; None for the engine's default.
         memory: The most memory of one container, temporary files included, in bytes or as "512m", "4g".
         cpus: The most processors that one container uses at once.
         pids: The most processes and threads of one container.
@@ -235,6 +236,8 @@ class _Maker:
         Raises:
             ServerError: There is no engine, or no image can be had.
         """
+        if sys.platform == "win32":
+            raise ServerError("DockerJupyterServer does not run on Windows: run nbtape in WSL, where it does.")
         user = self._user_of(directory) if self._user is None else self._user
         with self._lock:
             if self._engine is None:
