@@ -256,6 +256,38 @@ class TestIsolation:
         told = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         assert {told[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
         assert told["NoNewPrivs"] == "1"
+        tries = [
+            "os.chown('.', 1, 1)",
+            "os.mknod('device', 0o20600, 259)",
+            "socket.socket(type=socket.SOCK_RAW, proto=1)",
+        ]
+        for attempt in tries:
+            assert "PermissionError" in run(executor, f"import os, socket\n{attempt}").output, attempt
+
+    def test_it_gets_no_more_processors_than_it_may_use(self, make: Make, output_dir: Path) -> None:
+        burn = (
+            "import time\nbegan, used = time.monotonic(), time.process_time()\n"
+            "while time.monotonic() - began < 2:\n    pass\nprint((time.process_time() - used) / 2 < 0.4)"
+        )
+        with JupyterCodeExecutor(make(cpus=0.25), output_dir=output_dir) as executor:
+            assert run(executor, burn).output == "True\n"
+
+    def test_code_in_one_container_is_refused_by_another(
+        self, make: Make, tmp_path: Path, docker_client: docker.DockerClient
+    ) -> None:
+        server = make()
+        one, two = (JupyterCodeExecutor(server, output_dir=tmp_path / name) for name in ("one", "two"))
+        with one, two:
+            address = container_of(docker_client, two).attrs["NetworkSettings"]["IPAddress"]
+            ask_kernels = (
+                "import os, urllib.request\n"
+                f"request = urllib.request.Request('http://{address}:8888/api/kernels')\n"
+                "request.add_header('Authorization', 'token ' + os.environ['TOKEN'])\n"
+                "urllib.request.urlopen(request, timeout=5)"
+            )
+            # Another container is reached, but for its token.
+            assert "HTTPError: HTTP Error 40" in run(one, ask_kernels).output
+            assert run(two, ask_kernels).status == "ok"
 
     def test_root_is_read_only(self, executor: JupyterCodeExecutor) -> None:
         for path in ("/opt/x", "/etc/x", "/usr/bin/x", "/opt/kernel/x", "/opt/nbtape/nbtape/x"):

@@ -56,7 +56,7 @@ class DockerJupyterServer:
         auto_remove: Whether containers are removed when they have ended.
         stop_container: Whether containers end with `stop`, and with this process. Else they are left.
         docker_env: Environment of the containers, and so of the kernels.
-        token: What lets a client in; None for one that nobody can guess.
+        token: What lets a client in; None for one that nobody can guess, another for each container.
         base_image: What nbtape's image is built on, anything with Python 3.11 or newer, pip and venv; None for
             python:3.12-slim.
         bind_dir: The directory that is mounted in place of the executors' `output_dir`.
@@ -116,9 +116,9 @@ class DockerJupyterServer:
         if not 0 < cpus < math.inf or pids < 1:
             raise ValueError(f"cpus and pids must be greater than 0, and not {cpus} and {pids}.")
         self._bind_dir = None if bind_dir is None else _existing(Path(bind_dir))
-        checked = JupyterConnectionInfo("127.0.0.1", use_https=False, token=token or secrets.token_urlsafe(32))
+        checked = JupyterConnectionInfo("127.0.0.1", use_https=False, token=token)
         options = ContainerOptions(
-            token=str(checked.token),
+            token=checked.token or "",
             name=container_name,
             memory=_bytes(memory),
             cpus=cpus,
@@ -255,7 +255,9 @@ class _Maker:
             ServerError: There is no engine, or no image can be had.
         """
         engine, image, user = self.prepare(directory)
-        return Container(engine, self._options, image, user, directory)
+        # One of its own: what runs in one container may reach another, and knows its own token.
+        options = dataclasses.replace(self._options, token=self._options.token or secrets.token_urlsafe(32))
+        return Container(engine, options, image, user, directory)
 
     def let_go(self) -> None:
         """Close the connection to the engine; the next container makes another one."""

@@ -33,7 +33,7 @@ class ContainerOptions:
     """How containers are made, whatever is mounted in them.
 
     Args:
-        token: What lets a client in.
+        token: What lets a client in; empty where each container is to get its own.
         name: The container's name; None for one that the engine makes up.
         memory: The most memory of all its processes, temporary files included, in bytes.
         cpus: The most processors that it may use at once.
