@@ -118,6 +118,8 @@ def docker_client() -> Iterator[docker.DockerClient]:
 def base_image(docker_client: docker.DockerClient) -> str:
     """What images are built on: that of scripts/base-image if it is there, else the default, from a registry."""
     names = [tag for image in docker_client.images.list("nbtape-base") for tag in image.tags]
+    if not names:
+        docker_client.images.pull(DEFAULT_BASE_IMAGE)
     return str(names[0]) if names else DEFAULT_BASE_IMAGE
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import docker
     from nbformat import NotebookNode
 
 
@@ -55,3 +56,8 @@ def is_running(pid: int) -> bool:
 def descendants(pid: int | None = None) -> set[int]:
     """The processes that a process (None: this one) has started, and those that they have started."""
     return {child.pid for child in psutil.Process(pid).children(recursive=True) if is_running(child.pid)}
+
+
+def image_tags(client: docker.DockerClient) -> set[str]:
+    """The names of all images that an engine has."""
+    return {tag for image in client.images.list() for tag in image.tags}

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 
+from reading import image_tags
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -228,7 +230,11 @@ class TestDocker:
     def test_an_image_with_more_packages_is_built_and_used(
         self, tmp_path: Path, base_image: str, docker_client: docker.DockerClient
     ) -> None:
-        options = ["--base-image", base_image, "--package", "einops", "--tag", "nbtape-test-einops"]
+        # An engine keeps what it has built: under a name that it has never seen, this base makes an image of its own.
+        base = f"nbtape-test:{time.monotonic_ns()}"
+        docker_client.images.get(base_image).tag(base)
+        before = image_tags(docker_client)
+        options = ["--base-image", base, "--package", "einops", "--tag", "nbtape-test-einops"]
         built = nbtape("image", "build", *options, cwd=tmp_path)
         try:
             assert (built.returncode, built.stdout) == (0, "nbtape-test-einops\n"), built.stderr
@@ -237,7 +243,8 @@ class TestDocker:
             done = nbtape("run", "-", "--docker", "nbtape-test-einops", cwd=tmp_path, stdin=message)
             assert (done.returncode, done.stdout.splitlines()[0]) == (0, "there"), done.stderr
         finally:
-            docker_client.images.remove("nbtape-test-einops", force=True)
+            for tag in {base, *image_tags(docker_client) - before}:
+                docker_client.images.remove(tag, force=True)
 
     def test_nothing_runs_where_there_is_no_engine(self, tmp_path: Path) -> None:
         message = "```python\nopen('ran', 'w')\n```"

@@ -30,7 +30,7 @@ from nbtape import (
     ServerError,
 )
 from nbtape.servers.engine import LABEL, OWNER_LABEL
-from reading import code_cells, eventually, read_notebook, stream_text
+from reading import code_cells, eventually, image_tags, read_notebook, stream_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -210,10 +210,10 @@ class TestImage:
     ) -> None:
         changed = DockerJupyterServer.DEFAULT_DOCKERFILE + f"\nLABEL nbtape.test={time.time()}\n"
         monkeypatch.setattr("nbtape.servers.image.DEFAULT_DOCKERFILE", changed)
-        before = {tag for image in docker_client.images.list("nbtape-kernel") for tag in image.tags}
+        before = image_tags(docker_client)
         said: list[str] = []
         make(on_progress=said.append).start()
-        (tag,) = {tag for image in docker_client.images.list("nbtape-kernel") for tag in image.tags} - before
+        (tag,) = image_tags(docker_client) - before
         try:
             assert any(line.startswith("Step 2/") for line in said)
             said.clear()
