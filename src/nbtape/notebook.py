@@ -61,6 +61,9 @@ _HEAD: Final = b'{\n "cells": ['
 #: Texts of more characters than this are not split into lines.
 _SPLIT_LIMIT: Final = 1 << 20
 
+#: What stands for such a text in JSON that is being laid out, where no such character can be.
+_LARGE: Final = "\0"
+
 
 class Notebook:
     """A notebook that grows by cells and knows which of them changed since they were last encoded.
@@ -76,7 +79,7 @@ class Notebook:
         self._body = bytearray()
         self._ends: list[int] = []
         self._stale: set[int] = set()
-        self._metadata = _encode(self.node["metadata"], indent=" ")
+        self._metadata = b"".join(_encode(self.node["metadata"], indent=" "))
         self._saved = False
 
     @classmethod
@@ -175,7 +178,9 @@ class Notebook:
         """Bring the cells that changed into the encoded body; the others are encoded once and for all."""
         for index in sorted(self._stale):
             start, end = self._ends[index - 1] if index else 0, self._ends[index]
-            encoded = (b",\n  " if index else b"\n  ") + _encode(self.cells[index], indent="  ")
+            encoded = bytearray(b",\n  " if index else b"\n  ")
+            for piece in _encode(self.cells[index], indent="  "):
+                encoded += piece
             self._body[start:end] = encoded
             growth = len(encoded) - (end - start)
             self._ends[index:] = [end + growth for end in self._ends[index:]]
@@ -192,23 +197,35 @@ def _count_from(number: int) -> Iterator[int]:
         number += 1
 
 
-def _encode(value: Mapping[str, Any], indent: str) -> bytes:
-    """JSON as nbformat lays it out, for a place that is indented already.
+def _encode(value: Mapping[str, Any], indent: str) -> Iterator[bytes]:
+    """JSON as nbformat lays it out, for a place that is indented already, in pieces.
 
     The encoder of the standard library does the same in pure Python, yielding every comma: 5 times slower here, and
     for a million lines of output a thousand times the memory.
     """
-    return _layout(_split(value), indent).encode()
+    large: list[str] = []
+    before, *rest = _layout(_split(value), indent, large).split(_LARGE)
+    yield before.encode()
+    for text, after in zip(large, rest, strict=True):
+        for start in range(0, len(text), _SPLIT_LIMIT):
+            yield _quote(text[start : start + _SPLIT_LIMIT])[1:-1].encode()
+        yield after.encode()
 
 
-def _layout(value: Any, indent: str) -> str:  # noqa: ANN401  (any JSON value)
+def _layout(value: Any, indent: str, large: list[str]) -> str:  # noqa: ANN401  (any JSON value)
+    """The JSON, with a mark in place of each large text, which joins `large`: nothing is to copy that at each level."""
     inner = indent + " "
     if isinstance(value, dict) and value:
-        members = [f"{inner}{_quote(key)}: {_layout(item, inner)}" for key, item in sorted(value.items())]
+        members = [f"{inner}{_quote(key)}: {_layout(item, inner, large)}" for key, item in sorted(value.items())]
         return "{\n" + ",\n".join(members) + f"\n{indent}}}"
     if isinstance(value, list) and value:
-        return "[\n" + ",\n".join([inner + _layout(item, inner) for item in value]) + f"\n{indent}]"
-    return _quote(value) if isinstance(value, str) else json.dumps(value)
+        return "[\n" + ",\n".join([inner + _layout(item, inner, large) for item in value]) + f"\n{indent}]"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if len(value) <= _SPLIT_LIMIT:
+        return _quote(value)
+    large.append(value)
+    return f'"{_LARGE}"'
 
 
 def _split(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,8 @@ class Options(TypedDict, total=False):
         interrupt_grace: Seconds that code has to obey an interrupt before its kernel is ended (4).
         max_output_chars: The most characters of `CodeResult.output`; the rest is in the notebook (20,000).
         max_cell_chars: The most characters of output that a cell keeps in the notebook (32 million); what is over
-            is recorded nowhere, and the cell says so.
+            is recorded nowhere, and the cell says so. Of texts that come in one message of more than 64 KiB, bytes
+            are counted.
         max_notebook_chars: The same for the notebook as a whole, source included (256 million).
         on_output: Called with each output as it comes in, a stream chunk by chunk, as nbformat has it; on the
             executor's event loop, so it must return soon.

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _DISPLAYS: Final = frozenset({"display_data", "update_display_data", "execute_result"})
 _OUTPUTS: Final = _DISPLAYS | {"stream", "error"}
 
-#: Characters of each part of an error that a cell keeps beyond its bound.
+#: Characters of each part of an error that a cell keeps beyond its bound. Less is not asked for of any message.
 _ERROR_ROOM: Final = 4000
 
 #: Seconds that reading on may take where a kernel's threads never stop printing.
@@ -77,6 +77,7 @@ class Recorder(NotebookClient):
             log=logger,
         )
         self.kc = _TappedClient(kernel, self)  # type: ignore[assignment]
+        self._kernel = kernel
         self.on_cell_executed = self._replied
         self._listener = listener
         self._growth: dict[int, _Growth] = {}
@@ -97,6 +98,7 @@ class Recorder(NotebookClient):
         """
         self._current = index
         self._growth[index] = _Growth(limit)
+        self._kernel.iopub_channel.room = max(limit, _ERROR_ROOM)
         self.begun.clear()
         self.reply = {"status": "ok"}  # what stays if there is nothing to send: nbclient leaves out an empty cell
         try:
@@ -165,7 +167,15 @@ class Recorder(NotebookClient):
             self._listener.changed(index)
         if kind != "status":
             self._listener.changed(cell_index)
+        self._make_room()
         return out
+
+    def _make_room(self) -> None:
+        """Say how much of the next message the current cell can take."""
+        growth = self._growth[self._current]
+        self._kernel.iopub_channel.room = max(
+            growth.limit if self.clear_before_next_output else growth.room, _ERROR_ROOM
+        )
 
     def output(
         self, outs: list[NotebookNode], msg: Message, display_id: str | None, cell_index: int
@@ -202,7 +212,7 @@ class _Growth:
     """How far the outputs of one cell have come: their size, and the stream that is being merged."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._size = 0
         self._node: NotebookNode | None = None
         self._stream = StreamText()
@@ -215,15 +225,22 @@ class _Growth:
 
     def bears(self, message: Message) -> bool:
         """Whether an output is small enough to be shown at all, wherever it goes."""
-        size = _size(message)
-        if size > self._limit:
-            self.left_out += size
-        return size <= self._limit
+        size, cut = _size(message), message.get("cut", 0)
+        fits = size <= self.limit and not cut
+        if not fits:
+            self.left_out += size + cut
+        return fits
+
+    @property
+    def room(self) -> int:
+        """The characters that may still come."""
+        return self.limit - self._size - len(self._stream)
 
     def admit(self, message: Message) -> bool:
         """Whether there is room for an output; the text of a stream is cut to the room there is."""
-        room = self._limit - self._size - len(self._stream)
+        room = self.room
         over = _size(message) - room
+        self.left_out += message.get("cut", 0)
         if over <= 0:
             return True
         if message["msg_type"] == "stream" and room > 0:

@@ -36,6 +36,9 @@ KERNEL = Session(key=b"key", username="kernel")
 SERVER = Session(key=b"key", username="server")
 CLIENT = Session(username="nbtape")
 
+#: As much of a large message as anybody wants.
+ROOM = 1 << 20
+
 TEXT = "zoë 名前 😀 \0 \u2028 \x1b[31m"
 
 
@@ -116,7 +119,7 @@ def test_what_a_jupyter_server_sends_is_what_we_read(
     wire: Wire, content: dict[str, Any], metadata: dict[str, Any], buffers: list[bytes]
 ) -> None:
     message = sent("comm_msg", content, metadata=metadata)
-    channel, read = wire.decode(frame_of_server(wire, "iopub", message, buffers))
+    channel, read = wire.decode(frame_of_server(wire, "iopub", message, buffers), ROOM)
     assert channel == "iopub"
     assert plain(read) == plain(message)
     assert [bytes(buffer) for buffer in read["buffers"]] == buffers
@@ -127,7 +130,7 @@ def test_what_a_jupyter_server_sends_is_what_we_read(
 @given(content=OBJECTS)
 def test_what_we_write_we_read(wire: Wire, content: dict[str, Any]) -> None:
     message = CLIENT.msg("execute_request", content)
-    channel, read = wire.decode(wire.encode("shell", message))
+    channel, read = wire.decode(wire.encode("shell", message), ROOM)
     assert channel == "shell"
     assert read == {**message, "buffers": []}
 
@@ -135,7 +138,7 @@ def test_what_we_write_we_read(wire: Wire, content: dict[str, Any]) -> None:
 @pytest.mark.parametrize("wire", WIRES, ids=NAMES)
 def test_a_message_has_all_that_jupyter_client_gives_it(wire: Wire) -> None:
     message = sent(metadata={"é": TEXT})
-    _, read = wire.decode(frame_of_server(wire, "iopub", message))
+    _, read = wire.decode(frame_of_server(wire, "iopub", message), ROOM)
     parts = [KERNEL.sign([]), *arrived(message)]
     assert read == {**Session(key=b"").deserialize(parts), "buffers": []}
     assert (read["msg_id"], read["msg_type"]) == (message["header"]["msg_id"], "stream")
@@ -147,7 +150,7 @@ def test_dates_in_headers_are_dates_and_those_in_contents_are_text(wire: Wire) -
     message = sent(content={"date": text}, metadata={"date": text})
     for header in ("header", "parent_header"):
         message[header]["date"] = text
-    _, read = wire.decode(frame_of_server(wire, "iopub", message))
+    _, read = wire.decode(frame_of_server(wire, "iopub", message), ROOM)
     assert read["header"]["date"] == read["parent_header"]["date"] == datetime(2024, 2, 29, 12, tzinfo=UTC)
     assert read["content"]["date"] == read["metadata"]["date"] == text
 
@@ -155,7 +158,7 @@ def test_dates_in_headers_are_dates_and_those_in_contents_are_text(wire: Wire) -
 @pytest.mark.parametrize("wire", WIRES, ids=NAMES)
 def test_a_message_without_a_parent_can_be_read(wire: Wire) -> None:
     message = KERNEL.msg("status", {"execution_state": "starting"})
-    _, read = wire.decode(frame_of_server(wire, "iopub", message))
+    _, read = wire.decode(frame_of_server(wire, "iopub", message), ROOM)
     assert read["parent_header"] == {}
 
 
@@ -163,7 +166,7 @@ def test_a_message_without_a_parent_can_be_read(wire: Wire) -> None:
 def test_a_kernel_that_speaks_an_older_version_is_understood(wire: Wire) -> None:
     message = sent("pyout", {"execution_count": 1, "data": {"text/plain": "1"}, "metadata": {}})
     message["header"]["version"] = "4.1"
-    _, read = wire.decode(frame_of_server(wire, "iopub", message))
+    _, read = wire.decode(frame_of_server(wire, "iopub", message), ROOM)
     assert (read["msg_type"], read["header"]["msg_type"]) == ("execute_result", "execute_result")
 
 
@@ -175,7 +178,7 @@ def test_the_old_binary_frame_is_a_count_offsets_from_its_start_json_and_buffers
     start = 4 * (1 + 3)
     offsets = [start, start + len(body), start + len(body) + 2]
     frame = struct.pack("!4I", 3, *offsets) + body + b"ab" + b"\0\xff\0"
-    channel, read = JsonWire().decode(frame)
+    channel, read = JsonWire().decode(frame, ROOM)
     assert channel == "iopub"
     assert read["header"]["msg_id"] == "1"
     assert [bytes(buffer) for buffer in read["buffers"]] == [b"ab", b"\0\xff\0"]
@@ -213,7 +216,7 @@ def framed(wire: Wire, header: Any, content: Any = None) -> bytes | str:
 def read_or_refuse(wire: Wire, frame: bytes | str) -> None:
     """Read a frame; refuse it in no other way than the connection expects."""
     try:
-        channel, message = wire.decode(frame)
+        channel, message = wire.decode(frame, ROOM)
     except _UNREADABLE:
         return
     assert isinstance(channel, str)

@@ -12,19 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable
     from pathlib import Path
 
 Message = dict[str, Any]
-
-#: What every kernel gets unless its environment says otherwise: pip is quiet on success and loud on failure, asks
-#: nothing, and does not advise about itself. See https://pip.pypa.io/en/stable/topics/configuration/.
-KERNEL_ENVIRONMENT: Final[Mapping[str, str]] = {
-    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    "PIP_NO_INPUT": "1",
-    "PIP_QUIET": "1",
-    "PIP_ROOT_USER_ACTION": "ignore",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +35,10 @@ class KernelSpec:
 
 class Channel(Protocol):
     """One of a kernel's message channels."""
+
+    #: The bytes that each text in a large message may keep: what is over is cut before it is decoded, and then the
+    #: message says under `cut` how many bytes that were.
+    room: int
 
     async def get_msg(self, timeout: float | None = None) -> Message:
         """The next message.

@@ -7,7 +7,6 @@ the business of the ledger.
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import contextlib
 import logging
@@ -25,7 +24,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.typing import Subprotocol
 
 from nbtape.errors import KernelStartError
-from nbtape.kernels.base import KERNEL_ENVIRONMENT
+from nbtape.kernels.intake import LARGE
+from nbtape.kernels.introduction import INTRODUCTION, directory_of
 from nbtape.kernels.ledger import Ledger
 from nbtape.kernels.wire import BINARY, JsonWire, wire_of
 
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 #: Bytes that may lie unread before we stop listening, so that a flood is slowed down and not kept in memory.
 _ROOM: Final = 64 << 20
+#: Bytes of the largest message that is read at all; it takes memory three times.
+_LARGEST: Final = 256 << 20
 #: Seconds of one attempt to connect, and between looks at the kernel meanwhile; of the pauses between attempts, of
 #: which each is twice the one before.
 _CONNECT: Final = 10.0
@@ -60,11 +62,6 @@ _UNREADABLE: Final = (
     *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError),
     struct.error,
 )
-
-_INTRODUCTION: Final = {
-    "directory": "__import__('os').getcwd()",
-    "environment": f"[__import__('os').environ.setdefault(*_) for _ in {list(KERNEL_ENVIRONMENT.items())!r}]",
-}
 
 
 class WebsocketKernelClient:
@@ -194,16 +191,11 @@ class WebsocketKernelClient:
                 question.cancel()
 
     async def _introduce(self) -> None:
-        """Ask a Python kernel where it works, and give it the environment that every kernel gets.
-
-        Silent and without history: it leaves no trace in the session.
-        """
-        introduction = _execution("", silent=True, user_expressions=_INTRODUCTION)
+        """Ask a Python kernel where it works, and give it what every kernel gets."""
+        introduction = _execution("", silent=True, user_expressions=INTRODUCTION)
         reply = await self._ask_until_answered("execute_request", introduction)
         if self._asks_directory:
-            told = reply["content"].get("user_expressions", {}).get("directory", {}).get("data", {}).get("text/plain")
-            with contextlib.suppress(ValueError, TypeError, SyntaxError):
-                self.directory = str(ast.literal_eval(told))
+            self.directory = directory_of(reply)
 
     async def _ask(self, kind: str, content: dict[str, Any]) -> Message:
         """Ask something of our own; return its reply when all that the kernel sent before has come as well.
@@ -280,7 +272,7 @@ class WebsocketKernelClient:
             open_timeout=_CONNECT,
             close_timeout=1,
             ping_interval=None,  # its deadline would strike in the middle of a flood; see _watch
-            max_size=None,
+            max_size=_LARGEST,
             **options,
         )
 
@@ -336,7 +328,7 @@ class WebsocketKernelClient:
 
     def _take(self, frame: bytes | str) -> None:
         try:
-            channel, message = self._wire.decode(frame)
+            channel, message = self._wire.decode(frame, self.iopub_channel.room)
             made_up = self._ledger.take(channel, message)
         except _UNREADABLE as exc:
             logger.warning("a message of kernel %s cannot be read and is left out: %s", self._kernel_id, exc)
@@ -382,6 +374,7 @@ class WebsocketChannel:
     """The messages of one channel that nobody has read yet."""
 
     def __init__(self) -> None:
+        self.room = LARGE
         self._messages: asyncio.Queue[tuple[int, Message]] = asyncio.Queue()
         self._size = 0
         self._has_room = asyncio.Event()

@@ -20,13 +20,17 @@ from typing import TYPE_CHECKING, Any, Final
 import zmq
 import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
+from traitlets import Type
 
 from nbtape.errors import KernelNotInstalledError, KernelStartError
-from nbtape.kernels.base import KERNEL_ENVIRONMENT, KernelSpec, it_last_said
+from nbtape.kernels.base import KernelSpec, it_last_said
 from nbtape.kernels.directories import make_private_directory
 from nbtape.kernels.groups import end_group
+from nbtape.kernels.intake import LARGE, take_in
+from nbtape.kernels.introduction import KERNEL_ENVIRONMENT, SEND_ALL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +39,9 @@ if TYPE_CHECKING:
     from nbtape.kernels.base import KernelClient, KernelManager
 
 _UNIX: Final = sys.platform != "win32"
+
+#: The position of the content in what is left of a message without its identities.
+_CONTENT: Final = 4
 
 
 class LocalKernels:
@@ -77,8 +84,30 @@ class LocalKernels:
         return manager
 
 
+class LocalChannel(AsyncZMQSocketChannel):
+    """jupyter_client's channel, which cuts what is large before it decodes it."""
+
+    room = LARGE
+
+    async def _recv(self, **_: Any) -> dict[str, Any]:  # type: ignore[override]  # noqa: ANN401  (jupyter_client's)
+        assert self.socket is not None
+        frames = await self.socket.recv_multipart(copy=False)
+        parts: Any = [frame.buffer if len(frame) > LARGE else frame.bytes for frame in frames]
+        _identities, parts = self.session.feed_identities(parts)
+        if len(parts) <= _CONTENT or isinstance(parts[_CONTENT], bytes):
+            return self.session.deserialize(parts)
+        message: dict[str, Any] = self.session.deserialize(parts, content=False)  # with its signature checked
+        content, message["cut"] = take_in(message.pop("content"), self.room)
+        del frames, parts  # the memory of what was cut
+        message["content"] = self.session.unpack(content)
+        return message
+
+
 class LocalKernelClient(AsyncKernelClient):
     """jupyter_client's client, with a quicker and stricter idea of "ready"."""
+
+    shell_channel_class = Type(LocalChannel)
+    iopub_channel_class = Type(LocalChannel)
 
     def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits, passed through)
         super().__init__(**traits)
@@ -111,6 +140,8 @@ class LocalKernelClient(AsyncKernelClient):
             heard = heard or await self._next(self.iopub_channel, timeout=0.5 if reply else 0) is not None
             if reply and reply["msg_type"] == "kernel_info_reply" and heard:
                 self.language_info = dict(reply["content"].get("language_info") or {})
+                if self.language_info.get("name") == "python":
+                    self.execute("", silent=True, user_expressions=SEND_ALL)  # nobody needs the reply
                 return
             if not await self.is_alive():
                 raise KernelStartError(f"The kernel died while it started. {self._cause()}")

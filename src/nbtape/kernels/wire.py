@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import struct
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from jupyter_client.adapter import adapt
 from jupyter_client.jsonutil import extract_dates, json_default
 from jupyter_client.session import json_packer, json_unpacker
+
+from nbtape.kernels.intake import LARGE, take_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from nbtape.kernels.base import Message
 
 BINARY: Final = "v1.kernel.websocket.jupyter.org"
-
-Frame = TypeVar("Frame", bytes, memoryview)
 
 #: The parts of a message, in the order in which they travel; buffers follow.
 _PARTS: Final = ("header", "parent_header", "metadata", "content")
@@ -34,8 +34,12 @@ class Wire(Protocol):
         """A message for a channel as a frame."""
         ...
 
-    def decode(self, frame: bytes | str) -> tuple[str, Message]:
+    def decode(self, frame: bytes | str, room: int) -> tuple[str, Message]:
         """The channel and the message of a frame.
+
+        Args:
+            frame: The frame.
+            room: The bytes that each text in a large message may keep.
 
         Raises:
             ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error: It is broken.
@@ -59,15 +63,16 @@ class BinaryWire:
             offsets.append(offsets[-1] + len(part))
         return b"".join([struct.pack(f"<{len(offsets) + 1}Q", len(offsets), *offsets), *parts])
 
-    def decode(self, frame: bytes | str) -> tuple[str, Message]:
+    def decode(self, frame: bytes | str, room: int) -> tuple[str, Message]:
         """The parts between the offsets."""
         if isinstance(frame, str):
             raise TypeError("a text frame, where binary ones were agreed on")
         (count,) = struct.unpack_from("<Q", frame)
         offsets = struct.unpack_from(f"<{count}Q", frame, 8)
-        channel, *parts = _parts(frame, offsets)
-        fields = dict(zip(_PARTS, map(json_unpacker, parts), strict=False))
-        return channel.decode(), _whole(fields, parts[len(_PARTS) :])
+        channel, *parts = _parts(memoryview(frame), offsets)
+        taken = [_taken_in(part, room) for part in parts[: len(_PARTS)]]
+        fields = dict(zip(_PARTS, [json_unpacker(text) for text, _ in taken], strict=False))
+        return bytes(channel).decode(), _whole(fields, parts[len(_PARTS) :], sum(cut for _, cut in taken))
 
 
 class JsonWire:
@@ -77,26 +82,33 @@ class JsonWire:
         """The message with its channel."""
         return json.dumps({**message, "channel": channel, "buffers": []}, default=json_default)
 
-    def decode(self, frame: bytes | str) -> tuple[str, Message]:
+    def decode(self, frame: bytes | str, room: int) -> tuple[str, Message]:
         """JSON with a channel in it."""
         buffers: list[memoryview] = []
         if isinstance(frame, bytes):
             (count,) = struct.unpack_from("!I", frame)
             offsets = [*struct.unpack_from(f"!{count}I", frame, 4), len(frame)]
             body, *buffers = _parts(memoryview(frame), offsets)
-            frame = bytes(body)
-        fields = json.loads(frame)
-        return str(fields["channel"]), _whole(fields, buffers)
+        else:
+            body = memoryview(frame.encode(errors="surrogatepass"))
+        text, cut = _taken_in(body, room)
+        fields = json_unpacker(text)
+        return str(fields["channel"]), _whole(fields, buffers, cut)
 
 
-def _parts(frame: Frame, offsets: Sequence[int]) -> list[Frame]:
+def _parts(frame: memoryview, offsets: Sequence[int]) -> list[memoryview]:
     """What lies between the offsets."""
     if list(offsets) != sorted(offsets):
         raise ValueError("the parts of a frame overlap")  # and could make of little very much
     return [frame[start:end] for start, end in pairwise(offsets)]
 
 
-def _whole(fields: dict[str, Any], buffers: Sequence[bytes | memoryview]) -> Message:
+def _taken_in(part: memoryview, room: int) -> tuple[bytes, int]:
+    """JSON of which there may be too much, and the bytes that are left out."""
+    return take_in(part, room) if len(part) > LARGE else (bytes(part), 0)
+
+
+def _whole(fields: dict[str, Any], buffers: Sequence[memoryview], cut: int) -> Message:
     """A message as jupyter_client has it, in the version of the protocol that it speaks."""
     header = extract_dates(fields["header"])
     return adapt(
@@ -108,5 +120,6 @@ def _whole(fields: dict[str, Any], buffers: Sequence[bytes | memoryview]) -> Mes
             "metadata": fields["metadata"],
             "content": fields["content"],
             "buffers": list(buffers),
+            **({"cut": cut} if cut else {}),
         }
     )

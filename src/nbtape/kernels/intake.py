@@ -1,0 +1,78 @@
+"""How much of a large message is taken in: its texts are cut before they are decoded, which takes memory many times."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Bytes of a content from which on it is large.
+LARGE: Final = 64 << 10
+
+#: Bytes of JSON that are decoded besides the texts that there is room for: structure can be as dear as text.
+_MOST: Final = 16 << 20
+
+_LONGEST_ESCAPE: Final = rb"\u0000"
+
+_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_PRINTED: Final = re.compile(rb'\{"name": ?"std(?:out|err)", ?"text": ?"')
+
+#: Bytes that are copied at once, to be looked through.
+_PIECE: Final = 1 << 20
+
+
+def take_in(content: bytes | memoryview, room: int) -> tuple[bytes, int]:
+    """JSON without what is too much in it.
+
+    Args:
+        content: The JSON of a large content, which is not copied.
+        room: The bytes that each text in it may keep, at least 10.
+
+    Returns:
+        The JSON that is left, `{}` if it is too much all the same, and how many bytes are not in it.
+    """
+    most = 2 * room + _MOST
+    kept: list[bytes] = []
+    size = done = 0
+    for start, end in _texts(content):
+        if end - start > room + 2:
+            kept += [bytes(content[done : _end_of_head(content, start + 1 + room)]), b'"']
+            size, done = size + len(kept[-2]), end
+            if size > most:
+                break
+    if size + len(content) - done > most:
+        return b"{}", len(content)
+    left = b"".join([*kept, content[done:]])
+    return left, len(content) - len(left)
+
+
+def _texts(content: bytes | memoryview) -> Iterator[tuple[int, int]]:
+    """Where texts begin and end, quotes included. What a program prints is mostly one text, which is quick."""
+    printed = _PRINTED.match(content)
+    if printed is not None and content[-2:] == b'"}' and not _has_quote(content, printed.end(), len(content) - 2):
+        yield printed.end() - 1, len(content) - 1
+    else:
+        for text in _TEXT.finditer(content):
+            yield text.span()
+
+
+def _has_quote(content: bytes | memoryview, start: int, end: int) -> bool:
+    return any(b'"' in bytes(content[at : min(at + _PIECE, end)]) for at in range(start, end, _PIECE))
+
+
+def _end_of_head(content: bytes | memoryview, end: int) -> int:
+    """Where to cut a text that was to be cut at `end`: not in the middle of a character, nor of an escape."""
+    while content[end - 1] & 0xC0 == 0x80:  # noqa: PLR2004  (UTF-8: a byte of a character, not its first)
+        end -= 1
+    if content[end - 1] >= 0xC0:  # noqa: PLR2004  (UTF-8: the first of several)
+        end -= 1
+    escape = bytes(content[end - len(_LONGEST_ESCAPE) : end]).rfind(b"\\")
+    if escape < 0:
+        return end
+    before = start = end - len(_LONGEST_ESCAPE) + escape
+    while content[before] == ord("\\"):
+        before -= 1
+    needed = len(_LONGEST_ESCAPE) if bytes(content[start + 1 : start + 2]) == b"u" else len(rb"\n")
+    return start if (start - before) % 2 and end - start < needed else end

@@ -1,0 +1,71 @@
+"""What a Python kernel is asked and given before its first cell. It leaves no trace in the session.
+
+All of it is expressions of a silent `execute_request`: they are evaluated, and the reply has what came out.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nbtape.kernels.base import Message
+
+#: pip is quiet on success and loud on failure, asks nothing, and does not advise about itself.
+#: See https://pip.pypa.io/en/stable/topics/configuration/.
+KERNEL_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_INPUT": "1",
+    "PIP_QUIET": "1",
+    "PIP_ROOT_USER_ACTION": "ignore",
+}
+
+#: Nothing that ipykernel sends is to be lost, nor to be too much at once. By default it keeps a thousand messages for a
+#: client that is slow, or has no processor for a moment, and drops what follows without a word, the end of the cell
+#: included. And what was printed in 0.2 seconds is one message, hundreds of megabytes if need be, which whoever reads
+#: it must hold as a whole: it is to come in pieces, with pauses in which they are read. All of it is done in the thread
+#: that sends: hooks are registered for a thread, and sockets belong to one. See ipykernel's iostream.py.
+_SEND_ALL: Final = """
+import sys, time, zmq
+
+def send_in_pieces(stream, size=1 << 20, pause=0.004):
+    def send_all_but_the_last(message):
+        content = message["content"]
+        text = content["text"]
+        last = max(0, len(text) - 1) // size * size
+        for start in range(0, last, size):
+            piece = {**content, "text": text[start : start + size]}
+            parent = message["parent_header"]
+            stream.session.send(stream.pub_thread, stream.session.msg("stream", piece, parent), ident=stream.topic)
+            time.sleep(pause)
+        content["text"] = text[last:]
+        return message
+
+    stream.register_hook(send_all_but_the_last)
+
+def send_all():
+    sys.stdout.pub_thread.socket.setsockopt(zmq.SNDHWM, 0)
+    for stream in (sys.stdout, sys.stderr):
+        send_in_pieces(stream)
+
+sys.stdout.pub_thread.schedule(send_all)
+"""
+
+SEND_ALL: Final = {"send_all": f"exec({_SEND_ALL!r}, {{}})"}
+
+INTRODUCTION: Final = {
+    **SEND_ALL,
+    "directory": "__import__('os').getcwd()",
+    "environment": f"[__import__('os').environ.setdefault(*_) for _ in {list(KERNEL_ENVIRONMENT.items())!r}]",
+}
+
+
+def directory_of(reply: Message) -> str:
+    """Where the kernel works, by its reply to the `INTRODUCTION`; empty if that does not say."""
+    told = reply["content"].get("user_expressions", {}).get("directory", {}).get("data", {}).get("text/plain")
+    try:
+        return str(ast.literal_eval(told))
+    except (ValueError, TypeError, SyntaxError):
+        return ""
