@@ -184,6 +184,14 @@ class TestEngine:
         first.stop()
         second.start()
 
+    def test_one_without_a_network_that_is_refused_leaves_no_directory(
+        self, make: Make, tmp_path: Path, temp_dir: Path
+    ) -> None:
+        make(container_name="nbtape-taken", bind_dir=tmp_path).start()
+        with pytest.raises(ServerError, match=r"nbtape-taken.*in use"):
+            make(container_name="nbtape-taken", bind_dir=tmp_path, network="none").start()
+        assert list(temp_dir.glob("nbtape-*")) == []
+
     def test_host_and_port_follow_the_engine(
         self, make: Make, output_dir: Path, docker_client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:

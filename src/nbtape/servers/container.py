@@ -267,10 +267,17 @@ class Container:
     def _stop(self) -> None:
         if self._end is not None:
             self._end()
-        elif self._id:
-            self._engine.remove(self._id)
+        else:
+            self._undo()
         if self._words is not None:
             self._words.close()
+
+    def _undo(self) -> None:
+        """Leave nothing of one that is half made."""
+        if self._id:
+            self._engine.remove(self._id)
+        if self._sockets is not None:
+            shutil.rmtree(self._sockets, ignore_errors=True)
 
 
 def _end(process: int, engine: Engine, container_id: str, removed: bool, sockets: Path | None) -> None:  # noqa: FBT001  (of the container)
