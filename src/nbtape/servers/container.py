@@ -23,6 +23,7 @@ from nbtape.kernels.directories import make_private_directory
 from nbtape.kernels.rest import client_options
 from nbtape.servers.isolation import PORT, SOCKETS, WORKSPACE, ContainerOptions, Image, arguments
 from nbtape.servers.notes import find_end
+from nbtape.servers.users import User
 from nbtape.servers.words import Words
 
 if TYPE_CHECKING:
@@ -153,9 +154,8 @@ class Container:
             self._sockets = make_private_directory()
             shared = self._sockets / "shared"
             shared.mkdir(mode=0o700)
-            user, _, group = self._user.partition(":")
-            if os.getuid() == 0 and user.isdecimal():
-                os.chown(shared, int(user), int(group or user))
+            if os.getuid() == 0 and (user := User.of(self._user)):
+                os.chown(shared, user.number, user.group)
             path = self._engine.path_of(shared)
             if path is None or not self._engine.shares_networks:
                 raise ServerError(

@@ -20,6 +20,7 @@ from nbtape.servers.container import Container
 from nbtape.servers.engine import Engine
 from nbtape.servers.image import DEFAULT_BASE_IMAGE, DEFAULT_DOCKERFILE, Recipe, have_image
 from nbtape.servers.isolation import ContainerOptions
+from nbtape.servers.users import NOBODY, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,9 +32,6 @@ _SIZE: Final = re.compile(r"(\d+)\s*([bkmgt]?)b?", re.IGNORECASE)
 _UNITS: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 #: The engine's own least.
 _LEAST_MEMORY: Final = 6 << 20
-#: The user in the image where there is nobody whose files it would write.
-_NOBODY: Final = "1000:1000"
-_NUMBERS: Final = re.compile(r"\d+(:\d+)?")
 
 
 class DockerJupyterServer:
@@ -244,7 +242,7 @@ class _Maker:
                 self._engine = self._find_engine()
             if isinstance(self._image, str):
                 return self._engine, self._image, user
-            recipe = dataclasses.replace(self._image, user=user if _NUMBERS.fullmatch(user) else _NOBODY)
+            recipe = dataclasses.replace(self._image, user=User.of(user) or NOBODY)
             image = have_image(self._engine, recipe, platform=self._platform, on_progress=self._on_progress)
             return self._engine, image, user
 
@@ -280,11 +278,11 @@ class _Maker:
     def _user_of(directory: Path | None) -> str:
         """Whom the files are to belong to: us, or, where we are root, the owner of the directory."""
         if os.getuid() != 0:
-            return f"{os.getuid()}:{os.getgid()}"
+            return str(User(os.getuid(), os.getgid()))
         if directory is None:
-            return _NOBODY
+            return str(NOBODY)
         found = directory.stat()
-        return f"{found.st_uid}:{found.st_gid}"
+        return str(User(found.st_uid, found.st_gid))
 
 
 class _Place:

@@ -15,6 +15,7 @@ from docker.errors import ImageNotFound
 
 from nbtape.errors import ServerError
 from nbtape.servers.engine import LABEL, Engine
+from nbtape.servers.users import NOBODY, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,22 +37,21 @@ class Recipe:
     Args:
         base_image: An image with Python 3.11 or newer, pip and venv.
         packages: Python packages besides what a kernel needs, as pip takes them.
-        user: The user and the group that run it, by their numbers, as `1000:1000`.
+        user: Who runs it.
     """
 
     base_image: str = DEFAULT_BASE_IMAGE
     packages: Sequence[str] = ()
-    user: str = "1000:1000"
+    user: User = NOBODY
 
     @property
     def arguments(self) -> dict[str, str]:
         """The Dockerfile's `ARG`s."""
-        user, _, group = self.user.partition(":")
         return {
             "BASE_IMAGE": self.base_image,
             "PACKAGES": " ".join(self.packages),
-            "USER_ID": user,
-            "GROUP_ID": group or user,
+            "USER_ID": str(self.user.number),
+            "GROUP_ID": str(self.user.group),
         }
 
     @property

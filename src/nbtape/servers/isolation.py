@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from docker.types import Mount
 
 from nbtape.servers.engine import LABEL, OWNER_LABEL, owner
+from nbtape.servers.users import User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,8 +151,8 @@ def _environment(options: ContainerOptions) -> dict[str, str]:
 
 def _temporary(user: str, mounts: Mapping[str, str]) -> dict[str, str]:
     """The file systems in memory: what is installed there must be allowed to run."""
-    number, _, group = user.partition(":")
-    whose = f"uid={number},gid={group or number}," if number.isdecimal() else ""
+    known = User.of(user)
+    whose = f"uid={known.number},gid={known.group}," if known else ""
     temporary = {"/tmp": "exec,mode=1777,size=1g", HOME: f"exec,{whose}mode=755,size=1g"}  # noqa: S108  (its own)
     if WORKSPACE not in mounts:
         temporary[WORKSPACE] = f"exec,{whose}mode=755,size=1g"
