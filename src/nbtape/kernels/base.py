@@ -184,12 +184,17 @@ def last_words(log: str, limit: int = 2000) -> str:
     return _ANSI_ESCAPE.sub("", log).strip()[-limit:]
 
 
-def it_last_said(log: Path) -> str:
-    """The end of a process's log file, as the end of an error message; empty if there is none."""
+def it_last_said(log: str) -> str:
+    """The end of a process's log, as the end of an error message; empty if it said nothing."""
+    said = last_words(log)
+    return f" It last said:\n{said}" if said else ""
+
+
+def tail(log: Path) -> str:
+    """The last that is in a process's log file; empty if there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 10_000))
-            said = last_words(file.read().decode(errors="replace"))
+            return file.read().decode(errors="replace")
     except OSError:
         return ""
-    return f" It last said:\n{said}" if said else ""

@@ -26,7 +26,7 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Type
 
 from nbtape.errors import KernelNotInstalledError, KernelStartError
-from nbtape.kernels.base import KernelSpec, it_last_said
+from nbtape.kernels.base import KernelSpec, it_last_said, tail
 from nbtape.kernels.directories import make_private_directory
 from nbtape.kernels.groups import end_group
 from nbtape.kernels.intake import LARGE, take_in
@@ -279,7 +279,7 @@ def describe_end(code: int | None, log: Path) -> str:
         code: Its `Popen.returncode`.
         log: The file of its log.
     """
-    return _describe_exit(code) + it_last_said(log)
+    return _describe_exit(code) + it_last_said(tail(log))
 
 
 def _environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ from docker.errors import APIError, DockerException, NotFound
 from requests import RequestException
 
 from nbtape.errors import ServerError
-from nbtape.kernels.base import last_words
+from nbtape.kernels.base import it_last_said
 from nbtape.kernels.connection import JupyterConnectionInfo
 from nbtape.kernels.directories import make_private_directory
 from nbtape.kernels.rest import client_options
@@ -261,8 +261,8 @@ class Container:
         return ""
 
     def _said(self) -> str:
-        said = last_words(self._words.last()) if self._words is not None else ""
-        return f" It last said:\n{said}" if said else ""
+        """Its last words, as the end of a message."""
+        return it_last_said(self._words.last()) if self._words is not None else ""
 
     def _stop(self) -> None:
         if self._end is not None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from nbtape.errors import ServerError
-from nbtape.kernels.base import it_last_said
+from nbtape.kernels.base import it_last_said, tail
 from nbtape.kernels.connection import JupyterConnectionInfo
 from nbtape.kernels.directories import make_private_directory
 from nbtape.kernels.groups import see_groups_end
@@ -205,7 +205,7 @@ class LocalJupyterServer:
 
     def _said(self) -> str:
         """The server's last words, as the end of a message."""
-        return it_last_said(self._log_path) if self._directory is not None else ""
+        return it_last_said(tail(self._log_path)) if self._directory is not None else ""
 
     def _clean_up(self) -> None:
         if self._end is not None:
