@@ -13,8 +13,6 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
-from docker.errors import APIError, DockerException, NotFound
-from requests import RequestException
 
 from nbtape.errors import ServerError
 from nbtape.kernels.base import it_last_said
@@ -284,8 +282,7 @@ def _end(process: int, engine: Engine, container_id: str, removed: bool, sockets
     """End a container: at the stop, when it is forgotten, at exit."""
     if os.getpid() != process:  # a fork of the owner exits, and the container is not the fork's
         return
-    with contextlib.suppress(NotFound, APIError, DockerException, RequestException):
-        engine.docker.api.stop(container_id, timeout=_FAREWELL)
+    engine.stop(container_id, _FAREWELL)
     if removed:
         engine.remove(container_id)
     if sockets is not None:

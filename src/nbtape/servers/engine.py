@@ -113,9 +113,14 @@ class Engine:
             if host == socket.gethostname() and process.isdecimal() and not is_running(int(process)):
                 self.remove(container["Id"])
 
+    def stop(self, container_id: str, patience: int) -> None:
+        """End a container that has `patience` seconds to do it by itself. Harmless as `remove` is."""
+        with contextlib.suppress(DockerException, RequestException):
+            self.docker.api.stop(container_id, timeout=patience)
+
     def remove(self, container_id: str) -> None:
         """Remove a container, and return when it is gone. Harmless if it is, or if the engine does not answer."""
-        with contextlib.suppress(APIError, DockerException, RequestException):
+        with contextlib.suppress(DockerException, RequestException):
             try:
                 self.docker.api.remove_container(container_id, force=True, v=True)
             except NotFound:
