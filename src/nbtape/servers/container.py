@@ -175,13 +175,14 @@ class Container:
     @property
     def _has_address(self) -> bool:
         """Whether we reach it at an address of its own, on a network that was named; it is published nowhere then."""
-        return self._options.network is not None and self._engine.shares_networks
+        named = self._options.network is not None and not self._options.is_cut_off
+        return named and self._engine.shares_networks
 
     def _locate(self, described: Mapping[str, Any]) -> JupyterConnectionInfo:
         """How it is reached, now that the engine has given it its place."""
         settings = described["NetworkSettings"]
         host, port = "127.0.0.1", PORT
-        if self._has_address and not self._options.is_cut_off:
+        if self._has_address:
             host = settings["Networks"][self._options.network]["IPAddress"] or host
         elif published := (settings["Ports"] or {}).get(f"{PORT}/tcp"):
             host, port = self._engine.remote_host or host, int(published[0]["HostPort"])
