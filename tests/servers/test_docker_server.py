@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import math
 import os
 import shutil
 import socket
@@ -110,6 +111,8 @@ class TestValues:
             {"token": ""},
             {"token": "two\nlines"},
             {"memory": "lots"},
+            {"memory": "infg"},
+            {"memory": math.nan},
             {"memory": "1k"},
             {"cpus": 0},
             {"pids": 0},
@@ -279,6 +282,12 @@ class TestIsolation:
         )
         with JupyterCodeExecutor(make(cpus=0.25), output_dir=output_dir) as executor:
             assert run(executor, burn).output == "True\n"
+
+    def test_a_bound_on_memory_may_be_a_fraction(
+        self, make: Make, output_dir: Path, docker_client: docker.DockerClient
+    ) -> None:
+        with JupyterCodeExecutor(make(memory="1.5g"), output_dir=output_dir) as executor:
+            assert container_of(docker_client, executor).attrs["HostConfig"]["Memory"] == 3 << 29
 
     def test_code_in_one_container_is_refused_by_another(
         self, make: Make, tmp_path: Path, docker_client: docker.DockerClient

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import re
 import secrets
 import sys
 import threading
@@ -13,6 +12,9 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+
+from docker.errors import DockerException
+from docker.utils import parse_bytes
 
 from nbtape.errors import ServerError
 from nbtape.kernels.connection import JupyterConnectionInfo
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-_SIZE: Final = re.compile(r"(\d+)\s*([bkmgt]?)b?", re.IGNORECASE)
-_UNITS: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 #: The engine's own least.
 _LEAST_MEMORY: Final = 6 << 20
 
@@ -60,7 +60,7 @@ class DockerJupyterServer:
         bind_dir: The directory that is mounted in place of the executors' `output_dir`.
         network: A network of the engine that the containers are put on, where they are then reached by their address;
             "none" for no network at all, on Linux; None for the engine's default.
-        memory: The most memory of one container, temporary files included, in bytes or as "512m", "4g".
+        memory: The most memory of one container, temporary files included, in bytes or as "512m", "1.5g".
         cpus: The most processors that one container uses at once.
         pids: The most processes and threads of one container.
         user: Who runs the code, as `user:group` in numbers; "" for the user of the image; None as described above.
@@ -359,10 +359,10 @@ def _bytes(size: int | str) -> int:
     Raises:
         ValueError: It is none, or too small.
     """
-    found = _SIZE.fullmatch(str(size).strip())
-    if found is None:
-        raise ValueError(f"memory={size!r} is no size: give bytes, or a text such as 512m or 4g.")
-    number = int(found[1]) * _UNITS[found[2].lower()]
+    try:
+        number = int(parse_bytes(str(size).strip()))
+    except (DockerException, ValueError, OverflowError) as exc:  # the last two for "nanb" and "infg"
+        raise ValueError(f"memory={size!r} is no size: give bytes, or a text such as 512m or 4g.") from exc
     if number < _LEAST_MEMORY:
         raise ValueError(f"memory={size!r} is too little: a container needs at least 6m, and a kernel about 100m.")
     return number
