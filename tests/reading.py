@@ -1,4 +1,4 @@
-"""What a test reads to judge a run: the notebook on disk, the processes of this machine."""
+"""What a test reads to judge a run: the notebook on disk, the clock, the processes of this machine."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ def stream_text(cell: NotebookNode, name: str = "stdout") -> str:
     return "".join(
         output["text"] for output in cell["outputs"] if output["output_type"] == "stream" and output["name"] == name
     )
+
+
+def seconds(act: Callable[[], object]) -> float:
+    """How long something takes."""
+    began = time.monotonic()
+    act()
+    return time.monotonic() - began
 
 
 def eventually(holds: Callable[[], Any], seconds: float = 10) -> bool:

@@ -31,7 +31,7 @@ from nbtape import (
     ServerError,
 )
 from nbtape.servers.engine import LABEL, OWNER_LABEL
-from reading import code_cells, eventually, image_tags, read_notebook, stream_text
+from reading import code_cells, eventually, image_tags, read_notebook, seconds, stream_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,13 +83,6 @@ def container_of(client: docker.DockerClient, executor: JupyterCodeExecutor) -> 
     """The container in which an executor's kernel is."""
     name = run(executor, "import socket\nprint(socket.gethostname())").output.splitlines()[-1]
     return client.containers.get(name)
-
-
-def seconds(act: Callable[[], object]) -> float:
-    """How long something takes."""
-    began = time.monotonic()
-    act()
-    return time.monotonic() - began
 
 
 class TestValues:

@@ -41,10 +41,10 @@ from nbtape import (
     ServerError,
 )
 from nbtape.kernels.wire import BINARY, BinaryWire
-from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
+from reading import code_cells, descendants, eventually, is_running, read_notebook, seconds, stream_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from importlib.machinery import ModuleSpec
     from pathlib import Path
 
@@ -119,13 +119,6 @@ def process_of(server: LocalJupyterServer) -> psutil.Process:
 
 def kernel_pid(executor: JupyterCodeExecutor) -> int:
     return int(run(executor, "import os\nprint(os.getpid())").output.splitlines()[-1])
-
-
-def seconds(act: Callable[[], object]) -> float:
-    """How long something takes."""
-    began = time.monotonic()
-    act()
-    return time.monotonic() - began
 
 
 def files(directory: Path) -> set[str]:
