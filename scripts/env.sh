@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2154  # $repo
-# Virtual environments under .venv/, for scripts/demo, scripts/test and .ci/run, which source this with $repo set to
-# the top of the repository. It needs a POSIX shell and Python; nothing of ours has to be installed.
+# What scripts say, and virtual environments under .venv/, for all in scripts/ and .ci/run, which source this with $repo
+# set to the top of the repository. It needs a POSIX shell and Python; nothing of ours has to be installed.
 
 # What the caller's shell is set up for stays outside: another project's modules, another environment's pip.
 unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX
