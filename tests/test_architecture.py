@@ -21,7 +21,7 @@ kernels.base kernels.directories kernels.groups kernels.connection kernels.intak
 kernels.ledger kernels.wire kernels.rest
 kernels.local kernels.channels
 kernels.remote
-servers.notes servers.users
+servers.notes servers.users servers.base
 servers.gateway servers.local servers.engine servers.words
 servers.isolation servers.image
 servers.container

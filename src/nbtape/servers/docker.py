@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import secrets
 import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from docker.errors import DockerException
 from docker.utils import parse_bytes
 
 from nbtape.errors import ServerError
 from nbtape.kernels.connection import JupyterConnectionInfo
+from nbtape.servers.base import OwnServer, check_token, make_token
 from nbtape.servers.container import Container
 from nbtape.servers.engine import Engine
 from nbtape.servers.image import DEFAULT_BASE_IMAGE, DEFAULT_DOCKERFILE, Recipe, have_image
@@ -26,7 +26,6 @@ from nbtape.servers.users import NOBODY, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
 
     from docker import DockerClient
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 _LEAST_MEMORY: Final = 6 << 20
 
 
-class DockerJupyterServer:
+class DockerJupyterServer(OwnServer):
     """Jupyter Kernel Gateways in containers: for code that should not run on this machine.
 
     An executor's kernel runs in a container in which nothing of this machine is mounted but the executor's
@@ -101,8 +100,7 @@ class DockerJupyterServer:
         on_progress: Callable[[str], None] | None = None,
         **docker_kwargs: Any,  # noqa: ANN401  (docker-py's)
     ) -> None:
-        if token is not None and not token:
-            raise ValueError("A server without a token would let anybody run code: leave token out to have one made.")
+        check_token(token)
         if custom_image_name is not None and base_image is not None:
             raise ValueError("base_image is what nbtape's own image is built on: leave it out with custom_image_name.")
         if network == "host" or (network or "").startswith("container:"):
@@ -183,15 +181,6 @@ class DockerJupyterServer:
             list(pool.map(_Place.stop, places))
         self._maker.let_go()
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
 
 class _Maker:
     """What all containers of a server are made by.
@@ -254,7 +243,7 @@ class _Maker:
         """
         engine, image, user = self.prepare(directory)
         # One of its own: what runs in one container may reach another, and knows its own token.
-        options = dataclasses.replace(self._options, token=self._options.token or secrets.token_urlsafe(32))
+        options = dataclasses.replace(self._options, token=self._options.token or make_token())
         return Container(engine, options, image, user, directory)
 
     def let_go(self) -> None:

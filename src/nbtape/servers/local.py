@@ -7,7 +7,6 @@ import importlib.util
 import ipaddress
 import logging
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -15,17 +14,15 @@ import threading
 import time
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final
 
 from nbtape.errors import ServerError
 from nbtape.kernels.base import it_last_said, tail
 from nbtape.kernels.connection import JupyterConnectionInfo
 from nbtape.kernels.directories import make_private_directory
 from nbtape.kernels.groups import see_groups_end
+from nbtape.servers.base import OwnServer, check_token, make_token
 from nbtape.servers.notes import ServerNotes
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +34,7 @@ _LOOK: Final = 0.01
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
-class LocalJupyterServer:
+class LocalJupyterServer(OwnServer):
     """A Jupyter Kernel Gateway on this machine. It serves any number of executors, each with a kernel of its own.
 
     Nothing starts before `start`, `with`, or the first use by an executor. It ends with `stop`, with `with`, and at
@@ -69,13 +66,12 @@ class LocalJupyterServer:
         *,
         startup_timeout: float = 30,
     ) -> None:
-        if token is not None and not token:
-            raise ValueError("A server without a token would let anybody run code: leave token out to have one made.")
+        check_token(token)
         if str(log_level).upper() not in _LOG_LEVELS:
             raise ValueError(f"{log_level!r} is no log level: give one of {', '.join(_LOG_LEVELS)}.")
         # Checks host, port and token.
         self._info = JupyterConnectionInfo(
-            _reachable(ip), use_https=False, port=port, token=token or secrets.token_urlsafe(32), local_root=Path("/")
+            _reachable(ip), use_https=False, port=port, token=token or make_token(), local_root=Path("/")
         )
         self._ip, self._asked_port = ip, port or 0
         self._log_file = None if log_file is None else Path(log_file).absolute()
@@ -132,15 +128,6 @@ class LocalJupyterServer:
         if cause or self._directory is None:
             return cause
         return ServerNotes(self._directory).end(kernel_id)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _launch(self) -> None:
         if sys.platform == "win32":

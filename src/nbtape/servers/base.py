@@ -1,0 +1,50 @@
+"""What all servers that nbtape starts have in common: a `with`, and a token."""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class OwnServer(ABC):
+    """A server that runs from `start` to `stop`, or as long as a `with`."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it. Harmless when it runs.
+
+        Raises:
+            ServerError: It cannot be started.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it. Harmless when it has ended."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def check_token(token: str | None) -> None:
+    """Refuse a token that lets anybody in; None is for one that is made.
+
+    Raises:
+        ValueError: It is empty.
+    """
+    if token is not None and not token:
+        raise ValueError("A server without a token would let anybody run code: leave token out to have one made.")
+
+
+def make_token() -> str:
+    """A token that nobody can guess."""
+    return secrets.token_urlsafe(32)
