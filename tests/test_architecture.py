@@ -17,7 +17,8 @@ errors
 blocks results streams languages outputs
 sources
 files workdir offload
-kernels.base kernels.directories kernels.groups kernels.connection kernels.intake kernels.introduction
+kernels.base kernels.directories kernels.groups kernels.forgotten kernels.connection
+kernels.intake kernels.introduction
 kernels.ledger kernels.wire kernels.rest
 kernels.local kernels.channels
 kernels.remote

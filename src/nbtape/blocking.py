@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
-import weakref
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
 from nbtape.errors import BlockInterrupted, WrongLoopError
 from nbtape.executor import AsyncJupyterCodeExecutor
+from nbtape.kernels.forgotten import when_forgotten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -69,7 +68,7 @@ class JupyterCodeExecutor:
         )
         self._thread = _LoopThread()
         # Whoever forgets to stop gets it done: when the executor is collected, or the process ends.
-        weakref.finalize(self, _stop_forgotten, os.getpid(), self._executor, self._thread)
+        when_forgotten(self, _stop_forgotten, self._executor, self._thread)
 
     @property
     def code_extractor(self) -> MarkdownCodeExtractor:
@@ -278,12 +277,12 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
-def _stop_forgotten(owner: int, executor: AsyncJupyterCodeExecutor, thread: _LoopThread) -> None:
+def _stop_forgotten(executor: AsyncJupyterCodeExecutor, thread: _LoopThread) -> None:
     """Stop what nobody stopped."""
-    if os.getpid() != owner or not thread.is_running:  # a fork has neither the thread nor the kernel
+    if not thread.is_running:
         return
     if thread.is_current:  # the collector runs where it likes, and here nobody can wait
-        threading.Thread(target=_stop_forgotten, args=(owner, executor, thread), daemon=True).start()
+        threading.Thread(target=_stop_forgotten, args=(executor, thread), daemon=True).start()
         return
     try:
         thread.submit(executor.stop()).result(_END_LIMIT)

@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-import weakref
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,11 +27,13 @@ from traitlets import Type
 from nbtape.errors import KernelNotInstalledError, KernelStartError
 from nbtape.kernels.base import KernelSpec, it_last_said, tail
 from nbtape.kernels.directories import make_private_directory
+from nbtape.kernels.forgotten import when_forgotten
 from nbtape.kernels.groups import end_group
 from nbtape.kernels.intake import LARGE, take_in
 from nbtape.kernels.introduction import KERNEL_ENVIRONMENT, SEND_ALL
 
 if TYPE_CHECKING:
+    import weakref
     from pathlib import Path
     from subprocess import Popen
 
@@ -186,7 +187,7 @@ class LocalKernelManager(AsyncKernelManager):
         super().__init__(client_class="nbtape.kernels.local.LocalKernelClient", **traits)
         self._process: Popen[bytes] | None = None
         self._directory: Path | None = None
-        self._reaper: weakref.finalize[[int, int, str], LocalKernelManager] | None = None
+        self._reaper: weakref.finalize[..., LocalKernelManager] | None = None
 
     async def start_kernel(self, *, cwd: Path) -> None:  # type: ignore[override]
         """Start the kernel process in `cwd`.
@@ -208,7 +209,7 @@ class LocalKernelManager(AsyncKernelManager):
             raise KernelStartError(message) from exc
         self._process = self.provisioner.process if self.provisioner else None  # type: ignore[attr-defined]
         if self._process is not None:
-            self._reaper = weakref.finalize(self, _reap, os.getpid(), self._process.pid, str(self._directory))
+            self._reaper = when_forgotten(self, _reap, self._process.pid, str(self._directory))
 
     def client(self, **kwargs: Any) -> KernelClient:  # type: ignore[override]  # noqa: ANN401
         """A client with a ZeroMQ context of its own, so that what a killed kernel had sent can still be read."""
@@ -300,10 +301,8 @@ def _describe_exit(code: int | None) -> str:
     return f"Its process was ended by {name}{hint}."
 
 
-def _reap(owner: int, process_group: int, directory: str) -> None:
+def _reap(process_group: int, directory: str) -> None:
     """End a kernel's process group and remove its directory: at cleanup, when the manager is forgotten, at exit."""
-    if os.getpid() != owner:  # a fork of the owner exits, and the kernel is not the fork's
-        return
     if _UNIX:
         end_group(process_group)
     shutil.rmtree(directory, ignore_errors=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import weakref
 from typing import TYPE_CHECKING, Final, Protocol
 
 import httpx
@@ -14,10 +12,12 @@ import httpx
 from nbtape.errors import KernelError, ServerError
 from nbtape.kernels.channels import WebsocketKernelClient
 from nbtape.kernels.connection import JupyterConnectionInfo
+from nbtape.kernels.forgotten import when_forgotten
 from nbtape.kernels.rest import RestApi, client_options
 
 if TYPE_CHECKING:
     import ssl
+    import weakref
     from pathlib import Path
 
     from nbtape.kernels.base import KernelManager, KernelSpec
@@ -114,7 +114,7 @@ class RemoteKernelManager:
         self._id = ""
         self._is_placed = False
         self._client: WebsocketKernelClient | None = None
-        self._deleter: weakref.finalize[[int, JupyterConnectionInfo, str], RemoteKernelManager] | None = None
+        self._deleter: weakref.finalize[..., RemoteKernelManager] | None = None
 
     @property
     def has_kernel(self) -> bool:
@@ -138,7 +138,7 @@ class RemoteKernelManager:
         self._is_placed = path is not None
         async with self._rest() as api:
             self._id = await api.start(self._name, path)
-        self._deleter = weakref.finalize(self, _delete_forgotten, os.getpid(), self._info, self._id)
+        self._deleter = when_forgotten(self, _delete_forgotten, self._info, self._id)
 
     def _rest(self) -> RestApi:
         assert self._info is not None, "the kernel was started"
@@ -226,10 +226,8 @@ def _path_below(root: Path | None, directory: Path) -> str | None:
     return directory.relative_to(root).as_posix()
 
 
-def _delete_forgotten(owner: int, info: JupyterConnectionInfo, kernel_id: str) -> None:
+def _delete_forgotten(info: JupyterConnectionInfo, kernel_id: str) -> None:
     """Have a kernel ended that nobody stopped: when its manager is forgotten, or the process ends."""
-    if os.getpid() != owner:  # a fork of the owner exits, and the kernel is not the fork's
-        return
     try:
         context = info.make_ssl_context() if info.use_https else None
         with httpx.Client(**client_options(info, context, httpx.HTTPTransport), timeout=5) as client:

@@ -9,7 +9,6 @@ import os
 import shutil
 import stat
 import time
-import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -18,6 +17,7 @@ from nbtape.errors import ServerError
 from nbtape.kernels.base import it_last_said
 from nbtape.kernels.connection import JupyterConnectionInfo
 from nbtape.kernels.directories import make_private_directory
+from nbtape.kernels.forgotten import when_forgotten
 from nbtape.kernels.rest import client_options
 from nbtape.servers.isolation import PORT, SOCKETS, WORKSPACE, ContainerOptions, Image, arguments
 from nbtape.servers.notes import find_end
@@ -25,6 +25,7 @@ from nbtape.servers.users import User
 from nbtape.servers.words import Words
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -127,9 +128,7 @@ class Container:
             container = self._engine.docker.containers.create(**made)
         self._id, self._name = str(container.id), str(container.name)
         if self._options.leashed:
-            self._end = weakref.finalize(
-                self, _end, os.getpid(), self._engine, self._id, self._options.removed, self._sockets
-            )
+            self._end = when_forgotten(self, _end, self._engine, self._id, self._sockets, removed=self._options.removed)
         streams = {"stdin": self._options.leashed, "stdout": True, "stderr": True, "stream": True}
         with self._engine.refusals(f"start the container {self._name}"):
             self._words = Words(self._engine.docker.api.attach_socket(self._id, streams))
@@ -279,10 +278,8 @@ class Container:
             shutil.rmtree(self._sockets, ignore_errors=True)
 
 
-def _end(process: int, engine: Engine, container_id: str, removed: bool, sockets: Path | None) -> None:  # noqa: FBT001  (of the container)
+def _end(engine: Engine, container_id: str, sockets: Path | None, *, removed: bool) -> None:
     """End a container: at the stop, when it is forgotten, at exit."""
-    if os.getpid() != process:  # a fork of the owner exits, and the container is not the fork's
-        return
     engine.stop(container_id, _FAREWELL)
     if removed:
         engine.remove(container_id)

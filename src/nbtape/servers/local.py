@@ -12,17 +12,20 @@ import subprocess
 import sys
 import threading
 import time
-import weakref
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nbtape.errors import ServerError
 from nbtape.kernels.base import it_last_said, tail
 from nbtape.kernels.connection import JupyterConnectionInfo
 from nbtape.kernels.directories import make_private_directory
+from nbtape.kernels.forgotten import when_forgotten
 from nbtape.kernels.groups import see_groups_end
 from nbtape.servers.base import OwnServer, check_token, make_token
 from nbtape.servers.notes import ServerNotes
+
+if TYPE_CHECKING:
+    import weakref
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +83,7 @@ class LocalJupyterServer(OwnServer):
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
-        self._end: weakref.finalize[[int, subprocess.Popen[bytes], str], LocalJupyterServer] | None = None
+        self._end: weakref.finalize[..., LocalJupyterServer] | None = None
         self._was_stopped = False
 
     @property
@@ -162,7 +165,7 @@ class LocalJupyterServer(OwnServer):
         except OSError as exc:
             self._clean_up()
             raise ServerError(f"The Jupyter server cannot be started: {exc}.") from exc
-        self._end = weakref.finalize(self, _end, os.getpid(), self._process, str(self._directory))
+        self._end = when_forgotten(self, _end, self._process, str(self._directory))
         try:
             self._info = dataclasses.replace(self._info, port=self._wait(ServerNotes(self._directory)))
         except BaseException:
@@ -202,10 +205,8 @@ class LocalJupyterServer(OwnServer):
         self._process = self._directory = self._end = None
 
 
-def _end(owner: int, process: subprocess.Popen[bytes], directory: str) -> None:
+def _end(process: subprocess.Popen[bytes], directory: str) -> None:
     """End the server process: at the stop, when the server is forgotten, at exit."""
-    if os.getpid() != owner:  # a fork of the owner exits, and the server is not the fork's
-        return
     process.terminate()
     try:
         process.wait(_FAREWELL)
