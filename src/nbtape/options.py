@@ -32,10 +32,11 @@ class Options(TypedDict, total=False):
         startup_timeout: Seconds that a kernel has to start (60).
         interrupt_grace: Seconds that code has to obey an interrupt before its kernel is ended (4).
         max_output_chars: The most characters of `CodeResult.output`; the rest is in the notebook (20,000).
-        max_cell_chars: The most characters of output that a cell keeps in the notebook (32 million); what is over
+        max_cell_chars: The most characters of output that a cell keeps in the notebook (16 million); what is over
             is recorded nowhere, and the cell says so. Of texts that come in one message of more than 64 KiB, bytes
             are counted.
-        max_notebook_chars: The same for the notebook as a whole, source included (256 million).
+        max_notebook_chars: The same for the notebook as a whole, source included (64 million). With
+            these two, floods cost this process less than 300 MB.
         on_output: Called with each output as it comes in, a stream chunk by chunk, as nbformat has it; on the
             executor's event loop, so it must return soon.
     """
@@ -54,8 +55,8 @@ DEFAULTS: Final[Options] = {
     "startup_timeout": 60.0,
     "interrupt_grace": 4.0,
     "max_output_chars": 20_000,
-    "max_cell_chars": 32_000_000,
-    "max_notebook_chars": 256_000_000,
+    "max_cell_chars": 16_000_000,
+    "max_notebook_chars": 64_000_000,
     "on_output": None,
 }
 

@@ -50,8 +50,10 @@ class StreamText:
 
     def _take_in_fresh(self) -> None:
         if self._fresh:
-            head, newline, self._line = "".join([self._line, *self._fresh]).rpartition("\n")
-            self._finished.append(head + newline)
+            text = "".join([self._line, *self._fresh])
+            end = text.rfind("\n") + 1
+            self._finished.append(text[:end])
+            self._line = text[end:]
             self._fresh.clear()
             self._column = len(self._line)
 

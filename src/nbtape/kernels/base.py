@@ -37,7 +37,7 @@ class Channel(Protocol):
     """One of a kernel's message channels."""
 
     #: The bytes that each text in a large message may keep: what is over is cut before it is decoded, and then the
-    #: message says under `cut` how many bytes that were.
+    #: message says under `cut` how many characters that were.
     room: int
 
     async def get_msg(self, timeout: float | None = None) -> Message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,7 @@ _LONGEST_ESCAPE: Final = rb"\u0000"
 _TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _PRINTED: Final = re.compile(rb'\{"name": ?"std(?:out|err)", ?"text": ?"')
 
-#: Bytes that are copied at once, to be looked through.
+#: Bytes that are looked through at once, for which they are copied.
 _PIECE: Final = 1 << 20
 
 
@@ -31,21 +32,22 @@ def take_in(content: bytes | memoryview, room: int) -> tuple[bytes, int]:
         room: The bytes that each text in it may keep, at least 10.
 
     Returns:
-        The JSON that is left, `{}` if it is too much all the same, and how many bytes are not in it.
+        The JSON that is left, and how many characters are not in it; `{}` and the size if it is too much all the same.
     """
     most = 2 * room + _MOST
-    kept: list[bytes] = []
-    size = done = 0
+    kept: list[bytes | memoryview] = []
+    size = done = cut = 0
     for start, end in _texts(content):
-        if end - start > room + 2:
-            kept += [bytes(content[done : _end_of_head(content, start + 1 + room)]), b'"']
-            size, done = size + len(kept[-2]), end
+        if end - start > room + len(b'""'):
+            middle = _end_of_head(content, start + 1 + room)
+            kept += [bytes(content[done:middle]), b'"']
+            size, done = size + middle - done, end
+            cut += _length(content, middle, end - 1)
             if size > most:
                 break
     if size + len(content) - done > most:
         return b"{}", len(content)
-    left = b"".join([*kept, content[done:]])
-    return left, len(content) - len(left)
+    return b"".join([*kept, content[done:]]), cut
 
 
 def _texts(content: bytes | memoryview) -> Iterator[tuple[int, int]]:
@@ -62,10 +64,25 @@ def _has_quote(content: bytes | memoryview, start: int, end: int) -> bool:
     return any(b'"' in bytes(content[at : min(at + _PIECE, end)]) for at in range(start, end, _PIECE))
 
 
+def _length(content: bytes | memoryview, start: int, end: int) -> int:
+    """The characters of a text, or of its tail, of which no more is decoded at a time than a piece."""
+    length = 0
+    while start < end:
+        stop = end if end - start <= _PIECE else _end_of_head(content, start + _PIECE)
+        piece = bytes(content[start:stop])
+        try:
+            length += len(json.loads(b'"%b"' % piece, strict=False))
+        except ValueError:  # it is no JSON
+            length += len(piece)
+        start = stop
+    return length
+
+
 def _end_of_head(content: bytes | memoryview, end: int) -> int:
     """Where to cut a text that was to be cut at `end`: not in the middle of a character, nor of an escape."""
-    while content[end - 1] & 0xC0 == 0x80:  # noqa: PLR2004  (UTF-8: a byte of a character, not its first)
-        end -= 1
+    for _ in range(3):
+        if content[end - 1] & 0xC0 == 0x80:  # noqa: PLR2004  (UTF-8: a byte of a character, not its first)
+            end -= 1
     if content[end - 1] >= 0xC0:  # noqa: PLR2004  (UTF-8: the first of several)
         end -= 1
     escape = bytes(content[end - len(_LONGEST_ESCAPE) : end]).rfind(b"\\")

@@ -30,7 +30,7 @@ KERNEL_ENVIRONMENT: Final[Mapping[str, str]] = {
 _SEND_ALL: Final = """
 import sys, time, zmq
 
-def send_in_pieces(stream, size=1 << 20, pause=0.004):
+def send_in_pieces(stream, size=1 << 20, pause=0.006):
     def send_all_but_the_last(message):
         content = message["content"]
         text = content["text"]

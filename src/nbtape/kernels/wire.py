@@ -104,7 +104,7 @@ def _parts(frame: memoryview, offsets: Sequence[int]) -> list[memoryview]:
 
 
 def _taken_in(part: memoryview, room: int) -> tuple[bytes, int]:
-    """JSON of which there may be too much, and the bytes that are left out."""
+    """JSON of which there may be too much, and the characters that are left out."""
     return take_in(part, room) if len(part) > LARGE else (bytes(part), 0)
 
 
