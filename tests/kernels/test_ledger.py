@@ -314,6 +314,14 @@ class TestRunsOnce:
         desk.take(desk.kernel.run("next"))
         assert desk.ledger.missing() == ""
 
+    def test_a_request_that_was_given_up_says_nothing_of_the_next_block(self) -> None:
+        desk = Desk()
+        desk.ledger.send_block("given up")
+        desk.ledger.cut()
+        desk.ledger.send_block("block")
+        desk.take(desk.kernel.run("block"))
+        assert (desk.ledger.missing(), desk.ledger.wants_block_again(), desk.ledger.waits) == ("", False, False)
+
     def test_a_block_that_somebody_elses_cell_may_have_been_is_not_wanted_again(self) -> None:
         desk = Desk()
         desk.ledger.send_block("block")

@@ -35,7 +35,6 @@ class _Request:
     """One request, and how much of its end has come."""
 
     id: str
-    is_block: bool
     has_begun: bool = False
     has_reply: bool = False
     has_idle: bool = False
@@ -59,14 +58,14 @@ class Ledger:
 
     def send_block(self, request_id: str) -> None:
         """A block goes out."""
-        self._block = self._open[request_id] = _Request(request_id, is_block=True)
+        self._block = self._open[request_id] = _Request(request_id)
         self._numbers = _Numbers()
         self._was_cut = self._never_ran = False
         self._why_missing = ""
 
     def send_question(self, request_id: str) -> None:
         """A request of our own goes out, which prints nothing."""
-        self._open[request_id] = _Request(request_id, is_block=False)
+        self._open[request_id] = _Request(request_id)
 
     def cut(self) -> None:
         """The connection broke."""
@@ -157,7 +156,7 @@ class Ledger:
         content: dict[str, Any] = {"status": "ok"}
         if request.error is not None:
             content = {**request.error, "status": "error"}
-        elif request.is_block and not request.has_begun:
+        elif request is self._block and not request.has_begun:  # and none that was given up before it
             self._why_missing = UNKNOWN
             content = {"status": "error", "ename": "ConnectionLost", "evalue": UNKNOWN, "traceback": []}
         return _message("execute_reply", content, request.id)
