@@ -14,8 +14,8 @@ SOURCES = Path(nbtape.__file__).parent
 #: A module imports from lines above its own and from no other.
 ORDER = """
 errors
-blocks results streams languages outputs
-sources
+blocks results streams languages outputs probe
+sources variables
 files workdir offload
 kernels.base kernels.directories kernels.groups kernels.forgotten kernels.connection
 kernels.intake kernels.introduction

@@ -13,6 +13,7 @@ import pytest
 from nbtape import errors
 from nbtape.errors import (
     BlockInterrupted,
+    KernelBusyError,
     KernelError,
     KernelNotInstalledError,
     KernelStartError,
@@ -36,6 +37,7 @@ EXAMPLES: list[tuple[BaseException, str]] = [
     (KernelNotInstalledError("julia", ["python3", "bash"]), "Name one of them as kernel_name."),
     (KernelNotInstalledError("julia"), "pip install ipykernel."),
     (KernelStartError("It died. Raise startup_timeout."), "Raise startup_timeout."),
+    (KernelBusyError("It is busy. Ask later."), "Ask later."),
     (NotebookError("Something. Do this."), "Do this."),
     (OutputDirectoryError(Path("/x/y"), "Neither does /x: make it."), "make it."),
     (NotebookWriteError(NOTEBOOK, "the disk is full. Free some space."), "the next save that works."),

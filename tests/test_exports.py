@@ -35,6 +35,7 @@ def test_the_public_names_are_these() -> None:
         "DockerJupyterServer",
         "JupyterCodeExecutor",
         "JupyterConnectionInfo",
+        "KernelBusyError",
         "KernelError",
         "KernelNotInstalledError",
         "KernelStartError",
@@ -46,6 +47,8 @@ def test_the_public_names_are_these() -> None:
         "OutputDirectoryError",
         "ServerError",
         "SourceError",
+        "Variable",
+        "Variables",
         "WrongLoopError",
     ]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from nbtape.blocks import CODE_WRITER_SYSTEM_MESSAGE, CodeBlock, MarkdownCodeExtractor
 from nbtape.errors import (
     BlockInterrupted,
+    KernelBusyError,
     KernelError,
     KernelNotInstalledError,
     KernelStartError,
@@ -33,6 +34,7 @@ if _TYPE_CHECKING:
     from nbtape.kernels.connection import JupyterConnectionInfo
     from nbtape.servers.docker import DockerJupyterServer
     from nbtape.servers.local import LocalJupyterServer
+    from nbtape.variables import Variable, Variables
 
 __all__ = [
     "CODE_WRITER_SYSTEM_MESSAGE",
@@ -44,6 +46,7 @@ __all__ = [
     "DockerJupyterServer",
     "JupyterCodeExecutor",
     "JupyterConnectionInfo",
+    "KernelBusyError",
     "KernelError",
     "KernelNotInstalledError",
     "KernelStartError",
@@ -55,6 +58,8 @@ __all__ = [
     "OutputDirectoryError",
     "ServerError",
     "SourceError",
+    "Variable",
+    "Variables",
     "WrongLoopError",
 ]
 
@@ -68,6 +73,8 @@ _LOADED_WHEN_USED = {
     "JupyterConnectionInfo": "nbtape.kernels.connection",
     "DockerJupyterServer": "nbtape.servers.docker",
     "LocalJupyterServer": "nbtape.servers.local",
+    "Variable": "nbtape.variables",
+    "Variables": "nbtape.variables",
 }
 
 

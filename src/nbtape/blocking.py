@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nbtape.blocks import CodeBlock, MarkdownCodeExtractor
     from nbtape.options import Options, Server
     from nbtape.results import CodeResult
+    from nbtape.variables import Variables
 
 T = TypeVar("T")
 
@@ -155,6 +156,23 @@ class JupyterCodeExecutor:
             NotebookWriteError: The notebook cannot be written; the cells are kept for the next save.
         """
         return self._thread.call(self._executor.skip_code_blocks(code_blocks, note))
+
+    def variables(self, *, timeout: float = 10, limit: int = 200) -> Variables:
+        """The variables of the kernel, sorted by name; nothing is recorded, and `_`, `In`, `Out` stay as they are.
+
+        Left out are modules, names with an underscore in front, and what IPython put there. Waits for a block that
+        runs. Starts nothing: without a kernel there are no variables.
+
+        Args:
+            timeout: Seconds for the kernel to answer, at least 1; half of them for all reprs together. Then it is
+                interrupted, and never ended.
+            limit: The most variables to tell of; `left_out` of the answer says how many more there are.
+
+        Raises:
+            KernelBusyError: The kernel does not answer.
+            KernelError: It is dead, is no Python, or its answer makes no sense.
+        """
+        return self._thread.call(self._executor.variables(timeout=timeout, limit=limit))
 
     def __enter__(self) -> Self:
         self.start()

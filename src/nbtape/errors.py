@@ -4,6 +4,7 @@
     ├── KernelError                     the kernel could not be had, or was lost
     │   ├── KernelNotInstalledError     no such kernel spec (also a ValueError)
     │   ├── KernelStartError            the kernel process came up wrong, with its last words
+    │   ├── KernelBusyError             the kernel does not answer, and does not obey an interrupt
     │   └── ServerError                 a Jupyter server cannot be started or reached, or refuses us
     ├── NotebookError                   the record
     │   ├── OutputDirectoryError        no such directory (also a ValueError)
@@ -58,6 +59,10 @@ class KernelNotInstalledError(KernelError, ValueError):
 
 class KernelStartError(KernelError):
     """A kernel was started and never became ready."""
+
+
+class KernelBusyError(KernelError):
+    """The kernel did not answer a question in time, nor obey an interrupt. It is kept, with its variables."""
 
 
 class ServerError(KernelError):

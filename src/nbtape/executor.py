@@ -7,11 +7,11 @@ import contextlib
 import logging
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
 from nbtape.blocks import MarkdownCodeExtractor
-from nbtape.errors import NotebookWriteError, WrongLoopError
-from nbtape.languages import cell_source, languages_of
+from nbtape.errors import KernelError, NotebookWriteError, WrongLoopError
+from nbtape.languages import cell_source, is_python, languages_of
 from nbtape.options import (
     DEFAULT_NAME,
     checked_block,
@@ -24,15 +24,18 @@ from nbtape.options import (
 )
 from nbtape.outputs import fit_text
 from nbtape.results import CellResult, CodeResult, join_cells
+from nbtape.variables import Variables, question, read_variables
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
     from types import TracebackType
 
     from nbtape.blocks import CodeBlock
     from nbtape.options import Options, Server
     from nbtape.recording import Recording
     from nbtape.runner import CellRunner, Outcome
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -170,14 +173,7 @@ class AsyncJupyterCodeExecutor:
         """
         blocks = [checked_block(block) for block in code_blocks]
         stop = stop or asyncio.Event()
-        task = asyncio.ensure_future(self._execute(blocks, stop))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            # A block that is abandoned would race the next one: it is interrupted, recorded, and only then left.
-            stop.set()
-            await _outlive(task)
-            raise
+        return await _see_through(self._execute(blocks, stop), stop)
 
     async def skip_code_blocks(self, code_blocks: Sequence[CodeBlock], note: str = "") -> CodeResult:
         """Record code blocks without running them: a policy refused them, or what they build on failed.
@@ -195,6 +191,44 @@ class AsyncJupyterCodeExecutor:
             cells = [self._recorded.skip(block, note) for block in blocks]
             self._recorded.save()
             return self._join(cells)
+
+    async def variables(self, *, timeout: float = 10, limit: int = 200) -> Variables:
+        """The variables of the kernel, sorted by name; nothing is recorded, and `_`, `In`, `Out` stay as they are.
+
+        Left out are modules, names with an underscore in front, and what IPython put there. Waits for a block that
+        runs. Starts nothing: without a kernel there are no variables.
+
+        Args:
+            timeout: Seconds for the kernel to answer, at least 1; half of them for all reprs together. Then it is
+                interrupted, and never ended.
+            limit: The most variables to tell of; `left_out` of the answer says how many more there are.
+
+        Raises:
+            KernelBusyError: The kernel does not answer.
+            KernelError: It is dead, is no Python, or its answer makes no sense.
+            WrongLoopError: The kernel runs on another event loop.
+        """
+        expressions = question(limit, checked_timeout(timeout) / 2)
+        stop = asyncio.Event()
+        return await _see_through(self._ask_for_variables(expressions, timeout, limit, stop), stop)
+
+    async def _ask_for_variables(
+        self, expressions: Mapping[str, str], timeout: float, limit: int, stop: asyncio.Event
+    ) -> Variables:
+        async with _turn(self._lock, stop):
+            if self._runner is None:
+                return Variables()
+            if self._is_orphaned():
+                raise KernelError("The event loop of the kernel was closed. The next block gets a fresh kernel.")
+            if not is_python(self._language):
+                raise KernelError(
+                    f"A kernel that runs {self._language} cannot tell its variables: print them in a block."
+                )
+            self._stop = stop
+            try:
+                return read_variables(await self._runner.ask(expressions, timeout, stop), limit)
+            finally:
+                self._stop = None
 
     async def _execute(self, blocks: Sequence[CodeBlock], stop: asyncio.Event) -> CodeResult:
         async with _turn(self._lock, stop):
@@ -399,7 +433,21 @@ async def _turn(lock: asyncio.Lock, stop: asyncio.Event) -> AsyncIterator[None]:
         lock.release()
 
 
-async def _outlive(task: asyncio.Future[CodeResult]) -> None:
+async def _see_through(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T:
+    """Do what a kernel is needed for. If that is cancelled it is stopped, and only left when it has ended.
+
+    A block that is abandoned would race the next one: it is interrupted and recorded first.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop.set()
+        await _outlive(task)
+        raise
+
+
+async def _outlive(task: asyncio.Future[Any]) -> None:
     """Wait for a task that we owe its end, cancelled again or not."""
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):

@@ -39,6 +39,11 @@ def cell_source(block: CodeBlock, kernel_language: str) -> str | None:
     return None
 
 
+def is_python(kernel_language: str) -> bool:
+    """Whether a kernel of that language runs Python."""
+    return _canonical(kernel_language) == "python"
+
+
 def languages_of(kernel_language: str) -> str:
     """What a kernel can run, for people."""
     spoken = _canonical(kernel_language)

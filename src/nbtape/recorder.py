@@ -74,6 +74,7 @@ class Recorder(NotebookClient):
             allow_errors=True,
             store_widget_state=False,
             iopub_timeout=24 * 3600,
+            shell_timeout_interval=1,  # seconds until a kernel that dies over a question is missed
             log=logger,
         )
         self.kc = _TappedClient(kernel, self)  # type: ignore[assignment]
@@ -83,6 +84,7 @@ class Recorder(NotebookClient):
         self._growth: dict[int, _Growth] = {}
         self._current = -1
         self._requests: dict[str, int] = {}
+        self._questions: set[str] = set()
         self.begun = asyncio.Event()
         self.reply: Mapping[str, Any] = {}
 
@@ -106,6 +108,33 @@ class Recorder(NotebookClient):
         finally:
             self.settle(index)
 
+    async def ask(self, expressions: Mapping[str, str]) -> Mapping[str, Any]:
+        """Have the kernel evaluate expressions, silently; return the content of its reply, which may be anything.
+
+        What threads print meanwhile is the last cell's, as it is between cells.
+
+        Raises:
+            DeadKernelError: The kernel died (nbclient's).
+        """
+        assert self.kc is not None
+        request = self.kc.execute("", silent=True, store_history=False, user_expressions=dict(expressions))
+        self._questions.add(request)
+        # Where a thread has printed much, the reply comes only after that is read.
+        reading = asyncio.ensure_future(self._read_on())
+        try:
+            reply = await self.async_wait_for_reply(request)
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
+            self.settle(self._current)
+        assert reply is not None, "there is no timeout"
+        content: Mapping[str, Any] = reply["content"]
+        return content
+
+    async def _read_on(self) -> None:
+        while True:
+            await self._read(patience=None)
+
     def settle(self, index: int) -> None:
         """Bring the merged stream of a cell into its node."""
         if index in self._growth:
@@ -120,25 +149,36 @@ class Recorder(NotebookClient):
 
         For where no `idle` will come: a dead kernel, and what threads printed since the last cell ended.
         """
-        assert self.kc is not None
         deadline = time.monotonic() + _DRAIN_LIMIT
-        with contextlib.suppress(Empty, CellExecutionComplete):
+        with contextlib.suppress(Empty):
             while time.monotonic() < deadline:
-                message = await self.kc.iopub_channel.get_msg(timeout=patience)
-                if parent_id(message) in self._requests:
-                    self.process_message(message, self.nb["cells"][self._current], self._current)
+                await self._read(patience)
         self.settle(self._current)
 
+    async def _read(self, patience: float | None) -> None:
+        """Read one message for the cell it belongs to."""
+        assert self.kc is not None
+        message = await self.kc.iopub_channel.get_msg(timeout=patience)
+        if parent_id(message) in self._requests:
+            with contextlib.suppress(CellExecutionComplete):
+                self.process_message(message, self.nb["cells"][self._current], self._current)
+
     def sent(self, request: str) -> None:
-        """The current cell went out as the message `request`."""
+        """The current cell went out as the message `request`, or a question after it."""
         self._requests[request] = self._current
 
     def take_late(self, message: Message) -> bool:
-        """Take a message that belongs to an earlier cell, and put what it shows under that cell."""
-        index = self._requests.get(parent_id(message), self._current)
+        """Take a message that belongs to an earlier cell or to a question, and put what it shows under its cell."""
+        request, kind = parent_id(message), message["header"].get("msg_type")
+        index = self._requests.get(request, self._current)
+        if index < 0:
+            return True
         if index == self._current:
-            return False
-        if message["header"].get("msg_type") in _OUTPUTS:
+            if request not in self._questions:
+                return False
+            if kind in _OUTPUTS or kind == "clear_output":
+                self.process_message(message, self.nb["cells"][index], index)
+        elif kind in _OUTPUTS:
             # A `clear_output(wait=True)` of the current cell waits for an output of that cell, not for this one.
             waiting, self.clear_before_next_output = self.clear_before_next_output, False
             self.process_message(message, self.nb["cells"][index], index)

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from nbtape.errors import KernelBusyError, KernelError
 from nbtape.recorder import Recorder
 from nbtape.results import strip_escapes
 
@@ -111,16 +112,58 @@ class CellRunner:
         """
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._recorder.begun.wait(), self._grace / 2)
+        if await self._interrupt(task):
+            return True
+        await self._manager.shutdown_kernel(now=True)
+        task.cancel()
+        return False
+
+    async def ask(self, expressions: Mapping[str, str], timeout: float, stop: asyncio.Event) -> Mapping[str, Any]:
+        """Have the idle kernel evaluate expressions and record nothing; return the content of its reply, unchecked.
+
+        Not to be cancelled: set `stop`. Whatever comes of it, the kernel is kept.
+
+        Args:
+            expressions: As `user_expressions` of an `execute_request` has them.
+            timeout: Seconds until the kernel is interrupted.
+            stop: Interrupts the kernel when it is set.
+
+        Raises:
+            KernelBusyError: It does not answer, and does not obey.
+            KernelError: It is dead, or its answer cannot be read.
+        """
+        if not await self.is_alive():
+            raise self._death()
+        task = asyncio.ensure_future(self._recorder.ask(expressions))
+        ending = await _wait(task, timeout, stop)
+        if ending and not await self._interrupt(task) and await self.is_alive():
+            task.cancel()
+            await asyncio.wait({task})
+            raise KernelBusyError(
+                f"The kernel is busy: it did not answer within {timeout:g} s, and did not obey an interrupt. It is "
+                "kept, with its variables. Ask again later, or restart() it and lose them."
+            )
+        trouble = await self._trouble(task)
+        if trouble is None:
+            return task.result()
+        if await self.is_alive():
+            raise KernelError(f"The kernel was asked something. {trouble} Ask again; if that does not help, restart().")
+        raise self._death()
+
+    def _death(self) -> KernelError:
+        cause = f"The kernel died. {self.cause_of_death()}".rstrip()
+        return KernelError(f"{cause} Its variables are gone; the next block gets a fresh kernel.")
+
+    async def _interrupt(self, task: asyncio.Future[Any]) -> bool:
+        """Interrupt what runs, twice if it swallows that; return whether it has ended."""
         for _ in range(2):
             await self._manager.interrupt_kernel()
             done, _pending = await asyncio.wait({task}, timeout=self._grace / 2)
             if done:
                 return True
-        await self._manager.shutdown_kernel(now=True)
-        task.cancel()
         return False
 
-    async def _trouble(self, task: asyncio.Future[None]) -> str | None:
+    async def _trouble(self, task: asyncio.Future[Any]) -> str | None:
         """What became of the kernel if the cell did not end as cells do; None if it did."""
         await asyncio.wait({task})
         if not task.cancelled() and task.exception() is None:
@@ -155,7 +198,7 @@ class CellRunner:
         await self._manager.shutdown_kernel(now=now)
 
 
-async def _wait(task: asyncio.Future[None], timeout: float, stop: asyncio.Event) -> Ending | None:
+async def _wait(task: asyncio.Future[Any], timeout: float, stop: asyncio.Event) -> Ending | None:
     """Wait for the cell, its deadline or the call to stop; None if the cell came first."""
     stopped = asyncio.ensure_future(stop.wait())
     both: set[asyncio.Future[Any]] = {task, stopped}

@@ -127,6 +127,26 @@ class TestCuts:
             tearer.join()
         assert executor.kernel_epoch == 1
 
+    @pytest.mark.parametrize("seconds", [0, 1])
+    def test_a_look_at_the_variables_outlives_a_cut(
+        self, executor: JupyterCodeExecutor, proxy: Proxy, seconds: float
+    ) -> None:
+        slow = "import time\nclass Slow:\n    def __repr__(self):\n        time.sleep(0.3)\n        return 'slow'\n"
+        run(executor, f"{slow}a, b, c = Slow(), Slow(), Slow()")
+        cutter = meanwhile(lambda: away(proxy, seconds), 0.3)
+        told = {variable.name: variable.repr for variable in executor.variables(timeout=20)}
+        cutter.join()
+        assert [told[name] for name in ("a", "b", "c", "kept")] == ["slow", "slow", "slow", "7"]
+        check_whole(run(executor, "print(kept)"), "7\n")
+
+    def test_a_look_that_is_lost_on_its_way_is_sent_again(self, executor: JupyterCodeExecutor, proxy: Proxy) -> None:
+        for n in range(5):
+            proxy.swallow()
+            tearer = meanwhile(proxy.tear, 0.1)
+            assert [variable.repr for variable in executor.variables()] == [str(7 + n)]
+            tearer.join()
+            check_whole(run(executor, "kept += 1\nprint(kept)"), f"{8 + n}\n")
+
     def test_cuts_while_the_kernel_starts_leave_nothing_behind(
         self, executor: JupyterCodeExecutor, proxy: Proxy
     ) -> None:

@@ -146,7 +146,10 @@ class WebsocketKernelClient:
         self._is_ready = True
 
     def execute(self, code: str, **options: Any) -> str:  # noqa: ANN401  (nbclient's)
-        """Send a block, now or when there is a connection again; return its message id."""
+        """Send a block, now or when there is a connection again; return its message id.
+
+        What is asked in silence between blocks counts as one: it is sent again, too, if it did not reach the kernel.
+        """
         self._block = self._session.msg("execute_request", _execution(code, **options))
         request: str = self._block["msg_id"]
         self._ledger.send_block(request)
