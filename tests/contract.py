@@ -106,7 +106,7 @@ def indented(code: str) -> str:
 
 
 @pytest.mark.usefixtures("leaves_nothing")
-class _Executors:
+class Executors:
     """The executors under test."""
 
     #: Seconds until a dead kernel is noticed.
@@ -137,7 +137,7 @@ class _Executors:
         return make()
 
 
-class _BlocksAndState(_Executors):
+class _BlocksAndState(Executors):
     """One block, one cell; the first that fails stops the rest; state lives on."""
 
     def test_hello_world_prints_as_one_line(self, executor: JupyterCodeExecutor) -> None:
@@ -217,7 +217,7 @@ class _BlocksAndState(_Executors):
         assert result.cells[0].error_name == "StdinNotImplementedError"
 
 
-class _Languages(_Executors):
+class _Languages(Executors):
     """What a block's label makes of it."""
 
     @pytest.mark.parametrize("label", ["bash", "sh", "shell", "Bash"])
@@ -272,7 +272,7 @@ class _Languages(_Executors):
         assert "ERROR" in result.output
 
 
-class _Outputs(_Executors):
+class _Outputs(Executors):
     """Nothing that was printed is lost, and the agent gets it in a form that serves it."""
 
     def test_chunks_of_a_stream_are_joined_as_they_came(self, executor: JupyterCodeExecutor) -> None:
@@ -442,7 +442,7 @@ class _Outputs(_Executors):
         assert (result.status, result.output) == ("ok", "1\n")
 
 
-class _Timeouts(_Executors):
+class _Timeouts(Executors):
     """One deadline for a block; after it, whatever the code does, an idle kernel."""
 
     def test_a_timeout_keeps_output_and_state(self, make: Factory) -> None:
@@ -520,7 +520,7 @@ class _Timeouts(_Executors):
         assert run(executor, "print(kept)").output == "7\n"
 
 
-class _Deaths(_Executors):
+class _Deaths(Executors):
     """A kernel that ends is noticed, named and replaced; no block is run twice."""
 
     def test_a_kernel_that_is_killed_is_noticed_at_once(self, make: Factory, signal: Signal) -> None:
@@ -591,7 +591,7 @@ class _Deaths(_Executors):
         assert len(code_cells(notebook)) == 3
 
 
-class _Interrupts(_Executors):
+class _Interrupts(Executors):
     """A block can be stopped from outside; what it printed is kept, and the executor is ready for the next."""
 
     def test_an_interrupt_from_another_thread_keeps_output_and_state(self, make: Factory) -> None:
@@ -699,7 +699,7 @@ class _Interrupts(_Executors):
             assert (await executor.execute_code_blocks(blocks("print(kept)"))).output == "7\n"
 
 
-class _Variables(_Executors):
+class _Variables(Executors):
     """The variables of the kernel can be looked at, whatever they are, and nothing shows that they were."""
 
     def test_variables_are_told_with_type_size_shape_and_repr(self, executor: JupyterCodeExecutor) -> None:

@@ -69,13 +69,18 @@ def _length(content: bytes | memoryview, start: int, end: int) -> int:
     length = 0
     while start < end:
         stop = end if end - start <= _PIECE else _end_of_head(content, start + _PIECE)
-        piece = bytes(content[start:stop])
-        try:
-            length += len(json.loads(b'"%b"' % piece, strict=False))
-        except ValueError:  # it is no JSON
-            length += len(piece)
+        length += _characters(bytes(content[start:stop]))
         start = stop
     return length
+
+
+def _characters(text: bytes) -> int:
+    if b"\\" not in text:
+        return len(text) if text.isascii() else len(text.decode(errors="replace"))
+    try:
+        return len(json.loads(b'"%b"' % text, strict=False))
+    except ValueError:  # it is no JSON
+        return len(text)
 
 
 def _end_of_head(content: bytes | memoryview, end: int) -> int:
