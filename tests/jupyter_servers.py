@@ -38,9 +38,9 @@ def free_port() -> int:
 
 def ask(info: JupyterConnectionInfo, path: str, method: str = "GET", **body: Any) -> httpx.Response:
     """Ask a server as anybody might who knows its token."""
-    return httpx.request(
-        method, info.api + path, headers=info.secret_headers, json=body or None, timeout=30, trust_env=False
-    )
+    trusted = info.make_ssl_context() if info.use_https else True
+    url, headers = info.api + path, info.secret_headers
+    return httpx.request(method, url, headers=headers, json=body or None, verify=trusted, timeout=30, trust_env=False)
 
 
 def kernels_of(server: LocalJupyterServer | JupyterConnectionInfo) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -168,6 +168,36 @@ class KernelSource(Protocol):
 
     def manager(self) -> KernelManager:
         """A manager for one new kernel, not yet started."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKernel:
+    """A kernel that outlived who started it. From now on it is ours, and `shutdown_kernel` ends it.
+
+    Args:
+        manager: Its manager.
+        was_busy: A block still ran there, and was interrupted.
+    """
+
+    manager: KernelManager
+    was_busy: bool
+
+
+@runtime_checkable
+class LastingKernels(Protocol):
+    """What a source has besides if its kernels can outlive who started them: those of a server can."""
+
+    def id_of(self, manager: KernelManager) -> str:
+        """The id under which a kernel that was started can be found again."""
+        ...
+
+    async def find(self, kernel_id: str) -> FoundKernel | None:
+        """The kernel of an id, if it lives and nobody is connected to it.
+
+        Raises:
+            ServerError: The server cannot be reached, or refuses us.
+        """
         ...
 
 

@@ -46,12 +46,14 @@ class _Request:
 
 
 class Ledger:
-    """The requests of one client to one kernel that is fresh, in the order in which they were sent."""
+    """The requests of one client to one kernel, in the order in which they were sent."""
 
     def __init__(self) -> None:
         self._open: dict[str, _Request] = {}
         self._block: _Request | None = None
-        self._count: object = 0  # the number of the last cell that is known to have run
+        # The number of the last cell that is known to have run; the answer to a first question says it otherwise, if
+        # the kernel was not fresh.
+        self._count: object = 0
         self._numbers = _Numbers()
         self._was_cut = self._never_ran = False
         self._why_missing = ""

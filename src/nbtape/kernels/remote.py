@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import httpx
 
 from nbtape.errors import KernelError, ServerError
+from nbtape.kernels.base import FoundKernel
 from nbtape.kernels.channels import WebsocketKernelClient
 from nbtape.kernels.connection import JupyterConnectionInfo
 from nbtape.kernels.forgotten import when_forgotten
-from nbtape.kernels.rest import RestApi, client_options
+from nbtape.kernels.rest import RestApi, client_options, is_kernel_id
 
 if TYPE_CHECKING:
     import ssl
@@ -26,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 #: Seconds to wait for the end of a kernel that is lost.
 _LOST: Final = 1.0
+
+#: Seconds that a server may take to notice that a client was killed, and between looks at whether it has.
+_NOTICE: Final = 3.0
+_GLANCE: Final = 0.1
 
 #: Ends of kernels that are under way.
 _deletions: set[asyncio.Task[None]] = set()
@@ -77,6 +83,29 @@ class RemoteKernels:
         """A manager for one new kernel."""
         return RemoteKernelManager(self, self._name)
 
+    def id_of(self, manager: KernelManager) -> str:
+        """The id under which the server knows a kernel."""
+        return manager.id if isinstance(manager, RemoteKernelManager) else ""
+
+    async def find(self, kernel_id: str) -> FoundKernel | None:
+        """The kernel of an id, if the server still has it and nobody is connected to it; interrupted, if it is busy.
+
+        Raises:
+            ServerError: The server cannot be started or reached, or refuses us.
+        """
+        if not is_kernel_id(kernel_id):
+            return None
+        info, context = await self.locate()
+        async with RestApi(info, context) as api:
+            model = await _model_of_free_kernel(api, kernel_id)
+        if model is None:
+            return None
+        manager = RemoteKernelManager(self, self._name)
+        manager.adopt(info, context, kernel_id)
+        if was_busy := model.get("execution_state") == "busy":
+            await manager.interrupt_kernel()
+        return FoundKernel(manager, was_busy)
+
     async def locate(self) -> tuple[JupyterConnectionInfo, ssl.SSLContext | None]:
         """Where the server is now, and whom to trust: one that nbtape starts may have another port than before."""
         info = JupyterConnectionInfo.of(await asyncio.to_thread(lambda: self._server.connection_info))
@@ -117,6 +146,11 @@ class RemoteKernelManager:
         self._deleter: weakref.finalize[..., RemoteKernelManager] | None = None
 
     @property
+    def id(self) -> str:
+        """The kernel's id; empty if it has none, or none any more."""
+        return self._id
+
+    @property
     def has_kernel(self) -> bool:
         """Whether a kernel was started and not yet shut down."""
         return bool(self._id)
@@ -137,8 +171,13 @@ class RemoteKernelManager:
         path = _path_below(self._info.local_root, cwd)
         self._is_placed = path is not None
         async with self._rest() as api:
-            self._id = await api.start(self._name, path)
-        self._deleter = when_forgotten(self, _delete_forgotten, self._info, self._id)
+            kernel_id = await api.start(self._name, path)
+        self.adopt(self._info, self._context, kernel_id)
+
+    def adopt(self, info: JupyterConnectionInfo, context: ssl.SSLContext | None, kernel_id: str) -> None:
+        """Be the manager of a kernel that runs on a server: whatever becomes of us, it is ended."""
+        self._info, self._context, self._id = info, context, kernel_id
+        self._deleter = when_forgotten(self, _delete_forgotten, info, kernel_id)
 
     def _rest(self) -> RestApi:
         assert self._info is not None, "the kernel was started"
@@ -217,6 +256,20 @@ class RemoteKernelManager:
                 if not await api.exists(self._id):
                     return "The server knows it no more: somebody ended it there, or the server was started anew."
         return ""
+
+
+async def _model_of_free_kernel(api: RestApi, kernel_id: str) -> dict[str, Any] | None:
+    """What the server says of a kernel that nobody is connected to, now or in a moment; None if there is none.
+
+    A server takes a moment to notice that a client was killed.
+    """
+    deadline = time.monotonic() + _NOTICE
+    while (model := await api.model(kernel_id)) is not None and model.get("connections"):
+        if time.monotonic() > deadline:
+            logger.warning("kernel %s is left alone: somebody else is connected to it", kernel_id)
+            return None
+        await asyncio.sleep(_GLANCE)
+    return model
 
 
 def _path_below(root: Path | None, directory: Path) -> str | None:

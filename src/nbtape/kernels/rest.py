@@ -88,10 +88,9 @@ class RestApi:
             body["env"] = dict(self._info.kernel_env)
         answer = await self._ask("POST", "kernels", body, patience=_PATIENT)
         kernel_id = answer.get("id") if isinstance(answer, dict) else None
-        # It becomes part of a URL, so it is not taken on trust.
-        if not isinstance(kernel_id, str) or not kernel_id.replace("-", "").isalnum():
+        if not is_kernel_id(kernel_id):
             raise self._error("started a kernel and gave no id for it.")
-        return kernel_id
+        return str(kernel_id)
 
     async def interrupt(self, kernel_id: str) -> None:
         """Interrupt a kernel.
@@ -115,7 +114,16 @@ class RestApi:
         Raises:
             ServerError: The server could not be asked.
         """
-        return await self._ask("GET", f"kernels/{kernel_id}", patience=_PROMPT, gone_is_fine=True) is not None
+        return await self.model(kernel_id) is not None
+
+    async def model(self, kernel_id: str) -> dict[str, Any] | None:
+        """What the server says of a kernel; None if it does not know it.
+
+        Raises:
+            ServerError: The server could not be asked.
+        """
+        answer = await self._ask("GET", f"kernels/{kernel_id}", patience=_PROMPT, gone_is_fine=True)
+        return None if answer is None else dict(answer) if isinstance(answer, dict) else {}
 
     async def _ask(
         self,
@@ -163,6 +171,11 @@ class RestApi:
 
     def _error(self, what: str) -> ServerError:
         return ServerError(f"The server at {self._info.url} {what}")
+
+
+def is_kernel_id(value: object) -> bool:
+    """Whether something can be the id of a kernel. It becomes part of a URL, so it is not taken on trust."""
+    return isinstance(value, str) and value.isascii() and value.replace("-", "").isalnum()
 
 
 def client_options(
