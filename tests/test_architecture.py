@@ -14,7 +14,7 @@ SOURCES = Path(nbtape.__file__).parent
 #: A module imports from lines above its own and from no other.
 ORDER = """
 errors
-blocks results streams languages outputs probe
+blocks results streams languages outputs probe locks reader turns
 sources variables
 files workdir offload
 kernels.base kernels.directories kernels.groups kernels.forgotten kernels.connection
@@ -30,8 +30,11 @@ servers.docker
 notebook options
 autosave
 recorder
+resumption
 runner
 recording
+starting
+restoring
 executor
 blocking
 terminal

@@ -19,6 +19,8 @@ from nbtape.errors import (
     KernelStartError,
     NbtapeError,
     NotebookError,
+    NotebookInUseError,
+    NotebookReadError,
     NotebookWriteError,
     OutputDirectoryError,
     ServerError,
@@ -40,6 +42,8 @@ EXAMPLES: list[tuple[BaseException, str]] = [
     (KernelBusyError("It is busy. Ask later."), "Ask later."),
     (NotebookError("Something. Do this."), "Do this."),
     (OutputDirectoryError(Path("/x/y"), "Neither does /x: make it."), "make it."),
+    (NotebookReadError(NOTEBOOK, "it does not exist. Check the path."), "Check the path."),
+    (NotebookInUseError(NOTEBOOK), "resumed with until=."),
     (NotebookWriteError(NOTEBOOK, "the disk is full. Free some space."), "the next save that works."),
     (NotebookWriteError(NOTEBOOK, "the disk is full. Free some space.", RESULT), "the next save that works."),
     (ServerError("The server at http://x/ cannot be reached. Start it."), "Start it."),
@@ -117,7 +121,7 @@ def test_the_tree_is_as_it_is_drawn() -> None:
 
 
 def test_a_value_that_cannot_work_is_a_value_error_too() -> None:
-    for error in (KernelNotInstalledError, OutputDirectoryError, SourceError):
+    for error in (KernelNotInstalledError, OutputDirectoryError, NotebookReadError, SourceError):
         assert issubclass(error, ValueError)
 
 

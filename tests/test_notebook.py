@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -20,10 +21,11 @@ import nbformat
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nbformat.v4 import new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 from nbtape import CodeBlock, CodeResult, JupyterCodeExecutor, NotebookWriteError
 from nbtape.files import FileExtractor
+from nbtape.locks import WriterLock
 from nbtape.notebook import Notebook
 
 if TYPE_CHECKING:
@@ -93,6 +95,71 @@ def test_a_notebook_is_byte_for_byte_what_nbformat_writes(tmp_path: Path, source
     assert [cell["source"] for cell in read["cells"]] == [source, source, "last"]
     assert read["cells"][1]["outputs"] == outputs
     assert (read["nbformat"], read["nbformat_minor"]) == (4, 5)
+
+
+@pytest.mark.parametrize("outputs", OUTPUTS.values(), ids=OUTPUTS)
+def test_a_notebook_that_was_opened_keeps_every_byte_of_its_cells(tmp_path: Path, outputs: list[Any]) -> None:
+    path = tmp_path / "theirs.ipynb"
+    attachments = {"a.svg": {"image/svg+xml": "<svg>\n</svg>"}, "b.png": {"image/png": "AAAA"}}
+    cells = [
+        new_code_cell("x\n\u2028y", outputs=outputs, execution_count=1, metadata={"é": [1.5, None], "tags": ["a"]}),
+        new_markdown_cell("![a](attachment:a.svg)", attachments=attachments),
+        new_raw_cell("", metadata={"format": "text/x-rst"}),
+    ]
+    nbformat.write(new_notebook(cells=cells, metadata={**METADATA, "title": "Mine"}), path)
+    before = path.read_bytes()
+    notebook = Notebook.open(path)
+    notebook.save()
+    assert path.read_bytes() == before
+    notebook.add_code("mine", {})
+    notebook.save()
+    assert path.read_bytes().startswith(before[: before.rindex(b'\n ],\n "metadata"')])
+    assert path.read_bytes() == as_nbformat_writes(path)
+    notebook.close()
+
+
+def test_a_notebook_of_a_later_minor_version_stays_one(tmp_path: Path) -> None:
+    path = tmp_path / "later.ipynb"
+    later = {**new_notebook(), "nbformat_minor": 6}
+    path.write_text(json.dumps(later))
+    notebook = Notebook.open(path)
+    notebook.add_code("x", {})
+    notebook.save()
+    notebook.close()
+    assert json.loads(path.read_bytes())["nbformat_minor"] == 6
+
+
+def test_cells_that_share_an_id_are_told_apart_when_a_notebook_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "copied.ipynb"
+    cell = new_markdown_cell("twin", id="twin")
+    path.write_text(json.dumps({**new_notebook(), "cells": [cell, cell, {**cell, "id": "other"}]}))
+    notebook = Notebook.open(path)
+    first, second, third = (cell["id"] for cell in notebook.cells)
+    assert (first, third) == ("twin", "other")
+    assert second not in {first, third}
+    notebook.close()
+
+
+def test_a_draft_that_somebody_locks_is_put_into_place_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = Notebook.create(tmp_path, "session", METADATA)
+    guessed = uuid.uuid4()
+    draft = tmp_path / f".session.ipynb.{guessed.hex[:12]}.tmp"
+    held: list[Any] = []
+
+    def lock_first(path: Path) -> WriterLock | None:
+        held.append(draft.open("rb"))
+        fcntl.flock(held[0], fcntl.LOCK_EX)
+        return take(path)
+
+    take = WriterLock.take
+    notebook.add_markdown("x", {})
+    monkeypatch.setattr("nbtape.notebook.uuid.uuid4", lambda: guessed)
+    monkeypatch.setattr(WriterLock, "take", lock_first)
+    notebook.save()
+    assert nbformat.read(notebook.path, 4)["cells"][0]["source"] == "x"
+    held[0].close()
 
 
 CELL = st.fixed_dictionaries(

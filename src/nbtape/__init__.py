@@ -20,6 +20,8 @@ from nbtape.errors import (
     KernelStartError,
     NbtapeError,
     NotebookError,
+    NotebookInUseError,
+    NotebookReadError,
     NotebookWriteError,
     OutputDirectoryError,
     ServerError,
@@ -32,6 +34,7 @@ if _TYPE_CHECKING:
     from nbtape.blocking import JupyterCodeExecutor
     from nbtape.executor import AsyncJupyterCodeExecutor
     from nbtape.kernels.connection import JupyterConnectionInfo
+    from nbtape.resumption import ResumedCell, Resumption
     from nbtape.servers.docker import DockerJupyterServer
     from nbtape.servers.local import LocalJupyterServer
     from nbtape.variables import Variable, Variables
@@ -54,8 +57,12 @@ __all__ = [
     "MarkdownCodeExtractor",
     "NbtapeError",
     "NotebookError",
+    "NotebookInUseError",
+    "NotebookReadError",
     "NotebookWriteError",
     "OutputDirectoryError",
+    "ResumedCell",
+    "Resumption",
     "ServerError",
     "SourceError",
     "Variable",
@@ -73,6 +80,8 @@ _LOADED_WHEN_USED = {
     "JupyterConnectionInfo": "nbtape.kernels.connection",
     "DockerJupyterServer": "nbtape.servers.docker",
     "LocalJupyterServer": "nbtape.servers.local",
+    "ResumedCell": "nbtape.resumption",
+    "Resumption": "nbtape.resumption",
     "Variable": "nbtape.variables",
     "Variables": "nbtape.variables",
 }

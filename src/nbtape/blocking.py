@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nbtape.blocks import CodeBlock, MarkdownCodeExtractor
     from nbtape.options import Options, Server
     from nbtape.results import CodeResult
+    from nbtape.resumption import Resumption
     from nbtape.variables import Variables
 
 T = TypeVar("T")
@@ -71,6 +72,51 @@ class JupyterCodeExecutor:
         # Whoever forgets to stop gets it done: when the executor is collected, or the process ends.
         when_forgotten(self, _stop_forgotten, self._executor, self._thread)
 
+    @classmethod
+    def resume(
+        cls,
+        notebook: Path | str,
+        jupyter_server: Server = None,
+        kernel_name: str | None = None,
+        timeout: float = 60,
+        *,
+        until: int | None = None,
+        on_progress: Callable[[str], None] | None = None,
+        **options: Unpack[Options],
+    ) -> Self:
+        """An executor that goes on with a recorded notebook, whoever stopped, killed or edited it.
+
+        When it starts, it goes on with the kernel of the recording if that still lives on its server; else it starts
+        one and runs again what had succeeded on the last kernel, with all that this does to files. What is in the
+        notebook stays as it is; new cells come after it. `resumption` says what became of each cell.
+
+        Args:
+            notebook: The notebook; its directory is the `output_dir`.
+            jupyter_server: As for the class.
+            kernel_name: The kernel spec; None for the one that the notebook names.
+            timeout: As for the class; a cell that was recorded with more seconds has those when it is run again.
+            until: How many cells, from the first, a new notebook is to begin with (`<name>-fork.ipynb`, which names
+                its origin). None goes on in this one.
+            on_progress: Called with a line for people as each cell is run again, on the executor's event loop.
+            options: See `nbtape.options.Options`.
+
+        Raises:
+            NotebookReadError: There is no notebook that could be gone on with.
+            ValueError: Another value that cannot work.
+        """
+        from nbtape.restoring import Origin
+
+        origin = Origin.check(notebook, until, on_progress)
+        name, directory = kernel_name or origin.kernel_name, origin.path.parent
+        executor = cls(jupyter_server, name, timeout, directory, notebook=origin.name, **options)
+        executor._executor._origin = origin  # noqa: SLF001  (one implementation has two faces)
+        return executor
+
+    @property
+    def resumption(self) -> Resumption | None:
+        """What became of the cells of the notebook that is gone on with; None before the start, and where none is."""
+        return self._executor.resumption
+
     @property
     def code_extractor(self) -> MarkdownCodeExtractor:
         """What finds the code blocks in a message."""
@@ -96,6 +142,7 @@ class JupyterCodeExecutor:
 
         Raises:
             KernelStartError: The kernel cannot be started.
+            NotebookInUseError: The notebook that is to be resumed is still being written.
             NotebookWriteError: The notebook cannot be written.
         """
         try:

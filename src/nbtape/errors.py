@@ -8,6 +8,8 @@
     │   └── ServerError                 a Jupyter server cannot be started or reached, or refuses us
     ├── NotebookError                   the record
     │   ├── OutputDirectoryError        no such directory (also a ValueError)
+    │   ├── NotebookReadError           no notebook that could be gone on with (also a ValueError)
+    │   ├── NotebookInUseError          another executor writes it
     │   └── NotebookWriteError          the record could not be written; it is kept in memory
     ├── SourceError                     a transcript or script that `nbtape run` cannot read (also a ValueError)
     └── WrongLoopError                  an async executor used from another event loop than its own
@@ -88,6 +90,41 @@ class OutputDirectoryError(NotebookError, ValueError):
 
     def __str__(self) -> str:
         return f"Output directory {self.directory} does not exist. {self.hint}"
+
+
+class NotebookReadError(NotebookError, ValueError):
+    """A recorded notebook cannot be read as one.
+
+    Args:
+        path: The file.
+        reason: What is wrong and what to do, sentences that go on from a colon.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"The notebook {self.path} cannot be resumed: {self.reason}"
+
+
+class NotebookInUseError(NotebookError):
+    """A notebook that is to be resumed is still being written.
+
+    Args:
+        path: The notebook.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"The notebook {self.path} is still being written by another executor. Stop that one, or have a copy of "
+            "the first cells resumed with until=."
+        )
 
 
 class NotebookWriteError(NotebookError):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from nbtape.blocks import MarkdownCodeExtractor
 from nbtape.errors import KernelError, NotebookWriteError, WrongLoopError
@@ -20,27 +18,26 @@ from nbtape.options import (
     checked_options,
     checked_source,
     checked_timeout,
-    make_directory,
 )
 from nbtape.outputs import fit_text
 from nbtape.results import CellResult, CodeResult, join_cells
+from nbtape.starting import start_kernel
+from nbtape.turns import see_through, take_turn
 from nbtape.variables import Variables, question, read_variables
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from nbtape.blocks import CodeBlock
     from nbtape.options import Options, Server
     from nbtape.recording import Recording
+    from nbtape.restoring import Origin
+    from nbtape.resumption import Resumption
     from nbtape.runner import CellRunner, Outcome
-
-T = TypeVar("T")
+    from nbtape.starting import ReadyKernel
 
 logger = logging.getLogger(__name__)
-
-#: Seconds after which a place for kernels counts as one that has to be waited for.
-_SOON: Final = 0.05
 
 
 class AsyncJupyterCodeExecutor:
@@ -91,6 +88,53 @@ class AsyncJupyterCodeExecutor:
         self._kernel_epoch = 0
         self._news = ""
         self._has_state = False
+        self._origin: Origin | None = None
+        self._resumption: Resumption | None = None
+
+    @classmethod
+    def resume(
+        cls,
+        notebook: Path | str,
+        jupyter_server: Server = None,
+        kernel_name: str | None = None,
+        timeout: float = 60,
+        *,
+        until: int | None = None,
+        on_progress: Callable[[str], None] | None = None,
+        **options: Unpack[Options],
+    ) -> Self:
+        """An executor that goes on with a recorded notebook, whoever stopped, killed or edited it.
+
+        When it starts, it goes on with the kernel of the recording if that still lives on its server; else it starts
+        one and runs again what had succeeded on the last kernel, with all that this does to files. What is in the
+        notebook stays as it is; new cells come after it. `resumption` says what became of each cell.
+
+        Args:
+            notebook: The notebook; its directory is the `output_dir`.
+            jupyter_server: As for the class.
+            kernel_name: The kernel spec; None for the one that the notebook names.
+            timeout: As for the class; a cell that was recorded with more seconds has those when it is run again.
+            until: How many cells, from the first, a new notebook is to begin with (`<name>-fork.ipynb`, which names
+                its origin). None goes on in this one.
+            on_progress: Called with a line for people as each cell is run again, on the executor's event loop.
+            options: See `nbtape.options.Options`.
+
+        Raises:
+            NotebookReadError: There is no notebook that could be gone on with.
+            ValueError: Another value that cannot work.
+        """
+        from nbtape.restoring import Origin
+
+        origin = Origin.check(notebook, until, on_progress)
+        name, directory = kernel_name or origin.kernel_name, origin.path.parent
+        executor = cls(jupyter_server, name, timeout, directory, notebook=origin.name, **options)
+        executor._origin = origin
+        return executor
+
+    @property
+    def resumption(self) -> Resumption | None:
+        """What became of the cells of the notebook that is gone on with; None before the start, and where none is."""
+        return self._resumption
 
     @property
     def code_extractor(self) -> MarkdownCodeExtractor:
@@ -117,6 +161,7 @@ class AsyncJupyterCodeExecutor:
 
         Raises:
             KernelStartError: The kernel cannot be started.
+            NotebookInUseError: The notebook that is to be resumed is still being written.
             NotebookWriteError: The notebook cannot be written.
         """
         async with self._lock:
@@ -173,7 +218,7 @@ class AsyncJupyterCodeExecutor:
         """
         blocks = [checked_block(block) for block in code_blocks]
         stop = stop or asyncio.Event()
-        return await _see_through(self._execute(blocks, stop), stop)
+        return await see_through(self._execute(blocks, stop), stop)
 
     async def skip_code_blocks(self, code_blocks: Sequence[CodeBlock], note: str = "") -> CodeResult:
         """Record code blocks without running them: a policy refused them, or what they build on failed.
@@ -210,12 +255,12 @@ class AsyncJupyterCodeExecutor:
         """
         expressions = question(limit, checked_timeout(timeout) / 2)
         stop = asyncio.Event()
-        return await _see_through(self._ask_for_variables(expressions, timeout, limit, stop), stop)
+        return await see_through(self._ask_for_variables(expressions, timeout, limit, stop), stop)
 
     async def _ask_for_variables(
         self, expressions: Mapping[str, str], timeout: float, limit: int, stop: asyncio.Event
     ) -> Variables:
-        async with _turn(self._lock, stop):
+        async with take_turn(self._lock, stop):
             if self._runner is None:
                 return Variables()
             if self._is_orphaned():
@@ -231,7 +276,7 @@ class AsyncJupyterCodeExecutor:
                 self._stop = None
 
     async def _execute(self, blocks: Sequence[CodeBlock], stop: asyncio.Event) -> CodeResult:
-        async with _turn(self._lock, stop):
+        async with take_turn(self._lock, stop):
             self._stop = stop
             cells: list[CellResult] = []
             try:
@@ -282,22 +327,7 @@ class AsyncJupyterCodeExecutor:
         self._has_state = True
         if outcome.kernel_lost:
             await self._end_kernel()
-        return await self._recorded.end(index, Ending(outcome, news, self._describe(outcome), epoch))
-
-    def _describe(self, outcome: Outcome) -> str:
-        """What is to be said of a cell that did not simply succeed or raise."""
-        what = {
-            "timeout": f"Timeout: stopped after {self._timeout:g} s.",
-            "interrupted": "Interrupted.",
-            "kernel_died": f"The kernel died. {outcome.cause}".rstrip(),
-        }.get(outcome.status, "The code ended the kernel." if outcome.asked_exit else "")
-        if not what:
-            return ""
-        if not outcome.kernel_lost:
-            return f"{what} Variables are kept."
-        if outcome.status in {"timeout", "interrupted"}:
-            what += " The code did not obey the interrupt, so the kernel was ended."
-        return f"{what} Variables are gone; the next block gets a fresh kernel."
+        return await self._recorded.end(index, Ending(outcome, news, _describe(outcome, self._timeout), epoch))
 
     @property
     def _recorded(self) -> Recording:
@@ -314,54 +344,52 @@ class AsyncJupyterCodeExecutor:
             else:
                 self._news = f"The kernel died since the last block. {self._runner.cause_of_death()}".rstrip()
             await self._end_kernel()
+        self._loop = asyncio.get_running_loop()
+        if self._origin is not None and self._resumption is None:
+            await self._restore(self._origin)
+            if self._runner is not None:
+                return
         if self._has_state:
             self._news = f"{self._news} A fresh kernel was started: the variables of earlier blocks are gone.".lstrip()
-        self._runner = await self._start_kernel()
+        kernel = await start_kernel(self._source, self._directory, self._options["startup_timeout"])
+        try:
+            self._use(kernel, self._kernel_epoch + 1)
+        except BaseException:
+            await kernel.abandon()
+            raise
         self._has_state = False
 
-    async def _start_kernel(self) -> CellRunner:
-        """Start a kernel. It is on its way before the imports that the recording needs."""
-        make_directory(self._directory)
-        self._loop = asyncio.get_running_loop()
-        # A server may have to be started first: the imports need not wait for that.
-        imports = self._loop.call_later(_SOON, threading.Thread(target=_import_the_rest, daemon=True).start)
-        try:
-            spec = await self._source.spec()
-        finally:
-            imports.cancel()
-        manager = self._source.manager()
-        try:
-            await manager.start_kernel(cwd=self._directory)
-            from nbtape.recorder import Listener
-            from nbtape.recording import Recording, describe_kernel, warm_up
-            from nbtape.runner import CellRunner
+    async def _restore(self, origin: Origin) -> None:
+        """Go on with a recorded session; without a kernel, if that died over it."""
+        from nbtape.restoring import Terms, restore
 
-            client = manager.client()
-            client.start_channels()
-            warm_up()
-            try:
-                await client.wait_for_ready(self._options["startup_timeout"])
-                if self._recording is None:
-                    self._recording = Recording(
-                        self._directory, self._name, self.max_output_chars, describe_kernel(spec, client)
-                    )
-            except BaseException:
-                client.stop_channels()
-                raise
-        except BaseException:
-            await manager.shutdown_kernel(now=True)
-            raise
-        self._kernel_epoch += 1
-        self._language = str(client.language_info.get("name") or spec.language)
-        runner = CellRunner(
-            self._recording.notebook.node,
-            manager,
-            client,
-            Listener(self._recording.changed, self._announce),
-            grace=self._options["interrupt_grace"],
-        )
-        self._recording.follow(runner.settle)
-        return runner
+        stop, before = self._stop or asyncio.Event(), self._stop
+        self._stop = stop
+        try:
+            restored = await restore(origin, self._source, Terms(self._timeout, self._options), stop)
+        finally:
+            self._stop = before
+        self._recording, self._kernel_epoch = restored.recording, restored.epoch
+        self._resumption, self._has_state = restored.resumption, True
+        if restored.kernel is not None:
+            self._use(restored.kernel, restored.epoch)
+        if restored.resumption.differing or restored.resumption.note:
+            self._news = str(restored.resumption)
+
+    def _use(self, kernel: ReadyKernel, epoch: int) -> None:
+        """Run and record the blocks that come on this kernel."""
+        from nbtape.recorder import Listener
+        from nbtape.recording import Recording
+
+        if self._recording is None:
+            described = kernel.describe(epoch)
+            self._recording = Recording.create(self._directory, self._name, self.max_output_chars, described)
+        elif epoch > self._kernel_epoch:  # else it is the one that the notebook was resumed with
+            self._recording.notebook.describe(kernel.describe(epoch))
+        listener = Listener(self._recording.changed, self._announce)
+        self._runner = kernel.runner(self._recording.notebook.node, listener, grace=self._options["interrupt_grace"])
+        self._recording.follow(self._runner.settle)
+        self._kernel_epoch, self._language = epoch, kernel.language
 
     async def _end_kernel(self) -> None:
         if self._runner is not None:
@@ -403,54 +431,17 @@ class AsyncJupyterCodeExecutor:
         await self.stop()
 
 
-def _import_the_rest() -> None:
-    """What `_start_kernel` imports when a kernel is on its way."""
-    import nbtape.recorder
-    import nbtape.recording
-    import nbtape.runner  # noqa: F401
-
-
-@contextlib.asynccontextmanager
-async def _turn(lock: asyncio.Lock, stop: asyncio.Event) -> AsyncIterator[None]:
-    """Hold a lock, unless `stop` is set before it is had."""
-    if lock.locked():
-        acquiring, stopped = asyncio.ensure_future(lock.acquire()), asyncio.ensure_future(stop.wait())
-        try:
-            await asyncio.wait({acquiring, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            if not acquiring.cancel():
-                lock.release()
-            raise
-        finally:
-            stopped.cancel()
-        if acquiring.cancel():
-            raise asyncio.CancelledError
-    else:
-        await lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-async def _see_through(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T:
-    """Do what a kernel is needed for. If that is cancelled it is stopped, and only left when it has ended.
-
-    A block that is abandoned would race the next one: it is interrupted and recorded first.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        stop.set()
-        await _outlive(task)
-        raise
-
-
-async def _outlive(task: asyncio.Future[Any]) -> None:
-    """Wait for a task that we owe its end, cancelled again or not."""
-    while not task.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait({task})
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.warning("a cancelled call ended in an error: %s", error)
+def _describe(outcome: Outcome, timeout: float) -> str:
+    """What is to be said of a cell that did not simply succeed or raise."""
+    what = {
+        "timeout": f"Timeout: stopped after {timeout:g} s.",
+        "interrupted": "Interrupted.",
+        "kernel_died": f"The kernel died. {outcome.cause}".rstrip(),
+    }.get(outcome.status, "The code ended the kernel." if outcome.asked_exit else "")
+    if not what:
+        return ""
+    if not outcome.kernel_lost:
+        return f"{what} Variables are kept."
+    if outcome.status in {"timeout", "interrupted"}:
+        what += " The code did not obey the interrupt, so the kernel was ended."
+    return f"{what} Variables are gone; the next block gets a fresh kernel."

@@ -11,11 +11,22 @@ Our own data, version 1. In the notebook's metadata, under `nbtape`:
     started       when the recording began (ISO 8601, UTC)
     directory     the kernel's working directory: "." if it is the notebook's, else a path on the kernel's machine,
                   empty if nobody knows
+    kernel_id     the id of the kernel on its server, for a server to be asked whether it still lives; and
+    kernel_epoch  its number, as in the cells; both only where kernels outlive who started them
+    resumed       a list, if the recording was gone on with: for each time
+      time            when (ISO 8601, UTC)
+      attached        whether the kernel still lived and was gone on with, too
+      kernel_epoch    the kernel from then on
+      restored_epochs  the kernels whose cells were run again on it
+    origin        only in a notebook that was forked from another one
+      notebook        the name of its file, in the same directory
+      until           how many cells were taken from it
+      sha256          what that file was
 
 In the metadata of each code cell, under `nbtape`:
 
     status        running | ok | error | timeout | interrupted | kernel_died | not_run; `running` in a notebook that
-                  nobody writes any more: the recording was cut off there
+                  nobody writes any more: the recording was cut off there (`interrupted`, once it is resumed)
     language      the label of the block, as the agent wrote it
     timeout       the block's deadline, seconds
     kernel_epoch  which kernel ran it, counted from 1
@@ -43,8 +54,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbformat import from_dict
 
-from nbtape.errors import NotebookWriteError
+from nbtape.errors import NotebookInUseError, NotebookWriteError
+from nbtape.locks import WriterLock
 from nbtape.outputs import fit_json, fit_text
+from nbtape.reader import read_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,37 +83,81 @@ class Notebook:
 
     Args:
         path: Where it is written.
-        metadata: Its metadata, `kernelspec` and `language_info` included.
+        node: What it holds, as nbformat 4.5 has it.
     """
 
-    def __init__(self, path: Path, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, node: NotebookNode) -> None:
         self.path = path
-        self.node = from_dict({"cells": [], "metadata": fit_json(metadata), "nbformat": 4, "nbformat_minor": 5})
+        self.node = node
         self._body = bytearray()
         self._ends: list[int] = []
+        for index, cell in enumerate(node["cells"]):
+            self._body += _encode_cell(index, cell)
+            self._ends.append(len(self._body))
         self._stale: set[int] = set()
-        self._metadata = b"".join(_encode(self.node["metadata"], indent=" "))
+        self._metadata = b"".join(_encode(node["metadata"], indent=" "))
         self._saved = False
+        self._has_grown = False
+        self._lock: WriterLock | None = None
+        # The file as we know it; and what must still be there when it is next written, None where it is ours alone.
+        self._known: _Version | None = None
+        self._expected: _Version | None = None
 
     @classmethod
-    def create(cls, directory: Path, name: str, metadata: Mapping[str, Any]) -> Notebook:
+    def create(
+        cls, directory: Path, name: str, metadata: Mapping[str, Any], cells: Sequence[NotebookNode] = ()
+    ) -> Notebook:
         """A new notebook on disk: `name.ipynb`, or `name-2.ipynb` and so on where that is taken.
 
         Args:
             directory: An existing directory.
             name: The wanted name, without `.ipynb`.
-            metadata: As for the class.
+            metadata: Its metadata, `kernelspec` and `language_info` included.
+            cells: What it begins with.
 
         Raises:
             NotebookWriteError: It cannot be written there.
         """
+        node = {"cells": list(cells), "metadata": fit_json(metadata), "nbformat": 4, "nbformat_minor": 5}
         for number in _count_from(1):
             path = directory / (f"{name}.ipynb" if number == 1 else f"{name}-{number}.ipynb")
-            notebook = cls(path, metadata)
+            notebook = cls(path, from_dict(node))
             with contextlib.suppress(_NameTakenError):
                 notebook._publish(_move_to_free_place)
                 return notebook
         raise AssertionError("unreachable: there is always another number")
+
+    @classmethod
+    def open(cls, path: Path) -> Notebook:
+        """A notebook that is there, to be gone on with: what others wrote into it stays.
+
+        Until it has grown by a cell of ours, nothing is written over what others save meanwhile.
+
+        Raises:
+            NotebookReadError: There is none that could be read.
+            NotebookInUseError: Another executor writes it.
+            NotebookWriteError: It could not be written.
+        """
+        lock = WriterLock.take(path)
+        try:
+            version = _version(path)
+            notebook = cls(path, read_document(path))
+            _writable_mode(path)
+        except BaseException as exc:
+            if lock is not None:
+                lock.release()
+            if isinstance(exc, OSError):
+                raise NotebookWriteError(path, _advice(exc)) from exc
+            raise
+        notebook._lock, notebook._saved = lock, True
+        notebook._known = notebook._expected = version
+        return notebook
+
+    def close(self) -> None:
+        """Let others write it. If they do, it is not written over: see `open`."""
+        self._expected, self._has_grown = self._known, False
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def size(self) -> int:
@@ -112,6 +169,14 @@ class Notebook:
         """The cells, in order. Whoever changes one says so with `touch`."""
         cells: list[NotebookNode] = self.node["cells"]
         return cells
+
+    def describe(self, metadata: Mapping[str, Any]) -> None:
+        """Set keys of the notebook's metadata, under `nbtape` each key of that; None takes a key away."""
+        ours = {**own_metadata(self.node), **metadata.get("nbtape", {})}
+        ours = {key: value for key, value in ours.items() if value is not None}
+        self.node["metadata"].update(from_dict(fit_json({**metadata, "nbtape": ours})))
+        self._metadata = b"".join(_encode(self.node["metadata"], indent=" "))
+        self._saved = False
 
     def add_markdown(self, source: str, metadata: Mapping[str, Any]) -> int:
         """Append a Markdown cell and return its position."""
@@ -126,6 +191,7 @@ class Notebook:
         index = len(self.cells)
         self.cells.append(from_dict({"id": str(uuid.uuid4()), **content}))
         self._ends.append(self._ends[-1] if index else 0)
+        self._has_grown = True
         self.touch(index)
         return index
 
@@ -164,6 +230,8 @@ class Notebook:
             mode = _writable_mode(self.path)
             try:
                 _write(draft, [_HEAD, self._body, self._tail()], mode)
+                lock, version = _lock_draft(draft), _version(draft)
+                self._refuse_change()
                 move(draft, self.path)
             except BaseException:
                 draft.unlink(missing_ok=True)
@@ -172,15 +240,28 @@ class Notebook:
             raise
         except OSError as exc:
             raise NotebookWriteError(self.path, _advice(exc)) from exc
+        self._lock, self._known = lock, version
+        if self._expected is not None:
+            self._expected = None if self._has_grown else version
         self._saved = True
+
+    def _refuse_change(self) -> None:
+        """What somebody else saved is not written over.
+
+        Raises:
+            OSError: The file is not as we know it.
+        """
+        if self._expected is not None and _version(self.path) not in {self._expected, None}:
+            raise OSError(
+                "somebody else has changed it since. Resume it again, or move it away and have this record saved in "
+                "its place"
+            )
 
     def _encode_stale(self) -> None:
         """Bring the cells that changed into the encoded body; the others are encoded once and for all."""
         for index in sorted(self._stale):
             start, end = self._ends[index - 1] if index else 0, self._ends[index]
-            encoded = bytearray(b",\n  " if index else b"\n  ")
-            for piece in _encode(self.cells[index], indent="  "):
-                encoded += piece
+            encoded = _encode_cell(index, self.cells[index])
             self._body[start:end] = encoded
             growth = len(encoded) - (end - start)
             self._ends[index:] = [end + growth for end in self._ends[index:]]
@@ -188,13 +269,29 @@ class Notebook:
 
     def _tail(self) -> bytes:
         end = b"\n ]" if self.cells else b"]"
-        return end + b',\n "metadata": ' + self._metadata + b',\n "nbformat": 4,\n "nbformat_minor": 5\n}\n'
+        minor = str(self.node["nbformat_minor"]).encode()
+        return (
+            end + b',\n "metadata": ' + self._metadata + b',\n "nbformat": 4,\n "nbformat_minor": ' + minor + b"\n}\n"
+        )
+
+
+def own_metadata(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What nbtape says of a notebook or a cell; nothing if that is not what nbtape writes."""
+    ours = node["metadata"].get("nbtape")
+    return dict(ours) if isinstance(ours, dict) else {}
 
 
 def _count_from(number: int) -> Iterator[int]:
     while True:
         yield number
         number += 1
+
+
+def _encode_cell(index: int, cell: Mapping[str, Any]) -> bytearray:
+    encoded = bytearray(b",\n  " if index else b"\n  ")
+    for piece in _encode(cell, indent="  "):
+        encoded += piece
+    return encoded
 
 
 def _encode(value: Mapping[str, Any], indent: str) -> Iterator[bytes]:
@@ -233,6 +330,8 @@ def _split(value: Mapping[str, Any]) -> dict[str, Any]:
     if "cell_type" not in value:
         return dict(value)
     split = {**value, "source": _lines(value["source"])}
+    if "attachments" in value:
+        split["attachments"] = {name: _split_bundle(bundle) for name, bundle in value["attachments"].items()}
     if "outputs" in value:
         split["outputs"] = [_split_output(output) for output in value["outputs"]]
     return split
@@ -243,10 +342,11 @@ def _split_output(output: Mapping[str, Any]) -> dict[str, Any]:
         return {**output, "text": _lines(output["text"])}
     if "data" not in output:
         return dict(output)
-    return {
-        **output,
-        "data": {mime: _lines(text) if _is_split(mime) else text for mime, text in output["data"].items()},
-    }
+    return {**output, "data": _split_bundle(output["data"])}
+
+
+def _split_bundle(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {mime: _lines(text) if _is_split(mime) else text for mime, text in data.items()}
 
 
 def _is_split(mime: str) -> bool:
@@ -255,6 +355,25 @@ def _is_split(mime: str) -> bool:
 
 def _lines(text: object) -> object:
     return text.splitlines(keepends=True) if isinstance(text, str) and len(text) <= _SPLIT_LIMIT else text
+
+
+#: What tells one state of a file from another: its inode, its time, its size.
+_Version = tuple[int, int, int]
+
+
+def _version(path: Path) -> _Version | None:
+    try:
+        info = path.stat()
+    except FileNotFoundError:
+        return None
+    return info.st_ino, info.st_mtime_ns, info.st_size
+
+
+def _lock_draft(draft: Path) -> WriterLock | None:
+    """Lock a file before it is put into place; code that locks it first, to vex us, does not keep us from saving."""
+    with contextlib.suppress(NotebookInUseError):
+        return WriterLock.take(draft)
+    return None
 
 
 class _NameTakenError(Exception):

@@ -6,14 +6,14 @@ import datetime
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from nbformat.v4 import new_output
 
 from nbtape import __version__, workdir
 from nbtape.autosave import Autosave
 from nbtape.files import FileExtractor
-from nbtape.notebook import FORMAT_VERSION, Notebook
+from nbtape.notebook import FORMAT_VERSION, Notebook, own_metadata
 from nbtape.offload import offload
 from nbtape.outputs import fit_json
 from nbtape.results import CellResult, cell_text, shorten
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
     from nbtape.blocks import CodeBlock
-    from nbtape.kernels.base import KernelClient, KernelSpec
     from nbtape.results import Status
     from nbtape.runner import Outcome
 
@@ -39,19 +38,8 @@ _TAGS: Final[Mapping[Status, list[str]]] = {
     "not_run": ["skip-execution"],
 }
 
-
-def describe_kernel(spec: KernelSpec, client: KernelClient) -> dict[str, Any]:
-    """What a notebook says of its kernel: first what JupyterLab needs, or it calls a notebook changed when it opens it.
-
-    Args:
-        spec: The kernel spec.
-        client: A client that is ready.
-    """
-    return {
-        "kernelspec": {"name": spec.name, "display_name": spec.display_name, "language": spec.language},
-        "language_info": {"name": spec.language, **client.language_info},
-        "nbtape": {"directory": client.directory},
-    }
+#: What is said of a cell whose process was killed.
+CUT_OFF: Final = "The recording was cut off here: what the block did and printed after that is not recorded."
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +68,53 @@ class Recording:
     """Everything a session leaves on disk.
 
     Args:
-        directory: Where it goes, and where the kernel works; it exists.
-        name: The wanted name of the notebook, without `.ipynb`.
+        notebook: The notebook, in the directory where all the rest goes, too, and where the kernel works.
         max_output_chars: The most characters of a cell's text.
-        kernel: The notebook's metadata about the kernel, see `describe_kernel`.
     """
 
-    def __init__(self, directory: Path, name: str, max_output_chars: int, kernel: Mapping[str, Any]) -> None:
-        self._directory = directory
+    def __init__(self, notebook: Notebook, max_output_chars: int) -> None:
+        self._directory = notebook.path.parent
         self._limit = max_output_chars
-        metadata = {**kernel, "nbtape": {**_preamble(), **kernel["nbtape"]}}
-        self.notebook = Notebook.create(directory, name, metadata)
-        workdir.recorded(self.notebook.path)
-        self._extractor = FileExtractor(directory, self.notebook.path.stem)
-        self._written = workdir.WorkingDirectory(directory)
+        self.notebook = notebook
+        workdir.recorded(notebook.path)
+        self._extractor = FileExtractor(self._directory, notebook.path.stem)
+        self._written = workdir.WorkingDirectory(self._directory)
         self._changed: set[int] = set()
-        self._autosave = Autosave(self.notebook)
+        self._autosave = Autosave(notebook)
+
+    @classmethod
+    def create(cls, directory: Path, name: str, max_output_chars: int, kernel: Mapping[str, Any]) -> Self:
+        """A recording with a notebook of its own.
+
+        Args:
+            directory: Where it goes; it exists.
+            name: The wanted name of the notebook, without `.ipynb`.
+            max_output_chars: As for the class.
+            kernel: The notebook's metadata about the kernel.
+
+        Raises:
+            NotebookWriteError: The notebook cannot be written.
+        """
+        ours = {**preamble(), **{key: value for key, value in kernel["nbtape"].items() if value is not None}}
+        return cls(Notebook.create(directory, name, {**kernel, "nbtape": ours}), max_output_chars)
+
+    def resume(self, metadata: Mapping[str, Any], news: str) -> None:
+        """Go on with a notebook that was recorded before, from now on. What its cells say of themselves stays.
+
+        Args:
+            metadata: What is new of the notebook.
+            news: What became of a block whose recording was cut off.
+
+        Raises:
+            NotebookWriteError: It cannot be written, or somebody else has changed it since it was opened.
+        """
+        self._written.changes()  # what the code wrote that was run again is no work of the next block
+        self.notebook.describe(metadata)
+        for index, cell in enumerate(self.notebook.cells):
+            if own_metadata(cell).get("status") == "running":
+                self._close(cell, "interrupted", note=f"{CUT_OFF} {news}".rstrip(), outputs_incomplete=True)
+                self.notebook.touch(index)
+        self.save()
 
     @property
     def path(self) -> Path:
@@ -124,13 +143,16 @@ class Recording:
         self._autosave.save()
 
     async def close(self) -> None:
-        """Save, and see the notebook safe on the disk.
+        """Save, see the notebook safe on the disk, and let others write it.
 
         Raises:
             NotebookWriteError: It cannot be written.
         """
-        self._autosave.save()
-        await self._autosave.flush()
+        try:
+            self._autosave.save()
+            await self._autosave.flush()
+        finally:
+            self.notebook.close()
 
     def add_markdown(self, text: str) -> None:
         """Append what somebody said.
@@ -222,8 +244,9 @@ class Recording:
     def _close(self, cell: NotebookNode, status: Status, **facts: Any) -> None:  # noqa: ANN401  (JSON values)
         """Set a cell's status, and those of the facts that say something."""
         metadata = cell["metadata"]
-        if _TAGS[status]:
-            metadata["tags"] = _TAGS[status]
+        tags = metadata.get("tags", [])
+        if new := [tag for tag in _TAGS[status] if tag not in tags]:
+            metadata["tags"] = [*tags, *new]
         metadata["nbtape"].update(status=status, **fit_json({key: value for key, value in facts.items() if value}))
 
 
@@ -233,12 +256,14 @@ class _Files:
     lines: Mapping[int, Sequence[str]]
 
 
-def _preamble() -> dict[str, Any]:
-    return {
-        "version": FORMAT_VERSION,
-        "recorded_by": f"nbtape {__version__}",
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
+def preamble() -> dict[str, Any]:
+    """What a notebook of ours says of itself."""
+    return {"version": FORMAT_VERSION, "recorded_by": f"nbtape {__version__}", "started": timestamp()}
+
+
+def timestamp() -> str:
+    """Now, as a notebook has it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _tell_cut(cell: NotebookNode, left_out: int) -> None:

@@ -1,0 +1,59 @@
+"""One writer for a file: a lock that lies on the file itself, and ends with the process that has it.
+
+The writer of a notebook replaces it at each save. So each new file is locked before it is put into place, and whoever
+opens the notebook finds a lock on what is there. Nothing lies beside it that would have to be cleaned up.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Self
+
+from nbtape.errors import NotebookInUseError
+
+try:
+    import fcntl
+except ImportError:  # Windows: there a file that is open cannot be replaced, and nothing is locked
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class WriterLock:
+    """The right to write one file, until `release` or the end of the process.
+
+    Args:
+        descriptor: The file, open and locked.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._close = weakref.finalize(self, os.close, descriptor)
+
+    @classmethod
+    def take(cls, path: Path) -> Self | None:
+        """Lock the file that is at `path`; None where that cannot be done, as on some network drives.
+
+        Raises:
+            NotebookInUseError: Somebody else has it locked.
+        """
+        while fcntl is not None:
+            try:
+                # Open for reading alone, so that the disk can still be mounted read-only; NFS has no such locks then.
+                lock = cls(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+                fcntl.flock(lock._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(lock._descriptor), path.stat()):  # else it was replaced meanwhile
+                    return lock
+            except BlockingIOError as exc:
+                raise NotebookInUseError(path) from exc
+            except OSError:
+                return None
+        return None
+
+    def release(self) -> None:
+        """Let others write. A fork of ours may have the file open as well: it is unlocked, and not only closed."""
+        if self._close.alive and fcntl is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self._close()

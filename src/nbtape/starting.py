@@ -1,0 +1,135 @@
+"""A kernel that is started, connected and ready; or nothing is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from nbtape.kernels.base import LastingKernels
+from nbtape.options import make_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nbformat import NotebookNode
+
+    from nbtape.kernels.base import KernelClient, KernelManager, KernelSource, KernelSpec
+    from nbtape.recorder import Listener
+    from nbtape.runner import CellRunner
+
+#: Seconds after which a place for kernels counts as one that has to be waited for.
+_SOON: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyKernel:
+    """A kernel that answers.
+
+    Args:
+        spec: Its kernel spec.
+        manager: Its manager.
+        client: A client that is connected and ready.
+        kernel_id: The id under which it can be found again if it outlives us; empty if it cannot.
+    """
+
+    spec: KernelSpec
+    manager: KernelManager
+    client: KernelClient
+    kernel_id: str
+
+    @property
+    def language(self) -> str:
+        """What it speaks."""
+        return str(self.client.language_info.get("name") or self.spec.language)
+
+    def describe(self, epoch: int) -> dict[str, Any]:
+        """What a notebook says of it: first what JupyterLab needs, or it calls a notebook changed when it opens it.
+
+        Args:
+            epoch: Its number in this recording.
+        """
+        spec = self.spec
+        return {
+            "kernelspec": {"name": spec.name, "display_name": spec.display_name, "language": spec.language},
+            "language_info": {"name": spec.language, **self.client.language_info},
+            "nbtape": {
+                "directory": self.client.directory,
+                "kernel_id": self.kernel_id or None,
+                "kernel_epoch": epoch if self.kernel_id else None,
+            },
+        }
+
+    def runner(self, notebook: NotebookNode, listener: Listener, *, grace: float) -> CellRunner:
+        """What runs the cells of a notebook on it; see `CellRunner`."""
+        from nbtape.runner import CellRunner
+
+        return CellRunner(notebook, self.manager, self.client, listener, grace=grace)
+
+    async def abandon(self) -> None:
+        """End it, by force."""
+        self.client.stop_channels()
+        await self.manager.shutdown_kernel(now=True)
+
+
+async def start_kernel(source: KernelSource, directory: Path, timeout: float) -> ReadyKernel:
+    """Start a kernel. It is on its way before the imports that the recording needs.
+
+    Args:
+        source: Where it comes from.
+        directory: Where it is to work; made if it is missing.
+        timeout: Seconds that it has to start.
+
+    Raises:
+        KernelError: It cannot be started.
+        OutputDirectoryError: The directory cannot be made.
+    """
+    make_directory(directory)
+    # A server may have to be started first: the imports need not wait for that.
+    imports = asyncio.get_running_loop().call_later(_SOON, threading.Thread(target=_import_the_rest, daemon=True).start)
+    try:
+        spec = await source.spec()
+    finally:
+        imports.cancel()
+    manager = source.manager()
+    try:
+        await manager.start_kernel(cwd=directory)
+        _import_the_rest()
+        return await connect(source, spec, manager, timeout)
+    except BaseException:
+        await manager.shutdown_kernel(now=True)
+        raise
+
+
+async def connect(source: KernelSource, spec: KernelSpec, manager: KernelManager, timeout: float) -> ReadyKernel:
+    """Connect to a kernel that runs.
+
+    Args:
+        source: Where it came from.
+        spec: Its kernel spec.
+        manager: Its manager.
+        timeout: Seconds that it has to answer.
+
+    Raises:
+        KernelStartError: It did not, or it died.
+    """
+    from nbtape.recording import warm_up
+
+    client = manager.client()
+    client.start_channels()
+    warm_up()
+    try:
+        await client.wait_for_ready(timeout)
+    except BaseException:
+        client.stop_channels()
+        raise
+    kernel_id = source.id_of(manager) if isinstance(source, LastingKernels) else ""
+    return ReadyKernel(spec, manager, client, kernel_id)
+
+
+def _import_the_rest() -> None:
+    """What is needed when a kernel is on its way."""
+    import nbtape.recorder
+    import nbtape.recording
+    import nbtape.runner  # noqa: F401

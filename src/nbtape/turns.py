@@ -1,0 +1,61 @@
+"""Whose turn it is on an event loop: a lock that a stop gets out of, and work that outlives its caller."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def take_turn(lock: asyncio.Lock, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Hold a lock, unless `stop` is set before it is had."""
+    if lock.locked():
+        acquiring, stopped = asyncio.ensure_future(lock.acquire()), asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({acquiring, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if not acquiring.cancel():
+                lock.release()
+            raise
+        finally:
+            stopped.cancel()
+        if acquiring.cancel():
+            raise asyncio.CancelledError
+    else:
+        await lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+async def see_through(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T:
+    """Do what a kernel is needed for. If that is cancelled it is stopped, and only left when it has ended.
+
+    A block that is abandoned would race the next one: it is interrupted and recorded first.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop.set()
+        await outlive(task)
+        raise
+
+
+async def outlive(task: asyncio.Future[Any]) -> None:
+    """Wait for a task that we owe its end, cancelled again or not."""
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.warning("a cancelled call ended in an error: %s", error)
