@@ -216,6 +216,84 @@ def test_what_runs_cannot_command_the_terminal(tmp_path: Path) -> None:
     assert b"\x1b]52" not in seen
 
 
+class TestResume:
+    @pytest.fixture
+    def recorded(self, tmp_path: Path) -> Path:
+        """A notebook whose second cell does not succeed twice."""
+        once = "```python\nopen('once', 'x').close()\n```"
+        assert nbtape("run", "-", cwd=tmp_path, stdin=f"```python\nx = 20\n```\n{once}").returncode == 0
+        return tmp_path / "session.ipynb"
+
+    def test_a_recording_is_gone_on_with_and_what_differs_is_told(self, recorded: Path) -> None:
+        elsewhere = recorded.parent / "elsewhere"
+        elsewhere.mkdir()
+        done = nbtape("run", "-", "--resume", str(recorded), cwd=elsewhere, stdin="```python\nprint(x + 1)\n```")
+        assert (done.returncode, done.stdout.splitlines()[0]) == (0, "21"), done.stderr
+        assert done.stdout.splitlines()[-1] == f"Notebook: {recorded}"
+        error = "FileExistsError: [Errno 17] File exists: 'once'"
+        assert done.stderr.splitlines()[:4] == [
+            "again [1/2] x = 20",
+            "again [2/2] open('once', 'x').close()",
+            "Resumed: 2 of 2 code cells were run again. Not as recorded: cell 1.",
+            f"    cell 1: Run again, and it did not succeed as recorded: error, {error}.",
+        ]
+        assert [cell.source for cell in read(recorded).cells][2:] == ["print(x + 1)"]
+
+    def test_a_fork_is_a_notebook_of_its_own_and_json_tells_of_the_cells(self, recorded: Path) -> None:
+        before = recorded.read_bytes()
+        arguments = ["--resume", str(recorded), "--until", "1", "--json"]
+        done = nbtape("run", "-", *arguments, cwd=recorded.parent, stdin="```python\nprint(x)\n```")
+        result = json.loads(done.stdout)
+        assert (result["output"], result["notebook"]) == ("20\n", str(recorded.with_name("session-fork.ipynb")))
+        assert [cell["status"] for cell in result["resumption"]["cells"]] == ["ok"]
+        assert done.stderr == ""
+        assert recorded.read_bytes() == before
+
+    def test_a_server_is_where_it_goes_on(self, gateway: LocalJupyterServer, recorded: Path) -> None:
+        url, token = gateway.connection_info.url, gateway.connection_info.token
+        arguments = ["run", "-", "--resume", str(recorded), "--server", url]
+        done = nbtape(*arguments, cwd=recorded.parent, stdin="```python\nprint(x)\n```", JUPYTER_TOKEN=str(token))
+        assert done.returncode == 0, done.stderr
+        assert "kernel_id" in read(recorded).metadata.nbtape
+
+    def test_a_container_is_where_it_goes_on(self, base_image: str, recorded: Path) -> None:
+        arguments = ["--resume", str(recorded), "--docker", "--base-image", base_image]
+        done = nbtape("run", "-", *arguments, cwd=recorded.parent, stdin=WHERE)
+        assert (done.returncode, "/workspace" in done.stdout.splitlines()) == (0, True), done.stderr
+
+    def test_ctrl_c_while_cells_are_run_again_leaves_the_recording_as_it_is(self, tmp_path: Path) -> None:
+        wait = (
+            "```python\nimport os, time\nif os.path.exists('once'):\n    time.sleep(60)\nopen('once', 'w').close()\n```"
+        )
+        assert nbtape("run", "-", cwd=tmp_path, stdin=wait).returncode == 0
+        path = tmp_path / "session.ipynb"
+        before = path.read_bytes()
+        (tmp_path / "more.md").write_text(MESSAGE)
+        command = [sys.executable, "-m", "nbtape", "run", "more.md", "--resume", str(path)]
+        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            assert process.stderr.readline() == "again [1/1] import os, time\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 130
+        assert path.read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["--until", "1"], "--until goes with --resume"),
+            (["--resume", "session.ipynb", "--output-dir", "."], "leave out --output-dir"),
+            (["--resume", "session.ipynb", "--notebook", "x"], "leave out --output-dir"),
+            (["--resume", "none.ipynb"], "none.ipynb cannot be resumed: it does not exist."),
+            (["--resume", "session.ipynb", "--until", "9"], "until must be from 0 to 0"),
+        ],
+    )
+    def test_what_cannot_be_resumed_is_said(self, tmp_path: Path, arguments: list[str], told: str) -> None:
+        (tmp_path / "session.ipynb").write_text(nbformat.writes(nbformat.v4.new_notebook()))
+        done = nbtape("run", "-", *arguments, cwd=tmp_path, stdin=MESSAGE)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert told in done.stderr
+
+
 class TestDocker:
     def test_run_runs_in_a_container(self, tmp_path: Path, base_image: str) -> None:
         done = nbtape("run", "-", "--docker", "--base-image", base_image, cwd=tmp_path, stdin=WHERE)

@@ -70,7 +70,7 @@ def printed(cell: nbformat.NotebookNode) -> str:
 
 
 def test_the_python_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
-    code, _ = fences("python")
+    code, *_ = fences("python")
     done = run([sys.executable, "-c", code], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (promise,) = re.findall(r"^print\(again\)  # (.*)$", code, flags=re.MULTILINE)
@@ -79,7 +79,7 @@ def test_the_python_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
 
 
 def test_the_docker_example_of_the_readme_does_what_it_says(tmp_path: Path, base_image: str) -> None:
-    _, code = fences("python")
+    _, code, _ = fences("python")
     assert code.startswith("with DockerJupyterServer() as server:\n")
     code = code.replace("DockerJupyterServer()", f"DockerJupyterServer(base_image={base_image!r})")
     use = (
@@ -87,6 +87,15 @@ def test_the_docker_example_of_the_readme_does_what_it_says(tmp_path: Path, base
     )
     done = run([sys.executable, "-c", f"from nbtape import *\n{code}\n{use}"], cwd=tmp_path)
     assert done.stdout == "exit_code=0 output='/workspace\\n' output_files=[]\n", done.stderr
+
+
+def test_the_example_of_the_readme_that_resumes_does_what_it_says(tmp_path: Path) -> None:
+    first, _, code = fences("python")
+    names = "from nbtape import *\n"
+    use = "with executor:\n    print(executor.execute_code_blocks([CodeBlock(code='squares[-1]', language='python')]))"
+    assert run([sys.executable, "-c", first], cwd=tmp_path).returncode == 0
+    done = run([sys.executable, "-c", f"{names}{code}\n{use}"], cwd=tmp_path)
+    assert done.stdout == "exit_code=0 output='16' output_files=[]\n", done.stderr
 
 
 def commands() -> list[str]:

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,7 @@ from nbtape.blocks import CodeBlock
 from nbtape.errors import BlockInterrupted, NbtapeError
 from nbtape.kernels.connection import JupyterConnectionInfo
 from nbtape.options import DEFAULT_NAME
-from nbtape.results import join_cells, output_text
+from nbtape.results import EXIT_CODES, join_cells, output_text
 from nbtape.sources import read_source
 from nbtape.terminal import Terminal
 
@@ -62,12 +63,20 @@ def main(context: click.Context, *, debug: bool) -> None:
 
 @main.command(epilog=_EXIT_CODES)
 @click.argument("source", required=False, metavar="SOURCE")
-@click.option(
-    "--output-dir", default=".", show_default="here", help="Where the notebook and its files go; made if need be."
-)
+@click.option("--output-dir", help="Where the notebook and its files go; made if need be.  [default: here]")
 @click.option("--notebook", help="Its name.  [default: that of SOURCE]")
 @click.option(
-    "--kernel", default="python3", show_default=True, help="The kernel spec, as `jupyter kernelspec list` has it."
+    "--resume",
+    metavar="NOTEBOOK",
+    help="Go on with a recorded notebook, in its directory: on its kernel, if that still lives on the --server, or on "
+    "a fresh one, on which the cells that had succeeded are run again first.",
+)
+@click.option(
+    "--until", type=click.IntRange(min=0), metavar="N", help="With --resume: go on from its first N cells, in a copy."
+)
+@click.option(
+    "--kernel",
+    help="The kernel spec, as `jupyter kernelspec list` has it.  [default: python3, or the resumed notebook's]",
 )
 @click.option(
     "--server",
@@ -93,9 +102,11 @@ def run(  # noqa: PLR0913  (one argument an option)
     debug: bool,  # noqa: FBT001  (click's object)
     *,
     source: str | None,
-    output_dir: str,
+    output_dir: str | None,
     notebook: str | None,
-    kernel: str,
+    resume: str | None,
+    until: int | None,
+    kernel: str | None,
     server: str | None,
     docker: str | None,
     base_image: str | None,
@@ -118,6 +129,8 @@ def run(  # noqa: PLR0913  (one argument an option)
       JUPYTER_TOKEN=... nbtape run answer.md --server https://hub.example.org/user/alice/
       nbtape run answer.md --docker
       nbtape run answer.md --docker nbtape-science --network none
+      nbtape run more.md --resume answer.ipynb
+      nbtape run other.md --resume answer.ipynb --until 4
     """
     if source is None and docker is not None:  # then it is the source that stands behind --docker
         source, docker = docker, _OUR_IMAGE
@@ -127,6 +140,12 @@ def run(  # noqa: PLR0913  (one argument an option)
         raise click.UsageError("--base-image and --network go with --docker.")
     if docker is not None and server is not None:
         raise click.UsageError("--docker and --server are two places: name one of them.")
+    if resume is None and until is not None:
+        raise click.UsageError("--until goes with --resume.")
+    if resume is not None and (output_dir or notebook):
+        raise click.UsageError(
+            "--resume goes on in the notebook's own directory: leave out --output-dir and --notebook."
+        )
     terminal = Terminal(quiet=as_json)
     with _refusals(debug=debug):
         parts = read_source(source)
@@ -134,17 +153,27 @@ def run(  # noqa: PLR0913  (one argument an option)
             place: Server = None if server is None else _server(server)
             if docker is not None:
                 place = stack.enter_context(_containers(docker, base_image, network, quiet=as_json))
-            executor = JupyterCodeExecutor(
-                place,
-                kernel_name=kernel,
+            if resume is None:
+                name = notebook or (DEFAULT_NAME if source == "-" else Path(source).stem)
+                make = partial(
+                    JupyterCodeExecutor, place, kernel or "python3", notebook=name, output_dir=output_dir or "."
+                )
+            else:
+                progress = terminal.run_again
+                make = partial(JupyterCodeExecutor.resume, resume, place, kernel, until=until, on_progress=progress)
+            executor = make(
                 timeout=timeout,
-                output_dir=output_dir,
-                notebook=notebook or (DEFAULT_NAME if source == "-" else Path(source).stem),
                 on_output=lambda output: terminal.output(output["output_type"] == "stream", output_text(output)),
             )
             result = _record(executor, parts, terminal, keep_going=keep_going)
-    click.echo(json.dumps(result.to_dict()) if as_json else f"Notebook: {result.notebook}")
+    click.echo(_json(result, executor) if as_json else f"Notebook: {result.notebook}")
     sys.exit(result.exit_code)
+
+
+def _json(result: CodeResult, executor: JupyterCodeExecutor) -> str:
+    """All there is to say of a run."""
+    resumption = {} if executor.resumption is None else {"resumption": dataclasses.asdict(executor.resumption)}
+    return json.dumps({**result.to_dict(), **resumption})
 
 
 @main.group()
@@ -193,6 +222,9 @@ def _refusals(*, debug: bool) -> Iterator[None]:
             raise
         click.echo(f"nbtape: {exc}", err=True)
         sys.exit(CANNOT_RUN)
+    except KeyboardInterrupt:  # where no block runs yet: a kernel starts, or cells are run again
+        click.echo("nbtape: Interrupted.", err=True)
+        sys.exit(EXIT_CODES["interrupted"])
 
 
 def _containers(image: str, base_image: str | None, network: str | None, *, quiet: bool) -> DockerJupyterServer:
@@ -218,6 +250,8 @@ def _record(
     cells: list[CellResult] = []
     total = sum(isinstance(part, CodeBlock) for part in parts)
     with terminal, executor:
+        if executor.resumption is not None:
+            terminal.resumed(executor.resumption)
         for part in parts:
             if not isinstance(part, CodeBlock):
                 executor.add_markdown(part.text)

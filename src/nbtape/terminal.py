@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from nbtape.blocks import CodeBlock
     from nbtape.results import CellResult
+    from nbtape.resumption import Resumption
 
 
 class Terminal:
@@ -46,6 +47,17 @@ class Terminal:
         self._task = self._progress.add_task("starting the kernel", total=None, line="")
         self._lock = threading.Lock()
         self._line = ""
+
+    def run_again(self, line: str) -> None:
+        """A cell of a resumed notebook is run again, says a line."""
+        self._progress.update(self._task, description="running again")
+        self._say(f"again {strip_escapes(line)}")
+
+    def resumed(self, resumption: Resumption) -> None:
+        """A recorded notebook is gone on with; which of its cells are not as they were."""
+        self._say(str(resumption))
+        for cell in resumption.differing:
+            self._say(f"    cell {cell.index}: {strip_escapes(cell.reason)}")
 
     def begin(self, number: int, total: int, block: CodeBlock) -> None:
         """A block starts."""
