@@ -174,6 +174,26 @@ class _Sabotage(Executors):
         assert "after" not in stream_text(second)
         assert stream_text(first) in {"before\n", "before\nafter\n", "before\n['not', 'text']after\n"}
 
+    @fault("an answer that the kernel forgets")
+    @pytest.mark.parametrize("forgotten", ["execute_reply", "idle"])
+    def test_a_kernel_that_forgets_to_answer_is_kept(self, make: Factory, forgotten: str) -> None:
+        executor = make(timeout=2, interrupt_grace=4)
+        code = (
+            "kept, session = 7, get_ipython().kernel.session\nsend = session.send\n"
+            "def forget(stream, message, content=None, *more, **options):\n"
+            "    kind = message if isinstance(message, str) else message['msg_type']\n"
+            f"    if {forgotten!r} in (kind, (content or {{}}).get('execution_state')):\n"
+            "        session.send = send\n"
+            "    else:\n"
+            "        return send(stream, message, content, *more, **options)\n"
+            "session.send = forget\nprint('before')"
+        )
+        result = run(executor, code)
+        assert result.status in {"ok", "timeout"}
+        assert result.output.startswith("before\n")
+        assert run(executor, "print(kept)").output == "7\n"
+        assert executor.kernel_epoch == 1
+
     @fault("the kernel's sockets closed by the code")
     def test_a_block_that_closes_the_kernels_sockets_ends_at_its_deadline(self, make: Factory) -> None:
         executor = make(timeout=2, interrupt_grace=1)

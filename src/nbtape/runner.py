@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from nbtape.errors import KernelBusyError, KernelError
 from nbtape.recorder import Recorder
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Ending = Literal["timeout", "interrupted"]
+
+#: Seconds in which an idle kernel answers.
+_SOON: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,11 @@ class CellRunner:
         ending = await _wait(task, timeout, stop)
         if ending and not await self._manager.is_alive():
             ending = None  # it died in the second that nbclient takes to notice
-        kept = await self._end(task) if ending else True
-        trouble = await self._trouble(task)
+        ended = await self._end(task) if ending else True
+        kept = ended or await self._is_idle(task)
+        if not kept:
+            await self._manager.shutdown_kernel(now=True)
+        trouble = None if kept and not ended else await self._trouble(task)
         reply = self._recorder.reply
         lost = not kept or trouble is not None
         status: Status = ending or ("kernel_died" if lost else "ok" if reply.get("status") == "ok" else "error")
@@ -105,18 +111,27 @@ class CellRunner:
         )
 
     async def _end(self, task: asyncio.Future[None]) -> bool:
-        """Interrupt twice, then end the kernel; return whether the kernel was kept.
+        """Interrupt twice; return whether the cell has ended.
 
         The second interrupt is for code that swallows one. The wait before the first is for a kernel that has not
         begun the cell: it would not hear.
         """
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._recorder.begun.wait(), self._grace / 2)
-        if await self._interrupt(task):
-            return True
-        await self._manager.shutdown_kernel(now=True)
+        return await self._interrupt(task)
+
+    async def _is_idle(self, task: asyncio.Future[None]) -> bool:
+        """Give the cell up; return whether the kernel answers, after all.
+
+        An interrupt that meets the kernel's own code may cost it the cell's reply.
+        """
         task.cancel()
-        return False
+        await asyncio.wait({task})
+        question = asyncio.ensure_future(self._recorder.ask({}))
+        await asyncio.wait({question}, timeout=_SOON)
+        question.cancel()
+        await asyncio.wait({question})
+        return not question.cancelled() and question.exception() is None
 
     async def ask(self, expressions: Mapping[str, str], timeout: float, stop: asyncio.Event) -> Mapping[str, Any]:
         """Have the idle kernel evaluate expressions and record nothing; return the content of its reply, unchecked.
