@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
@@ -25,8 +26,6 @@ from nbtape import AsyncJupyterCodeExecutor, JupyterConnectionInfo
 from reading import code_cells, stream_text
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from contract import Factory, Signal
     from nbtape import JupyterCodeExecutor
     from nbtape.options import Server
@@ -251,6 +250,22 @@ class _Hands(Executors):
             assert lines == [f"{n} {line}" for line in range(len(lines))]
             assert len(lines) == 20 or cell["metadata"]["nbtape"]["status"] == "interrupted"
 
+    @fault("Ctrl-C at 50 random moments")
+    def test_ctrl_c_at_random_moments_leaves_a_clean_kernel(self, source: Server, output_dir: Path) -> None:
+        chance = random.Random(6)
+        with Client(source, output_dir, "", 30, script=INTERRUPTED) as client:
+            for _ in range(50):
+                client.wait_begun()
+                time.sleep(chance.uniform(0, 0.2))  # the moment
+                client.process.send_signal(signals.SIGINT)
+            assert client.result() == "ok"
+        cells = code_cells(output_dir / "client.ipynb")
+        assert {cell["metadata"]["nbtape"]["kernel_epoch"] for cell in cells} == {1}
+        for cell in cells[:-1]:
+            lines = stream_text(cell).splitlines()
+            assert lines == [str(n) for n in range(len(lines))]
+            assert len(lines) == 100 or cell["metadata"]["nbtape"]["status"] == "interrupted"
+
     @fault("used from 16 threads at once")
     def test_sixteen_threads_get_each_its_own_results(self, executor: JupyterCodeExecutor) -> None:
         run(executor, "done = []")
@@ -300,6 +315,21 @@ class _Stillstand(Executors):
         cell = code_cells(output_dir / "client.ipynb")[0]
         assert [output["data"]["text/plain"] for output in cell["outputs"][1:]] == [str(n) for n in range(20_000)]
 
+    @fault("a wall clock that jumps by days, forth and back")
+    def test_a_clock_that_jumps_changes_no_deadline(self, source: Server, output_dir: Path, tmp_path: Path) -> None:
+        clock = tmp_path / "clock"
+        clock.write_text("+0")
+        code = f"print('begun', flush=True)\n{COUNTING}\ntime.sleep(60)"
+        with Client(source, output_dir, code, timeout=8, **false_clock(clock)) as client:
+            client.wait_begun()
+            for jump in ("+2d", "-5d", "+1s"):
+                clock.write_text(jump)
+                time.sleep(1)
+            assert client.result() == "timeout"
+        assert 8 <= client.duration < 10
+        cell = code_cells(output_dir / "client.ipynb")[0]
+        assert stream_text(cell).splitlines()[1:] == [str(n) for n in range(100)]
+
     @fault("the whole machine suspended (SIGSTOP of client and kernel)")
     def test_when_everything_stands_still_for_a_while_nothing_is_lost(self, source: Server, output_dir: Path) -> None:
         code = f"import os\nprint('begun', os.getpid(), flush=True)\n{COUNTING}"
@@ -311,6 +341,50 @@ class _Stillstand(Executors):
         assert stream_text(cell).splitlines()[1:] == [str(n) for n in range(100)]
 
 
+SET_UP = """
+import os, sys
+os.environ.pop("LD_PRELOAD", None)  # is for this process alone
+from nbtape import CodeBlock, JupyterCodeExecutor
+
+def tell(output):
+    if output.get("text", "").startswith("begun"):
+        print("begun", flush=True)
+
+def run(code):
+    return executor.execute_code_blocks([CodeBlock(code, "python")])
+
+directory, code, timeout = sys.argv[1:]
+server, token = os.environ.get("SERVER"), os.environ.get("TOKEN")
+options = {"output_dir": directory, "notebook": "client", "timeout": float(timeout), "on_output": tell}
+executor = JupyterCodeExecutor(server, **options, **({"token": token} if server else {}))
+"""
+
+RUNS_ONE = """
+with executor:
+    result = run(code)
+    peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    after = run("print('next')")
+    assert after.output.endswith("next\\n"), after
+    print(result.status, round(result.cells[0].duration, 1), int(peak) // 1024, len(result.output), flush=True)
+"""
+
+#: Is interrupted in each of 50 blocks; a block that was quicker is followed by one that waits.
+INTERRUPTED = """
+import time
+with executor:
+    for _ in range(50):
+        try:
+            print("begun", flush=True)
+            run("for n in range(100):\\n    print(n, flush=True)")
+            time.sleep(60)
+        except KeyboardInterrupt:
+            pass
+    after = run("print('next')")
+    assert after.output.endswith("next\\n"), after
+    print(after.status, 0, 0, 0, flush=True)
+"""
+
+
 class Client:
     """A process of its own that runs one block.
 
@@ -319,30 +393,14 @@ class Client:
         output_dir: Where it records, as `client.ipynb`.
         code: The block; it prints `begun` first.
         timeout: Seconds for the block.
+        script: What it does when it is set up, and has an executor.
         environment: More of its environment.
     """
 
-    SCRIPT = """
-import os, sys
-from nbtape import CodeBlock, JupyterCodeExecutor
-
-def tell(output):
-    if output.get("text", "").startswith("begun"):
-        print("begun", flush=True)
-
-directory, code, timeout = sys.argv[1:]
-server, token = os.environ.get("SERVER"), os.environ.get("TOKEN")
-options = {"output_dir": directory, "notebook": "client", "timeout": float(timeout), "on_output": tell}
-with JupyterCodeExecutor(server, **options, **({"token": token} if server else {})) as executor:
-    result = executor.execute_code_blocks([CodeBlock(code, "python")])
-    peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-    after = executor.execute_code_blocks([CodeBlock("print('next')", "python")])
-    assert after.output.endswith("next\\n"), after
-    print(result.status, round(result.cells[0].duration, 1), int(peak) // 1024, len(result.output), flush=True)
-"""
-
-    def __init__(self, source: Server, output_dir: Path, code: str, timeout: float, **environment: str) -> None:
-        self._arguments = [sys.executable, "-c", self.SCRIPT, str(output_dir), code, str(timeout)]
+    def __init__(
+        self, source: Server, output_dir: Path, code: str, timeout: float, script: str = RUNS_ONE, **environment: str
+    ) -> None:
+        self._arguments = [sys.executable, "-c", SET_UP + script, str(output_dir), code, str(timeout)]
         self._environment = {**os.environ, **where(source), **environment}
 
     def __enter__(self) -> Self:
@@ -374,6 +432,19 @@ with JupyterCodeExecutor(server, **options, **({"token": token} if server else {
         self.status, duration, peak, answer = out.splitlines()[-1].split()
         self.duration, self.peak, self.answer = float(duration), int(peak), int(answer)
         return self.status
+
+
+def false_clock(clock: Path) -> dict[str, str]:
+    """The environment of a process whose wall clock goes by a file (https://github.com/wolfcw/libfaketime)."""
+    libraries = list(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not libraries:
+        pytest.skip("There is no libfaketime: apt install faketime.")
+    return {
+        "LD_PRELOAD": str(libraries[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
 
 
 def where(source: Server) -> dict[str, str]:
