@@ -5,7 +5,7 @@ import what they measure; the program itself imports the standard library only.
 """
 
 # A program that prints and starts itself, and belongs to no package.
-# ruff: noqa: INP001, S603, T201
+# ruff: noqa: S603, T201
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ Each round is a fresh process of each, which prints its times (seconds) as JSON.
 """
 
 # A program that prints and starts itself, and belongs to no package.
-# ruff: noqa: INP001, S603, S607, T201
+# ruff: noqa: S603, S607, T201
 
 from __future__ import annotations
 
