@@ -409,6 +409,14 @@ def test_a_call_that_waits_its_turn_outlives_a_stop(output_dir: Path) -> None:
     executor.stop()
 
 
+def test_calls_queue_after_a_stop_as_they_did_before(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor, ThreadPoolExecutor() as pool:
+        for _ in range(2):
+            calls = [pool.submit(run, executor, "import time\ntime.sleep(0.2)") for _ in range(3)]
+            assert [call.result(30).status for call in calls] == 3 * ["ok"]
+            executor.stop()
+
+
 def test_a_call_from_within_the_listener_does_not_hang(output_dir: Path) -> None:
     def listen(_: object) -> None:
         executor.add_markdown("printed something")

@@ -79,7 +79,7 @@ class AsyncJupyterCodeExecutor:
         self._name = checked_name(notebook or DEFAULT_NAME)
         self._source = checked_source(jupyter_server, kernel_name, self._options["token"], self._directory)
         self._source.check()
-        self._lock = asyncio.Lock()
+        self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._runner: CellRunner | None = None
@@ -155,6 +155,18 @@ class AsyncJupyterCodeExecutor:
     def kernel_epoch(self) -> int:
         """Which kernel is in use, counted from 1; 0 before the first."""
         return self._kernel_epoch
+
+    @property
+    def _lock(self) -> asyncio.Lock:
+        """Held by the call whose turn it is. Another event loop than before gets its own."""
+        here = asyncio.get_running_loop()
+        if self._turns is not None:
+            loop, lock = self._turns
+            if loop is here or (lock.locked() and not loop.is_closed()):
+                return lock
+        lock = asyncio.Lock()
+        self._turns = here, lock
+        return lock
 
     async def start(self) -> None:
         """Start the kernel and the recording; harmless when they run.
