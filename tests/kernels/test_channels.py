@@ -335,8 +335,15 @@ class TestEnds:
                 for child in psutil.Process().children()
                 if any(f"port={port}" in word for word in child.cmdline())
             )
-            executor = JupyterCodeExecutor(f"http://127.0.0.1:{port}/", token=TOKEN, output_dir=output_dir, timeout=5)
-            killer = meanwhile(server.kill, 1)
+            begun = threading.Event()
+            executor = JupyterCodeExecutor(
+                f"http://127.0.0.1:{port}/",
+                token=TOKEN,
+                output_dir=output_dir,
+                timeout=5,
+                on_output=lambda _: begun.set(),
+            )
+            killer = meanwhile(lambda: begun.wait(60) and server.kill(), 0)
             result = run(executor, COUNT.format(lines=1000, pause=0.1), "print('rest')")
             killer.join()
             assert (result.status, result.exit_code) == ("kernel_died", 137)
