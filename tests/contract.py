@@ -43,6 +43,16 @@ picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADh
 display(Image(data=base64.b64decode(picture), format="png"))
 """
 
+#: More messages than ZeroMQ keeps of its own accord, while whoever reads them, the kernel's parent, is stopped.
+FLOOD_WHILE_THE_PARENT_STANDS_STILL = """\
+import os, signal
+os.kill(os.getppid(), signal.SIGSTOP)
+for n in range(5000):
+    print('line', n, flush=True)
+os.kill(os.getppid(), signal.SIGCONT)
+print('end')
+"""
+
 
 class Factory(Protocol):
     """Makes executors that are stopped when the test ends."""

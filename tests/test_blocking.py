@@ -288,6 +288,7 @@ def test_a_script_that_forgets_to_stop_exits_at_once_and_its_kernel_is_gone(tmp_
     assert len(code_cells(tmp_path / "session.ipynb")) == 1
 
 
+@pytest.mark.fault("interpreter shutdown with a block running", seen="The process ends; no kernel is left.")
 def test_a_script_that_exits_while_another_thread_waits_for_a_block_leaves_no_kernel(tmp_path: Path) -> None:
     code = f"""
         begun = threading.Event()
@@ -308,13 +309,14 @@ def test_a_script_that_exits_while_another_thread_waits_for_a_block_leaves_no_ke
     assert cell["metadata"]["nbtape"]["status"] == "interrupted"
 
 
-@pytest.mark.parametrize("doing", ["idle", "busy"])
+@pytest.mark.parametrize("doing", ["", "while True: pass", "import signal; os.kill(os.getpid(), signal.SIGSTOP)"])
+@pytest.mark.fault("the client killed (SIGKILL)", seen="The kernel and its files are gone soon.")
 def test_when_its_process_is_killed_the_kernel_notices(tmp_path: Path, temp_dir: Path, doing: str) -> None:
     code = f"""
         executor = JupyterCodeExecutor(on_output=lambda output: print(output["text"], end="", flush=True))
         run(executor, "import json, os, sys\\nprint(json.dumps(os.getpid()))")
-        if {doing == "busy"}:
-            run(executor, "print(json.dumps('busy'), flush=True)\\nwhile True: pass")
+        if {bool(doing)}:
+            run(executor, "print(json.dumps('busy'), flush=True)\\n{doing}")
         say(idle=True)
         time.sleep(600)
         """
@@ -343,6 +345,7 @@ def test_an_executor_that_is_forgotten_takes_its_kernel_and_its_thread_along(out
     assert len(code_cells(output_dir / "session.ipynb")) == 1
 
 
+@pytest.mark.fault("fork of the client", seen="The fork exits; the kernel stays with its owner.")
 def test_a_fork_that_exits_takes_nothing_along(tmp_path: Path) -> None:
     code = """
         import warnings

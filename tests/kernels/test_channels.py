@@ -14,7 +14,7 @@ import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from websockets.sync.client import connect
 
-from contract import Signal, check_fresh, run
+from contract import FLOOD_WHILE_THE_PARENT_STANDS_STILL, Signal, check_fresh, run
 from jupyter_servers import TOKEN, ask, kernels_of, plain_server
 from nbtape import JupyterCodeExecutor, JupyterConnectionInfo, ServerError
 from nbtape.kernels import ledger
@@ -386,6 +386,12 @@ class TestSizes:
             assert result.status == "ok"
             text = stream_text(code_cells(executor.notebook)[0])
             assert text == "".join(f"{n:06d} {92 * 'x'}\n" for n in range(1_000_000))
+
+    def test_of_a_kernel_that_is_quicker_than_its_server_nothing_is_lost(
+        self, gateway: LocalJupyterServer, output_dir: Path
+    ) -> None:
+        with JupyterCodeExecutor(gateway, output_dir=output_dir, max_output_chars=1_000_000) as executor:
+            check_whole(run(executor, FLOOD_WHILE_THE_PARENT_STANDS_STILL), counted(5000))
 
     def test_one_message_of_thirty_megabytes_comes_whole(self, gateway: LocalJupyterServer, output_dir: Path) -> None:
         with JupyterCodeExecutor(gateway, output_dir=output_dir, timeout=120) as executor:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -16,10 +17,10 @@ import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from jupyter_core.paths import jupyter_runtime_dir
 
-from contract import ExecutorContract, check_fresh, run
+from contract import FLOOD_WHILE_THE_PARENT_STANDS_STILL, ExecutorContract, check_fresh, run
 from nbtape import JupyterCodeExecutor, KernelStartError
 from nbtape.kernels.local import LocalKernels
-from reading import code_cells, descendants, eventually, is_running
+from reading import code_cells, descendants, eventually, is_running, stream_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +67,16 @@ class TestLocalKernels(ExecutorContract):
     @pytest.fixture
     def source(self) -> KernelSource | None:
         return None
+
+    def test_of_a_kernel_that_is_quicker_than_we_are_nothing_is_lost(self, output_dir: Path) -> None:
+        code = (
+            "from nbtape import CodeBlock, JupyterCodeExecutor\n"
+            "with JupyterCodeExecutor() as executor:\n"
+            f"    executor.execute_code_blocks([CodeBlock({FLOOD_WHILE_THE_PARENT_STANDS_STILL!r}, 'python')])"
+        )
+        subprocess.run([sys.executable, "-c", code], cwd=output_dir, check=True, timeout=120)
+        (cell,) = code_cells(output_dir / "session.ipynb")
+        assert stream_text(cell) == "".join(f"line {n}\n" for n in range(5000)) + "end\n"
 
 
 @pytest.mark.usefixtures("leaves_nothing")

@@ -55,6 +55,10 @@ sys.stdout.pub_thread.schedule(send_all)
 
 SEND_ALL: Final = {"send_all": f"exec({_SEND_ALL!r}, {{}})"}
 
+#: Linux ends the kernel with the thread that started it: a kernel that stands still cannot look for us by itself. See
+#: prctl(2), PR_SET_PDEATHSIG.
+END_WITH_US: Final = {"end_with_us": "__import__('ctypes').CDLL(None).prctl(1, 9)"}
+
 INTRODUCTION: Final = {
     **SEND_ALL,
     "directory": "__import__('os').getcwd()",

@@ -30,7 +30,7 @@ from nbtape.kernels.directories import make_private_directory
 from nbtape.kernels.forgotten import when_forgotten
 from nbtape.kernels.groups import end_group
 from nbtape.kernels.intake import LARGE, take_in
-from nbtape.kernels.introduction import KERNEL_ENVIRONMENT, SEND_ALL
+from nbtape.kernels.introduction import END_WITH_US, KERNEL_ENVIRONMENT, SEND_ALL
 
 if TYPE_CHECKING:
     import weakref
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from nbtape.kernels.base import KernelClient, KernelManager
 
 _UNIX: Final = sys.platform != "win32"
+
+#: What a Python kernel is given before its first cell.
+_GIFTS: Final = {**SEND_ALL, **(END_WITH_US if sys.platform == "linux" else {})}
 
 #: The position of the content in what is left of a message without its identities.
 _CONTENT: Final = 4
@@ -142,7 +145,7 @@ class LocalKernelClient(AsyncKernelClient):
             if reply and reply["msg_type"] == "kernel_info_reply" and heard:
                 self.language_info = dict(reply["content"].get("language_info") or {})
                 if self.language_info.get("name") == "python":
-                    self.execute("", silent=True, user_expressions=SEND_ALL)  # nobody needs the reply
+                    self.execute("", silent=True, user_expressions=_GIFTS)  # nobody needs the reply
                 return
             if not await self.is_alive():
                 raise KernelStartError(f"The kernel died while it started. {self._cause()}")

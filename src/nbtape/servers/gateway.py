@@ -14,7 +14,7 @@ import site
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if __name__ == "__main__":
     # To import it takes a second. jsonschema would check IRIs with it, and does without; there are none here.
@@ -33,6 +33,9 @@ from traitlets.config import Config
 from nbtape.kernels.groups import end_group
 from nbtape.kernels.local import arrange_ipykernel, describe_end
 from nbtape.servers.notes import ServerNotes, end_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: For traitlets, which takes classes by name.
 _HERE: Final = "nbtape.servers.gateway"
@@ -71,6 +74,22 @@ class GatewayKernelManager(KernelGatewayIOLoopKernelManager):  # type: ignore[mi
             raise HTTPError(500, f"Kernel {self.kernel_name} cannot be started: {exc}. Check its kernel.json.") from exc
 
     _launch_kernel = _async_launch_kernel
+
+    def connect_iopub(self, identity: bytes | None = None) -> Any:  # noqa: ANN401  (jupyter_client's)
+        """A stream of what the kernel publishes, which a message that is none does not bring to a standstill."""
+        stream = super().connect_iopub(identity)
+        listen = stream.on_recv
+        stream.on_recv = lambda callback, copy=True: listen(callback and self._carefully(callback), copy)
+        return stream
+
+    def _carefully(self, callback: Callable[[list[Any]], Any]) -> Callable[[list[Any]], None]:
+        def take(message: list[Any]) -> None:
+            try:
+                callback(message)
+            except Exception as exc:  # noqa: BLE001  (whatever the code of a kernel has sent)
+                self.log.warning("a message of kernel %s cannot be read: %s", self.kernel_id, exc)
+
+        return take
 
     def _take_death(self) -> None:
         process = getattr(self.provisioner, "process", None)
