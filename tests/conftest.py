@@ -16,7 +16,9 @@ import docker.errors
 import pytest
 import trustme
 
-pytest.register_assert_rewrite("contract", "faults", "jupyter_servers", "reading")
+pytest.register_assert_rewrite("contract", "faults", "jupyter_servers", "observing", "reading")
+pytest_plugins = ["observing"]
+
 
 # A shell that starts us in the background has us ignore Ctrl-C, and all that we start: tests of Ctrl-C would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

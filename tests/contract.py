@@ -205,6 +205,7 @@ class _BlocksAndState(Executors):
         result = run(executor, "import asyncio\nawait asyncio.sleep(0)\nprint('awaited')")
         assert (result.status, result.output) == ("ok", "awaited\n")
 
+    @pytest.mark.fault("two calls at the same time")
     def test_calls_that_overlap_queue(self, make: Factory, signal: Signal) -> None:
         begun = threading.Event()
         executor = make(on_output=lambda _: begun.set())
@@ -221,6 +222,7 @@ class _BlocksAndState(Executors):
         assert [cell["execution_count"] for cell in code_cells(executor.notebook)] == [1, 2, 3]
 
     @pytest.mark.parametrize("code", ["input('name? ')", "import getpass\ngetpass.getpass()"])
+    @pytest.mark.fault("`input()` and `getpass()`")
     def test_a_question_to_the_user_is_an_error_at_once(self, make: Factory, code: str) -> None:
         result = run(make(timeout=20), f"{code}\nprint('answered')")
         assert result.status == "error"
@@ -417,6 +419,7 @@ class _Outputs(Executors):
         first, second = code_cells(executor.notebook)
         assert (stream_text(first), stream_text(second)) == ("early\nlate\n", "next\n")
 
+    @pytest.mark.fault("a thread that goes on printing")
     def test_a_thread_that_prints_for_ever_disturbs_nobody(self, executor: JupyterCodeExecutor) -> None:
         code = (
             "import itertools, sys, threading, time\ndef chatter():\n"
@@ -455,6 +458,7 @@ class _Outputs(Executors):
 class _Timeouts(Executors):
     """One deadline for a block; after it, whatever the code does, an idle kernel."""
 
+    @pytest.mark.fault("the deadline")
     def test_a_timeout_keeps_output_and_state(self, make: Factory) -> None:
         executor = make(timeout=1)
         result = run(executor, "print('before')\nkept = 7\nimport time\ntime.sleep(60)", "print('rest')")
@@ -491,6 +495,7 @@ class _Timeouts(Executors):
         after = run(executor, "print(kept)")
         assert (after.status, after.output) == ("ok", "7\n")
 
+    @pytest.mark.fault("interrupt swallowed once")
     def test_a_block_that_swallows_one_interrupt_is_interrupted_again(self, make: Factory) -> None:
         executor = make(timeout=1, interrupt_grace=4)
         code = (
@@ -502,6 +507,7 @@ class _Timeouts(Executors):
         assert run(executor, "print(kept)").output == "7\n"
         assert executor.kernel_epoch == 1
 
+    @pytest.mark.fault("interrupt swallowed always")
     def test_a_block_that_swallows_every_interrupt_loses_its_kernel_and_is_told(self, make: Factory) -> None:
         executor = make(timeout=1, interrupt_grace=1)
         code = (
@@ -514,6 +520,7 @@ class _Timeouts(Executors):
         assert "kernel was ended" in result.output
         check_fresh(executor)
 
+    @pytest.mark.fault("kernel stopped (SIGSTOP)")
     def test_a_kernel_that_is_stopped_loses_its_life_at_the_deadline(self, make: Factory) -> None:
         executor = make(timeout=1, interrupt_grace=1)
         result = run(executor, "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)")
@@ -533,6 +540,7 @@ class _Timeouts(Executors):
 class _Deaths(Executors):
     """A kernel that ends is noticed, named and replaced; no block is run twice."""
 
+    @pytest.mark.fault("kernel killed (SIGKILL)")
     def test_a_kernel_that_is_killed_is_noticed_at_once(self, make: Factory, signal: Signal) -> None:
         killed: list[float] = []
 
@@ -551,6 +559,7 @@ class _Deaths(Executors):
         assert stream_text(code_cells(executor.notebook)[0]) == "before\n"
         check_fresh(executor)
 
+    @pytest.mark.fault("`os._exit()`")
     def test_a_process_that_ends_itself_is_a_dead_kernel(self, make: Factory, signal: Signal) -> None:
         executor = make(on_output=signal.give)
         result = run(executor, f"print('before', flush=True)\n{signal.wait}\nimport os\nos._exit(3)")
@@ -559,6 +568,7 @@ class _Deaths(Executors):
         check_fresh(executor)
 
     @pytest.mark.parametrize("code", ["print('before')\nexit()", "print('before')\nquit()", "exit"])
+    @pytest.mark.fault("`exit()`")
     def test_code_that_asks_to_exit_gets_a_fresh_kernel_next(self, executor: JupyterCodeExecutor, code: str) -> None:
         result = run(executor, code)
         assert (result.status, result.exit_code) == ("ok", 0)
@@ -591,6 +601,7 @@ class _Deaths(Executors):
         executor.restart()
         assert run(executor, "print(1)").output == "1\n"
 
+    @pytest.mark.fault("`stop()` twice, and use after it")
     def test_use_after_stop_starts_a_fresh_kernel_and_goes_on_recording(self, executor: JupyterCodeExecutor) -> None:
         run(executor, "x = 1")
         notebook = executor.notebook
@@ -617,6 +628,7 @@ class _Interrupts(Executors):
         assert result.cells[1].status == "not_run"
         assert run(executor, "print(kept)").output == "7\n"
 
+    @pytest.mark.fault("`stop()` during a block")
     def test_a_stop_from_another_thread_ends_the_block(self, make: Factory) -> None:
         begun = threading.Event()
         executor = make(on_output=lambda _: begun.set())
@@ -650,6 +662,7 @@ class _Interrupts(Executors):
             result = await executor.execute_code_blocks(blocks("print(kept)"))
             assert (result.status, result.output) == ("ok", "7\n")
 
+    @pytest.mark.fault("a call cancelled again and again", seen="`CancelledError`; the cell is `interrupted`.")
     async def test_a_call_that_is_cancelled_again_and_again_is_still_seen_to_its_end(
         self, source: Server, output_dir: Path
     ) -> None:

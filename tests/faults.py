@@ -23,6 +23,7 @@ import pytest
 
 from contract import Executors, blocks, check_fresh, run
 from nbtape import AsyncJupyterCodeExecutor, JupyterConnectionInfo
+from observing import see
 from reading import code_cells, stream_text
 
 if TYPE_CHECKING:
@@ -173,6 +174,18 @@ class _Sabotage(Executors):
         assert "after" not in stream_text(second)
         assert stream_text(first) in {"before\n", "before\nafter\n", "before\n['not', 'text']after\n"}
 
+    @fault("bytes on the kernel's own sockets that are no messages")
+    def test_what_is_no_message_costs_no_time(self, executor: JupyterCodeExecutor) -> None:
+        garbage = (
+            "io = get_ipython().kernel.iopub_thread\n"
+            "for frames in ([b'garbage'], [b''], [b'<IDS|MSG>'], [b'<IDS|MSG>', b'', b'{', b'', b'', b'']):\n"
+            "    io.schedule(lambda frames=frames: io.socket.send_multipart(frames))\n"
+        )
+        result = run(executor, f"print('before', flush=True)\n{garbage}print('after', flush=True)")
+        assert (result.status, result.output) == ("ok", "before\nafter\n")
+        assert result.cells[0].duration < 5
+        assert run(executor, "print('next')").output == "next\n"
+
     @fault("an answer that the kernel forgets")
     @pytest.mark.parametrize("forgotten", ["execute_reply", "idle"])
     def test_a_kernel_that_forgets_to_answer_is_kept(self, make: Factory, forgotten: str) -> None:
@@ -230,7 +243,7 @@ class _Errors(Executors):
 class _Hands(Executors):
     """Several hands on one executor, at any moment."""
 
-    @fault("cancelled at 50 random moments")
+    @fault("cancelled at 50 random moments", seen="`CancelledError`; what was printed is kept.")
     async def test_calls_that_are_cancelled_at_random_moments_leave_a_clean_kernel(
         self, source: Server, output_dir: Path
     ) -> None:
@@ -431,6 +444,7 @@ class Client:
         out, _ = self._popen.communicate(timeout=250)
         self.status, duration, peak, answer = out.splitlines()[-1].split()
         self.duration, self.peak, self.answer = float(duration), int(peak), int(answer)
+        see(self.status, "", self.duration)
         return self.status
 
 

@@ -88,6 +88,7 @@ class TestCuts:
     """The connection breaks, and comes back within the timeout."""
 
     @pytest.mark.parametrize("seconds", [0, 0.5, 2])
+    @pytest.mark.fault("connection cut in mid-block, again and again", kind="LocalJupyterServer")
     def test_of_a_block_nothing_is_lost_and_nothing_doubled(
         self, executor: JupyterCodeExecutor, proxy: Proxy, seconds: float
     ) -> None:
@@ -190,6 +191,7 @@ class TestCuts:
         assert executor.kernel_epoch == 1
         assert [stream_text(cell) for cell in code_cells(executor.notebook)[1:]] == number * [counted(20)]
 
+    @pytest.mark.fault("connection torn off in the middle of a message", kind="LocalJupyterServer")
     def test_what_is_torn_off_is_either_there_or_said(self, executor: JupyterCodeExecutor, proxy: Proxy) -> None:
         for n in range(10):
             tearer = meanwhile(proxy.tear, 0.05 + 0.01 * n)
@@ -326,6 +328,7 @@ def lose(monkeypatch: pytest.MonkeyPatch, kinds: set[str]) -> None:
 class TestEnds:
     """The server goes, or the kernel."""
 
+    @pytest.mark.fault("server killed in mid-block", kind="jupyter_server")
     def test_a_server_that_dies_in_mid_block_is_an_end_within_the_timeout(
         self, tmp_path_factory: pytest.TempPathFactory, output_dir: Path
     ) -> None:
@@ -366,6 +369,7 @@ class TestEnds:
             assert "another one in its place" in result.output
             check_fresh(executor)
 
+    @pytest.mark.fault("kernel deleted on the server", kind="LocalJupyterServer")
     def test_a_kernel_that_somebody_ends_on_the_server_is_replaced_and_the_next_block_is_told(
         self, executor: JupyterCodeExecutor, gateway: LocalJupyterServer
     ) -> None:

@@ -325,6 +325,7 @@ class TestIsolation:
         assert run(executor, bomb).output == "True\n"
         assert run(executor, "print('alive')").output == "alive\n"
 
+    @pytest.mark.fault("out of memory (the container's bound)", kind="container")
     def test_a_memory_hog_is_named(self, make: Make, output_dir: Path) -> None:
         heard = Signal(output_dir / "heard", "/workspace")
         with JupyterCodeExecutor(make(memory="512m"), output_dir=output_dir, on_output=heard.give) as executor:

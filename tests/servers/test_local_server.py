@@ -732,6 +732,7 @@ class TestTheEndOfOurProcess:
 class TestTheEndOfTheServer:
     """A server that dies takes its kernels with it, and nobody waits for them."""
 
+    @pytest.mark.fault("server killed in mid-block, and back", kind="LocalJupyterServer")
     def test_in_a_block_is_noticed_named_and_recorded(self, server: LocalJupyterServer, output_dir: Path) -> None:
         killed: list[float] = []
 
