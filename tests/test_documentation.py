@@ -111,6 +111,18 @@ def test_a_command_of_the_readme_works(command: str, tmp_path: Path) -> None:
     assert done.returncode == bool(failures), done.stdout + done.stderr
 
 
+def test_the_table_of_faults_has_those_that_are_tried_and_all_promises_kept() -> None:
+    tests = (REPOSITORY / "tests").rglob("*.py")
+    marks = {
+        name
+        for path in tests
+        for name in re.findall(r"^ *@(?:pytest\.mark\.)?fault\(\"(.*?)\"", path.read_text(), re.MULTILINE)
+    }
+    table = (REPOSITORY / "tests" / "faults.md").read_text()
+    assert set(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)) - {"fault", "---"} == marks
+    assert "broken" not in table
+
+
 def test_the_readme_names_scripts_that_are_there() -> None:
     scripts = set(re.findall(r"scripts/([\w-]+)", README))
     assert {"demo", "test", "bench"} <= scripts
