@@ -312,8 +312,9 @@ class _Hands(Executors):
 class _Stillstand(Executors):
     """A client, or everything, stands still for a while."""
 
-    #: Seconds for which it does.
-    stands_still_for = 20
+    def processes(self, client: Client) -> list[psutil.Process]:
+        """Those that stand still with the whole machine: the client's, and what its kernel needs."""
+        return [client.process, *client.process.children(recursive=True)]
 
     @fault("the client stopped (SIGSTOP) during 20,000 outputs")
     def test_a_client_that_is_stopped_loses_nothing(self, source: Server, output_dir: Path) -> None:
@@ -343,12 +344,12 @@ class _Stillstand(Executors):
         cell = code_cells(output_dir / "client.ipynb")[0]
         assert stream_text(cell).splitlines()[1:] == [str(n) for n in range(100)]
 
-    @fault("the whole machine suspended (SIGSTOP of client and kernel)")
+    @fault("the whole machine suspended for a minute (SIGSTOP of client, server and kernel)")
     def test_when_everything_stands_still_for_a_while_nothing_is_lost(self, source: Server, output_dir: Path) -> None:
         code = f"import os\nprint('begun', os.getpid(), flush=True)\n{COUNTING}"
         with Client(source, output_dir, code, timeout=200) as client:
             client.wait_begun()
-            client.stand_still([client.process, *kernels_of(source, client)], self.stands_still_for)
+            client.stand_still(self.processes(client), 60)
             assert client.result() == "ok"
         cell = code_cells(output_dir / "client.ipynb")[0]
         assert stream_text(cell).splitlines()[1:] == [str(n) for n in range(100)]
@@ -467,13 +468,6 @@ def where(source: Server) -> dict[str, str]:
         return {}
     info = source if isinstance(source, JupyterConnectionInfo) else JupyterConnectionInfo.of(source.connection_info)  # type: ignore[union-attr]
     return {"SERVER": info.url, "TOKEN": info.token or ""}
-
-
-def kernels_of(source: Server, client: Client) -> list[psutil.Process]:
-    """The processes of this machine that a client's kernel needs."""
-    mine = psutil.Process()
-    everybody = mine.children(recursive=True) if source is not None else client.process.children(recursive=True)
-    return [each for each in everybody if each.pid != client.process.pid and each.is_running()]
 
 
 #: A hundred megabytes a second, for ever.

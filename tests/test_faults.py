@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+import docker
+import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
 from contract import Signal
-from faults import FaultContract
+from faults import Client, FaultContract
+from nbtape.servers.engine import OWNER_LABEL, owner
 
 if TYPE_CHECKING:
     from nbtape import DockerJupyterServer, LocalJupyterServer
@@ -25,11 +29,21 @@ class TestOurServer(FaultContract):
     def source(self, gateway: LocalJupyterServer) -> Server:
         return gateway
 
+    def processes(self, client: Client) -> list[psutil.Process]:
+        servers = [child for child in psutil.Process().children() if "nbtape.servers.gateway" in child.cmdline()]
+        return [client.process, *servers, *(kernel for server in servers for kernel in server.children(recursive=True))]
+
 
 class TestContainer(FaultContract):
     @pytest.fixture
     def source(self, container: DockerJupyterServer) -> Server:
         return container
+
+    def processes(self, client: Client) -> list[psutil.Process]:
+        with contextlib.closing(docker.from_env()) as engine:
+            tops = [each.top() for each in engine.containers.list(filters={"label": f"{OWNER_LABEL}={owner()}"})]
+        inside = [int(row[top["Titles"].index("PID")]) for top in tops for row in top["Processes"]]
+        return [client.process, *map(psutil.Process, inside)]
 
     @pytest.fixture
     def signal(self, tmp_path_factory: pytest.TempPathFactory) -> Signal:
