@@ -134,7 +134,7 @@ class _Sabotage(Executors):
         ids=["builtins", "display", "main", "modules", "globals", "ipython", "signals", "json"],
     )
     def test_a_block_that_breaks_python_ends_and_a_restart_mends_it(self, make: Factory, code: str) -> None:
-        executor = make(timeout=3, interrupt_grace=1)
+        executor = make(timeout=2, interrupt_grace=1)
         run(executor, code)
         run(executor, "print('perhaps')")
         executor.restart()
@@ -312,6 +312,9 @@ class _Hands(Executors):
 class _Stillstand(Executors):
     """A client, or everything, stands still for a while."""
 
+    #: Seconds for which everything does.
+    stands_still_for = 5
+
     def processes(self, client: Client) -> list[psutil.Process]:
         """Those that stand still with the whole machine: the client's, and what its kernel needs."""
         return [client.process, *client.process.children(recursive=True)]
@@ -344,12 +347,12 @@ class _Stillstand(Executors):
         cell = code_cells(output_dir / "client.ipynb")[0]
         assert stream_text(cell).splitlines()[1:] == [str(n) for n in range(100)]
 
-    @fault("the whole machine suspended for a minute (SIGSTOP of client, server and kernel)")
+    @fault("the whole machine suspended, a minute on a server (SIGSTOP of client, server and kernel)")
     def test_when_everything_stands_still_for_a_while_nothing_is_lost(self, source: Server, output_dir: Path) -> None:
         code = f"import os\nprint('begun', os.getpid(), flush=True)\n{COUNTING}"
         with Client(source, output_dir, code, timeout=200) as client:
             client.wait_begun()
-            client.stand_still(self.processes(client), 60)
+            client.stand_still(self.processes(client), self.stands_still_for)
             assert client.result() == "ok"
         cell = code_cells(output_dir / "client.ipynb")[0]
         assert stream_text(cell).splitlines()[1:] == [str(n) for n in range(100)]

@@ -25,6 +25,9 @@ class TestLocalKernels(FaultContract):
 
 
 class TestOurServer(FaultContract):
+    # Silence for so long is what a connection does not survive unless it is made for that.
+    stands_still_for = 60
+
     @pytest.fixture
     def source(self, gateway: LocalJupyterServer) -> Server:
         return gateway
