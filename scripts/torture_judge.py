@@ -214,7 +214,7 @@ class _Judge:
     def _is_hostile(self, index: int) -> bool:
         """Whether the kernel may have forged the end of this block or that before it."""
         return any(
-            self._played.session.steps[step].name == "forge"
+            self._played.session.steps[step].name in {"forge", "garble"}
             for label in self._labels[: index + 1]
             if (step := _step(label)) is not None
         )

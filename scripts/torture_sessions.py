@@ -64,6 +64,7 @@ class Session:
         is_slow = chance.random() < 0.25  # noqa: PLR2004  (deadlines take time)
         # A cut takes seconds to mend: not where blocks have but few.
         surroundings |= {"slow"} if is_slow else {"proxy"} if place in PROXIED else set()
+        surroundings |= {"ours"} if place != "plain" else set()
         cuts = "proxy" in surroundings
         # A server's answer to the wish for a kernel may be lost with the connection: only one executor asks there.
         tracks = 1 if cuts else chance.choice((1, 1, 2, 3))

@@ -58,10 +58,14 @@ _FORGERIES: Final = (
     "for wait in (None, 'no', []): forge('clear_output', {'wait': wait})\nforge('clear_output', {'wait': False})",
     "forge('status', {'execution_state': 'idle'})",
     "for kind in ('', 'nothing', 'execute_reply', 'shutdown_request', 'comm_open', 'comm_msg'): forge(kind, {})",
-    "for frame in (b'', b'{}', b'\\xff', 10_000 * b'['): kernel.iopub_thread.send_multipart([frame, frame])",
-    "for frame in (b'{}', b'null', b'[1]', b'\\xff'): kernel.iopub_thread.send_multipart([*_FRAMES, *4 * [frame]])",
     "forge('display_data', {'data': {'application/json': float('nan'), 'text/plain': 1000 * '\\x00'}})",
     "for parent in ({}, {'msg_id': 7}, {'header': None}): forge('stream', {'name': 'x', 'text': 'y'}, parent)",
+)
+
+#: What is no message at all. A server other than ours is silenced by it for a while.
+_GARBAGE: Final = (
+    "for frame in (b'', b'{}', b'\\xff', 10_000 * b'['): kernel.iopub_thread.send_multipart([frame, frame])",
+    "for frame in (b'{}', b'null', b'[1]', b'\\xff'): kernel.iopub_thread.send_multipart([*_FRAMES, *4 * [frame]])",
 )
 
 _PICTURE: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -111,7 +115,8 @@ class Kind:
         sizes: The least and the largest size.
         act: What is done while the blocks run, or, where there are none, alone.
         delays: The least and the most milliseconds until then.
-        needs: Where it can be: on an `async` face, through a `proxy`, in a `slow` session, as the `last` step.
+        needs: Where it can be: on an `async` face, through a `proxy`, in a `slow` session, as the `last` step, on
+            kernels that are `ours` all the way.
         is_fault: Whether it breaks something.
     """
 
@@ -210,6 +215,10 @@ def _forge(label: str, size: int) -> list[Block]:
     return [python(label, f"{_FORGE}{_FORGERIES[size % len(_FORGERIES)]}\n{_says('range(5)')}", 5)]
 
 
+def _garble(label: str, size: int) -> list[Block]:
+    return [python(label, f"{_FORGE}{_GARBAGE[size % len(_GARBAGE)]}\n{_says('range(5)')}", 5)]
+
+
 def _dies(how: str, status: str = "kernel_died") -> Callable[[str, int], list[Block]]:
     """Lines that must be there, time to send them, lines that may be, and the end."""
 
@@ -287,6 +296,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "perl": Kind(_perl, weight=1),
     "mute": Kind(_mute, sizes=(0, 2), weight=2),
     "forge": Kind(_forge, sizes=(0, len(_FORGERIES) - 1)),
+    "garble": Kind(_garble, sizes=(0, len(_GARBAGE) - 1), weight=2, needs=frozenset({"ours"})),
     "kill": Kind(_dies(_KILL), sizes=(1, 300)),
     "_exit": Kind(_dies("os._exit(3)"), sizes=(1, 300), weight=2),
     "crash": Kind(_dies(_CRASH), sizes=(1, 300), weight=2),

@@ -309,14 +309,14 @@ def test_a_script_that_exits_while_another_thread_waits_for_a_block_leaves_no_ke
     assert cell["metadata"]["nbtape"]["status"] == "interrupted"
 
 
-@pytest.mark.parametrize("doing", ["", "while True: pass", "import signal; os.kill(os.getpid(), signal.SIGSTOP)"])
+@pytest.mark.parametrize("doing", ["idle", "busy", "frozen"])
 @pytest.mark.fault("the client killed (SIGKILL)", seen="The kernel and its files are gone soon.")
 def test_when_its_process_is_killed_the_kernel_notices(tmp_path: Path, temp_dir: Path, doing: str) -> None:
     code = f"""
         executor = JupyterCodeExecutor(on_output=lambda output: print(output["text"], end="", flush=True))
         run(executor, "import json, os, sys\\nprint(json.dumps(os.getpid()))")
-        if {bool(doing)}:
-            run(executor, "print(json.dumps('busy'), flush=True)\\n{doing}")
+        if {doing != "idle"}:
+            run(executor, "print(json.dumps('busy'), flush=True)\\nwhile True: pass")
         say(idle=True)
         time.sleep(600)
         """
@@ -324,6 +324,8 @@ def test_when_its_process_is_killed_the_kernel_notices(tmp_path: Path, temp_dir:
         kernel = killed.hear()
         killed.hear()
         assert is_running(kernel)
+        if doing == "frozen":
+            os.kill(kernel, signal.SIGSTOP)
         killed.process.kill()
         killed.process.wait()
         assert eventually(lambda: not is_running(kernel))

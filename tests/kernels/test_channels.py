@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from nbtape import CodeResult, LocalJupyterServer
+    from nbtape.options import Options
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -381,11 +382,15 @@ class TestEnds:
         assert "variables of earlier blocks are gone" in result.output
 
 
+#: For what is more than a notebook keeps by default.
+UNBOUNDED: Options = {"max_cell_chars": 200_000_000, "max_notebook_chars": 200_000_000}
+
+
 class TestSizes:
     """As on a local kernel."""
 
     def test_a_hundred_megabytes_come_whole(self, gateway: LocalJupyterServer, output_dir: Path) -> None:
-        with JupyterCodeExecutor(gateway, output_dir=output_dir, timeout=240, max_cell_chars=200_000_000) as executor:
+        with JupyterCodeExecutor(gateway, output_dir=output_dir, timeout=240, **UNBOUNDED) as executor:
             result = run(executor, "for n in range(1_000_000):\n    print(f'{n:06d} ' + 92 * 'x')")
             assert result.status == "ok"
             text = stream_text(code_cells(executor.notebook)[0])
@@ -398,7 +403,7 @@ class TestSizes:
             check_whole(run(executor, FLOOD_WHILE_THE_PARENT_STANDS_STILL), counted(5000))
 
     def test_one_message_of_thirty_megabytes_comes_whole(self, gateway: LocalJupyterServer, output_dir: Path) -> None:
-        with JupyterCodeExecutor(gateway, output_dir=output_dir, timeout=120) as executor:
+        with JupyterCodeExecutor(gateway, output_dir=output_dir, timeout=120, **UNBOUNDED) as executor:
             result = run(executor, "from IPython.display import Pretty\ndisplay(Pretty(30_000_000 * 'x'))")
             assert result.status == "ok"
             (cell,) = code_cells(executor.notebook)

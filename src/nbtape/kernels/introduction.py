@@ -30,16 +30,20 @@ KERNEL_ENVIRONMENT: Final[Mapping[str, str]] = {
 _SEND_ALL: Final = """
 import sys, time, zmq
 
-def send_in_pieces(stream, size=1 << 20, pause=0.006):
+def send_in_pieces(stream, size=1 << 20, pause=0.004):
+    def send(piece, parent):
+        message = stream.session.msg("stream", piece, parent)
+        stream.session.send(stream.pub_thread.socket, message, ident=stream.topic)
+        time.sleep(pause)
+
     def send_all_but_the_last(message):
         content = message["content"]
         text = content["text"]
         last = max(0, len(text) - 1) // size * size
         for start in range(0, last, size):
             piece = {**content, "text": text[start : start + size]}
-            parent = message["parent_header"]
-            stream.session.send(stream.pub_thread, stream.session.msg("stream", piece, parent), ident=stream.topic)
-            time.sleep(pause)
+            # In its turn, after what is waiting to be sent, and each at once: else they would go all together.
+            stream.pub_thread.schedule(lambda piece=piece: send(piece, message["parent_header"]))
         content["text"] = text[last:]
         return message
 
