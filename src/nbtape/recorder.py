@@ -84,7 +84,8 @@ class Recorder(NotebookClient):
         self._growth: dict[int, _Growth] = {}
         self._current = -1
         self._requests: dict[str, int] = {}
-        self._questions: set[str] = set()
+        # By the request of each question: whether all has come that the kernel sent before it had answered.
+        self._questions: dict[str, asyncio.Event] = {}
         self.begun = asyncio.Event()
         self.reply: Mapping[str, Any] = {}
 
@@ -118,11 +119,12 @@ class Recorder(NotebookClient):
         """
         assert self.kc is not None
         request = self.kc.execute("", silent=True, store_history=False, user_expressions=dict(expressions))
-        self._questions.add(request)
+        told = self._questions[request] = asyncio.Event()
         # Where a thread has printed much, the reply comes only after that is read.
         reading = asyncio.ensure_future(self._read_on())
         try:
             reply = await self.async_wait_for_reply(request)
+            await told.wait()
         finally:
             reading.cancel()
             await asyncio.wait({reading})
@@ -171,6 +173,8 @@ class Recorder(NotebookClient):
         """Take a message that belongs to an earlier cell or to a question, and put what it shows under its cell."""
         request, kind = parent_id(message), message["header"].get("msg_type")
         index = self._requests.get(request, self._current)
+        if request in self._questions and kind == "status" and message["content"].get("execution_state") == "idle":
+            self._questions[request].set()
         if index < 0:
             return True
         if index == self._current:
