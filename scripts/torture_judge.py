@@ -277,13 +277,19 @@ class _Judge:
                 continue
             where = [n for n, cell in enumerate(self._cells) for name, _ in _marks(cell) if name == late]
             numbers = [number for cell in self._cells for name, number in _marks(cell) if name == late]
-            right = sorted(set(numbers)) if self._may_lose else list(range(len(numbers)))
+            may_lose = self._may_lose or self._is_cleared_after(index)
+            right = sorted(set(numbers)) if may_lose else list(range(len(numbers)))
             self._expect(numbers == right, "each line of a thread is there once", late, _brief(right), _brief(numbers))
             strays = [self._labels[n] for n in where if n < index or self._epoch(n) != self._epoch(index)]
             self._expect(not strays, "no line of a thread is under the wrong cell", late, "none", set(strays))
-            if self._was_joined(index) and not self._may_lose and self._epoch(index) not in self._muted:
+            if self._was_joined(index) and not may_lose and self._epoch(index) not in self._muted:
                 printed = self._played.truth[late]
                 self._expect(len(numbers) == printed, "all lines of a thread are there", late, printed, len(numbers))
+
+    def _is_cleared_after(self, index: int) -> bool:
+        """Whether a later block clears its outputs, and with them what threads have printed under it."""
+        later = map(_step, self._labels[index + 1 :])
+        return any(step is not None and self._played.session.steps[step].name == "clear" for step in later)
 
     def _was_joined(self, index: int) -> bool:
         """Whether a later block on the same kernel has waited for the thread and ended well."""
