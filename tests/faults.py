@@ -274,11 +274,11 @@ class _Hands(Executors):
                 client.process.send_signal(signals.SIGINT)
             assert client.result() == "ok"
         cells = code_cells(output_dir / "client.ipynb")
-        assert {cell["metadata"]["nbtape"]["kernel_epoch"] for cell in cells} == {1}
+        assert {cell["metadata"]["nbtape"].get("kernel_epoch", 1) for cell in cells} == {1}  # none if it was not run
         for cell in cells[:-1]:
             lines = stream_text(cell).splitlines()
             assert lines == [str(n) for n in range(len(lines))]
-            assert len(lines) == 100 or cell["metadata"]["nbtape"]["status"] == "interrupted"
+            assert len(lines) == 100 or cell["metadata"]["nbtape"]["status"] in {"interrupted", "not_run"}
 
     @fault("used from 16 threads at once")
     def test_sixteen_threads_get_each_its_own_results(self, executor: JupyterCodeExecutor) -> None:
