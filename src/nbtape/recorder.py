@@ -86,6 +86,7 @@ class Recorder(NotebookClient):
         self._requests: dict[str, int] = {}
         # By the request of each question: whether all has come that the kernel sent before it had answered.
         self._questions: dict[str, asyncio.Event] = {}
+        self._watch: asyncio.Task[None] | None = None
         self.begun = asyncio.Event()
         self.reply: Mapping[str, Any] = {}
 
@@ -107,7 +108,14 @@ class Recorder(NotebookClient):
         try:
             await self.async_execute_cell(self.nb["cells"][index], index)
         finally:
+            if self._watch is not None:
+                self._watch.cancel()
             self.settle(index)
+
+    async def _async_poll_kernel_alive(self) -> None:
+        """nbclient's; it forgets to end this where a cell is given up, and would tell of a kernel that we ended."""
+        self._watch = asyncio.current_task()
+        await super()._async_poll_kernel_alive()
 
     async def ask(self, expressions: Mapping[str, str]) -> Mapping[str, Any]:
         """Have the kernel evaluate expressions, silently; return the content of its reply, which may be anything.

@@ -126,7 +126,7 @@ class CellRunner:
         An interrupt that meets the kernel's own code may cost it the cell's reply.
         """
         task.cancel()
-        await asyncio.wait({task})
+        await asyncio.gather(task, return_exceptions=True)  # whatever nbclient makes of it
         question = asyncio.ensure_future(self._recorder.ask({}))
         await asyncio.wait({question}, timeout=_SOON)
         question.cancel()
