@@ -19,7 +19,6 @@ import trustme
 pytest.register_assert_rewrite("contract", "faults", "jupyter_servers", "observing", "reading")
 pytest_plugins = ["observing"]
 
-
 # A shell that starts us in the background has us ignore Ctrl-C, and all that we start: tests of Ctrl-C would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -120,9 +119,10 @@ def docker_client() -> Iterator[docker.DockerClient]:
 def base_image(docker_client: docker.DockerClient) -> str:
     """What images are built on: that of scripts/base-image if it is there, else the default, from a registry."""
     names = [tag for image in docker_client.images.list("nbtape-base") for tag in image.tags]
-    if not names:
-        docker_client.images.pull(DEFAULT_BASE_IMAGE)
-    return str(names[0]) if names else DEFAULT_BASE_IMAGE
+    if names:
+        return str(names[0])
+    docker_client.images.pull(DEFAULT_BASE_IMAGE)
+    return DEFAULT_BASE_IMAGE
 
 
 @pytest.fixture(scope="session")

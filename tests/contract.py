@@ -30,7 +30,7 @@ from nbtape import (
 from reading import code_cells, eventually, read_notebook, stream_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from nbtape.options import Server
@@ -115,12 +115,35 @@ def indented(code: str) -> str:
     return "".join(f"    {line}\n" for line in code.splitlines())
 
 
+def prints_late(signal: Signal) -> tuple[str, Path]:
+    """A block that prints "early", and "late" from a thread after a signal; a file that is there when it has."""
+    printed = signal.path.with_name("printed")
+    code = (
+        f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n"
+        f"    open({signal.in_code(printed)!r}, 'w')\n"
+        "import threading\nthreading.Thread(target=later).start()\nprint('early')"
+    )
+    return code, printed
+
+
+def stopped_by(executor: JupyterCodeExecutor, stop: Callable[[], object], begun: threading.Event) -> CodeResult:
+    """Of a block that prints "begun" and sleeps, and one after it, in a thread: what `stop` makes of them."""
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(run, executor, "kept = 7\nprint('begun')\nimport time\ntime.sleep(60)", "print('rest')")
+        assert begun.wait(30)
+        stop()
+        return call.result(30)
+
+
 @pytest.mark.usefixtures("leaves_nothing")
 class Executors:
     """The executors under test."""
 
     #: Seconds until a dead kernel is noticed.
     notices_death_within = 2.5
+
+    #: Where code sees the directories of all tests; empty if that is where we see them.
+    mount = ""
 
     @pytest.fixture
     def source(self) -> Server:
@@ -129,7 +152,8 @@ class Executors:
 
     @pytest.fixture
     def signal(self, tmp_path_factory: pytest.TempPathFactory) -> Signal:
-        return Signal(tmp_path_factory.mktemp("signal") / "given")
+        directory = tmp_path_factory.mktemp("signal")
+        return Signal(directory / "given", self.mount and f"{self.mount}/{directory.name}")
 
     @pytest.fixture
     def make(self, source: Server, output_dir: Path) -> Iterator[Factory]:
@@ -380,12 +404,7 @@ class _Outputs(Executors):
     def test_what_a_thread_prints_between_blocks_goes_under_the_last_one(
         self, executor: JupyterCodeExecutor, signal: Signal
     ) -> None:
-        printed = signal.path.with_name("printed")
-        code = (
-            f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n"
-            f"    open({signal.in_code(printed)!r}, 'w')\n"
-            "import threading\nthreading.Thread(target=later).start()\nprint('early')"
-        )
+        code, printed = prints_late(signal)
         assert run(executor, code).output == "early\n"
         signal.give()
         assert eventually(printed.exists)
@@ -618,11 +637,7 @@ class _Interrupts(Executors):
     def test_an_interrupt_from_another_thread_keeps_output_and_state(self, make: Factory) -> None:
         begun = threading.Event()
         executor = make(on_output=lambda _: begun.set())
-        with ThreadPoolExecutor() as pool:
-            call = pool.submit(run, executor, "kept = 7\nprint('begun')\nimport time\ntime.sleep(60)", "print('rest')")
-            assert begun.wait(30)
-            executor.interrupt()
-            result = call.result(30)
+        result = stopped_by(executor, executor.interrupt, begun)
         assert (result.status, result.exit_code) == ("interrupted", 130)
         assert result.output.startswith("begun\n")
         assert result.cells[1].status == "not_run"
@@ -852,12 +867,7 @@ class _Variables(Executors):
     def test_what_a_thread_prints_around_a_look_goes_under_the_last_block(
         self, executor: JupyterCodeExecutor, signal: Signal
     ) -> None:
-        printed = signal.path.with_name("printed")
-        code = (
-            f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n"
-            f"    open({signal.in_code(printed)!r}, 'w')\n"
-            "import threading\nthreading.Thread(target=later).start()\nprint('early')"
-        )
+        code, printed = prints_late(signal)
         assert run(executor, code).output == "early\n"
         assert executor.variables()
         signal.give()

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from contract import Executors, blocks, check_fresh, run
+from contract import Executors, blocks, check_fresh, run, stopped_by
 from nbtape import AsyncJupyterCodeExecutor, JupyterConnectionInfo
 from observing import see
 from reading import code_cells, stream_text
@@ -302,11 +302,7 @@ class _Hands(Executors):
     def test_a_restart_interrupts_the_block_and_gives_a_fresh_kernel(self, make: Factory) -> None:
         begun = threading.Event()
         executor = make(on_output=lambda _: begun.set())
-        with ThreadPoolExecutor() as pool:
-            call = pool.submit(run, executor, "print('begun')\nimport time\ntime.sleep(60)", "print('rest')")
-            assert begun.wait(30)
-            executor.restart()
-            result = call.result(30)
+        result = stopped_by(executor, executor.restart, begun)
         assert [cell.status for cell in result.cells] == ["interrupted", "not_run"]
         assert result.output.startswith("begun\n")
         told = run(executor, "print('fresh')")

@@ -58,10 +58,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     mark, file = item.get_closest_marker("fault"), item.config.getoption("--faults")
     if report.when == "call" and mark is not None and file is not None:
-        ended = (
-            [each for each in _seen if each[0] != "ok" or each[1]] or _seen or [("", mark.kwargs.get("seen", ""), 0.0)]
-        )
-        status, note, seconds = ended[0]
+        telling = [each for each in _seen if each[0] != "ok" or each[1]]
+        status, note, seconds = next(iter(telling or _seen), ("", mark.kwargs.get("seen", ""), 0.0))
         observation = {
             "fault": mark.args[0],
             "kind": KINDS.get(getattr(item.parent, "name", ""), mark.kwargs.get("kind", "local")),

@@ -9,7 +9,6 @@ import docker
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from contract import Signal
 from faults import Client, FaultContract
 from nbtape.servers.engine import OWNER_LABEL, owner
 
@@ -38,6 +37,8 @@ class TestOurServer(FaultContract):
 
 
 class TestContainer(FaultContract):
+    mount = "/workspace"
+
     @pytest.fixture
     def source(self, container: DockerJupyterServer) -> Server:
         return container
@@ -47,8 +48,3 @@ class TestContainer(FaultContract):
             tops = [each.top() for each in engine.containers.list(filters={"label": f"{OWNER_LABEL}={owner()}"})]
         inside = [int(row[top["Titles"].index("PID")]) for top in tops for row in top["Processes"]]
         return [client.process, *map(psutil.Process, inside)]
-
-    @pytest.fixture
-    def signal(self, tmp_path_factory: pytest.TempPathFactory) -> Signal:
-        directory = tmp_path_factory.mktemp("signal")
-        return Signal(directory / "given", f"/workspace/{directory.name}")

@@ -25,7 +25,7 @@ from nbtape.sources import read_source
 from nbtape.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from nbtape.blocks import Prose
     from nbtape.options import Server
@@ -136,31 +136,25 @@ def run(  # noqa: PLR0913  (one argument an option)
         source, docker = docker, _OUR_IMAGE
     if not source:
         raise click.UsageError("Missing argument 'SOURCE'.")
-    if docker is None and (base_image or network):
-        raise click.UsageError("--base-image and --network go with --docker.")
-    if docker is not None and server is not None:
-        raise click.UsageError("--docker and --server are two places: name one of them.")
     if resume is None and until is not None:
         raise click.UsageError("--until goes with --resume.")
     if resume is not None and (output_dir or notebook):
         raise click.UsageError(
             "--resume goes on in the notebook's own directory: leave out --output-dir and --notebook."
         )
+    place = _place(server, docker, base_image, network, quiet=as_json)
     terminal = Terminal(quiet=as_json)
     with _refusals(debug=debug):
         parts = read_source(source)
-        with contextlib.ExitStack() as stack:
-            place: Server = None if server is None else _server(server)
-            if docker is not None:
-                place = stack.enter_context(_containers(docker, base_image, network, quiet=as_json))
+        with place() as kernels:
             if resume is None:
                 name = notebook or (DEFAULT_NAME if source == "-" else Path(source).stem)
                 make = partial(
-                    JupyterCodeExecutor, place, kernel or "python3", notebook=name, output_dir=output_dir or "."
+                    JupyterCodeExecutor, kernels, kernel or "python3", notebook=name, output_dir=output_dir or "."
                 )
             else:
                 progress = terminal.run_again
-                make = partial(JupyterCodeExecutor.resume, resume, place, kernel, until=until, on_progress=progress)
+                make = partial(JupyterCodeExecutor.resume, resume, kernels, kernel, until=until, on_progress=progress)
             executor = make(
                 timeout=timeout,
                 on_output=lambda output: terminal.output(output["output_type"] == "stream", output_text(output)),
@@ -225,6 +219,23 @@ def _refusals(*, debug: bool) -> Iterator[None]:
     except KeyboardInterrupt:  # where no block runs yet: a kernel starts, or cells are run again
         click.echo("nbtape: Interrupted.", err=True)
         sys.exit(EXIT_CODES["interrupted"])
+
+
+def _place(
+    server: str | None, docker: str | None, base_image: str | None, network: str | None, *, quiet: bool
+) -> Callable[[], contextlib.AbstractContextManager[Server]]:
+    """Where the code is to run, once it is entered.
+
+    Raises:
+        UsageError: These options do not go together.
+    """
+    if docker is not None and server is not None:
+        raise click.UsageError("--docker and --server are two places: name one of them.")
+    if docker is not None:
+        return partial(_containers, docker, base_image, network, quiet=quiet)
+    if base_image or network:
+        raise click.UsageError("--base-image and --network go with --docker.")
+    return lambda: contextlib.nullcontext(None if server is None else _server(server))
 
 
 def _containers(image: str, base_image: str | None, network: str | None, *, quiet: bool) -> DockerJupyterServer:

@@ -22,7 +22,7 @@ from nbtape.options import (
 from nbtape.outputs import fit_text
 from nbtape.results import CellResult, CodeResult, join_cells
 from nbtape.starting import start_kernel
-from nbtape.turns import see_through, take_turn
+from nbtape.turns import Turns, see_through, take_turn
 from nbtape.variables import Variables, question, read_variables
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class AsyncJupyterCodeExecutor:
         self._name = checked_name(notebook or DEFAULT_NAME)
         self._source = checked_source(jupyter_server, kernel_name, self._options["token"], self._directory)
         self._source.check()
-        self._turns: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+        self._turns = Turns()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._runner: CellRunner | None = None
@@ -156,18 +156,6 @@ class AsyncJupyterCodeExecutor:
         """Which kernel is in use, counted from 1; 0 before the first."""
         return self._kernel_epoch
 
-    @property
-    def _lock(self) -> asyncio.Lock:
-        """Held by the call whose turn it is. Another event loop than before gets its own."""
-        here = asyncio.get_running_loop()
-        if self._turns is not None:
-            loop, lock = self._turns
-            if loop is here or (lock.locked() and not loop.is_closed()):
-                return lock
-        lock = asyncio.Lock()
-        self._turns = here, lock
-        return lock
-
     async def start(self) -> None:
         """Start the kernel and the recording; harmless when they run.
 
@@ -176,7 +164,7 @@ class AsyncJupyterCodeExecutor:
             NotebookInUseError: The notebook that is to be resumed is still being written.
             NotebookWriteError: The notebook cannot be written.
         """
-        async with self._lock:
+        async with self._turns.lock:
             await self._start()
 
     async def stop(self) -> None:
@@ -186,7 +174,7 @@ class AsyncJupyterCodeExecutor:
             NotebookWriteError: The last of the recording cannot be written. The kernel is ended all the same.
         """
         await self.interrupt()
-        async with self._lock:
+        async with self._turns.lock:
             await self._end_kernel()
             if self._recording is not None:
                 await self._recording.close()
@@ -194,7 +182,7 @@ class AsyncJupyterCodeExecutor:
     async def restart(self) -> None:
         """End the kernel and start a fresh one; variables are gone. The recording goes on."""
         await self.interrupt()
-        async with self._lock:
+        async with self._turns.lock:
             await self._end_kernel()
             await self._start()
 
@@ -209,7 +197,7 @@ class AsyncJupyterCodeExecutor:
         Raises:
             NotebookWriteError: It cannot be written; it is kept for the next save.
         """
-        async with self._lock:
+        async with self._turns.lock:
             await self._start()
             self._recorded.add_markdown(text)
 
@@ -243,7 +231,7 @@ class AsyncJupyterCodeExecutor:
             NotebookWriteError: The notebook cannot be written; the cells are kept for the next save.
         """
         blocks = [checked_block(block) for block in code_blocks]
-        async with self._lock:
+        async with self._turns.lock:
             await self._start()
             cells = [self._recorded.skip(block, note) for block in blocks]
             self._recorded.save()
@@ -272,7 +260,7 @@ class AsyncJupyterCodeExecutor:
     async def _ask_for_variables(
         self, expressions: Mapping[str, str], timeout: float, limit: int, stop: asyncio.Event
     ) -> Variables:
-        async with take_turn(self._lock, stop):
+        async with take_turn(self._turns.lock, stop):
             if self._runner is None:
                 return Variables()
             if self._is_orphaned():
@@ -288,7 +276,7 @@ class AsyncJupyterCodeExecutor:
                 self._stop = None
 
     async def _execute(self, blocks: Sequence[CodeBlock], stop: asyncio.Event) -> CodeResult:
-        async with take_turn(self._lock, stop):
+        async with take_turn(self._turns.lock, stop):
             self._stop = stop
             cells: list[CellResult] = []
             try:

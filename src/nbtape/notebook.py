@@ -118,10 +118,11 @@ class Notebook:
         Raises:
             NotebookWriteError: It cannot be written there.
         """
-        node = {"cells": list(cells), "metadata": fit_json(metadata), "nbformat": 4, "nbformat_minor": 5}
+        node = {"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
         for number in _count_from(1):
             path = directory / (f"{name}.ipynb" if number == 1 else f"{name}-{number}.ipynb")
             notebook = cls(path, from_dict(node))
+            notebook.describe(metadata)
             with contextlib.suppress(_NameTakenError):
                 notebook._publish(_move_to_free_place)
                 return notebook

@@ -95,7 +95,7 @@ class Recording:
         Raises:
             NotebookWriteError: The notebook cannot be written.
         """
-        ours = {**preamble(), **{key: value for key, value in kernel["nbtape"].items() if value is not None}}
+        ours = {**preamble(), **kernel["nbtape"]}
         return cls(Notebook.create(directory, name, {**kernel, "nbtape": ours}), max_output_chars)
 
     def resume(self, metadata: Mapping[str, Any], news: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import logging
@@ -32,9 +31,10 @@ from nbtape.resumption import (
     resumed_list,
 )
 from nbtape.starting import connect, start_kernel
-from nbtape.turns import outlive
+from nbtape.turns import see_through
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Mapping
 
     from nbformat import NotebookNode
@@ -165,15 +165,7 @@ async def restore(origin: Origin, source: KernelSource, terms: Terms, stop: asyn
         KernelError: No kernel can be had.
         NotebookError: The notebook cannot be read or written, or another executor writes it.
     """
-    task = asyncio.ensure_future(_restore(origin, source, terms, stop))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        stop.set()
-        await outlive(task)
-        if not task.cancelled() and task.exception() is None:
-            await task.result().discard(origin)
-        raise
+    return await see_through(_restore(origin, source, terms, stop), stop, lambda restored: restored.discard(origin))
 
 
 async def _restore(origin: Origin, source: KernelSource, terms: Terms, stop: asyncio.Event) -> Restored:

@@ -1,4 +1,4 @@
-"""Whose turn it is on an event loop: a lock that a stop gets out of, and work that outlives its caller."""
+"""Whose turn it is: a lock for each event loop, one that a stop gets out of, and work that outlives its caller."""
 
 from __future__ import annotations
 
@@ -8,11 +8,30 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+
+class Turns:
+    """One call after the other, also where another event loop goes on with what the last one left."""
+
+    def __init__(self) -> None:
+        self._of: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+
+    @property
+    def lock(self) -> asyncio.Lock:
+        """Held by the call whose turn it is. Another event loop than before gets its own."""
+        here = asyncio.get_running_loop()
+        if self._of is not None:
+            loop, lock = self._of
+            if loop is here or (lock.locked() and not loop.is_closed()):
+                return lock
+        lock = asyncio.Lock()
+        self._of = here, lock
+        return lock
 
 
 @contextlib.asynccontextmanager
@@ -38,21 +57,30 @@ async def take_turn(lock: asyncio.Lock, stop: asyncio.Event) -> AsyncIterator[No
         lock.release()
 
 
-async def see_through(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T:
+async def see_through(
+    work: Coroutine[Any, Any, T], stop: asyncio.Event, discard: Callable[[T], Awaitable[None]] | None = None
+) -> T:
     """Do what a kernel is needed for. If that is cancelled it is stopped, and only left when it has ended.
 
     A block that is abandoned would race the next one: it is interrupted and recorded first.
+
+    Args:
+        work: What is to be done.
+        stop: What makes it end soon.
+        discard: What becomes of a result that comes too late.
     """
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         stop.set()
-        await outlive(task)
+        await _outlive(task)
+        if discard is not None and not task.cancelled() and task.exception() is None:
+            await discard(task.result())
         raise
 
 
-async def outlive(task: asyncio.Future[Any]) -> None:
+async def _outlive(task: asyncio.Future[Any]) -> None:
     """Wait for a task that we owe its end, cancelled again or not."""
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):

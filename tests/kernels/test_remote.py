@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from contract import ExecutorContract, Signal
+from contract import ExecutorContract
 
 if TYPE_CHECKING:
     from nbtape import DockerJupyterServer, JupyterConnectionInfo, LocalJupyterServer
@@ -20,14 +20,11 @@ class TestOurServer(ExecutorContract):
 
 
 class TestContainer(ExecutorContract):
+    mount = "/workspace"
+
     @pytest.fixture
     def source(self, container: DockerJupyterServer) -> Server:
         return container
-
-    @pytest.fixture
-    def signal(self, tmp_path_factory: pytest.TempPathFactory) -> Signal:
-        directory = tmp_path_factory.mktemp("signal")
-        return Signal(directory / "given", f"/workspace/{directory.name}")
 
 
 class TestFarServer(ExecutorContract):
