@@ -534,6 +534,22 @@ class _Floods(Executors):
         assert cell["metadata"]["nbtape"]["left_out"] > 100_000_000
         assert "characters of output are left out" in stream_text(cell, "stderr")
 
+    async def test_another_session_of_the_same_event_loop_answers_during_a_flood(
+        self, source: Server, output_dir: Path
+    ) -> None:
+        flooded = AsyncJupyterCodeExecutor(source, notebook="flooded", output_dir=output_dir, timeout=5)
+        other = AsyncJupyterCodeExecutor(source, notebook="other", output_dir=output_dir, timeout=30)
+        waits = []
+        async with flooded, other:
+            flood = asyncio.ensure_future(flooded.execute_code_blocks(blocks(PRINTS_FOR_EVER)))
+            while not flood.done():
+                began = time.monotonic()
+                assert (await other.execute_code_blocks(blocks("print('here')"))).output == "here\n"
+                waits.append(time.monotonic() - began)
+            assert (await flood).status == "timeout"
+        assert len(waits) > 20
+        assert max(waits) < 2
+
     @fault("one line of 200 MB")
     def test_one_line_of_200_megabytes(self, source: Server, output_dir: Path) -> None:
         client, cell = self.flood(source, output_dir, "print('x' * 200_000_000)")
