@@ -74,6 +74,7 @@ class _Disobedience(Executors):
         assert [cell.status for cell in result.cells] == ["timeout", "not_run"]
         assert result.output.startswith("before\n")
         assert "the kernel was ended" in result.output
+        assert "may be missing" not in result.output
         check_fresh(executor)
 
     @fault("interrupt meets a `finally` that sleeps")

@@ -92,6 +92,7 @@ class CellRunner:
             ending = None  # it died in the second that nbclient takes to notice
         ended = await self._end(task) if ending else True
         kept = ended or await self._is_idle(task)
+        missing = self._client.missing_output()  # a server ends the connection along with the kernel
         if not kept:
             await self._manager.shutdown_kernel(now=True)
         trouble = None if kept and not ended else await self._trouble(task)
@@ -107,7 +108,7 @@ class CellRunner:
             error_name=_text(reply.get("ename")) if status == "error" else None,
             error_value=_text(reply.get("evalue")) if status == "error" else None,
             left_out=self._recorder.left_out(index),
-            missing=self._client.missing_output(),
+            missing=missing,
         )
 
     async def _end(self, task: asyncio.Future[None]) -> bool:
