@@ -121,6 +121,19 @@ class TestCuts:
         cutter.join()
         assert executor.kernel_epoch == 1
 
+    def test_of_what_a_thread_prints_between_blocks_nothing_is_lost(
+        self, executor: JupyterCodeExecutor, proxy: Proxy
+    ) -> None:
+        count = "for n in range(1000):\n        print('line', n, flush=True)\n        time.sleep(0.002)"
+        run(executor, f"import threading, time\ndef count():\n    {count}\nthread = threading.Thread(target=count)")
+        assert run(executor, "thread.start()").status == "ok"
+        for _ in range(5):
+            time.sleep(0.2)
+            away(proxy, 0.05)
+        assert run(executor, "thread.join()").status == "ok"
+        printed = "".join(stream_text(cell) for cell in code_cells(executor.notebook))
+        assert sorted(printed.splitlines()) == sorted(f"line {n}" for n in range(1000))
+
     def test_a_block_that_is_lost_on_its_way_runs_once(self, executor: JupyterCodeExecutor, proxy: Proxy) -> None:
         for n in range(20):
             proxy.swallow()

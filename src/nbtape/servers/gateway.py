@@ -124,11 +124,20 @@ class GatewayChannels(ZMQChannelsWebsocketConnection):
     def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
         super().__init__(**traits)
         self._unsent: list[tuple[str, list[Any]]] = []
-        self._was_open = False
+        self._was_open = self._returns = False
 
     def connect(self) -> Any:  # noqa: ANN401  (jupyter_server's)
         self._was_open = True
+        self._returns = self._kept is not None
         return super().connect()
+
+    def nudge(self) -> asyncio.Future[None]:
+        """Ask nothing of a kernel whose channels were kept: the question costs what first comes from it."""
+        if not self._returns:
+            return super().nudge()
+        nothing: asyncio.Future[None] = asyncio.Future()
+        nothing.set_result(None)
+        return nothing
 
     def handle_incoming_message(self, incoming_msg: Any) -> None:  # noqa: ANN401  (jupyter_server's)
         """Leave out what still comes after the end: as the older protocol it can keep the server busy for long."""
