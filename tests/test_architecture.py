@@ -34,7 +34,7 @@ resumption
 runner
 recording
 starting
-restoring
+restoring loops
 executor
 blocking
 terminal

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
-from nbtape.errors import BlockInterrupted, WrongLoopError
 from nbtape.executor import AsyncJupyterCodeExecutor
 from nbtape.kernels.forgotten import when_forgotten
+from nbtape.loops import END_LIMIT, LoopThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -24,12 +22,7 @@ if TYPE_CHECKING:
     from nbtape.resumption import Resumption
     from nbtape.variables import Variables
 
-T = TypeVar("T")
-
 logger = logging.getLogger(__name__)
-
-#: Seconds that the end of an executor that nobody stopped may hold up the end of the process.
-_END_LIMIT: Final = 10.0
 
 
 class JupyterCodeExecutor:
@@ -68,7 +61,7 @@ class JupyterCodeExecutor:
         self._executor = AsyncJupyterCodeExecutor(
             jupyter_server, kernel_name, timeout, output_dir, notebook=notebook, **options
         )
-        self._thread = _LoopThread()
+        self._thread = LoopThread()
         # Whoever forgets to stop gets it done: when the executor is collected, or the process ends.
         when_forgotten(self, _stop_forgotten, self._executor, self._thread)
 
@@ -231,118 +224,7 @@ class JupyterCodeExecutor:
         self.stop()
 
 
-class _LoopThread:
-    """An event loop in a thread of its own, from the first call to `end`, and anew if there is another call."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._calls = 0
-
-    @property
-    def is_running(self) -> bool:
-        """Whether there is a loop."""
-        return self._loop is not None
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the caller is on it."""
-        return self._thread is threading.current_thread()
-
-    def call(self, work: Coroutine[Any, Any, T], stop: asyncio.Event | None = None) -> T:
-        """Do the work on the loop and wait for it.
-
-        Args:
-            work: The work.
-            stop: What Ctrl-C sets; the work ends by itself then. Without it, Ctrl-C cancels the work.
-
-        Raises:
-            BlockInterrupted: Ctrl-C, with what the work came to.
-        """
-        future = self.submit(work)
-        try:
-            return future.result()
-        except KeyboardInterrupt:
-            if stop is None:
-                future.cancel()
-                raise
-            self._tell(stop.set)
-            raise BlockInterrupted(_result_if_begun(future)) from None
-        finally:
-            with self._lock:
-                self._calls -= 1
-
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Do the work on the loop.
-
-        Raises:
-            WrongLoopError: The caller is on the loop, and would wait for itself.
-        """
-        if self.is_current:
-            work.close()
-            raise WrongLoopError("This was called from on_output, on the executor's own thread: call it from another.")
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=_run, args=(self._loop,), name="nbtape", daemon=True)
-                self._thread.start()
-            self._calls += 1
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def _tell(self, action: Callable[[], None]) -> None:
-        """Have something done on the loop, without waiting for it."""
-        with self._lock:
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(action)
-
-    def end_if_idle(self) -> None:
-        """End loop and thread, unless a call is under way."""
-        with self._lock:
-            if self._calls:
-                return
-            ended = self._detach()
-        _join(*ended)
-
-    def end(self) -> None:
-        """End loop and thread, whatever is under way."""
-        with self._lock:
-            ended = self._detach()
-        _join(*ended)
-
-    def _detach(self) -> tuple[asyncio.AbstractEventLoop | None, threading.Thread | None]:
-        loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        return loop, thread
-
-
-def _join(loop: asyncio.AbstractEventLoop | None, thread: threading.Thread | None) -> None:
-    if loop is not None and thread is not None:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(_END_LIMIT)
-
-
-def _result_if_begun(future: Future[Any]) -> CodeResult | None:
-    """What a call came to that was told to stop; None if it still waited for its turn."""
-    try:
-        result: CodeResult = future.result()
-    except CancelledError:
-        return None
-    return result
-
-
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
-    loop.run_forever()
-    left = asyncio.all_tasks(loop)
-    for task in left:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.run_until_complete(loop.shutdown_default_executor())
-    loop.close()
-
-
-def _stop_forgotten(executor: AsyncJupyterCodeExecutor, thread: _LoopThread) -> None:
+def _stop_forgotten(executor: AsyncJupyterCodeExecutor, thread: LoopThread) -> None:
     """Stop what nobody stopped."""
     if not thread.is_running:
         return
@@ -350,7 +232,7 @@ def _stop_forgotten(executor: AsyncJupyterCodeExecutor, thread: _LoopThread) -> 
         threading.Thread(target=_stop_forgotten, args=(executor, thread), daemon=True).start()
         return
     try:
-        thread.submit(executor.stop()).result(_END_LIMIT)
+        thread.submit(executor.stop()).result(END_LIMIT)
     except Exception as exc:  # noqa: BLE001  (nobody is there to be told)
         logger.warning("an executor that was not stopped could not be stopped at its end: %s", exc)
     thread.end()
