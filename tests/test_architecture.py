@@ -29,7 +29,7 @@ servers.container
 servers.docker
 notebook options
 autosave
-recorder
+recorder recorded
 resumption
 runner
 recording

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from nbtape.notebook import own_metadata
-from nbtape.results import EXIT_CODES
+from nbtape.recorded import is_left_out, recorded_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nbtape.results import Status
-
-#: What a cell may say of how it ended; a cell that says none of these was not recorded by nbtape.
-_STATUSES: Final = frozenset({*EXIT_CODES, "running"})
-
 
 @dataclass(frozen=True, slots=True)
 class ResumedCell:
@@ -78,7 +74,7 @@ def plan(notebook: Mapping[str, Any]) -> list[ResumedCell]:
     for index, cell in enumerate(notebook["cells"]):
         if cell["cell_type"] == "code":
             why_not = _why_not(cell, epochs)
-            planned.append(ResumedCell(index, cell["id"], _recorded(cell), reason=why_not))
+            planned.append(ResumedCell(index, cell["id"], recorded_status(cell), reason=why_not))
     return planned
 
 
@@ -142,30 +138,10 @@ def _epochs_of_state(notebook: Mapping[str, Any]) -> set[int]:
     return epochs
 
 
-def _recorded(cell: Mapping[str, Any]) -> str:
-    """How a cell ended. What a person has run is told by its outputs; and so is what a person has repaired."""
-    status = own_metadata(cell).get("status")
-    if isinstance(status, str) and status in _STATUSES and not (status == "error" and _is_repaired(cell)):
-        return status
-    if cell["execution_count"] is None:
-        return "not_run"
-    return "error" if _shows_error(cell) else "ok"
-
-
-def _is_repaired(cell: Mapping[str, Any]) -> bool:
-    """Whether somebody has run a cell since it failed, so that it shows no error any more."""
-    complete = not own_metadata(cell).get("outputs_incomplete")
-    return complete and cell["execution_count"] is not None and not _shows_error(cell)
-
-
-def _shows_error(cell: Mapping[str, Any]) -> bool:
-    return any(output["output_type"] == "error" for output in cell["outputs"])
-
-
 def _why_not(cell: Mapping[str, Any], epochs: set[int]) -> str:
     """Why a cell is not to be run again, a sentence; empty if it is."""
-    recorded = _recorded(cell)
-    if recorded == "not_run" or "skip-execution" in cell["metadata"].get("tags", []):
+    recorded = recorded_status(cell)
+    if recorded == "not_run" or is_left_out(cell):
         return "Not run again: it was never run, or is tagged skip-execution."
     if recorded == "running":
         return "Not run again: its recording was cut off."
