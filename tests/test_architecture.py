@@ -30,11 +30,12 @@ servers.docker
 notebook options
 autosave
 recorder recorded
-resumption
+resumption replaying.expectations
 runner
 recording
 starting
-restoring loops
+restoring loops replaying.rerun
+replaying.engine
 executor
 blocking
 terminal
@@ -42,7 +43,7 @@ cli
 __main__
 """
 RANKS = {f"nbtape.{name}": rank for rank, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
-PACKAGES = {"nbtape", "nbtape.kernels", "nbtape.servers"}  # their __init__.py gathers names or is empty
+PACKAGES = {"nbtape", "nbtape.kernels", "nbtape.replaying", "nbtape.servers"}  # their __init__.py gathers names or is empty
 
 
 def name_of(path: Path) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from nbtape.results import Status
 
+
 @dataclass(frozen=True, slots=True)
 class ResumedCell:
     """What became of one code cell when its notebook was resumed.

@@ -1,0 +1,1 @@
+"""Recorded notebooks are run again and judged; see `nbtape.replay`."""

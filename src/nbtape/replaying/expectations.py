@@ -1,0 +1,72 @@
+"""What is to be expected of a cell that is run again, by how it was recorded: pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from nbtape.notebook import own_metadata
+from nbtape.recorded import is_left_out, own_status, recorded_status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Seconds that a cell may have on a notebook's word: a week.
+_LONGEST: Final = 7 * 24 * 3600
+
+_SHORTEST: Final = 1.0
+
+_FAILED: Final = frozenset({"error", "timeout", "interrupted", "kernel_died"})
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """How a code cell was recorded.
+
+    Args:
+        status: How it ended; `running` where the recording was cut off, empty where nothing is recorded.
+        runs: Whether it is to be run again.
+        timeout: The seconds after which it was stopped; None if it was not.
+        patience: The seconds that it had; None if the notebook does not say.
+    """
+
+    status: str
+    runs: bool
+    timeout: float | None = None
+    patience: float | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it did not succeed, so that it need not succeed now."""
+        return self.status in _FAILED
+
+    def seconds(self, least: float) -> float:
+        """The seconds that it has now: those after which it was stopped, else at least as many as it had."""
+        if self.timeout is not None:
+            return self.timeout
+        return max(least, self.patience or least)
+
+
+def expectation(cell: Mapping[str, Any]) -> Expectation:
+    """What is to be expected of a code cell.
+
+    Args:
+        cell: The cell with its outputs, as nbformat has it.
+    """
+    if not own_status(cell) and cell["execution_count"] is None and not cell["outputs"]:
+        return Expectation("", runs=not is_left_out(cell))
+    status = recorded_status(cell)
+    if status == "not_run" or is_left_out(cell):
+        return Expectation("not_run", runs=False)
+    ours = own_metadata(cell)
+    patience = _seconds(ours.get("timeout"))
+    # What somebody interrupted may go on for ever: it is stopped when it was.
+    stopped = {"timeout": patience, "interrupted": _seconds(ours.get("duration"))}.get(status)
+    return Expectation(status, runs=True, timeout=stopped, patience=patience)
+
+
+def _seconds(recorded: object) -> float | None:
+    """Seconds that a file names, if a cell can have as many."""
+    if type(recorded) not in {int, float} or not 0 < recorded <= _LONGEST:  # type: ignore[operator]
+        return None
+    return max(_SHORTEST, float(recorded))  # type: ignore[arg-type]
