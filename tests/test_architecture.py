@@ -14,7 +14,7 @@ SOURCES = Path(nbtape.__file__).parent
 #: A module imports from lines above its own and from no other.
 ORDER = """
 errors
-blocks results streams languages outputs probe locks reader turns
+blocks results streams languages outputs probe locks reader turns parameters
 sources variables
 files workdir offload
 kernels.base kernels.directories kernels.groups kernels.forgotten kernels.connection
@@ -43,7 +43,12 @@ cli
 __main__
 """
 RANKS = {f"nbtape.{name}": rank for rank, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
-PACKAGES = {"nbtape", "nbtape.kernels", "nbtape.replaying", "nbtape.servers"}  # their __init__.py gathers names or is empty
+PACKAGES = {
+    "nbtape",
+    "nbtape.kernels",
+    "nbtape.replaying",
+    "nbtape.servers",
+}  # their __init__.py gathers names or is empty
 
 
 def name_of(path: Path) -> str:

@@ -185,6 +185,21 @@ class JupyterCodeExecutor:
         stop = asyncio.Event()
         return self._thread.call(self._executor.execute_code_blocks(code_blocks, stop=stop), stop)
 
+    def parameters(self, **values: object) -> CodeResult:
+        """Define variables in a cell that a replay finds: `papermill -p` and `nbtape replay -p` override it.
+
+        One such cell to a notebook, before what uses it: papermill goes by the first.
+
+        Args:
+            values: By name, numbers, texts, booleans, None, and lists, tuples and dicts of them.
+
+        Raises:
+            ValueError: A name or a value is none of these.
+            KernelStartError: No kernel can be started.
+            NotebookWriteError: The notebook cannot be written.
+        """
+        return self._thread.call(self._executor.parameters(**values))
+
     def skip_code_blocks(self, code_blocks: Sequence[CodeBlock], note: str = "") -> CodeResult:
         """Record code blocks without running them: a policy refused them, or what they build on failed.
 

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from nbtape.blocks import MarkdownCodeExtractor
+from nbtape.blocks import CodeBlock, MarkdownCodeExtractor
 from nbtape.errors import KernelError, NotebookWriteError, WrongLoopError
 from nbtape.languages import cell_source, is_python, languages_of
 from nbtape.options import (
@@ -20,6 +20,7 @@ from nbtape.options import (
     checked_timeout,
 )
 from nbtape.outputs import fit_text
+from nbtape.parameters import TAG, assignments
 from nbtape.results import CellResult, CodeResult, join_cells
 from nbtape.starting import start_kernel
 from nbtape.turns import Turns, see_through, take_turn
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from nbtape.blocks import CodeBlock
     from nbtape.options import Options, Server
     from nbtape.recording import Recording
     from nbtape.restoring import Origin
@@ -219,6 +219,25 @@ class AsyncJupyterCodeExecutor:
         blocks = [checked_block(block) for block in code_blocks]
         stop = stop or asyncio.Event()
         return await see_through(self._execute(blocks, stop), stop)
+
+    async def parameters(self, **values: object) -> CodeResult:
+        """Define variables in a cell that a replay finds: `papermill -p` and `nbtape replay -p` override it.
+
+        One such cell to a notebook, before what uses it: papermill goes by the first.
+
+        Args:
+            values: By name, numbers, texts, booleans, None, and lists, tuples and dicts of them.
+
+        Raises:
+            ValueError: A name or a value is none of these.
+            KernelStartError: No kernel can be started.
+            NotebookWriteError: The notebook cannot be written.
+        """
+        result = await self.execute_code_blocks([CodeBlock(assignments(values), "python")])
+        for cell in result.cells:
+            self._recorded.tag(cell.index, TAG)
+        self._recorded.save()
+        return result
 
     async def skip_code_blocks(self, code_blocks: Sequence[CodeBlock], note: str = "") -> CodeResult:
         """Record code blocks without running them: a policy refused them, or what they build on failed.

@@ -168,6 +168,12 @@ class Recording:
         nbtape = {"status": "running", "language": block.language, "timeout": timeout, "kernel_epoch": kernel_epoch}
         return self.notebook.add_code(source, {"nbtape": nbtape})
 
+    def tag(self, index: int, tag: str) -> None:
+        """Give a cell a tag that Jupyter's tools know. Not saved yet."""
+        metadata = self.notebook.cells[index]["metadata"]
+        metadata["tags"] = [*metadata.get("tags", []), tag]
+        self.notebook.touch(index)
+
     def withdraw(self, index: int, note: str) -> CellResult:
         """The block of a cell that was begun is not run after all. Not saved yet."""
         cell = self.notebook.cells[index]

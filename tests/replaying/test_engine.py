@@ -139,6 +139,17 @@ def test_parameters_come_after_the_cell_that_is_tagged(output_dir: Path) -> None
     assert stream_text(code_cells(again(notebook, parameters={"n": 5}))[2]) == "5\n"
 
 
+def test_parameters_of_a_session_are_variables_and_papermill_overrides_them(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        result = executor.parameters(n=14, name="a'b", limits=[0.5, None], by={"x": True})
+        assert (result.status, result.output) == ("ok", "")
+        assert run(executor, "print(n, name, limits, by)").output == "14 a'b [0.5, None] {'x': True}\n"
+    assert code_cells(executor.notebook)[0]["metadata"]["tags"] == ["parameters"]
+    out = again(executor.notebook, parameters={"n": 5})
+    assert [cell["metadata"]["tags"] for cell in code_cells(out)[:2]] == [["parameters"], ["injected-parameters"]]
+    assert stream_text(code_cells(out)[2]) == "5 a'b [0.5, None] {'x': True}\n"
+
+
 def test_the_notebook_is_saved_while_it_runs_and_whole_when_papermill_is_interrupted(output_dir: Path) -> None:
     notebook = record(output_dir, "print('first')", "open('begun', 'w').close()")
     node = read_notebook(notebook)

@@ -1,0 +1,50 @@
+"""Parameters of a session → the Python that defines them, for a cell that papermill finds and overrides.
+
+See https://papermill.readthedocs.io/en/latest/usage-parameterize.html.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: The tag of the cell.
+TAG: Final = "parameters"
+
+
+def assignments(values: Mapping[str, object]) -> str:
+    """A line of Python for each parameter.
+
+    Args:
+        values: By name, what Python writes as a literal: numbers, texts, booleans, None, and lists, tuples and dicts
+            of them.
+
+    Raises:
+        ValueError: A name or a value is none of these, or there is no parameter.
+    """
+    if not values:
+        raise ValueError("Name at least one parameter, as in parameters(n=14).")
+    return "\n".join(f"{_checked_name(name)} = {_literal(name, value)}" for name, value in values.items())
+
+
+def _checked_name(name: str) -> str:
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise ValueError(f"{name!r} is no name of a Python variable: give the parameter another one.")
+    return name
+
+
+def _literal(name: str, value: object) -> str:
+    text = repr(value)
+    try:
+        if ast.literal_eval(text) == value:
+            return text
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        pass
+    raise ValueError(
+        f"The parameter {name} is no literal of Python: give a finite number, a text, a boolean, None, or a list, "
+        "tuple or dict of them."
+    )
