@@ -39,6 +39,9 @@ replaying.engine
 executor
 blocking
 terminal
+cli.refusals
+cli.places
+cli.run cli.image
 cli
 __main__
 """

@@ -16,7 +16,8 @@ _LONGEST: Final = 7 * 24 * 3600
 
 _SHORTEST: Final = 1.0
 
-_FAILED: Final = frozenset({"error", "timeout", "interrupted", "kernel_died"})
+#: How a cell ended that did not succeed.
+FAILED: Final = frozenset({"error", "timeout", "interrupted", "kernel_died"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Expectation:
     @property
     def failed(self) -> bool:
         """Whether it did not succeed, so that it need not succeed now."""
-        return self.status in _FAILED
+        return self.status in FAILED
 
     def seconds(self, least: float) -> float:
         """The seconds that it has now: those after which it was stopped, else at least as many as it had."""

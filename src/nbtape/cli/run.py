@@ -1,12 +1,9 @@
-"""The command `nbtape`: the only place that prints and exits."""
+"""`nbtape run`: a message, a transcript or a script, run and recorded."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import logging
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,31 +11,24 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from nbtape import __version__
 from nbtape.blocking import JupyterCodeExecutor
 from nbtape.blocks import CodeBlock
-from nbtape.errors import BlockInterrupted, NbtapeError
-from nbtape.kernels.connection import JupyterConnectionInfo
+from nbtape.cli.places import OUR_IMAGE, with_place
+from nbtape.cli.refusals import refusals
+from nbtape.errors import BlockInterrupted
 from nbtape.options import DEFAULT_NAME
-from nbtape.results import EXIT_CODES, join_cells, output_text
+from nbtape.results import join_cells, output_text
 from nbtape.sources import read_source
 from nbtape.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from nbtape.blocks import Prose
-    from nbtape.options import Server
+    from nbtape.cli.places import Place
     from nbtape.results import CellResult, CodeResult
-    from nbtape.servers.docker import DockerJupyterServer
 
-#: What `--docker` means without an image: a name that none can have.
-_OUR_IMAGE: Final = "(nbtape's own)"
-
-#: The exit code where nothing could be run at all: click's own for a wrong command line.
-CANNOT_RUN: Final = 2
-
-_EXIT_CODES = """
+EXIT_CODES_OF_RUN: Final = """
 \b
 Exit codes of run:
   0    every block succeeded
@@ -50,18 +40,7 @@ Exit codes of run:
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
-@click.version_option(__version__, prog_name="nbtape")
-@click.option("--debug", is_flag=True, help="Log what happens, and show the traceback of an error.")
-@click.pass_context
-def main(context: click.Context, *, debug: bool) -> None:
-    """Run an agent's code blocks in a Jupyter kernel and record them as a live notebook."""
-    context.obj = debug
-    if debug:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-
-
-@main.command(epilog=_EXIT_CODES)
+@click.command(epilog=EXIT_CODES_OF_RUN)
 @click.argument("source", required=False, metavar="SOURCE")
 @click.option("--output-dir", help="Where the notebook and its files go; made if need be.  [default: here]")
 @click.option("--notebook", help="Its name.  [default: that of SOURCE]")
@@ -78,22 +57,7 @@ def main(context: click.Context, *, debug: bool) -> None:
     "--kernel",
     help="The kernel spec, as `jupyter kernelspec list` has it.  [default: python3, or the resumed notebook's]",
 )
-@click.option(
-    "--server",
-    metavar="URL",
-    help="A Jupyter server whose kernels are used in place of this machine's. Its token comes in the URL or, so that "
-    "no process list shows it, in the variable JUPYTER_TOKEN.",
-)
-@click.option(
-    "--docker",
-    metavar="[IMAGE]",
-    is_flag=False,
-    flag_value=_OUR_IMAGE,
-    help="Run the code in a Docker container, in which of this machine there is nothing but the output directory: in "
-    "IMAGE, or in nbtape's own image, which is built the first time.",
-)
-@click.option("--base-image", help="With --docker: what nbtape's own image is built on.  [default: python:3.12-slim]")
-@click.option("--network", help="With --docker: the network that the code is on; none for no network at all.")
+@with_place
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds for each block.")
 @click.option("--keep-going", is_flag=True, help="Run what comes after a block that failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but the result, as one JSON object.")
@@ -107,10 +71,7 @@ def run(  # noqa: PLR0913  (one argument an option)
     resume: str | None,
     until: int | None,
     kernel: str | None,
-    server: str | None,
-    docker: str | None,
-    base_image: str | None,
-    network: str | None,
+    place: Place,
     timeout: float,
     keep_going: bool,
     as_json: bool,
@@ -132,8 +93,8 @@ def run(  # noqa: PLR0913  (one argument an option)
       nbtape run more.md --resume answer.ipynb
       nbtape run other.md --resume answer.ipynb --until 4
     """
-    if source is None and docker is not None:  # then it is the source that stands behind --docker
-        source, docker = docker, _OUR_IMAGE
+    if source is None and place.docker is not None:  # then it is the source that stands behind --docker
+        source, place = place.docker, dataclasses.replace(place, docker=OUR_IMAGE)
     if not source:
         raise click.UsageError("Missing argument 'SOURCE'.")
     if resume is None and until is not None:
@@ -142,11 +103,11 @@ def run(  # noqa: PLR0913  (one argument an option)
         raise click.UsageError(
             "--resume goes on in the notebook's own directory: leave out --output-dir and --notebook."
         )
-    place = _place(server, docker, base_image, network, quiet=as_json)
+    place.check()
     terminal = Terminal(quiet=as_json)
-    with _refusals(debug=debug):
+    with refusals(debug=debug):
         parts = read_source(source)
-        with place() as kernels:
+        with place.kernels(quiet=as_json) as kernels:
             if resume is None:
                 name = notebook or (DEFAULT_NAME if source == "-" else Path(source).stem)
                 make = partial(
@@ -168,90 +129,6 @@ def _json(result: CodeResult, executor: JupyterCodeExecutor) -> str:
     """All there is to say of a run."""
     resumption = {} if executor.resumption is None else {"resumption": dataclasses.asdict(executor.resumption)}
     return json.dumps({**result.to_dict(), **resumption})
-
-
-@main.group()
-def image() -> None:
-    """The Docker images in which `nbtape run --docker` runs code."""
-
-
-@image.command()
-@click.option("--base-image", help="An image with Python 3.11 or newer, pip and venv.  [default: python:3.12-slim]")
-@click.option("--package", "packages", multiple=True, help="A Python package that is to be in it; may be repeated.")
-@click.option("--tag", help="A name for it, besides the one that says what it is made of.")
-@click.pass_obj
-def build(debug: bool, *, base_image: str | None, packages: tuple[str, ...], tag: str | None) -> None:  # noqa: FBT001  (click's object)
-    """Build the image of kernels, with more packages in it if you like. The last line is its name.
-
-    \b
-    Examples:
-      nbtape image build --package pandas --package matplotlib --tag nbtape-science
-      nbtape run answer.md --docker nbtape-science
-      nbtape image build --base-image mirror.example.org/library/python:3.12-slim
-    """
-    with _refusals(debug=debug):
-        from nbtape.servers.engine import Engine
-        from nbtape.servers.image import DEFAULT_BASE_IMAGE, Recipe, have_image
-
-        engine = Engine()
-        name = have_image(engine, Recipe(base_image or DEFAULT_BASE_IMAGE, packages), on_progress=_say)
-        if tag is not None:
-            with engine.refusals(f"call the image {tag}"):
-                engine.docker.images.get(name).tag(tag)
-    click.echo(tag or name)
-
-
-def _say(line: str) -> None:
-    """Progress, for people."""
-    click.echo(line, err=True)
-
-
-@contextlib.contextmanager
-def _refusals(*, debug: bool) -> Iterator[None]:
-    """Have what cannot be done said in one line, and end."""
-    try:
-        yield
-    except (NbtapeError, ValueError, OSError) as exc:
-        if debug:
-            raise
-        click.echo(f"nbtape: {exc}", err=True)
-        sys.exit(CANNOT_RUN)
-    except KeyboardInterrupt:  # where no block runs yet: a kernel starts, or cells are run again
-        click.echo("nbtape: Interrupted.", err=True)
-        sys.exit(EXIT_CODES["interrupted"])
-
-
-def _place(
-    server: str | None, docker: str | None, base_image: str | None, network: str | None, *, quiet: bool
-) -> Callable[[], contextlib.AbstractContextManager[Server]]:
-    """Where the code is to run, once it is entered.
-
-    Raises:
-        UsageError: These options do not go together.
-    """
-    if docker is not None and server is not None:
-        raise click.UsageError("--docker and --server are two places: name one of them.")
-    if docker is not None:
-        return partial(_containers, docker, base_image, network, quiet=quiet)
-    if base_image or network:
-        raise click.UsageError("--base-image and --network go with --docker.")
-    return lambda: contextlib.nullcontext(None if server is None else _server(server))
-
-
-def _containers(image: str, base_image: str | None, network: str | None, *, quiet: bool) -> DockerJupyterServer:
-    from nbtape.servers.docker import DockerJupyterServer
-
-    return DockerJupyterServer(
-        custom_image_name=None if image == _OUR_IMAGE else image,
-        base_image=base_image,
-        network=network,
-        on_progress=None if quiet else _say,
-    )
-
-
-def _server(url: str) -> JupyterConnectionInfo:
-    info = JupyterConnectionInfo.from_url(url)
-    return info if info.token else dataclasses.replace(info, token=os.environ.get("JUPYTER_TOKEN") or None)
 
 
 def _record(

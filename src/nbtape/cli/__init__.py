@@ -1,0 +1,26 @@
+"""The command `nbtape`: the only place that prints and exits."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from nbtape import __version__
+from nbtape.cli.image import image
+from nbtape.cli.run import EXIT_CODES_OF_RUN, run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES_OF_RUN)
+@click.version_option(__version__, prog_name="nbtape")
+@click.option("--debug", is_flag=True, help="Log what happens, and show the traceback of an error.")
+@click.pass_context
+def main(context: click.Context, *, debug: bool) -> None:
+    """Run an agent's code blocks in a Jupyter kernel and record them as a live notebook."""
+    context.obj = debug
+    if debug:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+
+
+main.add_command(run)
+main.add_command(image)
