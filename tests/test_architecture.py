@@ -17,6 +17,12 @@ errors
 blocks results streams languages outputs probe locks reader turns parameters
 sources variables
 files workdir offload
+judging.verdicts
+judging.numbers judging.moments judging.durations judging.progress judging.sets
+judging.tokens
+judging.texts judging.pictures
+judging.structures judging.markup
+judging.judge
 kernels.base kernels.directories kernels.groups kernels.forgotten kernels.connection
 kernels.intake kernels.introduction
 kernels.ledger kernels.wire kernels.rest
@@ -30,18 +36,21 @@ servers.docker
 notebook options
 autosave
 recorder recorded
-resumption replaying.expectations
+resumption replaying.expectations replaying.report
+replaying.cells
 runner
 recording
 starting
 restoring loops replaying.rerun
 replaying.engine
+replaying.replays
 executor
 blocking
 terminal
 cli.refusals
 cli.places
-cli.run cli.image
+cli.verdicts
+cli.run cli.image cli.replay
 cli
 __main__
 """
@@ -49,6 +58,7 @@ RANKS = {f"nbtape.{name}": rank for rank, line in enumerate(ORDER.strip().splitl
 PACKAGES = {
     "nbtape",
     "nbtape.kernels",
+    "nbtape.judging",
     "nbtape.replaying",
     "nbtape.servers",
 }  # their __init__.py gathers names or is empty
@@ -97,6 +107,13 @@ def test_kernels_and_servers_know_only_errors_and_kernels() -> None:
         if name.startswith(("nbtape.kernels.", "nbtape.servers.")):
             for other in imports(ast.parse(path.read_text())):
                 assert other == "nbtape.errors" or other.startswith(("nbtape.kernels", "nbtape.servers"))
+
+
+def test_what_judges_outputs_knows_only_outputs() -> None:
+    for name, path in MODULES.items():
+        if name.startswith("nbtape.judging."):
+            for other in imports(ast.parse(path.read_text())):
+                assert other in {"nbtape.outputs", "nbtape.streams"} or other.startswith("nbtape.judging.")
 
 
 def test_the_kernel_is_on_its_way_before_the_heavy_imports(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""How long things took, on lines that say that this is what they tell."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+#: What stands for a duration; the text itself can hold no such bracket, see `texts.py`.
+DURATION: Final = "⟦duration⟧"
+
+#: No bare m: it is metres. It stands for minutes where seconds follow.
+_UNIT: Final = (
+    r"(?:(?:ns|[µμu]s|usec|msec|ms|milliseconds?|microseconds?|s|secs?|seconds?|mins?|minutes?|h|hrs?|hours?)\b"
+    r"|[hm](?= ?\d{1,2}(?:\.\d{1,9})? ?[ms]\b))"
+)
+_SPAN: Final = rf"\d[\d.]{{0,20}}(?:e-\d\d)? ?{_UNIT}(?:,? ?(?:and )?\d[\d.]{{0,20}} ?{_UNIT}){{0,3}}"
+_CLOCK: Final = r"\d{1,3}:\d\d(?::\d\d)?(?:\.\d{1,9})?"
+_FLOAT: Final = r"\d{1,9}\.\d{1,20}(?:e-\d\d)?"
+_ANY: Final = rf"(?:{_SPAN}|{_CLOCK}|{_FLOAT}(?![\w%]|\.\d))"
+
+#: What is kept is in groups; what is between them is a duration, or how often something was run to measure one.
+_LINES: Final = tuple(
+    re.compile(pattern, flags)
+    for pattern, flags in (
+        # %%time
+        (r"^(CPU times: )user .{1,80}, sys: .{1,80}, total: .{1,80}$()", 0),
+        (r"^(Wall time: ).{1,40}$()", 0),
+        # %timeit, and python -m timeit
+        (rf"^{_SPAN} ± {_SPAN}( per loop \(mean ± std\. dev\. of [\d,]+ runs?, )[\d,]+ loops?( each\))$", 0),
+        (rf"^[\d,]+ loops?(, best of \d+: ){_SPAN}( per loop)$", 0),
+        # pytest, unittest
+        (
+            (r"^(.{0,200}\b\d+ (?:passed|failed|skipped|errors?|warnings?|deselected)\b.{0,80} in )"
+            rf"{_SPAN}( .{{0,40}})?$"),
+            0,
+        ),
+        (rf"^(Ran \d+ tests? in ){_SPAN}()$", 0),
+        # scikit-learn: searches, pipelines, boosting; joblib
+        (r"^(\[CV.{0,400} total time=) *[\d.]+(?:s|min)()$", 0),
+        (r"^(\[\w+\] )\.* ?(\(step \d+ of \d+\) .{0,200}, total=) *[\d.]+ ?(?:s|min)$", 0),
+        (r"^(\[Parallel\(.{0,200}elapsed: ) *[\d.]+ ?(?:s|min)(?: remaining: *[\d.]+ ?(?:s|min))?( finished|)$", 0),
+        # Keras
+        (
+            (r"^( *\d+/(?:\d+|Unknown) .{0,200}?)(?:- )?(?:ETA: )?(?:\d+[smh]|\d+:\d\d)"
+            r"(?: \d+[mun]?s/(?:step|epoch|sample))( .*|)$"),
+            0,
+        ),
+        # words for it
+        (rf"(\b(?:elapsed(?:[ _]?time)?|wall[ _-]?time)(?: \(s\))?(?: ?[:=]| is| was|) ?){_ANY}()", re.IGNORECASE),
+        (rf"(\btime (?:elapsed|taken|used|spent)(?: ?[:=]| is| was|) ?){_ANY}()", re.IGNORECASE),
+        (rf"(\btook:? (?:about )?){_SPAN}()", re.IGNORECASE),
+        (rf"(\b(?:finished|completed|done|executed|fitted|trained|loaded)(?: \w+)? in ){_SPAN}()", re.IGNORECASE),
+        (rf"(\bETA:? ?)(?:{_SPAN}|{_CLOCK})()", 0),
+        (r"()(?<![\w.])\d[\d.,]{0,20} ?[kM]?(?:it/s|s/it|(?:[mun]s|s)/(?:step|epoch|iter))(?!\w)()", 0),
+    )
+)  # fmt: skip
+
+#: cross_validate's dict of arrays, which may go on over some lines.
+_FIT_TIMES: Final = re.compile(r"('(?:\w{1,20}_)?(?:fit|score)_time': array\(\[)[-+\d.,e\s]{0,4000}(\]\))")
+
+#: A warning of %timeit that comes with the load of the machine.
+_SLOWEST_RUN: Final = re.compile(r"^The slowest run took [\d.]+ times longer than the fastest\..*\n?", re.MULTILINE)
+
+#: The column of scikit-learn's boosting.
+_REMAINING: Final = re.compile(r"^ *Iter .{0,80}Remaining Time *$")
+_LAST_COLUMN: Final = re.compile(r"(?<= )\d+\.\d+[smh] *$")
+
+
+def mask_durations(line: str) -> str:
+    """A line with `DURATION` in the place of every duration that it says to tell."""
+    if not any(map(str.isdigit, line)):
+        return line
+    for pattern in _LINES:
+        line = pattern.sub(rf"\1{DURATION}\2", line)
+    return line
+
+
+def mask_blocks(text: str) -> str:
+    """A text without the durations that only the lines around them tell to be some."""
+    text = _FIT_TIMES.sub(rf"\1{DURATION}\2", text) if "_time': array" in text else text
+    text = _SLOWEST_RUN.sub("", text) if "The slowest run took" in text else text
+    return _mask_columns(text) if "Remaining Time" in text else text
+
+
+def _mask_columns(text: str) -> str:
+    lines, inside = text.split("\n"), False
+    for position, line in enumerate(lines):
+        if _REMAINING.match(line):
+            inside = True
+        elif inside:
+            lines[position] = _LAST_COLUMN.sub(DURATION, line)
+            inside = lines[position] != line
+    return "\n".join(lines)

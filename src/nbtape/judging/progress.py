@@ -1,0 +1,77 @@
+"""Progress bars: what they count, without how they are drawn and how fast they went."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+#: tqdm, https://github.com/tqdm/tqdm: `reading: 100%|████| 10/10 [00:00<00:00, 99.0it/s, loss=0.3]`.
+_COUNTED: Final = re.compile(
+    r"(?P<name>[^|]{0,200}?) *\d{1,3}%\|[^|\n]{0,400}\| *(?P<count>[\d.]+\w{0,6}/[\d.]+\w{0,6}) "
+    r"\[\d{1,3}:\d\d(?::\d\d)?<(?:\?|\d{1,3}:\d\d(?::\d\d)?)(?:, *[\d.?]+ ?[^\s,\]]{0,20})?(?P<rest>,[^\]\n]{0,400})?\]"
+    r"(?P<after>[^\n]{0,200})"
+)
+#: The same without a total: `7it [00:00, 99.0it/s]`.
+_OPEN: Final = re.compile(
+    r"(?P<name>(?:[^|\n]{0,200}: )?)(?P<count>[\d.]+[A-Za-z]{1,10}) \[\d+:\d\d(?::\d\d)?, *[\d.?]+ ?[^\s,\]]{0,20}"
+    r"(?P<rest>,[^\]\n]{0,400})?\](?P<after>[^\n]{0,200})"
+)
+
+
+#: "One line up": what stands before it is drawn over.
+_UP: Final = "\x1b[A"
+
+
+class _Bar(NamedTuple):
+    """A bar as it was last drawn: what tells it from others, whether it came to its end, and what it is as a line."""
+
+    name: str
+    total: str
+    is_finished: bool
+    line: str
+
+
+def settle_bars(text: str) -> str:
+    """A text in which each progress bar is a line of its name and its last counts.
+
+    Bars in bars are drawn again and again, how often depends on time: what is drawn over is left out, and so is a bar
+    on its way that comes again further down. Every bar that came to its end is kept.
+
+    Args:
+        text: What a terminal was sent, carriage returns obeyed, codes still in it.
+    """
+    if "[" not in text or not ("%|" in text or "it [" in text or _OPEN.search(text[:2000])):
+        return text
+    lines: list[str] = []
+    block: list[_Bar] = []
+    for line in text.split("\n"):
+        bar = _bar(line.replace(_UP, ""))
+        if bar or (_UP in line and not line.replace(_UP, "").strip()):
+            block += [bar] if bar and _UP not in line else []
+        elif not block or line.strip():
+            lines += [*_last_drawn(block), line]
+            block = []
+    return "\n".join([*lines, *_last_drawn(block)])
+
+
+def _last_drawn(block: list[_Bar]) -> list[str]:
+    """The lines of bars that follow each other."""
+    lines: list[str] = []
+    later: set[tuple[str, str]] = set()
+    for bar in reversed(block):
+        if bar.is_finished or (bar.name, bar.total) not in later:
+            lines.append(bar.line)
+        later.add((bar.name, bar.total))
+    return lines[::-1]
+
+
+def _bar(line: str) -> _Bar | None:
+    line = line.rstrip()
+    if not line.endswith("]") and "]" not in line[-200:]:
+        return None
+    match = _COUNTED.fullmatch(line) or _OPEN.fullmatch(line)
+    if match is None:
+        return None
+    name, count = match["name"].strip(), match["count"]
+    done, _, total = count.partition("/")
+    return _Bar(name, total, done == total or not total, f"⟦bar⟧ {name} {count}{match['rest'] or ''}{match['after']}")
