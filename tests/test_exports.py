@@ -47,6 +47,9 @@ def test_the_public_names_are_these() -> None:
         "NotebookReadError",
         "NotebookWriteError",
         "OutputDirectoryError",
+        "ReplayReport",
+        "ReplaySettings",
+        "ReplayedCell",
         "ResumedCell",
         "Resumption",
         "ServerError",
@@ -54,6 +57,7 @@ def test_the_public_names_are_these() -> None:
         "Variable",
         "Variables",
         "WrongLoopError",
+        "replay",
     ]
 
 

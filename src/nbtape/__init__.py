@@ -33,7 +33,10 @@ from nbtape.results import CellResult, CodeResult
 if _TYPE_CHECKING:
     from nbtape.blocking import JupyterCodeExecutor
     from nbtape.executor import AsyncJupyterCodeExecutor
+    from nbtape.judging.verdicts import ReplaySettings
     from nbtape.kernels.connection import JupyterConnectionInfo
+    from nbtape.replaying.replays import replay
+    from nbtape.replaying.report import ReplayedCell, ReplayReport
     from nbtape.resumption import ResumedCell, Resumption
     from nbtape.servers.docker import DockerJupyterServer
     from nbtape.servers.local import LocalJupyterServer
@@ -61,6 +64,9 @@ __all__ = [
     "NotebookReadError",
     "NotebookWriteError",
     "OutputDirectoryError",
+    "ReplayReport",
+    "ReplaySettings",
+    "ReplayedCell",
     "ResumedCell",
     "Resumption",
     "ServerError",
@@ -68,6 +74,7 @@ __all__ = [
     "Variable",
     "Variables",
     "WrongLoopError",
+    "replay",
 ]
 
 # The library logs and never prints: not even where nobody has set up logging.
@@ -80,10 +87,14 @@ _LOADED_WHEN_USED = {
     "JupyterConnectionInfo": "nbtape.kernels.connection",
     "DockerJupyterServer": "nbtape.servers.docker",
     "LocalJupyterServer": "nbtape.servers.local",
+    "ReplayReport": "nbtape.replaying.report",
+    "ReplaySettings": "nbtape.judging.verdicts",
+    "ReplayedCell": "nbtape.replaying.report",
     "ResumedCell": "nbtape.resumption",
     "Resumption": "nbtape.resumption",
     "Variable": "nbtape.variables",
     "Variables": "nbtape.variables",
+    "replay": "nbtape.replaying.replays",
 }
 
 

@@ -57,7 +57,7 @@ class LoopThread:
             if stop is None:
                 future.cancel()
                 raise
-            self._tell(stop.set)
+            self.tell(stop.set)
             raise BlockInterrupted(_result_if_begun(future)) from None
         finally:
             with self._lock:
@@ -80,7 +80,7 @@ class LoopThread:
             self._calls += 1
             return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def _tell(self, action: Callable[[], None]) -> None:
+    def tell(self, action: Callable[[], None]) -> None:
         """Have something done on the loop, without waiting for it."""
         with self._lock:
             if self._loop is not None:

@@ -8,6 +8,7 @@ import click
 
 from nbtape import __version__
 from nbtape.cli.image import image
+from nbtape.cli.replay import replay
 from nbtape.cli.run import EXIT_CODES_OF_RUN, run
 
 
@@ -23,4 +24,5 @@ def main(context: click.Context, *, debug: bool) -> None:
 
 
 main.add_command(run)
+main.add_command(replay)
 main.add_command(image)

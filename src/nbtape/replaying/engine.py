@@ -56,7 +56,7 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
             options: `start_timeout` and `execution_timeout` (seconds), `stdout_file`, `stderr_file`, as papermill's own
                 engine has them; `jupyter_server`, `directory` (where the kernel works; papermill's `cwd`),
                 `keep_going` (an unexpected failure stops nothing), `on_cell` (called with how many of how many code
-                cells have run); others are left alone.
+                cells have run), `on_start` (called with what stops it from another thread); others are left alone.
 
         Raises:
             NbtapeError: No kernel can be had, or the notebook cannot be written.
@@ -76,7 +76,7 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
         source = checked_source(server, kernel_name, None, directory)
         source.check()
         try:
-            _run(Rerun(nb, expectations, source, directory, terms, account), account)
+            _run(Rerun(nb, expectations, source, directory, terms, account), account, options.get("on_start"))
         finally:
             account.notebook_complete()
             account.close()
@@ -86,8 +86,10 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
         return nb
 
 
-def _run(rerun: Rerun, account: _Account) -> None:
+def _run(rerun: Rerun, account: _Account, on_start: Callable[[Callable[[], None]], None] | None) -> None:
     thread, stop = LoopThread(), asyncio.Event()
+    if on_start is not None:
+        on_start(lambda: thread.tell(stop.set))
 
     async def run() -> None:
         try:

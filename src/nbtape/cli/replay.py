@@ -1,0 +1,200 @@
+"""`nbtape replay`: recorded notebooks run again, and a verdict on every cell."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import click
+
+from nbtape.cli.places import OUR_IMAGE, with_place
+from nbtape.cli.refusals import CANNOT_RUN, refusals
+from nbtape.errors import NbtapeError
+from nbtape.replaying.report import REPORT_VERSION, ReplayReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nbtape.cli.places import Place
+
+_EXIT_CODES: Final = """
+\b
+Exit codes of replay:
+  0    no cell is worse than drift; failures that were recorded count as such
+  1    a cell is different, failed, or does not fail any more, or was not run
+  2    a notebook could not be run
+  130  interrupted (Ctrl-C)
+
+\b
+Verdicts:
+  same        the same outputs
+  cosmetic    the same but for what never repeats: addresses, times, temporary paths, progress bars, orders of sets
+  drift       numbers moved within the tolerance, or a picture in a few pixels
+  different   other outputs
+  error       it failed, and had not; the rest is not run (--keep-going runs it)
+  fixed       it had failed, and does not any more
+  same_error  it failed as it had failed
+  not_run     a cell before it failed
+"""
+
+
+#: What became of a notebook: a report, or why there is none.
+Outcome: TypeAlias = ReplayReport | tuple[Path, str]
+
+
+@click.command(epilog=_EXIT_CODES)
+@click.argument("notebooks", nargs=-1, metavar="NOTEBOOK...")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="The new notebook; of several notebooks, a directory for them, made if need be.  "
+    "[default: NOTEBOOK-replayed.ipynb beside each]",
+)
+@click.option("--kernel", help="The kernel spec.  [default: the one that the notebook names]")
+@with_place
+@click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="Override a variable of the parameters cell, as papermill does it; may be repeated.",
+)
+@click.option(
+    "--timeout",
+    default=600.0,
+    show_default=True,
+    help="Seconds for each cell, unless it was recorded with more, or ran into its timeout.",
+)
+@click.option("--keep-going", is_flag=True, help="Run what comes after a cell that failed and had not.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many notebooks at once.")
+@click.option("--report", metavar="FILE", help="Write the report there, as JSON.")
+@click.pass_obj
+def replay(  # noqa: PLR0913  (one argument an option)
+    debug: bool,  # noqa: FBT001  (click's object)
+    *,
+    notebooks: tuple[str, ...],
+    output: str | None,
+    kernel: str | None,
+    place: Place,
+    parameters: tuple[tuple[str, str], ...],
+    timeout: float,
+    keep_going: bool,
+    jobs: int,
+    report: str | None,
+) -> None:
+    """Run recorded notebooks again on fresh kernels, and say what has changed.
+
+    Each NOTEBOOK is run from its first cell in its own directory, to a new notebook, and each cell is judged. What had
+    failed may fail again; what had run into its timeout is stopped after as long. Any notebook of nbformat 4 will do.
+
+    \b
+    Examples:
+      nbtape replay answer.ipynb
+      nbtape replay answer.ipynb -p n 20 -o answer-20.ipynb
+      nbtape replay runs/*.ipynb --jobs 4 -o replayed --report report.json
+      nbtape replay answer.ipynb --docker
+    """
+    if place.docker is not None and place.docker.endswith(
+        ".ipynb"
+    ):  # then it is a notebook that stands behind --docker
+        notebooks, place = (place.docker, *notebooks), dataclasses.replace(place, docker=OUR_IMAGE)
+    if not notebooks:
+        raise click.UsageError("Missing argument 'NOTEBOOK...'.")
+    place.check()
+    with refusals(debug=debug):
+        targets = _targets([Path(name) for name in notebooks], output)
+        with place.kernels(quiet=False) as kernels:
+            outcomes = _replay_all(
+                targets,
+                jobs,
+                jupyter_server=kernels,
+                kernel_name=kernel,
+                parameters={name: _value(text) for name, text in parameters},
+                timeout=timeout,
+                keep_going=keep_going,
+            )
+        if report is not None:
+            _write(Path(report), outcomes)
+    sys.exit(max(_exit_code(outcome) for outcome in outcomes))
+
+
+def _targets(notebooks: Sequence[Path], output: str | None) -> list[tuple[Path, Path | None]]:
+    """Where each notebook goes.
+
+    Raises:
+        ValueError: Two of them would go to one file.
+        OSError: There is no directory for them, and none can be made.
+    """
+    if output is None or (len(notebooks) == 1 and not Path(output).is_dir()):
+        return [(notebook, None if output is None else Path(output)) for notebook in notebooks]
+    names = [notebook.name for notebook in notebooks]
+    if len(set(names)) < len(names):
+        raise ValueError("two of the notebooks have the same name: replay them one by one, or leave out --output.")
+    Path(output).mkdir(exist_ok=True)
+    return [(notebook, Path(output) / notebook.name) for notebook in notebooks]
+
+
+def _replay_all(targets: Sequence[tuple[Path, Path | None]], jobs: int, **options: Any) -> list[Outcome]:  # noqa: ANN401  (those of `nbtape.replay`)
+    """Replay notebooks, several at once; one that cannot be run stops no other."""
+    from nbtape.cli.verdicts import Verdicts
+
+    stops: list[Callable[[], None]] = []
+    with Verdicts() as shown:
+
+        def one(notebook: Path, output: Path | None) -> Outcome:
+            outcome = _replay(notebook, output, on_cell=shown.follow(notebook), on_start=stops.append, **options)
+            shown.show(outcome)
+            return outcome
+
+        with ThreadPoolExecutor(jobs) as pool:
+            running = [pool.submit(one, *target) for target in targets]
+            try:
+                outcomes = [each.result() for each in running]
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for stop in stops:
+                    stop()
+                raise
+        shown.summary(outcomes)
+    return outcomes
+
+
+def _replay(notebook: Path, output: Path | None, **options: Any) -> Outcome:  # noqa: ANN401  (as above)
+    from nbtape.replaying.replays import replay_stoppable
+
+    try:
+        return replay_stoppable(notebook, output, **options)
+    except (NbtapeError, ValueError, OSError) as exc:
+        return notebook, str(exc)
+
+
+def _exit_code(outcome: Outcome) -> int:
+    return outcome.exit_code if isinstance(outcome, ReplayReport) else CANNOT_RUN
+
+
+def _value(text: str) -> object:
+    """What a value on the command line is, as papermill has it: a number, a boolean, None, or else the text."""
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return {"True": True, "False": False, "None": None}.get(text, text)
+
+
+def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """The report on all notebooks, see `ReplayReport.to_dict`."""
+    told = [
+        outcome.to_dict()
+        if isinstance(outcome, ReplayReport)
+        else {"notebook": str(outcome[0]), "exit_code": CANNOT_RUN, "error": outcome[1]}
+        for outcome in outcomes
+    ]
+    path.write_text(json.dumps({"version": REPORT_VERSION, "notebooks": told}, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,129 @@
+"""The verdict on one cell: how it ended then and now, and what it showed."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from nbtape.judging.judge import judge
+from nbtape.judging.verdicts import Context, Judgement, ReplaySettings
+from nbtape.notebook import own_metadata
+from nbtape.recorded import own_status
+from nbtape.replaying.expectations import FAILED, expectation
+from nbtape.replaying.report import ReplayedCell
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Tags under which the outputs of a cell are not compared: nbval's, see https://nbval.readthedocs.io.
+_IGNORED: Final = frozenset({"nbval-ignore-output", "NBVAL_IGNORE_OUTPUT"})
+
+#: How a cell ended that was stopped from outside: what it had shown by then is a matter of moments.
+_STOPPED: Final = frozenset({"timeout", "interrupted"})
+
+
+def judge_cell(
+    index: int,
+    recorded: Mapping[str, Any],
+    replayed: Mapping[str, Any],
+    directories: tuple[str, str],
+    settings: ReplaySettings,
+) -> ReplayedCell:
+    """Judge a code cell.
+
+    Args:
+        index: Its position in the recorded notebook.
+        recorded: As it was recorded.
+        replayed: As it was run again, by nbtape.
+        directories: Where the kernel worked then and now.
+        settings: What counts as no difference.
+    """
+    status, now = expectation(recorded).status, own_status(replayed)
+    judgement = _judge_ending(recorded, replayed) or _judge_outputs(recorded, replayed, directories, settings)
+    return ReplayedCell(index, recorded["id"], judgement.verdict, status, now, judgement.reason)
+
+
+def _judge_ending(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> Judgement | None:
+    """The verdict where it does not depend on what was shown."""
+    expected, now = expectation(recorded), own_status(replayed)
+    if not expected.runs:
+        return Judgement("same", "Not run, as it was recorded.")
+    if now == "not_run":
+        return Judgement("not_run", "Not run: a cell before it had failed.")
+    if expected.failed != (now in FAILED):
+        return _judge_turn(recorded, replayed)
+    if expected.status in {"", "running"}:
+        return Judgement("same", "It runs; how it ended then is not recorded.")
+    if expected.failed and _kind(expected.status) != _kind(now):
+        return Judgement("different", f"It had failed otherwise: {expected.status} then, {now} now.")
+    if _IGNORED & set(recorded["metadata"].get("tags", [])):
+        return Judgement("same_error" if expected.failed else "same", "Outputs are not compared, says its tag.")
+    return None
+
+
+def _judge_turn(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> Judgement:
+    """The verdict on a cell that failed in one of the runs only."""
+    if own_status(replayed) in FAILED:
+        return Judgement("error", _failure(replayed))
+    return Judgement("fixed", f"It had failed: {_failure(recorded)}")
+
+
+def _judge_outputs(
+    recorded: Mapping[str, Any], replayed: Mapping[str, Any], directories: tuple[str, str], settings: ReplaySettings
+) -> Judgement:
+    before, after = recorded["outputs"], replayed["outputs"]
+    if own_status(replayed) in _STOPPED:
+        before, after = _as_far_as_both(before, after)
+    contexts = [_context(cell, directory) for cell, directory in zip((recorded, replayed), directories, strict=True)]
+    judgement = judge(before, after, contexts[0], contexts[1], settings)
+    if own_status(replayed) in FAILED and judgement.verdict in {"same", "cosmetic", "drift"}:
+        return replace(judgement, verdict="same_error")
+    return judgement
+
+
+def _kind(status: str) -> str:
+    return "stopped" if status in _STOPPED else status
+
+
+def _failure(cell: Mapping[str, Any]) -> str:
+    """How a cell failed, a line."""
+    for output in cell["outputs"]:
+        if output["output_type"] == "error":
+            first = next(iter(str(output["evalue"]).splitlines()), "")
+            return f"{output['ename']}: {first}"[:200]
+    return str(own_metadata(cell).get("note") or own_status(cell))[:200]
+
+
+def _as_far_as_both(
+    before: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What two runs had shown when the one that had shown less was stopped."""
+    shown = [[output for output in outputs if output["output_type"] != "error"] for outputs in (before, after)]
+    common = min(map(len, shown))
+    pairs = [_same_length(*pair) for pair in zip(*(outputs[:common] for outputs in shown), strict=True)]
+    return [old for old, _ in pairs], [new for _, new in pairs]
+
+
+def _same_length(old: dict[str, Any], new: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    if old["output_type"] != "stream" or new["output_type"] != "stream":
+        return old, new
+    length = min(len(old["text"]), len(new["text"]))
+    return {**old, "text": old["text"][:length]}, {**new, "text": new["text"][:length]}
+
+
+def _context(cell: Mapping[str, Any], directory: str) -> Context:
+    times = cell["metadata"].get("execution")
+    times = times if isinstance(times, dict) else {}
+    return Context(
+        began=_epoch_seconds(times.get("iopub.execute_input")),
+        ended=_epoch_seconds(times.get("shell.execute_reply")),
+        directory=directory,
+    )
+
+
+def _epoch_seconds(time: object) -> float | None:
+    try:
+        return datetime.datetime.fromisoformat(str(time)).timestamp()
+    except ValueError:
+        return None
