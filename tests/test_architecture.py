@@ -24,7 +24,7 @@ judging.texts judging.pictures
 judging.structures judging.markup
 judging.judge
 kernels.base kernels.directories kernels.groups kernels.forgotten kernels.connection
-kernels.intake kernels.introduction
+kernels.intake kernels.introduction kernels.ipykernel_config
 kernels.ledger kernels.wire kernels.rest
 kernels.local kernels.channels
 kernels.remote

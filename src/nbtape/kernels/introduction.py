@@ -22,14 +22,13 @@ KERNEL_ENVIRONMENT: Final[Mapping[str, str]] = {
     "PIP_ROOT_USER_ACTION": "ignore",
 }
 
-#: Nothing that ipykernel sends is to be lost, nor to be too much at once. By default it keeps a thousand messages for a
-#: client that is slow, or has no processor for a moment, and drops what follows without a word, the end of the cell
-#: included. And what was printed in 0.2 seconds is one message, hundreds of megabytes if need be, which whoever reads
-#: it must hold as a whole: it is to come in pieces, with pauses in which they are read. And what was flushed, ipykernel
-#: may only have queued: it is to be on its way. All of it is done in the thread that sends: hooks are registered for a
-#: thread, and sockets belong to one. See ipykernel's iostream.py.
+#: What ipykernel sends is neither to be lost, for which there is `ipykernel_config.py` besides, nor to be too much at
+#: once. What was printed in 0.2 seconds is one message, hundreds of megabytes if need be, which whoever reads it must
+#: hold as a whole: it is to come in pieces, with pauses in which they are read. And what was flushed may only have been
+#: queued: it is to be on its way. All of it is done in the thread that sends: hooks are registered for a thread. See
+#: ipykernel's iostream.py.
 _SEND_ALL: Final = """
-import sys, threading, time, zmq
+import sys, threading, time
 
 def send_in_pieces(stream, size=1 << 20, pause=0.004):
     def send(piece, parent):
@@ -56,15 +55,15 @@ def flush_until_sent(stream):
     def flush_and_wait():
         flush()
         # That has put the message behind what it waits for. Native code may follow that never lets another thread run.
-        if threading.current_thread() is not stream.pub_thread.thread:
+        sender = stream.pub_thread
+        if sender is not None and threading.current_thread() is not sender.thread:  # None: the code has closed it
             sent = threading.Event()
-            stream.pub_thread.schedule(sent.set)
+            sender.schedule(sent.set)
             sent.wait(stream.flush_timeout)
 
     stream.flush = flush_and_wait
 
 def send_all():
-    sys.stdout.pub_thread.socket.setsockopt(zmq.SNDHWM, 0)
     for stream in (sys.stdout, sys.stderr):
         send_in_pieces(stream)
         flush_until_sent(stream)

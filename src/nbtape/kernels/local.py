@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,12 +35,14 @@ from nbtape.kernels.introduction import END_WITH_US, KERNEL_ENVIRONMENT, SEND_AL
 
 if TYPE_CHECKING:
     import weakref
-    from pathlib import Path
     from subprocess import Popen
 
     from nbtape.kernels.base import KernelClient, KernelManager
 
 _UNIX: Final = sys.platform != "win32"
+
+#: What ipykernels read beside their own configuration.
+_CONFIGURATION: Final = Path(__file__).with_name("ipykernel_config.py")
 
 #: What a Python kernel is given before its first cell.
 _GIFTS: Final = {**SEND_ALL, **(END_WITH_US if sys.platform == "linux" else {})}
@@ -259,7 +262,7 @@ class LocalKernelManager(AsyncKernelManager):
 
 
 def arrange_ipykernel(manager: AsyncKernelManager, socket: Path) -> list[str]:
-    """Have a kernel that is about to start talk over unix sockets and keep no history on disk, if it is ipykernel.
+    """Have an ipykernel that is about to start talk over unix sockets, keep what is unread, and keep no history.
 
     Args:
         manager: The kernel's manager.
@@ -273,7 +276,7 @@ def arrange_ipykernel(manager: AsyncKernelManager, socket: Path) -> list[str]:
         return []
     if _UNIX:
         manager.transport, manager.ip = "ipc", str(socket)
-    return ["--HistoryManager.hist_file=:memory:"]
+    return ["--HistoryManager.hist_file=:memory:", f"--IPKernelApp.extra_config_file={_CONFIGURATION}"]
 
 
 def describe_end(code: int | None, log: Path) -> str:
