@@ -42,7 +42,7 @@ runner
 recording
 starting
 restoring loops replaying.rerun
-replaying.engine
+replaying.engine replaying.page
 replaying.replays
 executor
 blocking

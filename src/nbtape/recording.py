@@ -194,7 +194,7 @@ class Recording:
         """Complete the cell of a block that has run: its files, its status, its text. Not saved yet."""
         outcome = ending.outcome
         cell = self.notebook.cells[index]
-        _tell_cut(cell, outcome.left_out)
+        tell_cut(cell, outcome.left_out)
         files = self._extract(index)
         changes = self._written.changes()
         described = await offload(lambda: workdir.describe(changes.paths, self._directory)) if changes.paths else []
@@ -272,7 +272,7 @@ def timestamp() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _tell_cut(cell: NotebookNode, left_out: int) -> None:
+def tell_cut(cell: NotebookNode, left_out: int) -> None:
     """Say in the outputs themselves that some are missing."""
     if left_out:
         text = f"\n[nbtape: {left_out:,} characters of output are left out here: the cell has as much as it may keep]\n"

@@ -97,6 +97,12 @@ def test_a_cell_that_dies_unexpectedly_is_an_error_for_papermill(output_dir: Pat
     assert statuses(output_dir / "again.ipynb") == ["kernel_died", "not_run"]
 
 
+def test_what_is_over_the_bound_is_cut_and_the_cell_says_so(output_dir: Path) -> None:
+    (cell,) = code_cells(again(record(output_dir, "print('x' * 20_000_000)")))
+    assert len(stream_text(cell)) == 16_000_000
+    assert "4,000,001 characters of output are left out" in stream_text(cell, "stderr")
+
+
 def test_what_was_not_run_is_not_run_again(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         run(executor, "1/0", "print('never')")

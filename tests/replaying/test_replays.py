@@ -172,8 +172,9 @@ def test_the_command_says_what_has_changed_and_by_its_exit_code(output_dir: Path
     told = json.loads((output_dir / "report.json").read_text())
     assert [cell["verdict"] for cell in told["notebooks"][0]["cells"]] == ["same", "error", "not_run"]
     (output_dir / "once").unlink()
-    done = nbtape("session.ipynb", "-o", "out.ipynb", cwd=output_dir)
+    done = nbtape("session.ipynb", "-o", "out.ipynb", "--report", "report.html", cwd=output_dir)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "<pre>always\n</pre>" in (output_dir / "report.html").read_text()
     assert done.stdout == f"session.ipynb: 3 same.\nNotebook: {notebook.with_name('out.ipynb')}\n"
 
 

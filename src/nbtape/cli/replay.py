@@ -75,7 +75,9 @@ Outcome: TypeAlias = ReplayReport | tuple[Path, str]
 )
 @click.option("--keep-going", is_flag=True, help="Run what comes after a cell that failed and had not.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many notebooks at once.")
-@click.option("--report", metavar="FILE", help="Write the report there, as JSON.")
+@click.option(
+    "--report", metavar="FILE", help="Write the report there: a page to look at if it is an .html, else JSON."
+)
 @click.pass_obj
 def replay(  # noqa: PLR0913  (one argument an option)
     debug: bool,  # noqa: FBT001  (click's object)
@@ -190,7 +192,13 @@ def _value(text: str) -> object:
 
 
 def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """The report on all notebooks, see `ReplayReport.to_dict`."""
+    """The report on all notebooks: a page of those that were run, or JSON, for which see `ReplayReport.to_dict`."""
+    if path.suffix == ".html":
+        from nbtape.replaying.page import render
+
+        page = render([outcome for outcome in outcomes if isinstance(outcome, ReplayReport)])
+        path.write_text(page, encoding="utf-8")
+        return
     told = [
         outcome.to_dict()
         if isinstance(outcome, ReplayReport)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nbtape.notebook import own_metadata
-from nbtape.outputs import fit_json
+from nbtape.outputs import fit_json, output_size
 from nbtape.recorder import Listener
+from nbtape.recording import tell_cut
 from nbtape.starting import start_kernel
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Rerun:
         self._directory = directory
         self._terms = terms
         self._watcher = watcher
+        self._room = terms.options["max_notebook_chars"]
         self._runner: CellRunner | None = None
         self._epoch = 0
 
@@ -116,8 +118,11 @@ class Rerun:
         runner = await self._have_kernel()
         timeout = expected.seconds(self._terms.timeout)
         self._watcher.begin(index)
-        outcome = await runner.run(index, timeout, self._terms.options["max_cell_chars"], stop)
-        _close(self._notebook["cells"][index], _facts(outcome, timeout, self._epoch))
+        cell = self._notebook["cells"][index]
+        outcome = await runner.run(index, timeout, min(self._room, self._terms.options["max_cell_chars"]), stop)
+        tell_cut(cell, outcome.left_out)
+        self._room = max(0, self._room - sum(map(output_size, cell["outputs"])))
+        _close(cell, _facts(outcome, timeout, self._epoch))
         if outcome.kernel_lost:
             await self._end_kernel()
         unexpected = outcome.status != "ok" and not expected.failed
