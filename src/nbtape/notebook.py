@@ -37,6 +37,8 @@ In the metadata of each code cell, under `nbtape`:
     left_out      characters of output that were over the bound and are recorded nowhere
     extracted     files beside the notebook made from outputs: path, output (its position), mime_type
     files         files that the block wrote or changed: path, size (bytes), sha256 (null if too large to hash)
+    replay        what counts as no difference when it is run again, written by people: some of the fields of
+                  `ReplaySettings`
 
 Besides that the standard keys: `execution` (times), and the tags `raises-exception` on a cell that failed and
 `skip-execution` on one that was never run, which papermill, nbclient and JupyterLab know.

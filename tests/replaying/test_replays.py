@@ -19,6 +19,7 @@ from nbtape import JupyterCodeExecutor, NotebookReadError, NotebookWriteError, r
 from reading import code_cells, eventually, read_notebook, stream_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from nbtape import DockerJupyterServer, LocalJupyterServer, ReplayReport
@@ -102,10 +103,50 @@ def test_another_way_to_fail_is_different(output_dir: Path) -> None:
 
 def test_a_cell_whose_tag_says_so_is_not_compared(output_dir: Path) -> None:
     notebook = record(output_dir, "import random\nrandom.random()")
-    node = read_notebook(notebook)
-    node.cells[0].metadata["tags"] = ["nbval-ignore-output"]
-    nbformat.write(node, notebook)
+    change(notebook, lambda cell: cell["metadata"].update(tags=["nbval-ignore-output"]))
     assert verdicts(replay(notebook)) == ["same"]
+
+
+def test_a_cell_may_have_tolerances_of_its_own(output_dir: Path) -> None:
+    notebook = record(output_dir, "import os\nopen('n', 'a').write('x')\nprint(1 + os.path.getsize('n') / 1000)")
+    assert verdicts(replay(notebook)) == ["different"]
+    change(notebook, lambda cell: cell["metadata"]["nbtape"].update(replay={"relative": 0.01}))
+    assert verdicts(replay(notebook)) == ["drift"]
+
+
+@pytest.mark.parametrize("own", ["no", {"relativ": 1}, {"relative": "much"}, {"extra": ["("]}, {"levels": None}])
+def test_settings_of_a_cell_that_make_no_sense_are_told_before_anything_runs(output_dir: Path, own: Any) -> None:
+    notebook = record(output_dir, ONCE)
+    (output_dir / "once").unlink()
+    change(notebook, lambda cell: cell["metadata"]["nbtape"].update(replay=own))
+    with pytest.raises(ValueError, match="Cell 0 has replay settings that cannot be used"):
+        replay(notebook)
+    assert not (output_dir / "once").exists()
+
+
+def change(notebook: Path, act: Callable[[Any], Any]) -> None:
+    """Change the first cell of a notebook, as a person does."""
+    node = read_notebook(notebook)
+    act(node.cells[0])
+    nbformat.write(node, notebook)
+
+
+def test_a_cell_whose_tag_allows_it_may_fail(output_dir: Path) -> None:
+    cells = [new_code_cell("1/0", metadata={"tags": ["raises-exception"]}), new_code_cell("1")]
+    notebook = output_dir / "foreign.ipynb"
+    nbformat.write(new_notebook(cells=cells), notebook)
+    report = replay(notebook)
+    assert [(cell.verdict, cell.replayed) for cell in report.cells] == [("same", "error"), ("same", "ok")]
+
+
+def test_parameters_that_an_earlier_run_injected_are_replaced(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        executor.parameters(n=14)
+        run(executor, "print(n)")
+    first = replay(executor.notebook, parameters={"n": 3})
+    second = replay(first.output, parameters={"n": 5})
+    assert verdicts(second) == ["same", "not_run", "different"]
+    assert verdicts(replay(first.output)) == ["same", "same", "same"]
 
 
 def test_a_notebook_of_somebody_else_is_judged(output_dir: Path) -> None:

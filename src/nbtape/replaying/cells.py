@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,13 +15,50 @@ from nbtape.replaying.expectations import FAILED, expectation
 from nbtape.replaying.report import ReplayedCell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 #: Tags under which the outputs of a cell are not compared: nbval's, see https://nbval.readthedocs.io.
 _IGNORED: Final = frozenset({"nbval-ignore-output", "NBVAL_IGNORE_OUTPUT"})
 
 #: How a cell ended that was stopped from outside: what it had shown by then is a matter of moments.
 _STOPPED: Final = frozenset({"timeout", "interrupted"})
+
+
+def settings_of(index: int, cell: Mapping[str, Any], settings: ReplaySettings) -> ReplaySettings:
+    """What counts as no difference for a cell, which may have settings of its own.
+
+    Args:
+        index: Its position, for errors.
+        cell: The cell; what it has under `replay`, see `nbtape.notebook`, takes the place of the others.
+        settings: The others.
+
+    Raises:
+        ValueError: They make no sense.
+    """
+    own = own_metadata(cell).get("replay")
+    if own is None:
+        return settings
+    try:
+        return replace(settings, **{name: _READ[name](value) for name, value in own.items()})
+    except (AttributeError, LookupError, TypeError, ValueError, re.error) as exc:
+        raise ValueError(
+            f"Cell {index} has replay settings that cannot be used ({exc}): see nbtape.ReplaySettings."
+        ) from exc
+
+
+#: How settings are read from JSON.
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
+    **dict.fromkeys(("relative", "absolute", "last_place"), float),
+    "levels": int,
+    "cosmetic": frozenset,
+    "extra": tuple,
+}
+
+
+def missing_cell(index: int, cell: Mapping[str, Any]) -> ReplayedCell:
+    """The verdict on a code cell that papermill has taken out: parameters that an earlier run had injected."""
+    status = expectation(cell).status
+    return ReplayedCell(index, cell["id"], "not_run", status, "not_run", "Replaced by the parameters of this run.")
 
 
 def judge_cell(
@@ -51,10 +89,10 @@ def _judge_ending(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> J
         return Judgement("same", "Not run, as it was recorded.")
     if now == "not_run":
         return Judgement("not_run", "Not run: a cell before it had failed.")
+    if expected.status in {"", "running"} and (now not in FAILED or expected.is_tagged):
+        return Judgement("same", "How it ended then is not recorded.")
     if expected.failed != (now in FAILED):
         return _judge_turn(recorded, replayed)
-    if expected.status in {"", "running"}:
-        return Judgement("same", "It runs; how it ended then is not recorded.")
     if expected.failed and _kind(expected.status) != _kind(now):
         return Judgement("different", f"It had failed otherwise: {expected.status} then, {now} now.")
     if _IGNORED & set(recorded["metadata"].get("tags", [])):

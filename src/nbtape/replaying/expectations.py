@@ -16,6 +16,9 @@ _LONGEST: Final = 7 * 24 * 3600
 
 _SHORTEST: Final = 1.0
 
+#: Tags of a cell that may fail, nbclient's and nbval's.
+_MAY_FAIL: Final = frozenset({"raises-exception", "nbval-raises-exception"})
+
 #: How a cell ended that did not succeed.
 FAILED: Final = frozenset({"error", "timeout", "interrupted", "kernel_died"})
 
@@ -29,17 +32,24 @@ class Expectation:
         runs: Whether it is to be run again.
         timeout: The seconds after which it was stopped; None if it was not.
         patience: The seconds that it had; None if the notebook does not say.
+        is_tagged: Whether a tag says that it may fail.
     """
 
     status: str
     runs: bool
     timeout: float | None = None
     patience: float | None = None
+    is_tagged: bool = False
 
     @property
     def failed(self) -> bool:
-        """Whether it did not succeed, so that it need not succeed now."""
+        """Whether it did not succeed."""
         return self.status in FAILED
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether it need not succeed now: a failure stops nothing."""
+        return self.failed or self.is_tagged
 
     def seconds(self, least: float) -> float:
         """The seconds that it has now: those after which it was stopped, else at least as many as it had."""
@@ -54,8 +64,9 @@ def expectation(cell: Mapping[str, Any]) -> Expectation:
     Args:
         cell: The cell with its outputs, as nbformat has it.
     """
+    is_tagged = bool(_MAY_FAIL & set(cell["metadata"].get("tags", [])))
     if not own_status(cell) and cell["execution_count"] is None and not cell["outputs"]:
-        return Expectation("", runs=not is_left_out(cell))
+        return Expectation("", runs=not is_left_out(cell), is_tagged=is_tagged)
     status = recorded_status(cell)
     if status == "not_run" or is_left_out(cell):
         return Expectation("not_run", runs=False)
@@ -63,7 +74,7 @@ def expectation(cell: Mapping[str, Any]) -> Expectation:
     patience = _seconds(ours.get("timeout"))
     # What somebody interrupted may go on for ever: it is stopped when it was.
     stopped = {"timeout": patience, "interrupted": _seconds(ours.get("duration"))}.get(status)
-    return Expectation(status, runs=True, timeout=stopped, patience=patience)
+    return Expectation(status, runs=True, timeout=stopped, patience=patience, is_tagged=is_tagged)
 
 
 def _seconds(recorded: object) -> float | None:

@@ -13,7 +13,7 @@ from nbtape.judging.verdicts import ReplaySettings
 from nbtape.notebook import own_metadata
 from nbtape.options import checked_timeout
 from nbtape.reader import read_document
-from nbtape.replaying.cells import judge_cell
+from nbtape.replaying.cells import judge_cell, missing_cell, settings_of
 from nbtape.replaying.report import ReplayReport
 
 if TYPE_CHECKING:
@@ -92,6 +92,11 @@ def replay_stoppable(
     target = _free_place(path) if output is None else Path(output).absolute()
     if target.exists() and target.samefile(path):
         raise ValueError(f"{target} is the recorded notebook: name another output.")
+    chosen = {
+        cell["id"]: settings_of(index, cell, settings or ReplaySettings())
+        for index, cell in enumerate(recorded["cells"])
+        if cell["cell_type"] == "code"
+    }
     began = time.monotonic()
     _run(
         recorded,
@@ -106,7 +111,9 @@ def replay_stoppable(
     again = {cell["id"]: cell for cell in replayed["cells"]}
     directories = _directory(recorded, path.parent), _directory(replayed, path.parent)
     cells = [
-        judge_cell(index, cell, again[cell["id"]], directories, settings or ReplaySettings())
+        judge_cell(index, cell, again[cell["id"]], directories, chosen[cell["id"]])
+        if cell["id"] in again
+        else missing_cell(index, cell)
         for index, cell in enumerate(recorded["cells"])
         if cell["cell_type"] == "code"
     ]

@@ -125,7 +125,7 @@ class Rerun:
         _close(cell, _facts(outcome, timeout, self._epoch))
         if outcome.kernel_lost:
             await self._end_kernel()
-        unexpected = outcome.status != "ok" and not expected.failed
+        unexpected = outcome.status != "ok" and not expected.may_fail
         self._watcher.end(index, unexpected=unexpected)
         return not unexpected
 
