@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
@@ -20,11 +21,11 @@ from reading import code_cells, eventually, read_notebook, stream_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
-
     from nbtape import DockerJupyterServer, LocalJupyterServer, ReplayReport
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 #: Code that succeeds once in a directory.
 ONCE = "import os\nassert not os.path.exists('once'), 'again'\nopen('once', 'w').close()"
@@ -67,7 +68,8 @@ def test_what_comes_again_is_told_from_what_does_not(output_dir: Path) -> None:
     assert (report.cells[4].recorded, report.cells[4].replayed) == ("timeout", "timeout")
     assert "ValueError: first" in report.cells[5].reason
     assert notebook.read_bytes() == before
-    nbformat.validate(read_notebook(report.output))
+    nbformat.validate(again := read_notebook(report.output))
+    assert again.metadata["papermill"]["input_path"] == str(notebook)
     assert replay(notebook).output.name == "session-replayed-2.ipynb"
 
 
@@ -75,6 +77,14 @@ def test_a_session_that_comes_again_is_as_recorded(output_dir: Path) -> None:
     report = replay(record(output_dir, "x = 6", "x * 7", "1/0", "print(x)"))
     assert (verdicts(report), report.exit_code) == (["same", "same", "same_error", "same"], 0)
     assert str(report) == "session.ipynb: 3 same, 1 same_error."
+
+
+@pytest.mark.parametrize("transcript", sorted(path.name for path in NOTEBOOKS.glob("*.md")))
+def test_the_transcripts_of_the_documentation_come_again(output_dir: Path, transcript: str) -> None:
+    command = [sys.executable, "-m", "nbtape", "run", str(NOTEBOOKS / transcript), "--keep-going", "--json"]
+    done = subprocess.run(command, cwd=output_dir, capture_output=True, text=True, check=False)
+    report = replay(json.loads(done.stdout)["notebook"])
+    assert {cell.verdict for cell in report.cells} <= {"same", "cosmetic", "same_error"}, str(report)
 
 
 def test_what_comes_after_an_unexpected_failure_is_not_run(output_dir: Path) -> None:

@@ -54,7 +54,8 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
             progress_bar: Whether papermill's is shown, or its options.
             log_output: Whether outputs go to papermill's logger.
             options: `start_timeout` and `execution_timeout` (seconds), `stdout_file`, `stderr_file`, as papermill's own
-                engine has them; `jupyter_server`, `directory` (where the kernel works; papermill's `cwd`),
+                engine has them; `notebook` (the path of one that papermill was given as it is: it would keep all of
+                it for that), `jupyter_server`, `directory` (where the kernel works; papermill's `cwd`),
                 `keep_going` (an unexpected failure stops nothing), `on_cell` (called with how many of how many code
                 cells have run), `on_start` (called with what stops it from another thread); others are left alone.
 
@@ -62,6 +63,8 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
             NbtapeError: No kernel can be had, or the notebook cannot be written.
         """
         expectations = {n: expectation(cell) for n, cell in enumerate(nb["cells"]) if cell["cell_type"] == "code"}
+        if "notebook" in options:
+            nb["metadata"]["papermill"]["input_path"] = str(options["notebook"])
         account = _Account(nb, _Echo(log_output, options), progress_bar)
         account.on_cell = options.get("on_cell")
         account.expected = len(expectations)

@@ -103,6 +103,7 @@ def replay_stoppable(
         target,
         kernel_name=kernel_name or _kernel_name(recorded),
         parameters=dict(parameters or {}),
+        notebook=path,
         directory=path.parent,
         execution_timeout=checked_timeout(timeout),
         **options,
