@@ -21,6 +21,7 @@ from reading import code_cells, eventually, read_notebook, stream_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from nbtape import DockerJupyterServer, LocalJupyterServer, ReplayReport
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
