@@ -43,6 +43,7 @@ PACKAGES: Final = (
     "jupyter_client",
     "nbclient",
     "nbformat",
+    "papermill",
     "pyzmq",
     "jupyter_kernel_gateway",
     "websockets",
@@ -65,6 +66,7 @@ class Plan:
         cells: Warm cells of each kind in a round.
         long_rounds: Rounds in which long notebooks are recorded as well.
         long_cells: The cells of a long notebook.
+        plots: The cells of a notebook of plots.
     """
 
     rounds: int
@@ -73,10 +75,11 @@ class Plan:
     cells: int
     long_rounds: int
     long_cells: int
+    plots: int
 
 
-FULL: Final = Plan(rounds=5, imports=20, starts=8, cells=300, long_rounds=3, long_cells=1000)
-QUICK: Final = Plan(rounds=3, imports=8, starts=4, cells=150, long_rounds=1, long_cells=200)
+FULL: Final = Plan(rounds=5, imports=20, starts=8, cells=300, long_rounds=3, long_cells=1000, plots=100)
+QUICK: Final = Plan(rounds=3, imports=8, starts=4, cells=150, long_rounds=1, long_cells=200, plots=40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +307,40 @@ def probe_long(count: int) -> Times:
     return {key: [sum(seconds)] for key, seconds in times.items()}
 
 
+def probe_replay(count: int) -> Times:
+    """A notebook of `x=1` run again in each way: total times, kernel included."""
+    return {key: [run_again(key, ["x=1"] * count)] for key in ("nbclient", "nbtape", "papermill")}
+
+
+def probe_plots(count: int) -> Times:
+    """The same of a notebook of plots, but for its first cell."""
+    plot = "plt.plot(range(100), [n**1.5 for n in range(100)])\nplt.show()"
+    codes = ["import matplotlib.pyplot as plt", *[plot] * (count - 1)]
+    return {key: [run_again(key, codes)] for key in ("written", "nbtape", "papermill")}
+
+
+def run_again(way: str, codes: Sequence[str]) -> float:
+    """The seconds of a notebook with these cells."""
+    import nbformat
+    import papermill  # type: ignore[import-untyped]
+    from nbclient import NotebookClient
+
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_code_cell(code) for code in codes]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, "recorded.ipynb")
+    began = time.perf_counter()
+    if way in {"nbtape", "papermill"}:
+        engine = "nbtape" if way == "nbtape" else None
+        papermill.execute_notebook("recorded.ipynb", f"{way}.ipynb", engine_name=engine, progress_bar=False)
+    else:
+        client = NotebookClient(notebook)
+        if way == "written":
+            client.on_cell_executed = lambda **_: nbformat.write(notebook, "written.ipynb")
+        client.execute(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
 async def run_cells(ways: Mapping[str, contextlib.AbstractAsyncContextManager[Step]], count: int, batch: int) -> Times:
     """The seconds of `count` cells run in each way, and one batch more in the beginning, which is not counted."""
     times: Times = {key: [] for key in ways}
@@ -372,6 +409,8 @@ PROBES: Final[Mapping[str, Callable[[int], Times]]] = {
     "cells": probe_cells,
     "channels": probe_channels,
     "long": probe_long,
+    "replay": probe_replay,
+    "plots": probe_plots,
 }
 
 
@@ -418,6 +457,24 @@ def measure(plan: Plan) -> list[Row]:
         ],
         unit="s",
     )
+    replay = Row(
+        f"replay of {plan.long_cells:,} cells x=1",
+        [
+            Way("nbclient", "nbclient, not saved"),
+            Way("nbtape", "papermill --engine nbtape", goal=1.5),
+            Way("papermill", "papermill with its own engine"),
+        ],
+        unit="s",
+    )
+    plots = Row(
+        f"replay of {plan.plots} cells with plots",
+        [
+            Way("written", "nbclient, nbformat.write after each"),
+            Way("nbtape", "papermill --engine nbtape", goal=1),
+            Way("papermill", "papermill with its own engine"),
+        ],
+        unit="s",
+    )
     for number in range(plan.rounds):
         take_round(number, plan, imports, lambda to: measure_imports(plan.imports, to))
         take_round(number, plan, starts, lambda to: measure_starts(plan.starts, to))
@@ -426,7 +483,10 @@ def measure(plan: Plan) -> list[Row]:
         take_round(number, plan, channels, lambda to: probe("channels", [plan.cells], to))
         if number < plan.long_rounds:
             take_round(number, plan, long, lambda to: probe("long", [plan.long_cells], to))
-    return [imports, starts, servers, cells, channels, long]
+            take_round(number, plan, plots, lambda to: probe("plots", [plan.plots], to))
+        if number == 0:  # papermill's own engine takes minutes
+            take_round(number, plan, replay, lambda to: probe("replay", [plan.long_cells], to))
+    return [imports, starts, servers, cells, channels, long, replay, plots]
 
 
 def take_round(number: int, plan: Plan, row: Row, take: Callable[[Path], Times]) -> None:
