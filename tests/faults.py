@@ -96,9 +96,10 @@ class _Sabotage(Executors):
         code = "import subprocess\nchild = subprocess.Popen(['sh', '-c', 'while :; do echo child; sleep 0.01; done'])"
         assert run(executor, code).status == "ok"
         for n in range(5):
-            result = run(executor, f"import time\ntime.sleep(0.1)\nprint('block {n}')")
+            # In one piece, between which no child comes.
+            result = run(executor, f"import time\ntime.sleep(0.1)\nprint('block {n}\\n', end='')")
             assert (result.status, f"block {n}\n" in result.output) == ("ok", True)
-        assert run(executor, "print(child.poll())").output.endswith("None\n")
+        assert "poll: None\n" in run(executor, "print(f'poll: {child.poll()}\\n', end='')").output
 
     @fault("`sys.stdout` replaced")
     @pytest.mark.parametrize("value", ["None", "open('/dev/null', 'w')", "object()"])
