@@ -15,7 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from papermill.exceptions import PapermillExecutionError  # type: ignore[import-untyped]
 
-from contract import run, stopped_by
+from contract import record, run, stopped_by
 from nbtape import JupyterCodeExecutor, KernelNotInstalledError
 from reading import code_cells, eventually, read_notebook, stream_text
 
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-
-
-def record(directory: Path, *codes: str, **options: Any) -> Path:
-    """A notebook of a session, each block in a call of its own."""
-    with JupyterCodeExecutor(output_dir=directory, **options) as executor:
-        for code in codes:
-            run(executor, code)
-    return executor.notebook
 
 
 def again(notebook: Path, **options: Any) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
 from nbtape import ReplayedCell, ReplayReport
+from nbtape.kernels.environment import Difference
 from nbtape.replaying.page import render
 
 if TYPE_CHECKING:
@@ -41,6 +43,14 @@ def test_both_outputs_stand_side_by_side_with_verdict_and_reason(tmp_path: Path)
     assert [pre.text for pre in page.xpath("//*[@class='pair']//pre")] == ["then\n", "now\n"]
     assert [each.text for each in page.xpath("//*[contains(@class, 'verdict')]")] == ["different"]
     assert "the text differs" in page.xpath("//section/p")[0].text_content()
+
+
+def test_the_environment_is_told_as_text(tmp_path: Path) -> None:
+    told = report(tmp_path, [], [], "same")
+    evil = replace(told, environment=[Difference("pandas", "2.3.1", EVIL)])
+    page = html.fromstring(render([evil]))
+    assert page.xpath("//details//li")[0].text_content() == f"pandas 2.3.1 → {EVIL}"
+    assert not page.xpath("//script | //*[@onerror]")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,28 +16,23 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from contract import run
-from nbtape import JupyterCodeExecutor, NotebookReadError, NotebookWriteError, replay
+from contract import record, run
+from nbtape import CodeBlock, DockerJupyterServer, JupyterCodeExecutor, NotebookReadError, NotebookWriteError, replay
+from nbtape.kernels.environment import Difference
 from reading import code_cells, eventually, read_notebook, stream_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nbtape import DockerJupyterServer, LocalJupyterServer, ReplayReport
+    from nbtape import LocalJupyterServer, ReplayReport
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+TRANSCRIPTS = sorted(path.name for path in NOTEBOOKS.glob("*.md"))
 
 #: Code that succeeds once in a directory.
 ONCE = "import os\nassert not os.path.exists('once'), 'again'\nopen('once', 'w').close()"
-
-
-def record(directory: Path, *codes: str, **options: Any) -> Path:
-    with JupyterCodeExecutor(output_dir=directory, **options) as executor:
-        for code in codes:
-            run(executor, code)
-    return executor.notebook
 
 
 def verdicts(report: ReplayReport) -> list[str]:
@@ -80,12 +76,35 @@ def test_a_session_that_comes_again_is_as_recorded(output_dir: Path) -> None:
     assert str(report) == "session.ipynb: 3 same, 1 same_error."
 
 
-@pytest.mark.parametrize("transcript", sorted(path.name for path in NOTEBOOKS.glob("*.md")))
+def test_where_the_notebook_was_moved_its_own_path_is_no_difference(output_dir: Path) -> None:
+    notebook = record(output_dir, "import os\nos.getcwd()")
+    (elsewhere := output_dir / "moved").mkdir()
+    assert verdicts(replay(notebook.rename(elsewhere / notebook.name))) == ["cosmetic"]
+
+
+def record_transcript(directory: Path, name: str) -> Path:
+    command = [sys.executable, "-m", "nbtape", "run", str(NOTEBOOKS / name), "--keep-going", "--json"]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    return Path(json.loads(done.stdout)["notebook"])
+
+
+@pytest.mark.parametrize("transcript", TRANSCRIPTS)
 def test_the_transcripts_of_the_documentation_come_again(output_dir: Path, transcript: str) -> None:
-    command = [sys.executable, "-m", "nbtape", "run", str(NOTEBOOKS / transcript), "--keep-going", "--json"]
-    done = subprocess.run(command, cwd=output_dir, capture_output=True, text=True, check=False)
-    report = replay(json.loads(done.stdout)["notebook"])
+    report = replay(record_transcript(output_dir, transcript))
     assert {cell.verdict for cell in report.cells} <= {"same", "cosmetic", "same_error"}, str(report)
+    assert report.environment == []
+
+
+@pytest.mark.parametrize("transcript", TRANSCRIPTS)
+def test_the_transcripts_of_the_documentation_come_again_in_a_container(
+    output_dir: Path, science_image: str, transcript: str
+) -> None:
+    notebook = record_transcript(output_dir, transcript)
+    with DockerJupyterServer(custom_image_name=science_image) as server:
+        report = replay(notebook, jupyter_server=server)
+    assert report.exit_code == 0, str(report)
+    assert Difference("image", None, science_image) in (report.environment or [])
+    assert f"image none → {science_image}" in str(report)
 
 
 def test_what_comes_after_an_unexpected_failure_is_not_run(output_dir: Path) -> None:
@@ -198,10 +217,42 @@ def test_the_kernel_works_where_the_notebook_is(output_dir: Path) -> None:
 def test_on_other_kernels_it_is_judged_alike(
     output_dir: Path, gateway: LocalJupyterServer, container: DockerJupyterServer
 ) -> None:
-    notebook = record(output_dir, "x = {'b', 'a'}", "x", "object()", "1/0")
+    paths = "import os\nprint(os.getcwd(), os.path.abspath('x.csv'))"
+    notebook = record(output_dir, "x = {'b', 'a'}", "x", "object()", "1/0", paths)
     for server in (gateway, container):
         report = replay(notebook, jupyter_server=server)
         assert report.exit_code == 0, str(report)
+
+
+def test_progress_counts_what_runs_and_who_listens_badly_stops_nothing(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
+        run(executor, "1", "2")
+        executor.skip_code_blocks([CodeBlock("3", "python")], note="A policy forbids it.")
+    told: list[tuple[int, int]] = []
+
+    def listen(*news: int) -> None:
+        told.append(news)  # type: ignore[arg-type]
+        raise ZeroDivisionError
+
+    assert replay(executor.notebook, on_cell=listen).exit_code == 0
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_what_is_installed_now_is_compared_with_what_was(output_dir: Path) -> None:
+    notebook = record(output_dir, "x = 1")
+    node = read_notebook(notebook)
+    told = node["metadata"]["nbtape"]["environment"]
+    told["packages"] |= {"ipykernel": "1.0", "absent": "2.0"}
+    nbformat.write(node, notebook)
+    report = replay(notebook)
+    now = metadata.version("ipykernel")
+    assert list(map(str, report.environment or [])) == [f"ipykernel 1.0 → {now}", "absent 2.0 → none"]
+    assert report.exit_code == 0
+    assert report.to_dict()["environment"][1] == {"name": "absent", "before": "2.0", "after": None}
+    assert "environment: absent 2.0 → none" in nbtape(notebook.name, cwd=output_dir).stdout
+    del node["metadata"]["nbtape"]
+    nbformat.write(node, notebook)
+    assert replay(notebook).environment is None, "it does not tell of its own"
 
 
 def test_what_cannot_be_replayed_is_told(output_dir: Path) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import click
 
 from nbtape.cli.places import OUR_IMAGE, with_place
-from nbtape.cli.refusals import CANNOT_RUN, refusals
+from nbtape.cli.refusals import refusals
 from nbtape.errors import NbtapeError
-from nbtape.replaying.report import REPORT_VERSION, ReplayReport
+from nbtape.replaying.report import REPORT_VERSION, NotReplayed, ReplayReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,8 +43,8 @@ Verdicts:
 """
 
 
-#: What became of a notebook: a report, or why there is none.
-Outcome: TypeAlias = ReplayReport | tuple[Path, str]
+#: What became of a notebook.
+Outcome: TypeAlias = ReplayReport | NotReplayed
 
 
 @click.command(epilog=_EXIT_CODES)
@@ -104,10 +104,8 @@ def replay(  # noqa: PLR0913  (one argument an option)
       nbtape replay runs/*.ipynb --jobs 4 -o replayed --report report.json
       nbtape replay answer.ipynb --docker
     """
-    if place.docker is not None and place.docker.endswith(
-        ".ipynb"
-    ):  # then it is a notebook that stands behind --docker
-        notebooks, place = (place.docker, *notebooks), dataclasses.replace(place, docker=OUR_IMAGE)
+    if (place.docker or "").endswith(".ipynb"):  # then it is a notebook that stands behind --docker
+        notebooks, place = (str(place.docker), *notebooks), dataclasses.replace(place, docker=OUR_IMAGE)
     if not notebooks:
         raise click.UsageError("Missing argument 'NOTEBOOK...'.")
     place.check()
@@ -125,7 +123,7 @@ def replay(  # noqa: PLR0913  (one argument an option)
             )
         if report is not None:
             _write(Path(report), outcomes)
-    sys.exit(max(_exit_code(outcome) for outcome in outcomes))
+    sys.exit(max(outcome.exit_code for outcome in outcomes))
 
 
 def _targets(notebooks: Sequence[Path], output: str | None) -> list[tuple[Path, Path | None]]:
@@ -170,16 +168,12 @@ def _replay_all(targets: Sequence[tuple[Path, Path | None]], jobs: int, **option
 
 
 def _replay(notebook: Path, output: Path | None, **options: Any) -> Outcome:  # noqa: ANN401  (as above)
-    from nbtape.replaying.replays import replay_stoppable
+    from nbtape.replaying.replays import replay as run_again
 
     try:
-        return replay_stoppable(notebook, output, **options)
+        return run_again(notebook, output, **options)
     except (NbtapeError, ValueError, OSError) as exc:
-        return notebook, str(exc)
-
-
-def _exit_code(outcome: Outcome) -> int:
-    return outcome.exit_code if isinstance(outcome, ReplayReport) else CANNOT_RUN
+        return NotReplayed(notebook, str(exc))
 
 
 def _value(text: str) -> object:
@@ -199,10 +193,5 @@ def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
         page = render([outcome for outcome in outcomes if isinstance(outcome, ReplayReport)])
         path.write_text(page, encoding="utf-8")
         return
-    told = [
-        outcome.to_dict()
-        if isinstance(outcome, ReplayReport)
-        else {"notebook": str(outcome[0]), "exit_code": CANNOT_RUN, "error": outcome[1]}
-        for outcome in outcomes
-    ]
-    path.write_text(json.dumps({"version": REPORT_VERSION, "notebooks": told}, indent=1) + "\n", encoding="utf-8")
+    told = {"version": REPORT_VERSION, "notebooks": [outcome.to_dict() for outcome in outcomes]}
+    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

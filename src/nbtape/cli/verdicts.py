@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from nbtape.outputs import fit_text
+from nbtape.cli.plain import plain, plain_line
 from nbtape.replaying.report import ReplayReport
-from nbtape.results import strip_escapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,21 +43,20 @@ class Verdicts:
 
     def follow(self, notebook: Path) -> Callable[[int, int], None]:
         """A replay begins; what is to be called with how many of how many cells have run."""
-        task = self._progress.add_task(_plain(notebook.name), total=None)
+        task = self._progress.add_task(plain_line(notebook.name), total=None)
         return lambda done, total: self._progress.update(task, completed=done, total=total)
 
     def show(self, outcome: Outcome) -> None:
         """A replay has ended, or could not begin."""
         with self._lock:
             if not isinstance(outcome, ReplayReport):
-                notebook, why = outcome
-                click.echo(f"nbtape: {_plain(str(notebook))}: {_plain(why)}", err=True)
-            elif self._out.is_terminal:
+                click.echo(f"nbtape: {plain_line(str(outcome.notebook))}: {plain_line(outcome.error)}", err=True)
+                return
+            if self._out.is_terminal:
                 self._show_table(outcome)
             else:
-                click.echo(_plain(str(outcome)))
-            if isinstance(outcome, ReplayReport):
-                click.echo(f"Notebook: {_plain(str(outcome.output))}")
+                click.echo(plain(str(outcome)))
+            click.echo(f"Notebook: {plain_line(str(outcome.output))}")
 
     def summary(self, outcomes: Sequence[Outcome]) -> None:
         """All of several replays are through."""
@@ -75,8 +73,10 @@ class Verdicts:
         from rich.text import Text
 
         head, *_ = str(report).splitlines()
-        self._out.print(_plain(head), style="bold")
+        self._out.print(plain_line(head), style="bold")
         news = [cell for cell in report.cells if not cell.is_as_recorded or cell.verdict == "drift"]
+        for line in report.news_of_environment():
+            self._out.print(plain_line(line))
         if not news:
             return
         table = Table("cell", "verdict", "then", "now", "what differs")
@@ -86,7 +86,7 @@ class Verdicts:
                 Text(cell.verdict, style=_STYLES.get(cell.verdict, "")),
                 cell.recorded or "not recorded",
                 cell.replayed,
-                Text(_plain(cell.reason)),
+                Text(plain_line(cell.reason)),
             )
         self._out.print(table)
 
@@ -98,8 +98,3 @@ class Verdicts:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._progress.stop()
-
-
-def _plain(text: str) -> str:
-    """Text of a kernel or of a file's name, without what would change a terminal."""
-    return strip_escapes(fit_text(text))

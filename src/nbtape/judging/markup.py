@@ -68,7 +68,7 @@ def compare_svg(old: str, new: str, terms: Terms) -> Judgement:
 def _compare(old: str, new: str, terms: Terms, read: Callable[[str], list[_Part] | None]) -> Judgement:
     if old == new:
         return SAME
-    if _is_costly(old) or _is_costly(new) or not (terms.allow("whitespace") and terms.allow("ids")):
+    if is_costly(old) or is_costly(new) or not (terms.allow("whitespace") and terms.allow("ids")):
         return compare_texts(old, new, terms)
     left, right = read(old), read(new)
     if left is None or right is None:
@@ -77,7 +77,7 @@ def _compare(old: str, new: str, terms: Terms, read: Callable[[str], list[_Part]
     return Judgement("cosmetic", "only written otherwise") if judgement is SAME else judgement
 
 
-def _is_costly(text: str) -> bool:
+def is_costly(text: str) -> bool:
     if len(text) > _LONGEST:
         return True
     return any(len(_QUOTED.sub("", part)) > _DENSE for part in text.split("<") if len(part) > _DENSE)

@@ -6,18 +6,21 @@ All of it is expressions of a silent `execute_request`: they are evaluated, and 
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Final
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from nbtape.errors import KernelStartError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from nbtape.kernels.base import Message
+    from collections.abc import Mapping, Sequence
 
 #: pip is quiet on success and loud on failure, asks nothing, and does not advise about itself.
 #: See https://pip.pypa.io/en/stable/topics/configuration/.
 KERNEL_ENVIRONMENT: Final[Mapping[str, str]] = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_NO_INPUT": "1",
+    "PIP_NO_WARN_SCRIPT_LOCATION": "0",  # pip's way to say it: it names the option, and takes the value of its opposite
     "PIP_QUIET": "1",
     "PIP_ROOT_USER_ACTION": "ignore",
 }
@@ -53,13 +56,18 @@ def flush_until_sent(stream):
     flush = stream.flush
 
     def flush_and_wait():
-        flush()
-        # That has put the message behind what it waits for. Native code may follow that never lets another thread run.
         sender = stream.pub_thread
-        if sender is not None and threading.current_thread() is not sender.thread:  # None: the code has closed it
-            sent = threading.Event()
-            sender.schedule(sent.set)
-            sent.wait(stream.flush_timeout)
+        thread = sender and sender.thread  # None: the code has closed it
+        if not thread or not thread.is_alive() or thread is threading.current_thread():
+            return flush()
+        # ipykernel waits until the message is queued, which puts it behind what it waits for. Native code may follow
+        # that never lets another thread run. And it waits for a thread that has ended, where the kernel is ending.
+        sent = threading.Event()
+        sender.schedule(stream._flush)
+        sender.schedule(lambda: sender.schedule(sent.set))
+        for _ in range(int(stream.flush_timeout / 0.1)):
+            if sent.wait(0.1) or not thread.is_alive():
+                break
 
     stream.flush = flush_and_wait
 
@@ -77,17 +85,118 @@ SEND_ALL: Final = {"send_all": f"exec({_SEND_ALL!r}, {{}})"}
 #: prctl(2), PR_SET_PDEATHSIG.
 END_WITH_US: Final = {"end_with_us": "__import__('ctypes').CDLL(None).prctl(1, 9)"}
 
-INTRODUCTION: Final = {
-    **SEND_ALL,
-    "directory": "__import__('os').getcwd()",
-    "environment": f"[__import__('os').environ.setdefault(*_) for _ in {list(KERNEL_ENVIRONMENT.items())!r}]",
+#: Packages are told by the names of their directories, which takes a hundredth of the time of reading what is in them.
+#: See https://packaging.python.org/en/latest/specifications/recording-installed-packages/ and, for those that came from
+#: no index, .../direct-url/.
+_TELL_ENVIRONMENT: Final = """
+import json, os, platform, sys, sysconfig, time
+
+def distribution():
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except (OSError, AttributeError):
+        return platform.mac_ver()[0]
+
+packages, local = {}, []
+for place in filter(None, sys.path):
+    try:
+        names = os.listdir(place)
+    except OSError:
+        continue
+    for name in names:
+        stem, ending = os.path.splitext(name)
+        if ending in (".dist-info", ".egg-info"):
+            package, _, version = stem.partition("-")
+            package = package.lower().replace("_", "-").replace(".", "-")
+            if package not in packages:
+                packages[package] = version.partition("-")[0]
+                if os.path.exists(os.path.join(place, name, "direct_url.json")):
+                    local.append(package)
+told = json.dumps({
+    "python": platform.python_version(),
+    "platform": " ".join(filter(None, [sysconfig.get_platform(), distribution()])),
+    "packages": packages,
+    "local": local,
+    "directory": os.getcwd(),
+    "utc_offset": time.localtime().tm_gmtoff,
+})
+"""
+
+#: The names of the answers to `move` and `STAMP`.
+_MOVED: Final = "moved"
+_STAMP: Final = "stamp"
+
+#: Whether the environment is still what it was, which takes a hundredth of the time of telling it: each package that
+#: comes or goes is a change to one of these directories.
+STAMP: Final = {
+    _STAMP: "[__import__('os').stat(_).st_mtime_ns for _ in __import__('sys').path if __import__('os').path.isdir(_)]"
+}
+
+#: What a kernel runs in. In a namespace of its own, so that none of its names comes into that of the code; and what
+#: `exec` means there is the code's business.
+ENVIRONMENT: Final = {
+    "environment": f"(lambda own: __import__('builtins').exec({_TELL_ENVIRONMENT!r}, own) or own['told'])({{}})"
 }
 
 
-def directory_of(reply: Message) -> str:
-    """Where the kernel works, by its reply to the `INTRODUCTION`; empty if that does not say."""
-    told = reply["content"].get("user_expressions", {}).get("directory", {}).get("data", {}).get("text/plain")
-    try:
-        return str(ast.literal_eval(told))
-    except (ValueError, TypeError, SyntaxError):
-        return ""
+def imports(modules: Sequence[str]) -> dict[str, str]:
+    """What has a kernel import modules, of which nothing comes into the namespace of the code."""
+    return {module: f"__import__('importlib').import_module({module!r}) and None" for module in modules}
+
+
+def move(directory: str) -> dict[str, str]:
+    """What has a kernel work in a directory as if it had been started there, IPython's `%cd -` included.
+
+    `sys.path` goes along: what stands there is the empty text.
+    """
+    history = f"globals().get('_dh', []).__setitem__(slice(None), [__import__('pathlib').Path({directory!r})])"
+    return {_MOVED: f"(__import__('os').chdir({directory!r}), {history}, __import__('os').getcwd())[-1]", **STAMP}
+
+
+def failures(reply: Mapping[str, Any]) -> dict[str, str]:
+    """Which expressions of a request failed, and how.
+
+    Args:
+        reply: The content of the reply of a kernel that nobody has used yet.
+    """
+    answers = reply.get("user_expressions") or {}
+    return {
+        name: f"{answer.get('ename')}: {answer.get('evalue')}"
+        for name, answer in answers.items()
+        if answer.get("status") == "error"
+    }
+
+
+def told_directory(reply: Mapping[str, Any]) -> str:
+    """Where a kernel that was to move works now; empty if it was not to.
+
+    Raises:
+        KernelStartError: It has not moved.
+    """
+    if failed := failures(reply).get(_MOVED):
+        raise KernelStartError(f"The kernel cannot work in its directory: {failed}. See to it, or name another one.")
+    told = _told(reply, _MOVED)
+    return str(ast.literal_eval(told)) if told else ""
+
+
+def told_stamp(reply: Mapping[str, Any]) -> str:
+    """What is another text when packages have been installed or removed; empty if nobody knows."""
+    return _told(reply, _STAMP)
+
+
+def _told(reply: Mapping[str, Any], name: str) -> str:
+    with contextlib.suppress(TypeError, LookupError):
+        return str(reply["user_expressions"][name]["data"]["text/plain"])
+    return ""
+
+
+#: What a kernel of this machine is given and asked.
+LOCAL_INTRODUCTION: Final = {**SEND_ALL, **(END_WITH_US if sys.platform == "linux" else {}), **ENVIRONMENT, **STAMP}
+
+#: What a kernel of a server is given and asked.
+INTRODUCTION: Final = {
+    **SEND_ALL,
+    **ENVIRONMENT,
+    **STAMP,
+    "quiet_installs": f"[__import__('os').environ.setdefault(*_) for _ in {list(KERNEL_ENVIRONMENT.items())!r}]",
+}

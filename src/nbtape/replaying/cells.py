@@ -8,14 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.judging.judge import judge
-from nbtape.judging.verdicts import Context, Judgement, ReplaySettings
-from nbtape.notebook import own_metadata
-from nbtape.recorded import own_status
+from nbtape.judging.verdicts import Context, Judgement, ReplaySettings, matches
+from nbtape.recorded import own_metadata, own_status
 from nbtape.replaying.expectations import FAILED, expectation
 from nbtape.replaying.report import ReplayedCell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from nbtape.replaying.expectations import Expectation
 
 #: Tags under which the outputs of a cell are not compared: nbval's, see https://nbval.readthedocs.io.
 _IGNORED: Final = frozenset({"nbval-ignore-output", "NBVAL_IGNORE_OUTPUT"})
@@ -65,7 +66,7 @@ def judge_cell(
     index: int,
     recorded: Mapping[str, Any],
     replayed: Mapping[str, Any],
-    directories: tuple[str, str],
+    contexts: tuple[Context, Context],
     settings: ReplaySettings,
 ) -> ReplayedCell:
     """Judge a code cell.
@@ -74,17 +75,17 @@ def judge_cell(
         index: Its position in the recorded notebook.
         recorded: As it was recorded.
         replayed: As it was run again, by nbtape.
-        directories: Where the kernel worked then and now.
+        contexts: What is known of the notebooks that they are in.
         settings: What counts as no difference.
     """
-    status, now = expectation(recorded).status, own_status(replayed)
-    judgement = _judge_ending(recorded, replayed) or _judge_outputs(recorded, replayed, directories, settings)
-    return ReplayedCell(index, recorded["id"], judgement.verdict, status, now, judgement.reason)
-
-
-def _judge_ending(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> Judgement | None:
-    """The verdict where it does not depend on what was shown."""
     expected, now = expectation(recorded), own_status(replayed)
+    judgement = _judge_ending(expected, recorded, replayed) or _judge_outputs(recorded, replayed, contexts, settings)
+    return ReplayedCell(index, recorded["id"], judgement.verdict, expected.status, now, judgement.reason)
+
+
+def _judge_ending(expected: Expectation, recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> Judgement | None:
+    """The verdict where it does not depend on what was shown."""
+    now = own_status(replayed)
     if not expected.runs:
         return Judgement("same", "Not run, as it was recorded.")
     if now == "not_run":
@@ -108,14 +109,16 @@ def _judge_turn(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> Jud
 
 
 def _judge_outputs(
-    recorded: Mapping[str, Any], replayed: Mapping[str, Any], directories: tuple[str, str], settings: ReplaySettings
+    recorded: Mapping[str, Any],
+    replayed: Mapping[str, Any],
+    contexts: tuple[Context, Context],
+    settings: ReplaySettings,
 ) -> Judgement:
     before, after = recorded["outputs"], replayed["outputs"]
     if own_status(replayed) in _STOPPED:
         before, after = _as_far_as_both(before, after)
-    contexts = [_context(cell, directory) for cell, directory in zip((recorded, replayed), directories, strict=True)]
-    judgement = judge(before, after, contexts[0], contexts[1], settings)
-    if own_status(replayed) in FAILED and judgement.verdict in {"same", "cosmetic", "drift"}:
+    judgement = judge(before, after, _at(contexts[0], recorded), _at(contexts[1], replayed), settings)
+    if own_status(replayed) in FAILED and matches(judgement):
         return replace(judgement, verdict="same_error")
     return judgement
 
@@ -150,13 +153,13 @@ def _same_length(old: dict[str, Any], new: dict[str, Any]) -> tuple[dict[str, An
     return {**old, "text": old["text"][:length]}, {**new, "text": new["text"][:length]}
 
 
-def _context(cell: Mapping[str, Any], directory: str) -> Context:
+def _at(context: Context, cell: Mapping[str, Any]) -> Context:
     times = cell["metadata"].get("execution")
     times = times if isinstance(times, dict) else {}
-    return Context(
+    return replace(
+        context,
         began=_epoch_seconds(times.get("iopub.execute_input")),
         ended=_epoch_seconds(times.get("shell.execute_reply")),
-        directory=directory,
     )
 
 

@@ -16,6 +16,7 @@ from papermill.engines import Engine, NotebookExecutionManager  # type: ignore[i
 from papermill.log import logger  # type: ignore[import-untyped]
 
 from nbtape.autosave import Autosave
+from nbtape.listeners import tell
 from nbtape.loops import LoopThread
 from nbtape.notebook import Notebook
 from nbtape.options import DEFAULTS, checked_options, checked_source
@@ -56,8 +57,8 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
             options: `start_timeout` and `execution_timeout` (seconds), `stdout_file`, `stderr_file`, as papermill's own
                 engine has them; `notebook` (the path of one that papermill was given as it is: it would keep all of
                 it for that), `jupyter_server`, `directory` (where the kernel works; papermill's `cwd`),
-                `keep_going` (an unexpected failure stops nothing), `on_cell` (called with how many of how many code
-                cells have run), `on_start` (called with what stops it from another thread); others are left alone.
+                `keep_going` (an unexpected failure stops nothing), `on_cell` (called with how many cells have
+                run of how many), `on_start` (called with what stops it from another thread); others are left alone.
 
         Raises:
             NbtapeError: No kernel can be had, or the notebook cannot be written.
@@ -67,7 +68,7 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
             nb["metadata"]["papermill"]["input_path"] = str(options["notebook"])
         account = _Account(nb, _Echo(log_output, options), progress_bar)
         account.on_cell = options.get("on_cell")
-        account.expected = len(expectations)
+        account.expected = sum(expected.runs for expected in expectations.values())
         account.notebook_start()
         account.save_to(_local(output_path))
         directory = Path(options.get("directory") or ".").absolute()
@@ -147,19 +148,18 @@ class _Account(NotebookExecutionManager):  # type: ignore[misc]  # untyped
     def save_to(self, path: Path | None) -> None:
         """From now on, save there after each change of a cell."""
         if path is not None:
+            self.nb["metadata"].pop("nbtape", None)  # what was said of the recording
             self._document = Notebook(path, self.nb)
             self._document.describe({"nbtape": preamble()})
             self._document.save()
 
     def save(self, **_: Any) -> None:  # noqa: ANN401  (papermill's)
-        """papermill's, without encoding what has not changed."""
-        if self._autosave is not None:
-            self._autosave.save()
+        """papermill's, at the beginning and the end of each cell. Ours is once a cell, and while it runs."""
 
-    def kernel_started(self, described: Mapping[str, Any]) -> None:
-        self.nb["metadata"].update({key: value for key, value in described.items() if key != "nbtape"})
+    def describe(self, metadata: Mapping[str, Any]) -> None:
+        self.nb["metadata"].update({key: value for key, value in metadata.items() if key != "nbtape"})
         if self._document is not None:
-            self._document.describe(described)
+            self._document.describe(metadata)
             self._autosave = self._autosave or Autosave(self._document)
 
     def follow(self, settle: Callable[[int], None]) -> None:
@@ -167,8 +167,8 @@ class _Account(NotebookExecutionManager):  # type: ignore[misc]  # untyped
             self._autosave.prepare = settle
 
     def begin(self, index: int) -> None:
-        self._touch(index)
         self.cell_start(self.nb["cells"][index], index)
+        self.changed(index)
 
     def changed(self, index: int) -> None:
         if self._autosave is not None:
@@ -182,9 +182,10 @@ class _Account(NotebookExecutionManager):  # type: ignore[misc]  # untyped
             self.cell_exception(self.nb["cells"][index], index)
         self._touch(index)
         self.cell_complete(self.nb["cells"][index], index)
+        if self._autosave is not None:
+            self._autosave.save()
         self._run += 1
-        if self.on_cell is not None:
-            self.on_cell(self._run, self.expected)
+        tell(self.on_cell, self._run, self.expected)
 
     async def flush(self) -> None:
         """See the notebook safe on the disk."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.notebook import own_metadata
-from nbtape.recorded import is_left_out, own_status, recorded_status
+from nbtape.recorded import is_left_out, own_status, recorded_seconds, recorded_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Seconds that a cell may have on a notebook's word: a week.
-_LONGEST: Final = 7 * 24 * 3600
-
+#: Seconds that a cell has at least, however soon it was stopped.
 _SHORTEST: Final = 1.0
 
 #: Tags of a cell that may fail, nbclient's and nbval's.
@@ -70,15 +67,12 @@ def expectation(cell: Mapping[str, Any]) -> Expectation:
     status = recorded_status(cell)
     if status == "not_run" or is_left_out(cell):
         return Expectation("not_run", runs=False)
-    ours = own_metadata(cell)
-    patience = _seconds(ours.get("timeout"))
+    patience = _seconds(cell, "timeout")
     # What somebody interrupted may go on for ever: it is stopped when it was.
-    stopped = {"timeout": patience, "interrupted": _seconds(ours.get("duration"))}.get(status)
+    stopped = {"timeout": patience, "interrupted": _seconds(cell, "duration")}.get(status)
     return Expectation(status, runs=True, timeout=stopped, patience=patience, is_tagged=is_tagged)
 
 
-def _seconds(recorded: object) -> float | None:
-    """Seconds that a file names, if a cell can have as many."""
-    if type(recorded) not in {int, float} or not 0 < recorded <= _LONGEST:  # type: ignore[operator]
-        return None
-    return max(_SHORTEST, float(recorded))  # type: ignore[arg-type]
+def _seconds(cell: Mapping[str, Any], key: str) -> float | None:
+    seconds = recorded_seconds(cell, key)
+    return None if seconds is None else max(_SHORTEST, seconds)

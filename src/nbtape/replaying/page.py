@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from nbtape.kernels.environment import Difference
     from nbtape.replaying.report import ReplayedCell, ReplayReport
 
 #: Characters of an output that are shown; the whole is in the notebooks.
@@ -72,7 +73,15 @@ def _report(report: ReplayReport) -> str:
     counts = ", ".join(f"{count} {verdict}" for verdict, count in report.counts.items())
     sections = [_section(cell, recorded[cell.cell_id], replayed.get(cell.cell_id, {})) for cell in report.cells]
     head = f"<h1>{_text(report.notebook.name)}</h1>\n<p>{_text(counts)}. Run again to {_text(report.output.name)}.</p>"
-    return "\n".join([head, *sections])
+    return "\n".join([head, *_environment(report.environment or []), *sections])
+
+
+def _environment(found: Sequence[Difference]) -> list[str]:
+    """What is another in the environment, folded up."""
+    if not found:
+        return []
+    rows = "".join(f"<li>{_text(str(difference))}</li>" for difference in found)
+    return [f"<details><summary>{len(found)} differences of the environment</summary><ul>{rows}</ul></details>"]
 
 
 def _cells(path: Path) -> dict[str, Mapping[str, Any]]:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.errors import NotebookWriteError
-from nbtape.judging.verdicts import ReplaySettings
-from nbtape.notebook import own_metadata
-from nbtape.options import checked_timeout
+from nbtape.judging.verdicts import Context, ReplaySettings
+from nbtape.kernels.base import PLACE
+from nbtape.kernels.environment import Difference, differences
+from nbtape.notebook import places
+from nbtape.options import DEFAULT_KERNEL, checked_timeout
 from nbtape.reader import read_document
+from nbtape.recorded import environment_of, kernel_name_of, place_of
 from nbtape.replaying.cells import judge_cell, missing_cell, settings_of
 from nbtape.replaying.report import ReplayReport
 
@@ -23,9 +26,8 @@ if TYPE_CHECKING:
 
     from nbtape.options import Server
 
-#: The name of our engine, and of the kernel spec where a notebook names none.
+#: The name of our engine.
 _ENGINE: Final = "nbtape"
-_KERNEL: Final = "python3"
 
 
 def replay(  # noqa: PLR0913  (each is a thing of its own that a caller may say)
@@ -34,11 +36,13 @@ def replay(  # noqa: PLR0913  (each is a thing of its own that a caller may say)
     *,
     jupyter_server: Server = None,
     kernel_name: str | None = None,
+    directory: Path | str | None = None,
     parameters: Mapping[str, Any] | None = None,
     timeout: float = 600,
     keep_going: bool = False,
     settings: ReplaySettings | None = None,
     on_cell: Callable[[int, int], None] | None = None,
+    on_start: Callable[[Callable[[], None]], None] | None = None,
 ) -> ReplayReport:
     """Run a notebook again from the start on a fresh kernel, to a new notebook, and judge every cell.
 
@@ -51,11 +55,13 @@ def replay(  # noqa: PLR0913  (each is a thing of its own that a caller may say)
             the notebook, with a number where that is taken.
         jupyter_server: Where the kernel comes from, as for `JupyterCodeExecutor`.
         kernel_name: The kernel spec; None for the one that the notebook names.
+        directory: Where the kernel works; None for the notebook's directory.
         parameters: Variables that override those of its `parameters` cell, as papermill does it.
         timeout: Seconds for each cell, unless it was recorded with more, or ran into its timeout: then it has those.
         keep_going: Whether the rest is run after a cell that failed and had not failed.
         settings: What counts as no difference; see `ReplaySettings`.
-        on_cell: Called with how many of how many code cells have run.
+        on_cell: Called with how many have run of how many cells that are to be run.
+        on_start: Called with what stops the replay, from any thread: the cell that runs is interrupted.
 
     Raises:
         NotebookReadError: There is no notebook that could be run.
@@ -63,32 +69,9 @@ def replay(  # noqa: PLR0913  (each is a thing of its own that a caller may say)
         KernelError: No kernel can be had.
         ValueError: Another value that cannot work.
     """
-    return replay_stoppable(
-        notebook,
-        output,
-        jupyter_server=jupyter_server,
-        kernel_name=kernel_name,
-        parameters=parameters,
-        timeout=timeout,
-        keep_going=keep_going,
-        settings=settings,
-        on_cell=on_cell,
-    )
-
-
-def replay_stoppable(
-    notebook: Path | str,
-    output: Path | str | None,
-    *,
-    kernel_name: str | None,
-    parameters: Mapping[str, Any] | None,
-    timeout: float,
-    settings: ReplaySettings | None = None,
-    **options: Any,  # noqa: ANN401  (those of the engine)
-) -> ReplayReport:
-    """The same for callers with several threads: `on_start` is called with what stops the replay from another one."""
     path = Path(notebook).absolute()
     recorded = read_document(path)
+    where = path.parent if directory is None else Path(directory).absolute()
     target = _free_place(path) if output is None else Path(output).absolute()
     if target.exists() and target.samefile(path):
         raise ValueError(f"{target} is the recorded notebook: name another output.")
@@ -101,24 +84,27 @@ def replay_stoppable(
     _run(
         recorded,
         target,
-        kernel_name=kernel_name or _kernel_name(recorded),
+        kernel_name=kernel_name or kernel_name_of(recorded) or DEFAULT_KERNEL,
         parameters=dict(parameters or {}),
         notebook=path,
-        directory=path.parent,
+        directory=where,
+        jupyter_server=jupyter_server,
         execution_timeout=checked_timeout(timeout),
-        **options,
+        keep_going=keep_going,
+        on_cell=on_cell,
+        on_start=on_start,
     )
     replayed = read_document(target)
     again = {cell["id"]: cell for cell in replayed["cells"]}
-    directories = _directory(recorded, path.parent), _directory(replayed, path.parent)
+    contexts = _context(recorded, where), _context(replayed, where)
     cells = [
-        judge_cell(index, cell, again[cell["id"]], directories, chosen[cell["id"]])
+        judge_cell(index, cell, again[cell["id"]], contexts, chosen[cell["id"]])
         if cell["id"] in again
         else missing_cell(index, cell)
         for index, cell in enumerate(recorded["cells"])
         if cell["cell_type"] == "code"
     ]
-    return ReplayReport(path, target, cells, time.monotonic() - began)
+    return ReplayReport(path, target, cells, time.monotonic() - began, _differences(recorded, replayed))
 
 
 def _run(recorded: NotebookNode, target: Path, **options: Any) -> None:  # noqa: ANN401  (papermill's and our engine's)
@@ -145,20 +131,22 @@ def _literally(path: Path) -> str:
 
 def _free_place(notebook: Path) -> Path:
     """Where the new notebook goes if nobody says where."""
-    number = 1
-    while True:
-        suffix = "" if number == 1 else f"-{number}"
-        place = notebook.with_name(f"{notebook.stem}-replayed{suffix}.ipynb")
-        if not place.exists():
-            return place
-        number += 1
+    return next(place for place in places(notebook.parent, f"{notebook.stem}-replayed") if not place.exists())
 
 
-def _directory(notebook: Mapping[str, Any], where: Path) -> str:
-    """Where the kernel of a notebook worked, as it calls it."""
-    told = str(own_metadata(notebook).get("directory") or "")
-    return str(where) if told == "." else told
+def _context(notebook: Mapping[str, Any], where: Path) -> Context:
+    """What a notebook, which is run in the directory `where`, tells for the judge of its outputs."""
+    environment = environment_of(notebook)
+    if environment is None:
+        return Context(directory=str(where))
+    return Context(directory=environment.directory, utc_offset=environment.utc_offset)
 
 
-def _kernel_name(notebook: Mapping[str, Any]) -> str:
-    return str(notebook["metadata"].get("kernelspec", {}).get("name") or _KERNEL)
+def _differences(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> list[Difference] | None:
+    """How what the two runs ended in differs; None if one of them does not tell."""
+    before, after = environment_of(recorded), environment_of(replayed)
+    if before is None or after is None:
+        return None
+    places = [(key, place_of(recorded).get(key), place_of(replayed).get(key)) for key in PLACE]
+    moved = [Difference(*place) for place in places if place[1] != place[2]]
+    return [*moved, *differences(before, after)]

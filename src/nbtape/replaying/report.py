@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from nbtape import __version__
 
@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nbtape.judging.verdicts import Verdict
+    from nbtape.kernels.environment import Difference
 
 #: The version of what `ReplayReport.to_dict` gives.
 REPORT_VERSION: Final = 1
+
+#: The most differences of the environment that people are told at once.
+_TOLD: Final = 10
 
 #: Verdicts that are no news: what was recorded came again, or nearly.
 _AS_RECORDED: Final = frozenset({"same", "cosmetic", "drift", "same_error"})
@@ -47,6 +51,25 @@ class ReplayedCell:
 
 
 @dataclass(frozen=True, slots=True)
+class NotReplayed:
+    """Why there is no report on a notebook, among those on others.
+
+    Args:
+        notebook: The notebook.
+        error: Why it could not be run.
+    """
+
+    notebook: Path
+    error: str
+
+    exit_code: ClassVar[int] = 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON has it, in the place of a report."""
+        return {"notebook": str(self.notebook), "exit_code": self.exit_code, "error": self.error}
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayReport:
     """What came of the replay of one notebook. `print(report)` says it in a few lines.
 
@@ -55,12 +78,14 @@ class ReplayReport:
         output: The new one.
         cells: One for each code cell of the recorded notebook, in its order.
         duration: Seconds that the replay took.
+        environment: What is another in the environment of its end; None if the notebook does not tell of its own.
     """
 
     notebook: Path
     output: Path
     cells: list[ReplayedCell] = field(default_factory=list)
     duration: float = 0.0
+    environment: list[Difference] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -76,7 +101,8 @@ class ReplayReport:
         """All of it as JSON has it.
 
         Under `version` 1; `replayed_by`; `notebook` and `output`, paths; `exit_code`; `duration`, seconds; `counts`,
-        how many cells have each verdict; and `cells`, each with what `ReplayedCell` has.
+        how many cells have each verdict; `environment`, null or what is another in it, each with `name`, `before` and
+        `after`; and `cells`, each with what `ReplayedCell` has.
         """
         return {
             "version": REPORT_VERSION,
@@ -86,10 +112,18 @@ class ReplayReport:
             "exit_code": self.exit_code,
             "duration": round(self.duration, 3),
             "counts": self.counts,
+            "environment": self.environment and [asdict(difference) for difference in self.environment],
             "cells": [asdict(cell) for cell in self.cells],
         }
 
     def __str__(self) -> str:
         counted = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items()) or "no code cells"
         news = [f"cell {cell.index}: {cell.verdict}. {cell.reason}" for cell in self.cells if not cell.is_as_recorded]
-        return "\n".join([f"{self.notebook.name}: {counted}.", *news])
+        return "\n".join([f"{self.notebook.name}: {counted}.", *news, *self.news_of_environment()])
+
+    def news_of_environment(self) -> list[str]:
+        """What is another in the environment, a line for each of the first ones."""
+        found = self.environment or []
+        told = [f"environment: {difference}" for difference in found[:_TOLD]]
+        rest = len(found) - len(told)
+        return [*told, f"environment: {rest} more differences"] if rest else told

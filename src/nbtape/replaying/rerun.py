@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nbtape.notebook import own_metadata
 from nbtape.outputs import fit_json, output_size
+from nbtape.recorded import own_metadata
 from nbtape.recorder import Listener
 from nbtape.recording import tell_cut
 from nbtape.starting import start_kernel
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Watcher(Protocol):
     """Who follows a rerun, on its event loop."""
 
-    def kernel_started(self, described: Mapping[str, Any]) -> None:
-        """There is a kernel, with this to be said of it in the notebook's metadata."""
+    def describe(self, metadata: Mapping[str, Any]) -> None:
+        """This is to be said in the notebook's metadata."""
 
     def follow(self, settle: Callable[[int], None]) -> None:
         """`settle` brings what a cell has printed so far into the notebook."""
@@ -123,6 +123,8 @@ class Rerun:
         tell_cut(cell, outcome.left_out)
         self._room = max(0, self._room - sum(map(output_size, cell["outputs"])))
         _close(cell, _facts(outcome, timeout, self._epoch))
+        if outcome.installed is not None:
+            self._watcher.describe({"nbtape": outcome.installed.metadata()})
         if outcome.kernel_lost:
             await self._end_kernel()
         unexpected = outcome.status != "ok" and not expected.may_fail
@@ -138,7 +140,7 @@ class Rerun:
         self._epoch += 1
         listener = Listener(self._watcher.changed, self._watcher.output)
         self._runner = kernel.runner(self._notebook, listener, grace=options["interrupt_grace"])
-        self._watcher.kernel_started(kernel.describe(self._epoch))
+        self._watcher.describe(kernel.describe(self._epoch))
         self._watcher.follow(self._runner.settle)
         return self._runner
 
@@ -158,6 +160,7 @@ def _facts(outcome: Outcome, timeout: float, epoch: int) -> dict[str, Any]:
         "note": " ".join(filter(None, [outcome.cause, outcome.missing])),
         "outputs_incomplete": bool(outcome.missing),
         "left_out": outcome.left_out,
+        "installed": outcome.installed and outcome.installed.cell_metadata(),
     }
 
 
