@@ -479,3 +479,12 @@ def test_hostile_text_is_read_in_bounded_time(unit: str, frame: str) -> None:
 )
 def test_the_system_message_tells_an_agent_what_it_must_know(promise: str) -> None:
     assert promise in CODE_WRITER_SYSTEM_MESSAGE
+
+
+def test_blocks_know_what_the_message_says_around_them() -> None:
+    message = "First\n\n```python\na = 1\n```\n\nthen\n\n- more\n\n```bash\nls\n```\n\nand so on."
+    first, second = blocks(message)
+    assert (first.said_before, first.said_after) == ("First", "")
+    assert (second.said_before, second.said_after) == ("then\n\n- more", "and so on.")
+    assert first == CodeBlock("a = 1", "python"), "what is said makes no other block of it"
+    assert repr(first) == "CodeBlock(code='a = 1', language='python')"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -79,10 +79,16 @@ class CodeBlock:
     Args:
         code: The source, with line feeds, as the agent wrote it.
         language: Lower case, `"python"` for Python; `""` for a block without a label that is left to the kernel.
+        said_before: What the message that it is from says before it, since the block before: Markdown.
+        said_after: What that message says after its last block.
+        said_by: Who says it; empty for the `agent` of the executor.
     """
 
     code: str
     language: str
+    said_before: str = field(default="", compare=False, repr=False)
+    said_after: str = field(default="", compare=False, repr=False)
+    said_by: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +110,21 @@ class MarkdownCodeExtractor:
 
         Args:
             message: Markdown, or the content parts of an OpenAI message, of which those of type "text" count.
+
+        Returns:
+            The blocks, with what the message says around them, which an executor records.
         """
-        return [part for part in split_message(_text(message)) if isinstance(part, CodeBlock)]
+        blocks: list[CodeBlock] = []
+        said: list[str] = []
+        for part in split_message(_text(message)):
+            if isinstance(part, Prose):
+                said.append(part.text)
+            else:
+                blocks.append(replace(part, said_before="\n\n".join(said)))
+                said.clear()
+        if blocks and said:
+            blocks[-1] = replace(blocks[-1], said_after="\n\n".join(said))
+        return blocks
 
 
 def split_message(text: str) -> list[Prose | CodeBlock]:

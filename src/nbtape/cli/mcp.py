@@ -1,0 +1,144 @@
+"""`nbtape mcp`: the kernel and its notebook as tools of an agent that speaks MCP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import click
+
+from nbtape.cli.places import with_place
+from nbtape.cli.refusals import refusals, say
+from nbtape.errors import NbtapeError
+from nbtape.options import DEFAULT_KERNEL
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from nbtape.cli.places import Place
+    from nbtape.options import Server
+    from nbtape.servers.docker import DockerJupyterServer
+
+#: The variable that may have the token of streamable HTTP.
+_TOKEN: Final = "NBTAPE_MCP_TOKEN"  # noqa: S105  (its name)
+
+_LARGEST_PORT: Final = 65535
+
+
+def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    """`[HOST:]PORT` in its parts."""
+    if value is None:
+        return None
+    host, _colon, port = value.rpartition(":")
+    if not (port.isascii() and port.isdecimal() and int(port) <= _LARGEST_PORT):
+        raise click.BadParameter(f"{value!r} is no [HOST:]PORT: give 8931, or 127.0.0.1:8931.")
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
+
+
+@click.command()
+@click.option(
+    "--output-dir", default=".", help="Where the notebook and its files go; made if need be.  [default: here]"
+)
+@click.option("--notebook", help="Its name.  [default: session]")
+@click.option("--kernel", default=DEFAULT_KERNEL, show_default=True, help="The kernel spec.")
+@with_place
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds for a block that does not name its own.")
+@click.option(
+    "--http",
+    callback=_endpoint,
+    metavar="[HOST:]PORT",
+    help="Serve on streamable HTTP, at http://HOST:PORT/mcp, in place of standard input and output. Clients send the "
+    f"token as `Authorization: Bearer TOKEN`: that in the variable {_TOKEN}, or one that is made and told on "
+    "standard error.  [default host: 127.0.0.1]",
+)
+@click.option("--allow-remote", is_flag=True, help="With --http: listen on a HOST that other machines reach.")
+@click.pass_obj
+def mcp(  # noqa: PLR0913  (one argument an option)
+    debug: bool,  # noqa: FBT001  (click's object)
+    *,
+    output_dir: str,
+    notebook: str | None,
+    kernel: str,
+    place: Place,
+    timeout: float,
+    http: tuple[str, int] | None,
+    allow_remote: bool,
+) -> None:
+    """Serve a kernel and its notebook to an agent, as tools of the Model Context Protocol.
+
+    The tools run code, add Markdown, look at variables, read the notebook, restart, interrupt, list and fetch output
+    files. There is one kernel and one notebook to a server, whoever connects: the kernel starts with the first use,
+    and ends with the server. Needs `pip install 'nbtape[mcp]'`.
+
+    Clients start the server themselves and speak to it on standard input and output. They start it in a directory of
+    theirs, so name yours.
+
+    \b
+    Examples:
+      claude mcp add nbtape -- nbtape mcp --output-dir ~/runs
+      claude mcp add nbtape -- nbtape mcp --output-dir ~/runs --docker --network none
+      nbtape mcp --output-dir runs --timeout 600 --http 8931
+
+    \b
+    In the configuration of other clients (mcpServers):
+      "nbtape": {"command": "nbtape", "args": ["mcp", "--output-dir", "/home/me/runs", "--docker"]}
+      "nbtape": {"url": "http://127.0.0.1:8931/mcp", "headers": {"Authorization": "Bearer TOKEN"}}
+    """
+    place.check()
+    if allow_remote and http is None:
+        raise click.UsageError("--allow-remote goes with --http.")
+    # Taken away: what code sees in its environment, it can send anywhere.
+    token = os.environ.pop(_TOKEN, None)
+    with refusals(debug=debug), contextlib.ExitStack() as stack:
+        serve = _integration()
+        kernels, end = _kernels(place)
+        listening = None
+        if http is not None:
+            from nbtape.integrations.mcp_http import listen
+
+            listening = stack.enter_context(listen(*http, allow_remote=allow_remote))
+        server = serve(kernels, kernel, timeout, output_dir, notebook=notebook, on_close=end)
+        if http is None or listening is None:
+            asyncio.run(server.run_stdio_async())
+        else:
+            asyncio.run(_serve_http(server, listening, token, http[0]))
+
+
+async def _serve_http(server: Any, listening: socket.socket, token: str | None, host: str) -> None:  # noqa: ANN401  (of a package that need not be there)
+    from nbtape.integrations.mcp_http import serve_http, url_of
+    from nbtape.servers.base import check_token, make_token
+
+    check_token(token)
+    say(f"Serving MCP at {url_of(listening)}")
+    if token is None:
+        token = make_token()
+        say(f"The token, which is told only once: {token}")
+    await serve_http(server, listening, token, host)
+
+
+def _kernels(place: Place) -> tuple[Server, Callable[[], None] | None]:
+    """Where kernels come from, and what ends that.
+
+    Containers are not entered: they start with the first kernel, so that no client waits for an image to be built.
+    """
+    kernels = place.kernels(quiet=False)
+    if isinstance(kernels, contextlib.nullcontext):
+        return kernels.enter_result, None
+    containers = cast("DockerJupyterServer", kernels)
+    return containers, containers.stop
+
+
+def _integration() -> Callable[..., Any]:
+    """The class of the server.
+
+    Raises:
+        NbtapeError: The SDK is not there.
+    """
+    try:
+        from nbtape.integrations.mcp import NotebookServer
+    except ModuleNotFoundError as exc:
+        raise NbtapeError(f"The MCP server needs the package mcp ({exc}): pip install 'nbtape[mcp]'") from exc
+    return NotebookServer

@@ -1,0 +1,296 @@
+"""The tool of the OpenAI Agents SDK in agents whose model says what a test has it say."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from agents import Agent, ModelResponse, RunConfig, Runner, ToolCallOutputItem, Usage
+from agents.models.interface import Model
+from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
+
+from contract import SHOW_IMAGE
+from nbtape import AsyncJupyterCodeExecutor, JupyterCodeExecutor
+from nbtape.answers import TOOL_DESCRIPTION
+from nbtape.integrations.openai_agents import MessageHooks, code_tool
+from reading import code_cells, eventually, read_notebook, stream_text
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+WRONG = "def fib(n):\n    return fib(n - 1) + fib(n - 2)\nseen = 'kept'\nprint(fibonacci(14))"
+RIGHT = "a, b = 0, 1\nfor _ in range(14):\n    a, b = b, a + b\nprint(a, seen)"
+FOREVER = "kept = 7\nprint('begun', flush=True)\nimport time\ntime.sleep(600)"
+DIE = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+
+#: Without an account, there is nobody to trace for.
+CONFIG = RunConfig(tracing_disabled=True)
+
+
+class ScriptedModel(Model):
+    """Says its lines one after the other, and keeps what it was told before each."""
+
+    def __init__(self, *lines: list[Any]) -> None:
+        self._lines = [*lines, says("Done.")]
+        self.told: list[Any] = []
+        self.tools: list[Any] = []
+
+    async def get_response(
+        self,
+        system_instructions: Any,  # noqa: ARG002  (the contract of Model)
+        input: Any,  # noqa: A002  (the same)
+        model_settings: Any,  # noqa: ARG002  (the same)
+        tools: Any,
+        *_: Any,
+        **__: Any,
+    ) -> ModelResponse:
+        self.told.append(input)
+        self.tools = tools
+        return ModelResponse(output=self._lines[len(self.told) - 1], usage=Usage(), response_id=None)
+
+    def stream_response(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
+        raise NotImplementedError
+
+    def agent(self, tool: Any) -> Agent[Any]:
+        return Agent("coder", model=self, tools=[tool])
+
+
+def says(text: str, *codes: str) -> list[Any]:
+    """What a model says, with a tool call for each code."""
+    content = [ResponseOutputText(text=text, type="output_text", annotations=[])]
+    message = ResponseOutputMessage(id="m", content=content, role="assistant", status="completed", type="message")
+    calls = [
+        ResponseFunctionToolCall(
+            arguments=json.dumps({"code": code}),
+            call_id=f"{abs(hash((text, code)))}-{place}",
+            name="run_code",
+            type="function_call",
+        )
+        for place, code in enumerate(codes)
+    ]
+    return [message, *calls] if text else calls
+
+
+async def play(tool: Any, *lines: list[Any], hooks: MessageHooks | None = None) -> list[Any]:
+    """What the tool answers in an agent whose model says the lines."""
+    return answers(await Runner.run(ScriptedModel(*lines).agent(tool), "Hello.", hooks=hooks, run_config=CONFIG))
+
+
+def answers(run: Any) -> list[Any]:
+    """What the model is told, as the SDK sends it."""
+    return [item.raw_item["output"] for item in run.new_items if isinstance(item, ToolCallOutputItem)]
+
+
+def statuses(notebook: Path) -> list[str]:
+    return [cell["metadata"]["nbtape"]["status"] for cell in code_cells(notebook)]
+
+
+def telling(begun: asyncio.Event) -> Callable[[object], None]:
+    """A listener that sets an event of this loop, from whichever thread it is called."""
+    loop = asyncio.get_running_loop()
+
+    def tell(_: object) -> None:
+        loop.call_soon_threadsafe(begun.set)
+
+    return tell
+
+
+@pytest.fixture(params=[JupyterCodeExecutor, AsyncJupyterCodeExecutor])
+def kind(request: pytest.FixtureRequest) -> Any:
+    """The kinds of executor."""
+    return request.param
+
+
+async def stop(executor: JupyterCodeExecutor | AsyncJupyterCodeExecutor) -> None:
+    stopping = executor.stop()
+    if stopping is not None:
+        await stopping
+
+
+async def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both_and_what_was_said(
+    output_dir: Path, kind: Any
+) -> None:
+    executor = kind(output_dir=output_dir, timeout=30, agent="somebody")
+    model = ScriptedModel(says("Recursion will do.", WRONG), says("A *loop*, then.", RIGHT))
+    hooks = MessageHooks()
+    agent = model.agent(code_tool(executor, messages=hooks))
+    run = await Runner.run(agent, "What is fib(14)?", hooks=hooks, run_config=CONFIG)
+    await stop(executor)
+    wrong, right = answers(run)
+    assert "NameError" in wrong
+    assert right == "377 kept"
+    assert model.told[-1][-1]["output"] == "377 kept"
+    cells = read_notebook(executor.notebook)["cells"]
+    assert [(cell["cell_type"], cell["source"]) for cell in cells] == [
+        ("markdown", "Recursion will do."),
+        ("code", WRONG),
+        ("markdown", "A *loop*, then."),
+        ("code", RIGHT),
+    ]
+    assert statuses(executor.notebook) == ["error", "ok"]
+    assert cells[0]["metadata"]["nbtape"]["agent"] == "coder"
+
+
+async def test_without_the_hooks_the_notebook_has_the_code_alone(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
+        assert await play(code_tool(executor), says("Recursion will do.", "print(1)")) == ["1"]
+    assert [cell["cell_type"] for cell in read_notebook(executor.notebook)["cells"]] == ["code"]
+
+
+async def test_the_model_is_told_of_one_parameter(output_dir: Path) -> None:
+    model = ScriptedModel()
+    await Runner.run(model.agent(code_tool(output_dir=output_dir)), "Hello.", run_config=CONFIG)
+    (tool,) = model.tools
+    assert (tool.name, tool.description) == ("run_code", TOOL_DESCRIPTION)
+    assert tool.params_json_schema["properties"].keys() == {"code"}
+    assert tool.params_json_schema["required"] == ["code"]
+
+
+def test_it_serves_runs_without_a_loop_one_after_the_other(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
+        tool = code_tool(executor)
+        run = Runner.run_sync(ScriptedModel(says("", "x = 21\nprint(x)")).agent(tool), "Hello.", run_config=CONFIG)
+        assert answers(run) == ["21"]
+        assert asyncio.run(play(tool, says("", "x * 2"))) == ["42"]  # on an event loop of its own
+
+
+async def test_a_plot_reaches_the_model_as_an_image(output_dir: Path) -> None:
+    model = ScriptedModel(says("", SHOW_IMAGE))
+    with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
+        await Runner.run(model.agent(code_tool(executor)), "Plot it.", run_config=CONFIG)
+    text, image = model.told[-1][-1]["output"]
+    assert text == {"type": "input_text", "text": f"Image data saved to {output_dir / 'session_0_0.png'}"}
+    assert image["type"] == "input_image"
+    kind, _, content = image["image_url"].partition(",")
+    assert kind == "data:image/png;base64"
+    assert base64.b64decode(content).startswith(b"\x89PNG")
+
+
+async def test_a_model_without_eyes_is_told_the_file_alone(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
+        (told,) = await play(code_tool(executor, show_pictures=False), says("", SHOW_IMAGE))
+    assert told == f"Image data saved to {output_dir / 'session_0_0.png'}"
+
+
+async def test_a_timeout_and_a_dead_kernel_are_told_and_the_next_call_works(output_dir: Path, kind: Any) -> None:
+    executor = kind(output_dir=output_dir, timeout=1)
+    lines = says("", FOREVER), says("", "print(kept)"), says("", DIE), says("", "print('alive')")
+    told = await play(code_tool(executor), *lines)
+    await stop(executor)
+    late, kept, dead, alive = told
+    assert late.startswith("begun\n")
+    assert "Timeout: stopped after 1 s." in late
+    assert kept == "7"
+    assert dead.startswith("The kernel died.")
+    assert "The kernel died." in dead
+    assert alive.endswith("\nalive")
+    assert "variables of earlier blocks are gone" in alive
+    assert statuses(executor.notebook) == ["timeout", "ok", "kernel_died", "ok"]
+
+
+async def test_calls_of_one_message_run_in_its_order_and_its_text_is_recorded_once(output_dir: Path, kind: Any) -> None:
+    counts = [f"n = {place}" if not place else f"n += {place}\nprint(n)" for place in range(5)]
+    executor = kind(output_dir=output_dir, timeout=30)
+    hooks = MessageHooks()
+    told = await play(code_tool(executor, messages=hooks), says("Counting.", *counts), hooks=hooks)
+    await stop(executor)
+    assert told[1:] == ["1", "3", "6", "10"]
+    assert [cell["source"] for cell in read_notebook(executor.notebook)["cells"]] == ["Counting.", *counts]
+
+
+async def test_who_wants_no_messages_gets_none(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir, timeout=30, record_messages=False) as executor:
+        hooks = MessageHooks()
+        await play(code_tool(executor, messages=hooks), says("Recursion will do.", "print(1)"), hooks=hooks)
+    assert [cell["cell_type"] for cell in read_notebook(executor.notebook)["cells"]] == ["code"]
+
+
+async def test_a_cancelled_run_interrupts_its_blocks_and_the_next_one_works(output_dir: Path, kind: Any) -> None:
+    begun = asyncio.Event()
+    executor = kind(output_dir=output_dir, timeout=300, on_output=telling(begun))
+    tool = code_tool(executor)
+    run = asyncio.ensure_future(play(tool, says("Waiting.", FOREVER, "never = True")))
+    await asyncio.wait_for(begun.wait(), 60)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    (told,) = await play(tool, says("And now?", "print(kept, 'never' in globals())"))
+    await stop(executor)
+    assert told == "7 False"
+    assert stream_text(code_cells(executor.notebook)[0]) == "begun\n"
+    assert statuses(executor.notebook) == ["interrupted", "ok"]
+
+
+async def test_cancelling_a_run_that_waits_its_turn_stops_that_run_and_no_other(
+    output_dir: Path, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = asyncio.Event(), output_dir / "go"
+    waiting = f"print('begun', flush=True)\nimport pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists():\n"
+    executor = kind(output_dir=output_dir / "run", timeout=60, on_output=telling(begun))
+    messages = MessageHooks()
+    tool = code_tool(executor, messages=messages)
+    first = asyncio.ensure_future(play(tool, says("", f"{waiting}    time.sleep(0.01)\nprint('ended')")))
+    await asyncio.wait_for(begun.wait(), 60)
+    waits = asyncio.Event()
+
+    def said(_: object) -> str:
+        waits.set()  # and then it waits
+        return ""
+
+    monkeypatch.setattr(messages, "said", said)
+    second = asyncio.ensure_future(play(tool, says("", "never = True")))
+    await waits.wait()
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    go.touch()
+    (told,) = await first
+    assert told == "begun\nended"
+    (told,) = await play(tool, says("", "'never' in globals()"))
+    assert told == "False"
+    await stop(executor)
+
+
+async def test_where_no_kernel_starts_the_model_is_told_and_the_run_goes_on(output_dir: Path) -> None:
+    server = "http://127.0.0.1:9/"
+    executor = JupyterCodeExecutor(server, token="very-secret", output_dir=output_dir, startup_timeout=5)
+    (told,) = await play(code_tool(executor), says("", "print(1)"))
+    executor.stop()
+    assert "127.0.0.1:9" in told
+    assert "very-secret" not in told
+
+
+async def test_what_ran_is_told_even_if_it_cannot_be_recorded(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
+        notebook = executor.notebook
+        spoil = f"import os\nos.rename({str(notebook)!r}, 'moved')\nos.mkdir({str(notebook)!r})\nprint('ran')"
+        (told,) = await play(code_tool(executor), says("", spoil))
+        notebook.rmdir()
+    assert "could not be written" in told
+    assert "\nran\n" in told
+
+
+async def test_an_executor_that_the_tool_makes_goes_with_the_tool(output_dir: Path) -> None:
+    tool = code_tool(output_dir=output_dir, timeout=30, notebook="made")
+    (told,) = await play(tool, says("", "print(1)"))
+    assert told == "1"
+    assert any(thread.name == "nbtape" for thread in threading.enumerate())
+    del tool
+    gc.collect()
+    assert eventually(lambda: all(thread.name != "nbtape" for thread in threading.enumerate()))
+    assert statuses(output_dir / "made.ipynb") == ["ok"]
+
+
+def test_an_executor_and_what_one_is_made_of_are_not_both_taken(output_dir: Path) -> None:
+    with pytest.raises(TypeError, match="not both"):
+        code_tool(JupyterCodeExecutor(output_dir=output_dir), timeout=5)
+    with pytest.raises(ValueError, match="Timeout"):
+        code_tool(timeout=0)
