@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import nbformat
 
+from nbtape import NotebookReadError
+from nbtape.reader import read_document
 from reading import read_notebook
 from torture_steps import TRUTH
 
@@ -86,8 +88,9 @@ def judge(played: Played) -> list[Breach]:
         ran = [name for name in played.truth if name.endswith(".runs")]
         return [Breach("what runs is recorded", "the notebook", f"the cells of {ran}", "no notebook")] if ran else []
     try:
-        notebook = read_notebook(played.notebook)
-    except (nbformat.ValidationError, ValueError) as exc:
+        read_notebook(played.notebook)  # valid for every reader, and all of it is there for ours
+        notebook = read_document(played.notebook)
+    except (nbformat.ValidationError, ValueError, NotebookReadError) as exc:
         return [Breach("the notebook is valid", str(played.notebook), "nbformat's rules kept", str(exc)[:2000])]
     return _Judge(played, notebook).breaches()
 

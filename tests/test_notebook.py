@@ -15,7 +15,7 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import nbformat
 import pytest
@@ -27,9 +27,6 @@ from nbtape import CodeBlock, CodeResult, JupyterCodeExecutor, NotebookWriteErro
 from nbtape.files import FileExtractor
 from nbtape.locks import WriterLock
 from nbtape.notebook import Notebook
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 METADATA = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
@@ -155,7 +152,7 @@ def test_a_draft_that_somebody_locks_is_put_into_place_all_the_same(
 
     take = WriterLock.take
     notebook.add_markdown("x", {})
-    monkeypatch.setattr("nbtape.notebook.uuid.uuid4", lambda: guessed)
+    monkeypatch.setattr("nbtape.drafts.uuid.uuid4", lambda: guessed)
     monkeypatch.setattr(WriterLock, "take", lock_first)
     notebook.save()
     assert nbformat.read(notebook.path, 4)["cells"][0]["source"] == "x"
@@ -190,7 +187,7 @@ def test_cells_that_change_in_any_order_are_all_on_disk_after_a_save(
                 notebook.save()
         notebook.save()
         assert notebook.path.read_bytes() == as_nbformat_writes(notebook.path)
-        assert nbformat.read(notebook.path, 4)["cells"] == notebook.cells
+        assert nbformat.read(notebook.path, 4)["cells"] == list(notebook.cells)
 
 
 def test_every_cell_has_an_id_of_its_own_that_stays(tmp_path: Path) -> None:
@@ -289,7 +286,7 @@ def test_a_link_in_the_place_of_a_draft_is_not_written_through(tmp_path: Path, m
     guessed = uuid.uuid4()
     notebook.add_markdown("x", {})
     with monkeypatch.context() as patch:
-        patch.setattr("nbtape.notebook.uuid.uuid4", lambda: guessed)
+        patch.setattr("nbtape.drafts.uuid.uuid4", lambda: guessed)
         (tmp_path / f".session.ipynb.{guessed.hex[:12]}.tmp").symlink_to(victim)
         with pytest.raises(NotebookWriteError):
             notebook.save()
@@ -422,22 +419,6 @@ def test_a_notebook_cannot_be_made_where_there_is_no_directory(tmp_path: Path) -
         Notebook.create(tmp_path / "none", "session", METADATA)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of half a mebibyte."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
 def fill(disk: Path) -> Path:
     """A file that takes all the room there is."""
     filler = disk / "filler"
@@ -505,8 +486,11 @@ def sources(executor: JupyterCodeExecutor) -> list[str]:
     return [cell["source"] for cell in nbformat.read(executor.notebook, 4)["cells"]]
 
 
+#: The disk is filled when the notebook has this very block, and what it replaced has given its room back.
 FILL = """
+import time
 print('before')
+time.sleep(0.5)
 with open('filler', 'wb', buffering=0) as file:
     try:
         while True:

@@ -20,7 +20,7 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 import nbtape.notebook
-from contract import SHOW_IMAGE, blocks, run
+from contract import SHOW_IMAGE, blocks, record, run
 from jupyter_servers import ask, kernels_of
 from nbtape import (
     AsyncJupyterCodeExecutor,
@@ -51,14 +51,6 @@ ONCE = "import os\nassert not os.path.exists('once'), 'again'\nopen('once', 'w')
 DEADLY = "import os\nif os.path.exists('once'):\n    os._exit(7)\nopen('once', 'w').close()"
 #: Code that runs until it is interrupted.
 FOREVER = "print('begun', flush=True)\nimport time\nwhile True:\n    time.sleep(0.1)"
-
-
-def record(directory: Path, *codes: str, source: Server = None, **options: Any) -> Path:
-    """A notebook of a session in which some blocks were run, each in a call of its own."""
-    with JupyterCodeExecutor(source, output_dir=directory, timeout=30, **options) as executor:
-        for code in codes:
-            run(executor, code)
-        return executor.notebook
 
 
 def resumed(executor: JupyterCodeExecutor) -> Resumption:
@@ -715,7 +707,7 @@ class TestAttachingToOurServer(_Attaching):
         with JupyterCodeExecutor.resume(path, info) as executor:
             assert run(executor, "print(x)").output == "5\n"
 
-    def test_a_notebook_has_the_kernels_id_and_neither_url_nor_token(
+    def test_a_notebook_has_the_kernels_id_and_its_server_and_never_the_token(
         self, info: JupyterConnectionInfo, path: Path
     ) -> None:
         with JupyterCodeExecutor(info, output_dir=path.parent) as executor:
@@ -726,10 +718,10 @@ class TestAttachingToOurServer(_Attaching):
             assert kernel_id_in(path) in kernels_of(info)
             assert read_notebook(path)["metadata"]["nbtape"]["kernel_epoch"] == 2
         assert str(info.token) not in path.read_text()
-        assert str(info.port) not in json.dumps(read_notebook(path)["metadata"])
+        assert read_notebook(path)["metadata"]["nbtape"]["server"] == info.url
         with JupyterCodeExecutor.resume(path) as here:
             assert run(here, "print(y)").output == "1\n"
-        assert not {"kernel_id", "kernel_epoch"} & read_notebook(path)["metadata"]["nbtape"].keys()
+        assert not {"kernel_id", "kernel_epoch", "server"} & read_notebook(path)["metadata"]["nbtape"].keys()
 
 
 class TestAttachingToAFarServer(_Attaching):

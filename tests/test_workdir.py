@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
+import stat
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from nbtape import CodeBlock, CodeResult, JupyterCodeExecutor, workdir
 from nbtape.workdir import WorkingDirectory, describe
@@ -171,6 +177,106 @@ def test_more_files_than_are_listed_are_counted(executor: JupyterCodeExecutor) -
     assert "100 more files were written than are listed." in result.cells[0].note
 
 
+def test_a_directory_that_becomes_a_link_while_we_look_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside, plots = tmp_path / "outside", tmp_path / "root" / "plots"
+    outside.mkdir()
+    (outside / "secret").write_text("precious")
+    plots.mkdir(parents=True)
+    directory = WorkingDirectory(tmp_path / "root")
+    really_open = os.open
+
+    def open_late(path: str, flags: int) -> int:
+        if Path(path) == plots:
+            plots.rmdir()
+            plots.symlink_to(outside)
+        return really_open(path, flags)
+
+    monkeypatch.setattr(os, "open", open_late)
+    assert directory.changes().paths == []
+    assert plots.is_symlink()
+
+
+def test_a_working_directory_may_itself_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").symlink_to("there")
+    directory = WorkingDirectory(tmp_path / "here")
+    (tmp_path / "there" / "new").touch()
+    assert directory.changes().paths == [tmp_path / "here" / "new"]
+
+
+# Any history
+
+NAMES = ["a", "b", "caf\udce9", ".git", ".n.ipynb.1.tmp", ".n.ipynb.journal"]
+PATHS = st.lists(st.sampled_from(["a", "b", *NAMES]), min_size=1, max_size=3).map(lambda names: str(Path(*names)))
+ACTS = st.sampled_from(["write", "write", "mkdir", "link", "pipe", "remove", "rename", "age", "record", "look"])
+STEPS = st.tuples(ACTS, PATHS, PATHS)
+
+
+def act(root: Path, kind: str, path: Path, other: Path) -> None:
+    """One step of a history."""
+    match kind:
+        case "write":
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK)  # a pipe has no reader
+            os.write(file, b"x")
+            os.close(file)
+        case "mkdir":
+            path.mkdir()
+        case "link":
+            path.symlink_to(root)
+        case "pipe":
+            os.mkfifo(path)
+        case "remove" if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        case "remove":
+            path.unlink()
+        case "rename":
+            path.rename(other)
+        case "age":  # as tar and cp -a set back the time of what they have written into
+            os.utime(path, (0, 0), follow_symlinks=False)
+        case "record":
+            workdir.recorded(path)
+
+
+def plain_walk(root: Path, recorded: set[Path]) -> dict[Path, tuple[int, int, int]]:
+    """What a look is to see, found out in the plainest way."""
+    found = {}
+    for directory, below, names in os.walk(root):
+        below[:] = [name for name in below if name != ".git"]
+        for path in (Path(directory, name) for name in names if not name.startswith(".n.ipynb")):
+            info = path.lstat()
+            if stat.S_ISREG(info.st_mode) and path not in recorded:
+                found[path] = (info.st_mtime_ns, info.st_size, info.st_ino)
+    return found
+
+
+@given(st.lists(STEPS, max_size=40))
+@settings(deadline=None)
+@example([("mkdir", "a", "a"), ("look", "a", "a"), ("rename", "a", "b"), ("write", "b/a", "a")])
+@example([("write", "a", "a"), ("record", "a", "a"), ("remove", "a", "a"), ("mkdir", "a", "a"), ("write", "a/b", "a")])
+@example([("mkdir", "a", "a"), ("write", "a/b", "a"), ("look", "a", "a"), ("remove", "a", "a"), ("link", "a", "a")])
+@example([("write", "a", "a"), ("look", "a", "a"), ("write", "a", "a")])
+@example([("write", "a", "a"), ("look", "a", "a"), ("record", "a", "a"), ("write", "a", "a")])
+def test_whatever_happens_each_look_finds_what_is_new_since_the_last(steps: list[tuple[str, str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name).resolve()
+        directory = WorkingDirectory(root)
+        recorded: set[Path] = set()
+        before = plain_walk(root, recorded)
+        for kind, path, other in [*steps, ("look", "", "")]:
+            with contextlib.suppress(OSError):  # a step that cannot be made here
+                act(root, kind, root / path, root / other)
+            if kind == "record":
+                recorded.add(root / path)
+            if kind == "look":
+                now = plain_walk(root, recorded)
+                assert set(directory.changes().paths) == {
+                    path for path, print_ in now.items() if before.get(path) != print_
+                }
+                before = now
+
+
 # A directory too large
 
 
@@ -189,7 +295,10 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_a_directory_too_large_to_look_through_is_left_alone_and_the_result_says_so(crowd: Path) -> None:
+def test_a_directory_too_large_to_look_through_is_left_alone_and_the_result_says_so(
+    crowd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workdir, "LOOK_LIMIT", 0.02)  # no machine is fast enough
     with JupyterCodeExecutor(output_dir=crowd, notebook="crowded") as executor:
         result = run(executor, "open('new.csv', 'w').close()\nprint('x')")
         assert result.status == "ok"

@@ -1,4 +1,8 @@
-"""Saves a notebook while a cell runs, as often as it can afford."""
+"""When a notebook is saved: at every end of a cell, unless saving has come to take too much of the time.
+
+Then what is new is kept in its journal until there is time again. So a cell costs the same at the end of a long session
+as at its beginning.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds from an output to its save, at least.
+#: Of the time that passes, how much may go into saving; and how many seconds besides.
+SHARE: Final = 0.1
+CREDIT: Final = 1.0
+#: Seconds from an output to its save, at least; and from the beginning of a cell that follows another: many end before.
 _INTERVAL: Final = 0.2
-#: A save that took long is not repeated for this many times as long.
-_REST: Final = 10
+_BEGINNING: Final = 0.05
 #: Seconds from a save to its flush: what a power cut, other than a killed process, may cost.
 _FLUSH_INTERVAL: Final = 1.0
+
+#: Seconds after a save until the replaced file is let go of: by then a cell that is to run has been sent, and there is
+#: nothing to do but to wait for the kernel.
+_LET_GO: Final = 0.0005
 
 
 class Autosave:
@@ -41,34 +51,97 @@ class Autosave:
         self._changed: set[int] = set()
         self._save_timer: asyncio.TimerHandle | None = None
         self._flush_timer: asyncio.TimerHandle | None = None
-        self._flush_task: asyncio.Future[None] | None = None  # kept, for the loop keeps no task alive
+        # Kept, for the loop keeps no task alive.
+        self._flush_task: asyncio.Future[None] | None = None
+        self._let_go_task: asyncio.Future[None] | None = None
+        # Seconds that it last took to save, or to keep what had changed; when that was; and what may be spent on it.
         self._cost = 0.0
+        self._last = 0.0
+        self._allowance = CREDIT
 
     def changed(self, index: int) -> None:
         """Cell `index` has changed; a save follows soon."""
         self._changed.add(index)
-        if self._save_timer is None:
-            delay = max(_INTERVAL, _REST * self._cost)
-            self._save_timer = asyncio.get_running_loop().call_later(delay, self._save_quietly)
+        self._save_within(max(_INTERVAL, self._cost / SHARE))
 
-    def save(self) -> None:
-        """Save now.
+    def begin(self) -> None:
+        """Have a cell that is about to run outlive us: saved, or if another cell has just ended kept for now.
 
         Raises:
             NotebookWriteError: It cannot be written.
         """
-        if self._save_timer is not None:
-            self._save_timer.cancel()
-            self._save_timer = None
+        if (wait := self._rest()) <= 0:
+            self.save_now()
+        else:
+            self._keep()
+            self._save_within(max(wait, _BEGINNING))
+
+    def save(self) -> None:
+        """Save now, or keep what is new and save as soon as that can be afforded.
+
+        Raises:
+            NotebookWriteError: It cannot be written.
+        """
+        if self._afforded() > 0:
+            self.save_now()
+        else:
+            self._keep()
+            self._save_within(max(_INTERVAL, self._rest()))
+
+    def save_now(self) -> None:
+        """Save now, whatever it costs.
+
+        Raises:
+            NotebookWriteError: It cannot be written.
+        """
+        self._cancel()
+        self._take_in()
+        allowance, began = self._afforded(), time.monotonic()
+        try:
+            self._notebook.save()
+        finally:
+            self._last = time.monotonic()
+            self._cost = self._last - began
+            self._allowance = allowance - self._cost
+        asyncio.get_running_loop().call_later(_LET_GO, self._let_go_soon)
+        self._flush_within(_FLUSH_INTERVAL)
+
+    def _afforded(self) -> float:
+        """Seconds that saving may take now."""
+        return min(CREDIT, self._allowance + SHARE * (time.monotonic() - self._last))
+
+    def _rest(self) -> float:
+        """Seconds until another save like the last one takes no more than its share of the time."""
+        return self._last + self._cost / SHARE - time.monotonic()
+
+    def _keep(self) -> None:
+        self._take_in()
+        began = time.monotonic()
+        self._notebook.keep()
+        self._cost = time.monotonic() - began
+        self._flush_within(_FLUSH_INTERVAL)
+
+    def _take_in(self) -> None:
         changed, self._changed = self._changed, set()
         for index in changed:
             self.prepare(index)
             self._notebook.touch(index)
-        began = time.perf_counter()
-        self._notebook.save()
-        self._cost = time.perf_counter() - began
+
+    def _cancel(self) -> None:
+        if self._save_timer is not None:
+            self._save_timer.cancel()
+            self._save_timer = None
+
+    def _save_within(self, delay: float) -> None:
+        """Have a save at the latest so many seconds from now."""
+        loop = asyncio.get_running_loop()
+        if self._save_timer is None or self._save_timer.when() > loop.time() + delay:
+            self._cancel()
+            self._save_timer = loop.call_later(delay, self._save_quietly)
+
+    def _flush_within(self, delay: float) -> None:
         if self._flush_timer is None:
-            self._flush_timer = asyncio.get_running_loop().call_later(_FLUSH_INTERVAL, self._flush_soon)
+            self._flush_timer = asyncio.get_running_loop().call_later(delay, self._flush_soon)
 
     async def flush(self) -> None:
         """Wait until the last save is on the disk itself."""
@@ -79,10 +152,14 @@ class Autosave:
 
     def _save_quietly(self) -> None:
         """A save in the middle of a cell that fails is tried again at the cell's end, and is told there."""
+        self._save_timer = None
         try:
             self.save()
         except NotebookWriteError as exc:
             logger.warning("%s", exc)
+
+    def _let_go_soon(self) -> None:
+        self._let_go_task = asyncio.ensure_future(offload(self._notebook.let_go))
 
     def _flush_soon(self) -> None:
         self._flush_timer = None

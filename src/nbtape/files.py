@@ -74,8 +74,10 @@ class FileExtractor:
         """
         extraction = Extraction()
         for position, output in enumerate(outputs):
-            for mime, value in output.get("data", {}).items():
-                if mime in _EXTENSIONS:
+            data = output.get("data", {})
+            for mime, value in data.items():
+                # Pillow shows every picture as both: one file is enough.
+                if mime in _EXTENSIONS and not (mime == "image/jpeg" and "image/png" in data):
                     self._extract(extraction, (cell_index, position, mime), value)
         return extraction
 

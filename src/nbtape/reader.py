@@ -7,10 +7,10 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from nbformat import ValidationError, validate
-from nbformat.v4 import to_notebook
-
+from nbtape.drafts import version_of
 from nbtape.errors import NotebookReadError
+from nbtape.grammars import defer_grammar
+from nbtape.journal import fold_in, read_journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 #: The first minor version of nbformat 4 whose cells have ids.
 _IDS_SINCE: Final = 5
+
+#: How often a notebook is read again that is written meanwhile.
+_ATTEMPTS: Final = 5
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -29,21 +32,25 @@ def read_document(path: Path) -> NotebookNode:
     Raises:
         NotebookReadError: There is none, or it is no such notebook.
     """
-    return parse_document(path, read_content(path))
+    return parse_document(path, *read_whole(path))
 
 
-def parse_document(path: Path, content: bytes) -> NotebookNode:
+def parse_document(path: Path, content: bytes, journal: bytes = b"") -> NotebookNode:
     """The same of what a file holds.
 
     Args:
         path: The file, for errors.
         content: What it holds.
+        journal: What its journal holds, if it has one.
 
     Raises:
         NotebookReadError: It is no such notebook.
     """
-    document = _parsed(path, content)
-    _check_version(path, document)
+    defer_grammar()
+    from nbformat import ValidationError, validate
+    from nbformat.v4 import to_notebook
+
+    document = parse_unchecked(path, content, journal)
     _give_ids(document["cells"])
     try:
         document["nbformat_minor"] = max(document.get("nbformat_minor", 0), _IDS_SINCE)
@@ -53,6 +60,48 @@ def parse_document(path: Path, content: bytes) -> NotebookNode:
         raise NotebookReadError(path, f"it is no valid notebook: {why}. Open it in JupyterLab and save it.") from exc
     notebook: NotebookNode = to_notebook(document)
     return notebook
+
+
+def read_unchecked(path: Path) -> dict[str, Any]:
+    """A notebook of nbformat 4 as its file has it, for who looks on: its cells are objects, and nothing else is sure.
+
+    To check a notebook takes a hundred times as long as to read it.
+
+    Raises:
+        NotebookReadError: There is none, or it is no such notebook.
+    """
+    return parse_unchecked(path, *read_whole(path))
+
+
+def parse_unchecked(path: Path, content: bytes, journal: bytes = b"") -> dict[str, Any]:
+    """The same of what a file holds.
+
+    Args:
+        path: The file, for errors.
+        content: What it holds.
+        journal: What its journal holds, if it has one.
+
+    Raises:
+        NotebookReadError: It is no such notebook.
+    """
+    document = _parsed(path, content)
+    _check_version(path, document)
+    fold_in(document, journal)
+    return document
+
+
+def read_whole(path: Path) -> tuple[bytes, bytes]:
+    """What the file of a notebook holds, and its journal.
+
+    Raises:
+        NotebookReadError: There is none, or it cannot be read.
+    """
+    for _ in range(_ATTEMPTS):
+        version = version_of(path)
+        content, journal = read_content(path), read_journal(path)
+        if version_of(path) == version:  # else it was written meanwhile, and the journal may be that of the new one
+            break
+    return content, journal
 
 
 def read_content(path: Path) -> bytes:

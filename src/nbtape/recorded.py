@@ -1,17 +1,34 @@
-"""How a cell of a recorded notebook had ended, by what the notebook says and shows."""
+"""What a recorded notebook tells when it is read again: how its cells had ended, and what they ran in."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.notebook import own_metadata
+from nbtape.kernels.base import PLACE
+from nbtape.kernels.environment import read_environment
 from nbtape.results import EXIT_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nbtape.kernels.environment import Environment
+
 #: What a cell may say of how it ended; a cell that says none of these was not recorded by nbtape.
 _STATUSES: Final = frozenset({*EXIT_CODES, "running"})
+
+#: Seconds that a cell may have on a notebook's word: a week.
+_LONGEST: Final = 7 * 24 * 3600
+
+
+def kernel_name_of(notebook: Mapping[str, Any]) -> str:
+    """The kernel spec that a notebook names; empty if it names none."""
+    return str(notebook["metadata"].get("kernelspec", {}).get("name") or "")
+
+
+def own_metadata(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What nbtape says of a notebook or a cell; nothing if that is not what nbtape writes."""
+    ours = node["metadata"].get("nbtape")
+    return dict(ours) if isinstance(ours, dict) else {}
 
 
 def recorded_status(cell: Mapping[str, Any]) -> str:
@@ -34,6 +51,34 @@ def own_status(cell: Mapping[str, Any]) -> str:
     """What nbtape recorded of how a cell ended; empty if it did not record it."""
     status = own_metadata(cell).get("status")
     return status if isinstance(status, str) and status in _STATUSES else ""
+
+
+def recorded_seconds(cell: Mapping[str, Any], key: str) -> float | None:
+    """Seconds that nbtape recorded of a cell, if a cell can have as many; else None.
+
+    Args:
+        cell: The cell, as nbformat has it.
+        key: What they are called, `timeout` or `duration`.
+    """
+    seconds = own_metadata(cell).get(key)
+    if type(seconds) not in {int, float} or not 0 < seconds <= _LONGEST:  # type: ignore[operator]
+        return None
+    return float(seconds)  # type: ignore[arg-type]
+
+
+def environment_of(notebook: Mapping[str, Any]) -> Environment | None:
+    """What the kernel of a notebook ran in when the recording ended; None if it does not tell.
+
+    Args:
+        notebook: The notebook, as nbformat has it.
+    """
+    return read_environment(own_metadata(notebook).get("environment"))
+
+
+def place_of(notebook: Mapping[str, Any]) -> dict[str, str]:
+    """Where the kernel of a notebook was, by the keys of `PLACE`; empty for the machine that recorded it."""
+    ours = own_metadata(notebook)
+    return {key: ours[key] for key in PLACE if isinstance(ours.get(key), str)}
 
 
 def is_left_out(cell: Mapping[str, Any]) -> bool:

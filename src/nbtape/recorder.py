@@ -16,7 +16,7 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
 
 from nbclient import NotebookClient
-from nbclient.exceptions import CellControlSignal, CellExecutionComplete
+from nbclient.exceptions import CellControlSignal, CellExecutionComplete, DeadKernelError
 
 from nbtape.outputs import clean_message, is_message, output_size
 from nbtape.streams import StreamText
@@ -35,6 +35,12 @@ _OUTPUTS: Final = _DISPLAYS | {"stream", "error"}
 
 #: Characters of each part of an error that a cell keeps beyond its bound. Less is not asked for of any message.
 _ERROR_ROOM: Final = 4000
+
+#: How many cells are followed as they grow: that one which runs, and those whose threads print on.
+_GROWING: Final = 4
+
+#: Seconds until a kernel that dies over a question is missed.
+_LOOK: Final = 1
 
 #: Seconds that reading on may take where a kernel's threads never stop printing.
 _DRAIN_LIMIT: Final = 10.0
@@ -74,14 +80,16 @@ class Recorder(NotebookClient):
             allow_errors=True,
             store_widget_state=False,
             iopub_timeout=24 * 3600,
-            shell_timeout_interval=1,  # seconds until a kernel that dies over a question is missed
+            shell_timeout_interval=_LOOK,
             log=logger,
         )
         self.kc = _TappedClient(kernel, self)  # type: ignore[assignment]
         self._kernel = kernel
         self.on_cell_executed = self._replied
         self._listener = listener
+        # Of the cells that change; the others are let go of, but for the bound of each.
         self._growth: dict[int, _Growth] = {}
+        self._limits: dict[int, int] = {}
         self._current = -1
         self._requests: dict[str, int] = {}
         # By the request of each question: whether all has come that the kernel sent before it had answered.
@@ -101,7 +109,10 @@ class Recorder(NotebookClient):
             DeadKernelError: The kernel died (nbclient's).
         """
         self._current = index
-        self._growth[index] = _Growth(limit)
+        self._limits[index] = limit
+        self._growth[index] = _Growth(self.nb["cells"][index], limit)
+        for old in list(self._growth)[:-_GROWING]:
+            self._growth.pop(old).settle()
         self._kernel.iopub_channel.room = max(limit, _ERROR_ROOM)
         self.begun.clear()
         self.reply = {"status": "ok"}  # what stays if there is nothing to send: nbclient leaves out an empty cell
@@ -132,7 +143,7 @@ class Recorder(NotebookClient):
         reading = asyncio.ensure_future(self._read_on())
         try:
             reply = await self.async_wait_for_reply(request)
-            await told.wait()
+            await self._hear(told)
         finally:
             reading.cancel()
             await asyncio.wait({reading})
@@ -140,6 +151,20 @@ class Recorder(NotebookClient):
         assert reply is not None, "there is no timeout"
         content: Mapping[str, Any] = reply["content"]
         return content
+
+    async def _hear(self, told: asyncio.Event) -> None:
+        """Wait until all has come that the kernel sent before it had answered; a dead one never says that it is idle.
+
+        Raises:
+            DeadKernelError: The kernel died (nbclient's).
+        """
+        waiting = asyncio.ensure_future(told.wait())
+        try:
+            while not (await asyncio.wait({waiting}, timeout=_LOOK))[0]:
+                if not await self._kernel.is_alive():
+                    raise DeadKernelError("Kernel died")
+        finally:
+            waiting.cancel()
 
     async def _read_on(self) -> None:
         while True:
@@ -153,6 +178,13 @@ class Recorder(NotebookClient):
     def left_out(self, index: int) -> int:
         """The characters of output that cell `index` had over its bound."""
         return self._growth[index].left_out
+
+    def _growth_of(self, index: int) -> _Growth:
+        """How far a cell has come, whenever it ran."""
+        if index not in self._growth:
+            growth = self._growth[index] = _Growth(self.nb["cells"][index], self._limits[index])
+            growth.take_up()
+        return self._growth[index]
 
     async def drain(self, patience: float) -> None:
         """Read what has come in, and what comes without a pause of `patience` seconds, for the cell it belongs to.
@@ -206,7 +238,7 @@ class Recorder(NotebookClient):
         kind, content = message["msg_type"], message["content"]
         if kind == "execute_input":
             self.begun.set()
-        if kind in _DISPLAYS and not self._growth[cell_index].bears(message):
+        if kind in _DISPLAYS and not self._growth_of(cell_index).bears(message):
             return None
         try:
             out = super().process_message(message, cell, cell_index)
@@ -235,7 +267,7 @@ class Recorder(NotebookClient):
         """nbclient's, with the chunks of a stream merged, the cell's bound kept and the output announced."""
         if self.output_hook_stack[parent_id(msg)]:  # an Output widget has it
             return super().output(outs, msg, display_id, cell_index)
-        growth = self._growth[cell_index]
+        growth = self._growth_of(cell_index)
         if self.clear_before_next_output:
             growth.clear()
         if not growth.admit(msg):
@@ -253,7 +285,7 @@ class Recorder(NotebookClient):
         """nbclient's; what is cleared no longer counts."""
         super().clear_output(outs, msg, cell_index)
         if not outs:
-            self._growth[cell_index].clear()
+            self._growth_of(cell_index).clear()
 
     def _replied(self, *, execute_reply: Message, **_: Any) -> None:  # noqa: ANN401  (nbclient's hook)
         content = execute_reply["content"]
@@ -263,13 +295,20 @@ class Recorder(NotebookClient):
 class _Growth:
     """How far the outputs of one cell have come: their size, and the stream that is being merged."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, cell: NotebookNode, limit: int) -> None:
         self.limit = limit
+        self._cell = cell  # whoever else asks for it is to get this one, and not what it was before
         self._size = 0
         self._node: NotebookNode | None = None
         self._stream = StreamText()
         self._has_error = False
         self.left_out = 0
+
+    def take_up(self) -> None:
+        """Go on from what the cell shows."""
+        for output in self._cell["outputs"]:
+            self.begin(output)
+            self._has_error = self._has_error or output["output_type"] == "error"
 
     def clear(self) -> None:
         """The outputs were cleared."""

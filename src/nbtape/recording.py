@@ -13,9 +13,10 @@ from nbformat.v4 import new_output
 from nbtape import __version__, workdir
 from nbtape.autosave import Autosave
 from nbtape.files import FileExtractor
-from nbtape.notebook import FORMAT_VERSION, Notebook, own_metadata
+from nbtape.notebook import FORMAT_VERSION, Notebook
 from nbtape.offload import offload
 from nbtape.outputs import fit_json
+from nbtape.recorded import own_metadata
 from nbtape.results import CellResult, cell_text, shorten
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
     from nbtape.blocks import CodeBlock
+    from nbtape.options import Options
     from nbtape.results import Status
     from nbtape.runner import Outcome
 
@@ -69,12 +71,12 @@ class Recording:
 
     Args:
         notebook: The notebook, in the directory where all the rest goes, too, and where the kernel works.
-        max_output_chars: The most characters of a cell's text.
+        options: Those of the executor.
     """
 
-    def __init__(self, notebook: Notebook, max_output_chars: int) -> None:
+    def __init__(self, notebook: Notebook, options: Options) -> None:
         self._directory = notebook.path.parent
-        self._limit = max_output_chars
+        self._options = options
         self.notebook = notebook
         workdir.recorded(notebook.path)
         self._extractor = FileExtractor(self._directory, notebook.path.stem)
@@ -83,20 +85,20 @@ class Recording:
         self._autosave = Autosave(notebook)
 
     @classmethod
-    def create(cls, directory: Path, name: str, max_output_chars: int, kernel: Mapping[str, Any]) -> Self:
+    def create(cls, directory: Path, name: str, options: Options, kernel: Mapping[str, Any]) -> Self:
         """A recording with a notebook of its own.
 
         Args:
             directory: Where it goes; it exists.
             name: The wanted name of the notebook, without `.ipynb`.
-            max_output_chars: As for the class.
+            options: As for the class.
             kernel: The notebook's metadata about the kernel.
 
         Raises:
             NotebookWriteError: The notebook cannot be written.
         """
         ours = {**preamble(), **kernel["nbtape"]}
-        return cls(Notebook.create(directory, name, {**kernel, "nbtape": ours}), max_output_chars)
+        return cls(Notebook.create(directory, name, {**kernel, "nbtape": ours}), options)
 
     def resume(self, metadata: Mapping[str, Any], news: str) -> None:
         """Go on with a notebook that was recorded before, from now on. What its cells say of themselves stays.
@@ -135,12 +137,20 @@ class Recording:
         self._autosave.changed(index)
 
     def save(self) -> None:
-        """Save now.
+        """Save now, or in a moment where the notebook is so large that it takes long; nothing is lost till then.
 
         Raises:
             NotebookWriteError: It cannot be written.
         """
         self._autosave.save()
+
+    def keep(self) -> None:
+        """Have a cell that is about to run outlive us. It is in the notebook soon, or when it has ended.
+
+        Raises:
+            NotebookWriteError: It cannot be written.
+        """
+        self._autosave.begin()
 
     async def close(self) -> None:
         """Save, see the notebook safe on the disk, and let others write it.
@@ -149,19 +159,19 @@ class Recording:
             NotebookWriteError: It cannot be written.
         """
         try:
-            self._autosave.save()
+            self._autosave.save_now()
             await self._autosave.flush()
         finally:
             self.notebook.close()
 
-    def add_markdown(self, text: str) -> None:
-        """Append what somebody said.
+    def add_markdown(self, text: str, agent: str) -> None:
+        """Append what somebody said. Not saved yet.
 
-        Raises:
-            NotebookWriteError: It cannot be written.
+        Args:
+            text: Markdown.
+            agent: Who said it; empty if nobody knows.
         """
-        self.notebook.add_markdown(text, {})
-        self.save()
+        self.notebook.add_markdown(text, {"nbtape": {"agent": agent}} if agent else {})
 
     def begin(self, block: CodeBlock, source: str, timeout: float, kernel_epoch: int) -> int:
         """Append a cell for a block that is about to run; return its position. Not saved yet."""
@@ -208,14 +218,17 @@ class Recording:
             duration=round(outcome.duration, 6),
             left_out=outcome.left_out,
             files=described,
+            installed=outcome.installed and outcome.installed.cell_metadata(),
         )
         self.notebook.touch(index)
-        text = _framed(ending.news, cell_text(cell["outputs"], files.lines), tail)
+        if outcome.installed is not None:
+            self.notebook.describe({"nbtape": outcome.installed.metadata()})
+        text = _framed(ending.news, self._text(cell["outputs"], files), tail)
         return CellResult(
             index=index,
             cell_id=cell["id"],
             status=outcome.status,
-            output=shorten(text, self._limit, f"the whole is in {self.path}, cell {index}"),
+            output=shorten(text, self._options["max_output_chars"], f"the whole is in {self.path}, cell {index}"),
             output_files=[*files.paths, *map(str, changes.paths)],
             execution_count=cell["execution_count"],
             duration=outcome.duration,
@@ -224,7 +237,13 @@ class Recording:
             error_value=outcome.error_value,
             outputs_incomplete=bool(outcome.missing),
             note=note,
+            left_out=outcome.left_out,
         )
+
+    def _text(self, outputs: Sequence[Mapping[str, Any]], files: _Files) -> str:
+        if self._options["name_files"]:
+            return cell_text(outputs, files.lines)
+        return cell_text(outputs, {}, is_apart=True)
 
     def _extract(self, index: int) -> _Files:
         """Extract the files of a cell, and anew those of earlier cells whose displays it has updated."""

@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from nbformat.v4 import new_code_cell, new_notebook
 
 from nbtape.errors import KernelStartError, NotebookReadError
+from nbtape.journal import read_journal
 from nbtape.kernels.base import LastingKernels
-from nbtape.notebook import FORMAT_VERSION, Notebook, own_metadata
+from nbtape.listeners import tell
+from nbtape.notebook import FORMAT_VERSION, Notebook
 from nbtape.offload import offload
+from nbtape.options import DEFAULT_KERNEL
 from nbtape.reader import parse_document, read_content, read_document
+from nbtape.recorded import kernel_name_of, own_metadata, recorded_seconds
 from nbtape.recorder import Listener
 from nbtape.recording import Recording, preamble, timestamp
 from nbtape.resumption import (
@@ -45,9 +49,6 @@ if TYPE_CHECKING:
     from nbtape.starting import ReadyKernel
 
 logger = logging.getLogger(__name__)
-
-#: Seconds that a cell may have on a notebook's word: a week.
-_LONGEST: Final = 7 * 24 * 3600
 
 _DEAF: Final = Listener(lambda _: None, lambda _: None)
 
@@ -82,7 +83,7 @@ class Origin:
             raise NotebookReadError(path, "it was recorded by a newer nbtape. Upgrade this one.")
         if until is not None and not 0 <= until <= len(node["cells"]):
             raise ValueError(f"until must be from 0 to {len(node['cells'])}, the number of cells, and not {until}.")
-        return cls(path, _kernel_name(node) or "python3", until, on_progress)
+        return cls(path, kernel_name_of(node) or DEFAULT_KERNEL, until, on_progress)
 
     @property
     def name(self) -> str:
@@ -98,7 +99,7 @@ class Origin:
         if self.until is None:
             return Notebook.open(self.path)
         content = read_content(self.path)
-        node = parse_document(self.path, content)
+        node = parse_document(self.path, content, read_journal(self.path))
         cells = node["cells"][: self.until]
         sha256 = hashlib.sha256(content).hexdigest()
         last = max(epochs_of(cells), default=0)
@@ -171,7 +172,7 @@ async def restore(origin: Origin, source: KernelSource, terms: Terms, stop: asyn
 async def _restore(origin: Origin, source: KernelSource, terms: Terms, stop: asyncio.Event) -> Restored:
     notebook = await offload(origin.open)
     try:
-        recording = Recording(notebook, terms.options["max_output_chars"])
+        recording = Recording(notebook, terms.options)
         attached = None if origin.until is not None else await _attach(notebook, source, terms.options)
         if attached is not None:
             return await _go_on(recording, attached)
@@ -193,7 +194,7 @@ async def _attach(notebook: Notebook, source: KernelSource, options: Options) ->
     if not isinstance(source, LastingKernels) or not isinstance(kernel_id, str):
         return None
     spec = await source.spec()
-    if spec.name != _kernel_name(notebook.node) or (found := await source.find(kernel_id)) is None:
+    if spec.name != kernel_name_of(notebook.node) or (found := await source.find(kernel_id)) is None:
         return None
     try:
         with contextlib.suppress(KernelStartError):  # code may swallow the first interrupt, and then answers later
@@ -266,7 +267,7 @@ async def _run_again(
         if stop.is_set():
             return Resumption(left_out(report, "Not run again: the resumption was interrupted.")), False
         cell = node["cells"][report[position].index]
-        _tell(origin.on_progress, f"[{number}/{len(wanted)}] {_first_line(cell['source'])}")
+        tell(origin.on_progress, f"[{number}/{len(wanted)}] {_first_line(cell['source'])}")
         # What it prints is in the record already: nothing of it is kept but how it failed, if it does.
         outcome = await runner.run(position, _timeout(cell, terms.timeout), 0, stop)
         report[position] = ran(report[position], outcome.status, _error(outcome))
@@ -277,33 +278,17 @@ async def _run_again(
     return Resumption(report), False
 
 
-def _tell(on_progress: Callable[[str], None] | None, line: str) -> None:
-    """Tell who listens; what they do with it is no matter of the session."""
-    if on_progress is None:
-        return
-    try:
-        on_progress(line)
-    except Exception:
-        logger.exception("on_progress failed")
-
-
 def _first_line(source: str) -> str:
     return next(iter(source.strip().splitlines()), "")[:100]
 
 
 def _timeout(cell: Mapping[str, Any], least: float) -> float:
     """The seconds that a cell has: as many as when it was recorded, or as all have now, whichever is more."""
-    recorded = own_metadata(cell).get("timeout")
-    return recorded if isinstance(recorded, int | float) and least < recorded <= _LONGEST else least
+    return max(least, recorded_seconds(cell, "timeout") or least)
 
 
 def _error(outcome: Outcome) -> str:
     return f"{outcome.error_name}: {outcome.error_value}"[:500] if outcome.error_name else outcome.cause
-
-
-def _kernel_name(node: Mapping[str, Any]) -> str:
-    """The kernel spec that a notebook names; empty if it names none."""
-    return str(node["metadata"].get("kernelspec", {}).get("name", ""))
 
 
 def _epoch_of_kernel(node: Mapping[str, Any]) -> int:

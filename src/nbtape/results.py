@@ -41,6 +41,7 @@ class CellResult:
         error_value: The message of that exception.
         outputs_incomplete: Whether output that the kernel sent may be missing; `note` says why.
         note: What nbtape has to say about it (a timeout, a dead kernel, a cut output), empty if nothing.
+        left_out: Characters of output over the bound of a cell, which are recorded nowhere.
     """
 
     index: int
@@ -55,6 +56,7 @@ class CellResult:
     error_value: str | None = None
     outputs_incomplete: bool = False
     note: str = ""
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +125,17 @@ _ESCAPES: Final = re.compile(  # ECMA-48
     r"|[\x1b\x9b]"  # and what is left of broken ones
 )
 
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+
 
 def strip_escapes(text: str) -> str:
     """`text` without the codes that colour and move on a person's terminal."""
     return _ESCAPES.sub("", text) if "\x1b" in text or "\x9b" in text else text
+
+
+def keep_colours(text: str) -> str:
+    """`text` with those codes only that colour it, or make it bold."""
+    return _ESCAPES.sub(lambda code: code[0] if _COLOUR.fullmatch(code[0]) else "", text)
 
 
 def shorten(text: str, limit: int, where: str) -> str:
@@ -151,12 +160,15 @@ def _notice(missing: int, where: str) -> str:
     return f"\n[… {missing:,} characters left out; {where} …]\n"
 
 
-def cell_text(outputs: Iterable[Mapping[str, Any]], saved: Mapping[int, Sequence[str]]) -> str:
+def cell_text(
+    outputs: Iterable[Mapping[str, Any]], saved: Mapping[int, Sequence[str]], *, is_apart: bool = False
+) -> str:
     """The outputs of a cell as text: streams as they came, everything else from a new line.
 
     Args:
         outputs: The outputs, as nbformat has them.
         saved: For the position of an output, a line for each file extracted from it.
+        is_apart: Whether a newline comes before everything else even where a line has ended, as in AutoGen 0.7.
     """
     parts: list[str] = []
     after_stream = False
@@ -165,7 +177,7 @@ def cell_text(outputs: Iterable[Mapping[str, Any]], saved: Mapping[int, Sequence
         if not text:
             continue
         is_stream = output["output_type"] == "stream"
-        if parts and not (is_stream and after_stream) and not parts[-1].endswith("\n"):
+        if parts and not (is_stream and after_stream) and (is_apart or not parts[-1].endswith("\n")):
             parts.append("\n")
         parts.append(text)
         after_stream = is_stream

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from nbtape.notebook import own_metadata
-from nbtape.recorded import is_left_out, recorded_status
+from nbtape.recorded import is_left_out, own_metadata, recorded_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import os
 import stat
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from nbtape.drafts import is_draft
+from nbtape.journal import is_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,13 +28,21 @@ HASH_LIMIT: Final = 256 << 20
 #: Files that are listed after one block.
 LIST_LIMIT: Final = 1000
 
+#: Entries between two glances at the clock.
+_BATCH: Final = 64
+
 _SKIPPED: Final = frozenset({".git", ".ipynb_checkpoints", "__pycache__"})
 
-#: Files that the executors of this process record. Two of them may share a directory, and neither's notebook is a
-#: work of the other's code.
-_recordings: set[str] = set()
+#: Names of the files that the executors of this process record, by directory: thousands of pictures may lie in one,
+#: and are told by their names alone. Two executors may share a directory, and neither's notebook is a work of the
+#: other's code.
+_recordings: defaultdict[str, set[str]] = defaultdict(set)
 
+#: What tells one state of a file from another: its time, its size, its inode.
 Fingerprint = tuple[int, int, int]
+
+#: Files by name, by directory.
+_Files = dict[str, dict[str, Fingerprint]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +66,7 @@ class WorkingDirectory:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root = str(root)
         self._seen = self._look()
 
     def changes(self) -> Changes:
@@ -63,30 +77,32 @@ class WorkingDirectory:
         before, self._seen = self._seen, now
         if before is None:
             return Changes()
-        changed = sorted(path for path, print_ in now.items() if before.get(path) != print_)
+        changed = sorted(_changed(before, now))
         unlisted = len(changed) - LIST_LIMIT
         note = f"{unlisted:,} more files were written than are listed." if unlisted > 0 else ""
         return Changes([Path(path) for path in changed[:LIST_LIMIT]], note)
 
-    def _look(self) -> dict[str, Fingerprint] | None:
+    def _look(self) -> _Files | None:
         """All files with what tells one state of them from another; None if that takes too long."""
         work, deadline = time.thread_time() + LOOK_LIMIT, time.monotonic() + WAIT_LIMIT
-        found: dict[str, Fingerprint] = {}
-        for entry in _walk(self._root):
+        found: _Files = defaultdict(dict)
+        for directory, entries in _walk(self._root):
             if time.thread_time() > work or time.monotonic() > deadline:
                 return None
-            try:
-                info = entry.stat(follow_symlinks=False)
-            except OSError:  # it went away while we looked
-                continue
-            if stat.S_ISREG(info.st_mode) and entry.path not in _recordings and not _is_draft(entry.name):
-                found[entry.path] = (info.st_mtime_ns, info.st_size, info.st_ino)
+            files = found[directory]
+            for entry in entries:
+                try:
+                    info = entry.stat(follow_symlinks=False)
+                except OSError:  # it went away while we looked
+                    continue
+                if stat.S_ISREG(info.st_mode):
+                    files[entry.name] = (info.st_mtime_ns, info.st_size, info.st_ino)
         return found
 
 
 def recorded(path: Path) -> None:
     """`path` is a recording: no executor of this process is to take it for a work of its code."""
-    _recordings.add(str(path))
+    _recordings[str(path.parent)].add(path.name)
 
 
 def describe(paths: list[Path], root: Path) -> list[dict[str, Any]]:
@@ -117,20 +133,60 @@ def _digest(path: Path, limit: int) -> tuple[int, str | None]:
         return 0, None
 
 
-def _walk(root: Path) -> Iterator[os.DirEntry[str]]:
-    """Every entry below `root`; no link is followed, no directory of tools entered."""
-    pending = [str(root)]
+def _changed(before: _Files, now: _Files) -> Iterator[str]:
+    """Paths of the files that are new or other than they were."""
+    for directory, files in now.items():
+        known = before.get(directory, {})
+        if files != known:
+            names = [name for name, print_ in files.items() if known.get(name) != print_ and not _is_ours(name)]
+            yield from (_path(directory, name) for name in names)
+
+
+def _walk(root: str) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
+    """What lies in each directory from `root` down, a batch at a time, without directories and files of ours.
+
+    No link is followed, no directory of tools entered. Entries are to be used before the next batch is asked for.
+    """
+    pending = [root]
     while pending:
+        directory = pending.pop()
+        ours = _recordings.get(directory, set())
+        for batch in _batches(directory, os.O_NOFOLLOW if directory != root else 0):
+            entries = []
+            # Where a file of ours was, the code may have made a directory.
+            for entry in [each for each in batch if each.name not in ours or each.is_dir(follow_symlinks=False)]:
+                if not entry.is_dir(follow_symlinks=False):
+                    entries.append(entry)
+                elif entry.name not in _SKIPPED:
+                    pending.append(_path(directory, entry.name))
+            yield directory, entries
+
+
+def _batches(directory: str, flags: int) -> Iterator[list[os.DirEntry[str]]]:
+    """A directory in batches, the last of them empty; none if it is gone, or not ours to read.
+
+    It is read by a descriptor, so that no entry needs a path of its own, to be built and to be looked up.
+
+    Args:
+        directory: Its path.
+        flags: For `open`, besides those that any directory needs.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | flags)
         try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    yield entry
-                    if entry.is_dir(follow_symlinks=False) and entry.name not in _SKIPPED:
-                        pending.append(entry.path)
-        except OSError:  # gone, or not ours to read
-            continue
+            with os.scandir(descriptor) as entries:
+                batch = None
+                while batch != []:
+                    batch = list(itertools.islice(entries, _BATCH))
+                    yield batch
+        finally:
+            os.close(descriptor)
 
 
-def _is_draft(name: str) -> bool:
-    """Whether a name is that of a notebook being written, by whichever process."""
-    return name.startswith(".") and ".ipynb." in name and name.endswith(".tmp")
+def _path(directory: str, name: str) -> str:
+    return f"{directory.rstrip('/')}/{name}"
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a name is that of a recording beside its notebook, by whichever process."""
+    return is_draft(name) or is_journal(name)

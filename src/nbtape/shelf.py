@@ -1,0 +1,203 @@
+"""The cells of a notebook, each encoded once: those in use in memory, the others in a file that nobody else has.
+
+That file has no name, so that nothing is left of it whatever ends us, and code that writes over the notebook, by
+mistake or not, takes nothing from the record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import tempfile
+import weakref
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING, Final, overload
+
+from nbtape.encoding import SEPARATOR, decode_cell, encode_cell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from nbformat import NotebookNode
+
+#: Bytes of memory that cells may take.
+ROOM: Final = 8 << 20
+
+#: The bytes of what separates cells that the first does without.
+_COMMA: Final = len(SEPARATOR) - len(SEPARATOR.lstrip(b","))
+
+#: Bytes that are copied at a time.
+_PIECE: Final = 1 << 20
+
+
+class Shelf(Sequence["NotebookNode"]):
+    """Cells by their position. Whoever changes one says so with `touch`.
+
+    A cell that is put away stays the same object for as long as somebody holds it.
+
+    Args:
+        cells: What it begins with.
+        directory: Where cells go that are put away; None to keep all in memory.
+    """
+
+    def __init__(self, cells: Iterable[NotebookNode], directory: Path | None) -> None:
+        self._directory = directory
+        # By position: those in memory, the last used last; those that somebody may hold; and of each the bytes, or
+        # where in the file they are.
+        self._nodes: dict[int, NotebookNode] = {}
+        self._held: weakref.WeakValueDictionary[int, NotebookNode] = weakref.WeakValueDictionary()
+        self._encoded: list[bytes | range] = []
+        self._stale: set[int] = set()
+        # The cells from the first on that have long been as they are, as one: so many of them.
+        self._front: list[bytearray | range] = []
+        self._front_count = 0
+        self._weight = 0
+        self._file: IO[bytes] | None = None
+        #: The bytes of all cells, as of the last `encode`.
+        self.size = 0
+        for cell in cells:
+            self.append(cell)
+            self.encode()
+            self.put_away()
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    @overload
+    def __getitem__(self, index: int) -> NotebookNode: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[NotebookNode]: ...
+
+    def __getitem__(self, index: int | slice) -> NotebookNode | list[NotebookNode]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        if position in self._nodes:
+            self._nodes[position] = node = self._nodes.pop(position)
+            return node
+        return self._take_back(position)
+
+    def __setitem__(self, index: int, cell: NotebookNode) -> None:
+        """Have `cell` at a position, as of the next `touch`: nbclient puts back what it has taken."""
+        self[index]  # in memory, whatever became of it
+        self._nodes[index] = cell
+
+    def append(self, cell: NotebookNode) -> int:
+        """Add a cell; return its position."""
+        position = len(self._encoded)
+        self._encoded.append(b"")
+        self._nodes[position] = cell
+        self._weight += _weight(b"")
+        self._stale.add(position)
+        return position
+
+    @property
+    def length(self) -> int:
+        """The bytes of `pieces`."""
+        return max(0, self.size - _COMMA)
+
+    def touch(self, index: int) -> None:
+        """Cell `index` has changed."""
+        self[index]  # in memory, whatever became of it
+        self._stale.add(index)
+
+    def encode(self) -> list[tuple[int, bytes]]:
+        """Encode what has changed since the last time; return that, by position."""
+        changed = []
+        for index in sorted(self._stale):
+            encoded = SEPARATOR + encode_cell(self._nodes[index])
+            self.size += len(encoded) - len(self._encoded[index])
+            self._weight += _weight(encoded) - _weight(self._encoded[index])
+            self._set(index, encoded)
+            changed.append((index, encoded))
+        self._stale.clear()
+        return changed
+
+    def pieces(self) -> Iterator[memoryview]:
+        """All cells as they stand in a notebook, as of the last `encode`."""
+        last = max(0, len(self) - 1)
+        for index in range(self._front_count, last):
+            _join(self._front, self._encoded[index])
+        self._front_count = last
+        skipped = _COMMA
+        for encoded in itertools.chain(self._front, self._encoded[last:]):
+            for piece in self._bytes(encoded):
+                yield memoryview(piece)[skipped:]
+                skipped = 0
+
+    def _set(self, index: int, encoded: bytes | range) -> None:
+        self._encoded[index] = encoded
+        if index < self._front_count:
+            self._front, self._front_count = [], 0
+
+    def put_away(self) -> None:
+        """Keep no more in memory than there is room for: what was not used for the longest time goes first."""
+        if self._directory is None or self._weight <= ROOM:
+            return
+        with contextlib.suppress(OSError):  # a full disk: it is tried again
+            for index in list(self._nodes)[:-1]:
+                if self._weight <= ROOM:
+                    return
+                if index not in self._stale:
+                    self._put_away(index)
+
+    def _put_away(self, index: int) -> None:
+        encoded = self._encoded[index]
+        if isinstance(encoded, bytes):
+            self._set(index, self._store(encoded))
+        self._held[index] = self._nodes.pop(index)
+        self._weight -= _weight(encoded)
+
+    def _store(self, encoded: bytes) -> range:
+        """Write a cell to the file. Where that fails, the end of the file is as it was."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  (open as long as we live)
+            weakref.finalize(self, self._file.close)
+        start = self._file.seek(0, os.SEEK_END)
+        try:
+            written = 0
+            while written < len(encoded):
+                written += self._file.write(memoryview(encoded)[written:])
+        except OSError:
+            self._file.truncate(start)
+            raise
+        return range(start, start + len(encoded))
+
+    def _take_back(self, index: int) -> NotebookNode:
+        """A cell that was put away."""
+        node = self._held.get(index)
+        encoded = self._encoded[index]
+        if node is None:
+            node = decode_cell(b"".join(self._bytes(encoded)).removeprefix(SEPARATOR))
+        self._nodes[index] = node
+        self._weight += _weight(encoded)
+        return node
+
+    def _bytes(self, encoded: bytes | bytearray | range) -> Iterator[bytes | bytearray]:
+        if not isinstance(encoded, range):
+            yield encoded
+            return
+        assert self._file is not None, "what is in the file was written"
+        for start in range(encoded.start, encoded.stop, _PIECE):
+            self._file.seek(start)
+            yield self._file.read(min(_PIECE, encoded.stop - start))
+
+
+def _weight(encoded: bytes | range) -> int:
+    """What a cell takes in memory: its text, the same encoded, and the objects it consists of."""
+    return 2 * len(encoded) + 4096
+
+
+def _join(front: list[bytearray | range], encoded: bytes | range) -> None:
+    """Add a cell to others: to the bytes of the last ones, or to their place in the file."""
+    last = front[-1] if front else None
+    if isinstance(encoded, bytes):
+        if not isinstance(last, bytearray):
+            front.append(last := bytearray())
+        last += encoded
+    elif isinstance(last, range) and last.stop == encoded.start:
+        front[-1] = range(last.start, encoded.stop)
+    else:
+        front.append(encoded)
