@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,6 +41,22 @@ import base64
 from IPython.display import Image, display
 picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 display(Image(data=base64.b64decode(picture), format="png"))
+"""
+
+#: A kernel that answers its next question and is dead before it is idle. The answer to the code itself comes first.
+DIES_AFTER_ITS_NEXT_ANSWER = """\
+import os, time
+session, answers = get_ipython().kernel.session, []
+send = session.send
+def send_and_die(stream, msg_or_type, *args, **options):
+    sent = send(stream, msg_or_type, *args, **options)
+    if msg_or_type == 'execute_reply':
+        answers.append(msg_or_type)
+        if len(answers) == 2:
+            time.sleep(0.3)  # until it has left
+            os._exit(3)
+    return sent
+session.send = send_and_die
 """
 
 #: More messages than ZeroMQ keeps of its own accord, while whoever reads them, the kernel's parent, is stopped.
@@ -100,6 +116,14 @@ def blocks(*codes: str, language: str = "python") -> list[CodeBlock]:
     return [CodeBlock(code=code, language=language) for code in codes]
 
 
+def record(directory: Path, *codes: str, source: Server = None, **options: Any) -> Path:
+    """A notebook of a session in which some blocks were run, each in a call of its own."""
+    with JupyterCodeExecutor(source, **{"output_dir": directory, "timeout": 30, **options}) as executor:
+        for code in codes:
+            run(executor, code)
+        return executor.notebook
+
+
 def check_fresh(executor: JupyterCodeExecutor) -> None:
     """The next block runs on a fresh kernel, and is told; the one after that is not."""
     epoch = executor.kernel_epoch
@@ -141,6 +165,9 @@ class Executors:
 
     #: Seconds until a dead kernel is noticed.
     notices_death_within = 2.5
+
+    #: Seconds after which a kernel that was asked for is surely still on its way.
+    is_starting_after = 0.05
 
     #: Where code sees the directories of all tests; empty if that is where we see them.
     mount = ""
@@ -719,7 +746,7 @@ class _Interrupts(Executors):
         executor = AsyncJupyterCodeExecutor(source, output_dir=output_dir)
         try:
             call = asyncio.ensure_future(executor.execute_code_blocks(blocks("ran = True")))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(self.is_starting_after)
             assert executor.kernel_epoch == 0, "the kernel is still on its way"
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -955,6 +982,14 @@ class _Variables(Executors):
         assert executor.kernel_epoch == 1
         check_fresh(executor)
 
+    def test_a_kernel_that_dies_right_after_its_answer_holds_nobody_up(self, executor: JupyterCodeExecutor) -> None:
+        assert run(executor, DIES_AFTER_ITS_NEXT_ANSWER).status == "ok"
+        began = time.monotonic()
+        with suppress(KernelError):  # or the answer, which came
+            executor.variables(timeout=60)
+        assert time.monotonic() - began < 20
+        check_fresh(executor)
+
     def test_a_kernel_that_dies_of_a_look_is_an_error(self, executor: JupyterCodeExecutor) -> None:
         code = "import os\nclass Bomb:\n    def __repr__(self):\n        os._exit(3)\nbomb = Bomb()"
         assert run(executor, code).status == "ok"
@@ -987,3 +1022,17 @@ class _Variables(Executors):
 
 class ExecutorContract(_BlocksAndState, _Languages, _Outputs, _Timeouts, _Deaths, _Interrupts, _Variables):
     """All of it."""
+
+
+def install(jupyter_path: Path, name: str, argv: list[str], **fields: Any) -> str:
+    """Install a kernel spec, and return its name."""
+    directory = jupyter_path / "kernels" / name
+    directory.mkdir(parents=True)
+    spec = {"argv": argv, "display_name": name, "language": "python", **fields}
+    (directory / "kernel.json").write_text(json.dumps(spec))
+    return name
+
+
+def kernel_pid(executor: JupyterCodeExecutor) -> int:
+    """The process of its kernel."""
+    return int(run(executor, "import os\nprint(os.getpid())").output.splitlines()[-1])

@@ -12,8 +12,10 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -175,6 +177,59 @@ def test_two_of_one_name_write_two_notebooks(output_dir: Path) -> None:
     assert stream_text(code_cells(two.notebook)[0]) == "two\n"
 
 
+# On an event loop
+
+
+async def test_cancelling_a_call_on_an_event_loop_stops_that_call_and_no_other(output_dir: Path) -> None:
+    begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def tell(_: object) -> None:
+        loop.call_soon_threadsafe(begun.set)
+
+    with JupyterCodeExecutor(output_dir=output_dir, on_output=tell) as executor:
+        running, waiting = (
+            asyncio.ensure_future(executor.aexecute_code_blocks([CodeBlock(code, "python")]))
+            for code in (f"kept = 7\n{FOREVER}", "never = True")
+        )
+        await asyncio.wait_for(begun.wait(), 60)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert not running.done()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        result = await executor.aexecute_code_blocks([CodeBlock("print(kept, 'never' in globals())", "python")])
+        assert result.output == "7 False\n"
+    assert [cell["metadata"]["nbtape"]["status"] for cell in code_cells(executor.notebook)] == ["interrupted", "ok"]
+
+
+async def test_calls_on_an_event_loop_run_in_their_order(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        codes = ["n = 0", *(f"n = n * 2 + {place}\nprint(n)" for place in range(5))]
+        calls = [executor.aexecute_code_blocks([CodeBlock(code, "python")]) for code in codes]
+        results = await asyncio.gather(*calls)
+    assert [result.output for result in results[1:]] == ["0\n", "1\n", "4\n", "11\n", "26\n"]
+
+
+def test_what_the_first_caller_has_in_its_context_is_not_kept(output_dir: Path) -> None:
+    class Held:
+        pass
+
+    def call() -> weakref.ref[Held]:
+        held = Held()
+        variable.set(held)
+        run(executor, "x = 1")
+        return weakref.ref(held)
+
+    variable: ContextVar[Held] = ContextVar("held")
+    executor = JupyterCodeExecutor(output_dir=output_dir)
+    held = copy_context().run(call)
+    gc.collect()
+    assert held() is None
+    executor.stop()
+
+
 # Ctrl-C
 
 
@@ -286,6 +341,16 @@ def test_a_script_that_forgets_to_stop_exits_at_once_and_its_kernel_is_gone(tmp_
     assert eventually(lambda: not is_running(kernel))
     assert list(temp_dir.glob("nbtape-*")) == []
     assert len(code_cells(tmp_path / "session.ipynb")) == 1
+
+
+def test_a_kernel_whose_script_forgets_to_stop_it_ends_in_order(tmp_path: Path) -> None:
+    code = """
+        executor = JupyterCodeExecutor()
+        run(executor, "import atexit\\natexit.register(open('farewell', 'w').write, 'bye')")
+        """
+    with script(tmp_path, code) as forgetful:
+        forgetful.end(10)
+    assert (tmp_path / "farewell").read_text() == "bye"
 
 
 @pytest.mark.fault("interpreter shutdown with a block running", seen="The process ends; no kernel is left.")
@@ -437,3 +502,13 @@ def all_end(acts: list[Callable[[], Any]], seconds: float = 20) -> bool:
     for thread in threads:
         thread.start()
     return eventually(lambda: not any(thread.is_alive() for thread in threads), seconds)
+
+
+def test_a_call_may_have_a_timeout_of_its_own(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir, timeout=60) as executor:
+        result = executor.execute_code_blocks([CodeBlock("import time\ntime.sleep(30)", "python")], timeout=1)
+        assert result.status == "timeout"
+        assert "stopped after 1 s" in result.output
+        assert code_cells(executor.notebook)[0]["metadata"]["nbtape"]["timeout"] == 1
+        with pytest.raises(ValueError, match="at least 1 second"):
+            executor.execute_code_blocks([], timeout=0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -345,3 +347,86 @@ async def test_an_output_directory_that_cannot_be_made_any_more_is_said(output_d
     with pytest.raises(OutputDirectoryError, match="cannot be made"):
         await executor.start()
     assert descendants() == before
+
+
+MESSAGE = "I count first.\n\n```python\nprint(1)\n```\n\nThen I divide.\n\n```python\n1 / 0\n```\n\nThat is all."
+
+
+def described(notebook: Path) -> list[tuple[str, str, Any]]:
+    """The cells: their type, their source, and who said them."""
+    cells = read_notebook(notebook)["cells"]
+    return [(cell["cell_type"], cell["source"], cell["metadata"].get("nbtape", {}).get("agent")) for cell in cells]
+
+
+async def test_what_an_agent_says_around_its_code_is_recorded(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir, agent="coder") as executor:
+        blocks = executor.code_extractor.extract_code_blocks(MESSAGE)
+        result = await executor.execute_code_blocks(blocks)
+        await executor.add_markdown("Well.", "critic")
+        await executor.add_markdown("Hm.")
+    assert [cell.index for cell in result.cells] == [1, 3]
+    assert described(executor.notebook) == [
+        ("markdown", "I count first.", "coder"),
+        ("code", "print(1)", None),
+        ("markdown", "Then I divide.", "coder"),
+        ("code", "1 / 0", None),
+        ("markdown", "That is all.", "coder"),
+        ("markdown", "Well.", "critic"),
+        ("markdown", "Hm.", None),
+    ]
+
+
+async def test_what_an_agent_says_is_left_out_by_a_switch(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir, record_messages=False) as executor:
+        await executor.execute_code_blocks(executor.code_extractor.extract_code_blocks(MESSAGE))
+    assert [kind for kind, *_ in described(executor.notebook)] == ["code", "code"]
+
+
+async def test_files_are_not_named_by_a_switch(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir, name_files=False) as executor:
+        result = await run(executor, "from PIL import Image\nImage.new('RGB', (10, 10))")
+    assert result.output == "<PIL.Image.Image image mode=RGB size=10x10>"
+    assert result.output_files == [str(output_dir / "session_0_0.png")]
+
+
+async def test_what_a_cell_shows_can_be_asked_for(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir, max_cell_chars=1000) as executor:
+        result = await run(executor, "display({'a': 1}, raw=False)\n'x' * 5000")
+        shown, told = executor.outputs(result.cells[0])
+        assert shown["data"] == {"text/plain": "{'a': 1}"}
+        assert "left out" in told["text"]
+        assert result.cells[0].left_out >= 5000
+        assert executor.options["max_cell_chars"] == 1000
+        executor.options["max_cell_chars"] = 1
+        assert executor.options["max_cell_chars"] == 1000
+
+
+@pytest.mark.parametrize("end", ["pass", "raise SystemExit(3)"])
+def test_a_program_that_never_stops_its_executor_ends(output_dir: Path, end: str) -> None:
+    program = f"""
+import asyncio
+from nbtape import AsyncJupyterCodeExecutor, CodeBlock
+
+async def main():
+    global executor
+    executor = AsyncJupyterCodeExecutor(output_dir={str(output_dir)!r})
+    print((await executor.execute_code_blocks([CodeBlock("print(1)", "python")])).output, end="", flush=True)
+    {end}
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "1\n"
+    assert done.returncode == (3 if "SystemExit" in end else 0)
+
+
+async def test_who_said_it_may_come_with_the_block(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir, agent="coder") as executor:
+        await executor.execute_code_blocks([CodeBlock("1", "python", said_before="Mine.", said_by="planner")])
+        await executor.skip_code_blocks([CodeBlock("2", "python", said_before="Also.")], note="A policy forbids it.")
+    assert described(executor.notebook) == [
+        ("markdown", "Mine.", "planner"),
+        ("code", "1", None),
+        ("markdown", "Also.", "coder"),
+        ("code", "2", None),
+    ]

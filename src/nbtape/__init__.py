@@ -32,9 +32,11 @@ from nbtape.results import CellResult, CodeResult
 
 if _TYPE_CHECKING:
     from nbtape.blocking import JupyterCodeExecutor
+    from nbtape.embedded import EmbeddedIPythonCodeExecutor
     from nbtape.executor import AsyncJupyterCodeExecutor
     from nbtape.judging.verdicts import ReplaySettings
     from nbtape.kernels.connection import JupyterConnectionInfo
+    from nbtape.pools.pool import KernelPool
     from nbtape.replaying.replays import replay
     from nbtape.replaying.report import ReplayedCell, ReplayReport
     from nbtape.resumption import ResumedCell, Resumption
@@ -50,11 +52,13 @@ __all__ = [
     "CodeBlock",
     "CodeResult",
     "DockerJupyterServer",
+    "EmbeddedIPythonCodeExecutor",
     "JupyterCodeExecutor",
     "JupyterConnectionInfo",
     "KernelBusyError",
     "KernelError",
     "KernelNotInstalledError",
+    "KernelPool",
     "KernelStartError",
     "LocalJupyterServer",
     "MarkdownCodeExtractor",
@@ -84,8 +88,10 @@ _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 _LOADED_WHEN_USED = {
     "AsyncJupyterCodeExecutor": "nbtape.executor",
     "JupyterCodeExecutor": "nbtape.blocking",
+    "EmbeddedIPythonCodeExecutor": "nbtape.embedded",
     "JupyterConnectionInfo": "nbtape.kernels.connection",
     "DockerJupyterServer": "nbtape.servers.docker",
+    "KernelPool": "nbtape.pools.pool",
     "LocalJupyterServer": "nbtape.servers.local",
     "ReplayReport": "nbtape.replaying.report",
     "ReplaySettings": "nbtape.judging.verdicts",

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import threading
-from typing import TYPE_CHECKING, Self, Unpack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from nbtape.executor import AsyncJupyterCodeExecutor
+from nbtape.grammars import defer_grammar
 from nbtape.kernels.forgotten import when_forgotten
 from nbtape.loops import END_LIMIT, LoopThread
+from nbtape.options import DEFAULT_KERNEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from nbtape.blocks import CodeBlock, MarkdownCodeExtractor
     from nbtape.options import Options, Server
-    from nbtape.results import CodeResult
+    from nbtape.results import CellResult, CodeResult
     from nbtape.resumption import Resumption
     from nbtape.variables import Variables
 
@@ -37,7 +40,7 @@ class JupyterCodeExecutor:
     Args:
         jupyter_server: Where the kernel comes from: a server that nbtape starts (`DockerJupyterServer`,
             `LocalJupyterServer`), one that somebody else runs (`JupyterConnectionInfo`, or its URL and `token=`);
-            None for a kernel of this machine.
+            a `KernelPool` of any of them; None for a kernel of this machine.
         kernel_name: The kernel spec.
         timeout: Seconds for each block, at least 1.
         output_dir: Where the notebook and its files go, and the kernel's working directory. Made if its parent exists.
@@ -51,7 +54,7 @@ class JupyterCodeExecutor:
     def __init__(
         self,
         jupyter_server: Server = None,
-        kernel_name: str = "python3",
+        kernel_name: str = DEFAULT_KERNEL,
         timeout: float = 60,
         output_dir: Path | str = ".",
         *,
@@ -61,9 +64,11 @@ class JupyterCodeExecutor:
         self._executor = AsyncJupyterCodeExecutor(
             jupyter_server, kernel_name, timeout, output_dir, notebook=notebook, **options
         )
+        self._timeout, self._kernel_name, self._output_dir = timeout, kernel_name, Path(output_dir)
         self._thread = LoopThread()
-        # Whoever forgets to stop gets it done: when the executor is collected, or the process ends.
-        when_forgotten(self, _stop_forgotten, self._executor, self._thread)
+        # Whoever forgets to stop gets it done: when the executor is collected, or the process ends. Then it has to come
+        # before what ends the kernel and its server by force, which is younger, and so would be first.
+        atexit.register(when_forgotten(self, _stop_forgotten, self._executor, self._thread))
 
     @classmethod
     def resume(
@@ -97,6 +102,7 @@ class JupyterCodeExecutor:
             NotebookReadError: There is no notebook that could be gone on with.
             ValueError: Another value that cannot work.
         """
+        defer_grammar()
         from nbtape.restoring import Origin
 
         origin = Origin.check(notebook, until, on_progress)
@@ -121,9 +127,37 @@ class JupyterCodeExecutor:
         return self._executor.notebook
 
     @property
+    def timeout(self) -> float:
+        """Seconds for each block."""
+        return self._timeout
+
+    @property
+    def kernel_name(self) -> str:
+        """The kernel spec."""
+        return self._kernel_name
+
+    @property
+    def output_dir(self) -> Path:
+        """Where the notebook and its files go, as it was given."""
+        return self._output_dir
+
+    @property
     def max_output_chars(self) -> int:
         """The most characters of `CodeResult.output`."""
         return self._executor.max_output_chars
+
+    @property
+    def options(self) -> Options:
+        """All options, as they were given or are by default."""
+        return self._executor.options
+
+    def outputs(self, cell: CellResult) -> list[Mapping[str, Any]]:
+        """What a cell shows now, as nbformat has it.
+
+        Args:
+            cell: What came of its block.
+        """
+        return self._executor.outputs(cell)
 
     @property
     def kernel_epoch(self) -> int:
@@ -163,27 +197,54 @@ class JupyterCodeExecutor:
         """Interrupt the block that runs in another thread, if one does; its result will say so. Returns at once."""
         self._thread.call(self._executor.interrupt())
 
-    def add_markdown(self, text: str) -> None:
+    def add_markdown(self, text: str, agent: str = "") -> None:
         """Append a Markdown cell: what the agent, or anybody, said.
+
+        Args:
+            text: Markdown.
+            agent: Who said it, for the cell's metadata; empty for nobody in particular.
 
         Raises:
             NotebookWriteError: It cannot be written; it is kept for the next save.
         """
-        self._thread.call(self._executor.add_markdown(text))
+        self._thread.call(self._executor.add_markdown(text, agent))
 
-    def execute_code_blocks(self, code_blocks: Sequence[CodeBlock]) -> CodeResult:
+    def execute_code_blocks(self, code_blocks: Sequence[CodeBlock], *, timeout: float | None = None) -> CodeResult:
         """Run code blocks, each in a cell of its own, until one fails; variables live on between calls.
 
         Args:
             code_blocks: The blocks. Anything with the attributes `code` and `language` will do.
+            timeout: Seconds for each of them, at least 1; None for those of the executor.
 
         Raises:
+            ValueError: A timeout that is none.
             KernelStartError: No kernel can be started.
             NotebookWriteError: The notebook cannot be written; its `result` says what was run.
             BlockInterrupted: Ctrl-C; its `result` says what was run.
         """
         stop = asyncio.Event()
-        return self._thread.call(self._executor.execute_code_blocks(code_blocks, stop=stop), stop)
+        return self._thread.call(self._executor.execute_code_blocks(code_blocks, timeout=timeout, stop=stop), stop)
+
+    async def aexecute_code_blocks(
+        self, code_blocks: Sequence[CodeBlock], *, timeout: float | None = None
+    ) -> CodeResult:
+        """The same for a caller on an event loop, whichever it is: the loop stays free while the blocks run.
+
+        Cancelling this call interrupts its block, and no other; what that printed is recorded before this ends.
+
+        Args:
+            code_blocks: As for `execute_code_blocks`.
+            timeout: The same.
+
+        Raises:
+            ValueError: A timeout that is none.
+            KernelStartError: No kernel can be started.
+            NotebookWriteError: The notebook cannot be written; its `result` says what was run.
+        """
+        stop = asyncio.Event()
+        return await self._thread.wait(
+            self._executor.execute_code_blocks(code_blocks, timeout=timeout, stop=stop), stop
+        )
 
     def parameters(self, **values: object) -> CodeResult:
         """Define variables in a cell that a replay finds: `papermill -p` and `nbtape replay -p` override it.

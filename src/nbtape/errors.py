@@ -106,7 +106,7 @@ class NotebookReadError(NotebookError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"The notebook {self.path} cannot be resumed: {self.reason}"
+        return f"The notebook {self.path} cannot be used: {self.reason}"
 
 
 class NotebookInUseError(NotebookError):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from nbtape.blocks import CodeBlock, MarkdownCodeExtractor
 from nbtape.errors import KernelError, NotebookWriteError, WrongLoopError
+from nbtape.grammars import defer_grammar
 from nbtape.languages import cell_source, is_python, languages_of
+from nbtape.listeners import tell
 from nbtape.options import (
+    DEFAULT_KERNEL,
     DEFAULT_NAME,
     checked_block,
     checked_directory,
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     from nbtape.runner import CellRunner, Outcome
     from nbtape.starting import ReadyKernel
 
-logger = logging.getLogger(__name__)
-
 
 class AsyncJupyterCodeExecutor:
     """Runs code blocks in a stateful Jupyter kernel and records them as a notebook, for callers on an event loop.
@@ -49,7 +49,7 @@ class AsyncJupyterCodeExecutor:
     Args:
         jupyter_server: Where the kernel comes from: a server that nbtape starts (`DockerJupyterServer`,
             `LocalJupyterServer`), one that somebody else runs (`JupyterConnectionInfo`, or its URL and `token=`);
-            None for a kernel of this machine.
+            a `KernelPool` of any of them; None for a kernel of this machine.
         kernel_name: The kernel spec.
         timeout: Seconds for each block, at least 1.
         output_dir: Where the notebook and its files go, and the kernel's working directory. Made if its parent exists.
@@ -64,7 +64,7 @@ class AsyncJupyterCodeExecutor:
     def __init__(
         self,
         jupyter_server: Server = None,
-        kernel_name: str = "python3",
+        kernel_name: str = DEFAULT_KERNEL,
         timeout: float = 60,
         output_dir: Path | str = ".",
         *,
@@ -123,6 +123,7 @@ class AsyncJupyterCodeExecutor:
             NotebookReadError: There is no notebook that could be gone on with.
             ValueError: Another value that cannot work.
         """
+        defer_grammar()
         from nbtape.restoring import Origin
 
         origin = Origin.check(notebook, until, on_progress)
@@ -147,14 +148,42 @@ class AsyncJupyterCodeExecutor:
         return self._recording.path if self._recording else self._directory / f"{self._name}.ipynb"
 
     @property
+    def timeout(self) -> float:
+        """Seconds for each block."""
+        return self._timeout
+
+    @property
+    def kernel_name(self) -> str:
+        """The kernel spec."""
+        return self._kernel_name
+
+    @property
+    def output_dir(self) -> Path:
+        """Where the notebook and its files go, as it was given."""
+        return self._output_dir
+
+    @property
     def max_output_chars(self) -> int:
         """The most characters of `CodeResult.output`."""
         return self._options["max_output_chars"]
 
     @property
+    def options(self) -> Options:
+        """All options, as they were given or are by default."""
+        return self._options.copy()
+
+    @property
     def kernel_epoch(self) -> int:
         """Which kernel is in use, counted from 1; 0 before the first."""
         return self._kernel_epoch
+
+    def outputs(self, cell: CellResult) -> list[Mapping[str, Any]]:
+        """What a cell shows now, as nbformat has it.
+
+        Args:
+            cell: What came of its block.
+        """
+        return list(self._recorded.notebook.cells[cell.index]["outputs"])
 
     async def start(self) -> None:
         """Start the kernel and the recording; harmless when they run.
@@ -191,34 +220,42 @@ class AsyncJupyterCodeExecutor:
         if self._stop is not None:
             self._stop.set()
 
-    async def add_markdown(self, text: str) -> None:
+    async def add_markdown(self, text: str, agent: str = "") -> None:
         """Append a Markdown cell: what the agent, or anybody, said.
+
+        Args:
+            text: Markdown.
+            agent: Who said it, for the cell's metadata; empty for nobody in particular.
 
         Raises:
             NotebookWriteError: It cannot be written; it is kept for the next save.
         """
         async with self._turns.lock:
             await self._start()
-            self._recorded.add_markdown(text)
+            self._recorded.add_markdown(text, agent)
+            self._recorded.save()
 
     async def execute_code_blocks(
-        self, code_blocks: Sequence[CodeBlock], *, stop: asyncio.Event | None = None
+        self, code_blocks: Sequence[CodeBlock], *, timeout: float | None = None, stop: asyncio.Event | None = None
     ) -> CodeResult:
         """Run code blocks, each in a cell of its own, until one fails; variables live on between calls.
 
         Args:
             code_blocks: The blocks. Anything with the attributes `code` and `language` will do.
+            timeout: Seconds for each of them, at least 1; None for those of the executor.
             stop: Interrupts this call, and no other, when it is set; the result says so. One that still waits for
                 its turn is cancelled.
 
         Raises:
+            ValueError: A timeout that is none.
             KernelStartError: No kernel can be started.
             NotebookWriteError: The notebook cannot be written; its `result` says what was run.
             WrongLoopError: The kernel runs on another event loop.
         """
         blocks = [checked_block(block) for block in code_blocks]
+        seconds = self._timeout if timeout is None else checked_timeout(timeout)
         stop = stop or asyncio.Event()
-        return await see_through(self._execute(blocks, stop), stop)
+        return await see_through(self._execute(blocks, seconds, stop), stop)
 
     async def parameters(self, **values: object) -> CodeResult:
         """Define variables in a cell that a replay finds: `papermill -p` and `nbtape replay -p` override it.
@@ -252,7 +289,11 @@ class AsyncJupyterCodeExecutor:
         blocks = [checked_block(block) for block in code_blocks]
         async with self._turns.lock:
             await self._start()
-            cells = [self._recorded.skip(block, note) for block in blocks]
+            cells = []
+            for block in blocks:
+                self._note(block.said_before, block.said_by)
+                cells.append(self._recorded.skip(block, note))
+                self._note(block.said_after, block.said_by)
             self._recorded.save()
             return self._join(cells)
 
@@ -294,14 +335,16 @@ class AsyncJupyterCodeExecutor:
             finally:
                 self._stop = None
 
-    async def _execute(self, blocks: Sequence[CodeBlock], stop: asyncio.Event) -> CodeResult:
+    async def _execute(self, blocks: Sequence[CodeBlock], timeout: float, stop: asyncio.Event) -> CodeResult:
         async with take_turn(self._turns.lock, stop):
             self._stop = stop
             cells: list[CellResult] = []
             try:
                 await self._start()
                 for block in blocks:
-                    cells.append(await self._run(block, cells, stop))
+                    self._note(block.said_before, block.said_by)
+                    cells.append(await self._run(block, cells, timeout, stop))
+                    self._note(block.said_after, block.said_by)
                     self._recorded.save()
             except NotebookWriteError as exc:
                 if self._recording is None:
@@ -312,10 +355,17 @@ class AsyncJupyterCodeExecutor:
                 self._stop = None
             return self._join(cells)
 
+    def _note(self, said: str, agent: str) -> None:
+        """Record what the agent said around a block, if that is wanted. Not saved yet."""
+        if said and self._options["record_messages"]:
+            self._recorded.add_markdown(said, agent or self._options["agent"])
+
     def _join(self, cells: Sequence[CellResult]) -> CodeResult:
         return join_cells(cells, self.notebook, self.max_output_chars)
 
-    async def _run(self, block: CodeBlock, before: Sequence[CellResult], stop: asyncio.Event) -> CellResult:
+    async def _run(
+        self, block: CodeBlock, before: Sequence[CellResult], timeout: float, stop: asyncio.Event
+    ) -> CellResult:
         """Run one block, or say why not."""
         if any(cell.status != "ok" for cell in before):
             return self._recorded.skip(block, "")
@@ -327,26 +377,26 @@ class AsyncJupyterCodeExecutor:
             return self._recorded.skip(block, f"Not run: this kernel has no {block.language!r}; it runs {spoken}.")
         if fit_text(source) != source:
             return self._recorded.skip(block, "Not run: the code has characters that UTF-8 cannot hold (surrogates).")
-        return await self._run_cell(block, source, stop)
+        return await self._run_cell(block, source, timeout, stop)
 
-    async def _run_cell(self, block: CodeBlock, source: str, stop: asyncio.Event) -> CellResult:
+    async def _run_cell(self, block: CodeBlock, source: str, timeout: float, stop: asyncio.Event) -> CellResult:
         from nbtape.recording import Ending
 
         await self._start()
         assert self._runner is not None
         epoch, news, self._news = self._kernel_epoch, self._news, ""
-        index = self._recorded.begin(block, source, self._timeout, epoch)
+        index = self._recorded.begin(block, source, timeout, epoch)
         try:
-            self._recorded.save()
+            self._recorded.keep()
         except NotebookWriteError:
             # What cannot be recorded is not run. The save that follows says why, in an error of its own.
             return self._recorded.withdraw(index, "Not run: the notebook cannot be written.")
         room = max(0, self._options["max_notebook_chars"] - self._recorded.notebook.size)
-        outcome = await self._runner.run(index, self._timeout, min(room, self._options["max_cell_chars"]), stop)
+        outcome = await self._runner.run(index, timeout, min(room, self._options["max_cell_chars"]), stop)
         self._has_state = True
         if outcome.kernel_lost:
             await self._end_kernel()
-        return await self._recorded.end(index, Ending(outcome, news, _describe(outcome, self._timeout), epoch))
+        return await self._recorded.end(index, Ending(outcome, news, _describe(outcome, timeout), epoch))
 
     @property
     def _recorded(self) -> Recording:
@@ -402,10 +452,11 @@ class AsyncJupyterCodeExecutor:
 
         if self._recording is None:
             described = kernel.describe(epoch)
-            self._recording = Recording.create(self._directory, self._name, self.max_output_chars, described)
+            self._recording = Recording.create(self._directory, self._name, self._options, described)
         elif epoch > self._kernel_epoch:  # else it is the one that the notebook was resumed with
             self._recording.notebook.describe(kernel.describe(epoch))
-        listener = Listener(self._recording.changed, self._announce)
+        on_output = self._options["on_output"]
+        listener = Listener(self._recording.changed, lambda output: tell(on_output, output))
         self._runner = kernel.runner(self._recording.notebook.node, listener, grace=self._options["interrupt_grace"])
         self._recording.follow(self._runner.settle)
         self._kernel_epoch, self._language = epoch, kernel.language
@@ -429,16 +480,6 @@ class AsyncJupyterCodeExecutor:
                 "JupyterCodeExecutor, which works in any thread."
             )
         return self._loop.is_closed()
-
-    def _announce(self, output: Mapping[str, Any]) -> None:
-        """Tell who listens; what they do with it is no matter of the recording."""
-        listener = self._options["on_output"]
-        if listener is None:
-            return
-        try:
-            listener(output)
-        except Exception:
-            logger.exception("on_output failed")
 
     async def __aenter__(self) -> Self:
         await self.start()

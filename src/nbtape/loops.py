@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import CancelledError
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from nbtape.errors import BlockInterrupted, WrongLoopError
+from nbtape.turns import outlive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -63,6 +65,24 @@ class LoopThread:
             with self._lock:
                 self._calls -= 1
 
+    async def wait(self, work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T:
+        """Do the work on the loop and wait for it on the caller's own; if that is cancelled, until it has ended.
+
+        Args:
+            work: The work.
+            stop: What a cancellation sets; the work ends by itself then.
+        """
+        future = asyncio.wrap_future(self.submit(work))
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            self.tell(stop.set)
+            await outlive(future)
+            raise
+        finally:
+            with self._lock:
+                self._calls -= 1
+
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Do the work on the loop.
 
@@ -72,13 +92,16 @@ class LoopThread:
         if self.is_current:
             work.close()
             raise WrongLoopError("This was called from on_output, on the executor's own thread: call it from another.")
+        # A loop and its tasks keep the context that they are made in. In the caller's, a kernel's connection would hold
+        # what context variables have there, as long as it lives: an agent, say, with its tool and our executor.
+        context = Context()
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = context.run(asyncio.new_event_loop)
                 self._thread = threading.Thread(target=_run, args=(self._loop,), name="nbtape", daemon=True)
                 self._thread.start()
             self._calls += 1
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
+            return context.run(asyncio.run_coroutine_threadsafe, work, self._loop)
 
     def tell(self, action: Callable[[], None]) -> None:
         """Have something done on the loop, without waiting for it."""

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from nbtape.kernels.base import KernelSource
     from nbtape.kernels.connection import JupyterConnectionInfo
     from nbtape.kernels.remote import JupyterServer
+    from nbtape.pools.pool import KernelPool
 
-#: What kernels can be had from: this machine (None), a server, what is known of a server, or its URL.
-Server: TypeAlias = "KernelSource | JupyterServer | JupyterConnectionInfo | str | None"
+#: What kernels can be had from: this machine (None), a server, what is known of a server, or its URL, and a pool.
+Server: TypeAlias = "KernelSource | JupyterServer | JupyterConnectionInfo | KernelPool | str | None"
 
 DEFAULT_NAME: Final = "session"
+
+#: The kernel spec where nobody names one.
+DEFAULT_KERNEL: Final = "python3"
 
 
 class Options(TypedDict, total=False):
@@ -35,8 +39,13 @@ class Options(TypedDict, total=False):
         max_cell_chars: The most characters of output that a cell keeps in the notebook (16 million); what is over
             is recorded nowhere, and the cell says so. Of texts that come in one message of more than 64 KiB, bytes
             are counted.
-        max_notebook_chars: The same for the notebook as a whole, source included (64 million). With
+        max_notebook_chars: The same for the notebook as a whole, source included (256 million). With
             these two, floods cost this process less than 300 MB.
+        name_files: Whether `CodeResult.output` has a line for each file that is extracted from an output, in place of
+            the repr of what it shows (True). Without it the text is as AutoGen 0.7 has it, to the empty line.
+        record_messages: Whether what an agent said around its code is recorded as Markdown cells (True): the blocks
+            that `code_extractor` finds in a message know it.
+        agent: The name of that agent, for the metadata of those cells (none).
         on_output: Called with each output as it comes in, a stream chunk by chunk, as nbformat has it; on the
             executor's event loop, so it must return soon.
     """
@@ -47,6 +56,9 @@ class Options(TypedDict, total=False):
     max_output_chars: int
     max_cell_chars: int
     max_notebook_chars: int
+    name_files: bool
+    record_messages: bool
+    agent: str
     on_output: Callable[[Mapping[str, Any]], None] | None
 
 
@@ -56,7 +68,10 @@ DEFAULTS: Final[Options] = {
     "interrupt_grace": 4.0,
     "max_output_chars": 20_000,
     "max_cell_chars": 16_000_000,
-    "max_notebook_chars": 64_000_000,
+    "max_notebook_chars": 256_000_000,
+    "name_files": True,
+    "record_messages": True,
+    "agent": "",
     "on_output": None,
 }
 
@@ -89,6 +104,8 @@ def checked_source(jupyter_server: Server, kernel_name: str, token: str | None, 
         from nbtape.kernels.connection import JupyterConnectionInfo
 
         jupyter_server = JupyterConnectionInfo.from_url(jupyter_server, token)
+    if callable(kernels_for := getattr(jupyter_server, "kernels_for", None)):  # a pool
+        return cast("KernelSource", kernels_for(kernel_name, directory))
     if callable(getattr(jupyter_server, "manager", None)):
         return cast("KernelSource", jupyter_server)
     # Asked of the class: a server's connection_info may start it, and nothing starts here.
@@ -109,7 +126,8 @@ def checked_block(block: CodeBlock) -> CodeBlock:
     code, language = block.code, block.language
     if not all(isinstance(text, str) for text in (code, language)):
         raise TypeError(f"A code block has a code and a language, both of them text, and not {code!r}, {language!r}.")
-    return CodeBlock(code=code, language=language)
+    said = {name: getattr(block, name, "") for name in ("said_before", "said_after", "said_by")}
+    return CodeBlock(code, language, **{name: text for name, text in said.items() if isinstance(text, str)})
 
 
 def checked_options(options: Options) -> Options:

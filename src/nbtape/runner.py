@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from nbtape.errors import KernelBusyError, KernelError
+from nbtape.kernels.environment import Installed, differences, may_install, told_environment
+from nbtape.kernels.introduction import ENVIRONMENT
 from nbtape.recorder import Recorder
 from nbtape.results import strip_escapes
 
@@ -44,6 +46,7 @@ class Outcome:
         error_value: Its message.
         left_out: Characters of output over the cell's bound, recorded nowhere.
         missing: Why output may be missing that the kernel sent, a sentence; empty if all of it has come.
+        installed: What it has installed or removed, if it has and the kernel tells.
     """
 
     status: Status
@@ -55,6 +58,7 @@ class Outcome:
     error_value: str | None = None
     left_out: int = 0
     missing: str = ""
+    installed: Installed | None = None
 
 
 class CellRunner:
@@ -98,10 +102,11 @@ class CellRunner:
         trouble = None if kept and not ended else await self._trouble(task)
         reply = self._recorder.reply
         lost = not kept or trouble is not None
+        duration = time.monotonic() - began
         status: Status = ending or ("kernel_died" if lost else "ok" if reply.get("status") == "ok" else "error")
         return Outcome(
             status=status,
-            duration=time.monotonic() - began,
+            duration=duration,
             kernel_lost=lost or _asked_exit(reply),
             asked_exit=_asked_exit(reply),
             cause=trouble or "",
@@ -109,7 +114,23 @@ class CellRunner:
             error_value=_text(reply.get("evalue")) if status == "error" else None,
             left_out=self._recorder.left_out(index),
             missing=missing,
+            installed=None if lost or stop.is_set() else await self._installed(index, stop),
         )
+
+    async def _installed(self, index: int, stop: asyncio.Event) -> Installed | None:
+        """What cell `index` has installed, if the kernel can tell."""
+        before = self._client.environment
+        if before is None or not may_install(self._recorder.nb["cells"][index]["source"]):
+            return None
+        try:
+            after = told_environment(await self.ask(ENVIRONMENT, _SOON, stop))
+        except KernelError as exc:
+            logger.warning("it is not known what was installed: %s", exc)
+            return None
+        if after is None or not (found := differences(before, after)):
+            return None
+        self._client.environment = after
+        return Installed(after, found)
 
     async def _end(self, task: asyncio.Future[None]) -> bool:
         """Interrupt twice; return whether the cell has ended.
@@ -152,9 +173,11 @@ class CellRunner:
             raise self._death()
         task = asyncio.ensure_future(self._recorder.ask(expressions))
         ending = await _wait(task, timeout, stop)
-        if ending and not await self._interrupt(task) and await self.is_alive():
+        if ending and not await self._interrupt(task):
             task.cancel()
             await asyncio.wait({task})
+            if not await self.is_alive():
+                raise self._death()
             raise KernelBusyError(
                 f"The kernel is busy: it did not answer within {timeout:g} s, and did not obey an interrupt. It is "
                 "kept, with its variables. Ask again later, or restart() it and lose them."

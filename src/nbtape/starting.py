@@ -7,10 +7,12 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.kernels.base import LastingKernels
+from nbtape.grammars import defer_grammar
+from nbtape.kernels.base import PLACE, DescribedKernels, LastingKernels
 from nbtape.options import make_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from nbformat import NotebookNode
@@ -32,12 +34,14 @@ class ReadyKernel:
         manager: Its manager.
         client: A client that is connected and ready.
         kernel_id: The id under which it can be found again if it outlives us; empty if it cannot.
+        place: Where it is, see `DescribedKernels`; empty for this machine.
     """
 
     spec: KernelSpec
     manager: KernelManager
     client: KernelClient
     kernel_id: str
+    place: Mapping[str, str]
 
     @property
     def language(self) -> str:
@@ -50,7 +54,7 @@ class ReadyKernel:
         Args:
             epoch: Its number in this recording.
         """
-        spec = self.spec
+        spec, environment = self.spec, self.client.environment
         return {
             "kernelspec": {"name": spec.name, "display_name": spec.display_name, "language": spec.language},
             "language_info": {"name": spec.language, **self.client.language_info},
@@ -58,6 +62,8 @@ class ReadyKernel:
                 "directory": self.client.directory,
                 "kernel_id": self.kernel_id or None,
                 "kernel_epoch": epoch if self.kernel_id else None,
+                "environment": environment and environment.to_dict(),
+                **{key: self.place.get(key) for key in PLACE},
             },
         }
 
@@ -125,11 +131,21 @@ async def connect(source: KernelSource, spec: KernelSpec, manager: KernelManager
         client.stop_channels()
         raise
     kernel_id = source.id_of(manager) if isinstance(source, LastingKernels) else ""
-    return ReadyKernel(spec, manager, client, kernel_id)
+    place = source.description() if isinstance(source, DescribedKernels) else {}
+    return ReadyKernel(spec, manager, client, kernel_id, place)
+
+
+def prepare() -> None:
+    """Have all at hand that the first recording of this process needs besides a kernel."""
+    _import_the_rest()
+    from nbtape.recording import warm_up
+
+    warm_up()
 
 
 def _import_the_rest() -> None:
     """What is needed when a kernel is on its way."""
+    defer_grammar()
     import nbtape.recorder
     import nbtape.recording
     import nbtape.runner  # noqa: F401

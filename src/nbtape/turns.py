@@ -57,6 +57,16 @@ async def take_turn(lock: asyncio.Lock, stop: asyncio.Event) -> AsyncIterator[No
         lock.release()
 
 
+async def unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T:
+    """Do what can be called off without harm, and call it off when `stop` is set: then this is cancelled."""
+    task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    stopped.add_done_callback(lambda _: task.cancel())
+    try:
+        return await task
+    finally:
+        stopped.cancel()
+
+
 async def see_through(
     work: Coroutine[Any, Any, T], stop: asyncio.Event, discard: Callable[[T], Awaitable[None]] | None = None
 ) -> T:
@@ -74,13 +84,23 @@ async def see_through(
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         stop.set()
-        await _outlive(task)
+        await outlive(task)
         if discard is not None and not task.cancelled() and task.exception() is None:
             await discard(task.result())
         raise
 
 
-async def _outlive(task: asyncio.Future[Any]) -> None:
+async def finish(work: Coroutine[Any, Any, T] | asyncio.Future[T]) -> T:
+    """Do what must not be left half-way. If that is cancelled, it is done first."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await outlive(task)
+        raise
+
+
+async def outlive(task: asyncio.Future[Any]) -> None:
     """Wait for a task that we owe its end, cancelled again or not."""
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):

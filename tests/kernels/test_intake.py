@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nbtape.kernels.intake import take_in
@@ -17,6 +17,7 @@ def packed(content: object, *, ascii_only: bool) -> memoryview:
     return memoryview(json.dumps(content, ensure_ascii=ascii_only).encode())
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS, st.integers(10, 60), st.booleans())
 @example(text="\\" * 80, other='"' * 80, room=11, ascii_only=False)
 @example(text="😀" * 20, other="名" * 30, room=12, ascii_only=True)
@@ -34,6 +35,7 @@ def test_what_is_left_is_json_with_the_heads_of_its_texts(text: str, other: str,
             assert head == whole
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(10, 60))
 def test_what_a_program_prints_is_cut_like_any_text(text: str, room: int) -> None:
     printed = packed({"name": "stdout", "text": text}, ascii_only=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import signal
 import stat
@@ -11,13 +10,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from jupyter_core.paths import jupyter_runtime_dir
 
-from contract import FLOOD_WHILE_THE_PARENT_STANDS_STILL, ExecutorContract, check_fresh, run
+from contract import FLOOD_WHILE_THE_PARENT_STANDS_STILL, ExecutorContract, check_fresh, install, kernel_pid, run
 from nbtape import JupyterCodeExecutor, KernelStartError
 from nbtape.kernels.local import LocalKernels
 from reading import code_cells, descendants, eventually, is_running, stream_text
@@ -36,19 +35,6 @@ def jupyter_path(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     path = tmp_path_factory.mktemp("jupyter")
     monkeypatch.setenv("JUPYTER_PATH", str(path))
     return path
-
-
-def install(jupyter_path: Path, name: str, argv: list[str], **fields: Any) -> str:
-    """Install a kernel spec, and return its name."""
-    directory = jupyter_path / "kernels" / name
-    directory.mkdir(parents=True)
-    spec = {"argv": argv, "display_name": name, "language": "python", **fields}
-    (directory / "kernel.json").write_text(json.dumps(spec))
-    return name
-
-
-def kernel_pid(executor: JupyterCodeExecutor) -> int:
-    return int(run(executor, "import os\nprint(os.getpid())").output.splitlines()[-1])
 
 
 def check_descriptors(act: Callable[[], None]) -> None:

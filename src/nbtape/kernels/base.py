@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
     from pathlib import Path
+
+    from nbtape.kernels.environment import Environment
 
 Message = dict[str, Any]
 
@@ -61,6 +63,10 @@ class KernelClient(Protocol):
     #: Where the kernel works: "." if that is the directory it was to be started in, else a path of its own machine,
     #: empty if nobody knows; filled by `wait_for_ready`.
     directory: str
+    #: What the kernel runs in; None if it does not tell, as only Python kernels do; filled by `wait_for_ready`.
+    environment: Environment | None
+    #: A text that is another one when packages have been installed since; filled by `wait_for_ready`.
+    stamp: str
 
     @property
     def shell_channel(self) -> Channel:
@@ -73,7 +79,7 @@ class KernelClient(Protocol):
         ...
 
     def start_channels(self) -> None:
-        """Connect."""
+        """Connect. Harmless when that is done, as is `wait_for_ready`."""
         ...
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
@@ -113,11 +119,23 @@ class KernelManager(Protocol):
         """Whether a kernel was started and not yet shut down."""
         ...
 
-    async def start_kernel(self, *, cwd: Path) -> None:
-        """Start the kernel in the directory `cwd`; return when it is on its way, not when it is ready.
+    async def start_kernel(self, *, cwd: Path | None) -> None:
+        """Start the kernel; return when it is on its way, not when it is ready.
+
+        Args:
+            cwd: The directory that it is to work in; None if that is not known before it is handed over.
 
         Raises:
             KernelStartError: It cannot be started.
+        """
+        ...
+
+    def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
+        """A manager for another event loop, of a Python kernel that was started without a directory. This one is done.
+
+        Args:
+            client: A client that found the kernel ready.
+            cwd: The directory that it is to work in. It does when a client of the new manager finds it ready.
         """
         ...
 
@@ -182,6 +200,22 @@ class FoundKernel:
 
     manager: KernelManager
     was_busy: bool
+
+
+#: What may be said of where kernels are.
+PLACE: Final = ("server", "image", "image_id")
+
+
+@runtime_checkable
+class DescribedKernels(Protocol):
+    """What a source has besides if its kernels are not simply on this machine."""
+
+    def description(self) -> Mapping[str, str]:
+        """Where they are: `server`, a URL without any secret; or `image` and `image_id`, those of a container.
+
+        Asked when a kernel has started.
+        """
+        ...
 
 
 @runtime_checkable

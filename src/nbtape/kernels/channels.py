@@ -24,17 +24,19 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.typing import Subprotocol
 
 from nbtape.errors import KernelStartError
+from nbtape.kernels.environment import introduce
 from nbtape.kernels.intake import LARGE
-from nbtape.kernels.introduction import INTRODUCTION, directory_of
+from nbtape.kernels.introduction import INTRODUCTION
 from nbtape.kernels.ledger import Ledger
 from nbtape.kernels.wire import BINARY, JsonWire, wire_of
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from nbtape.kernels.base import Message
     from nbtape.kernels.connection import JupyterConnectionInfo
+    from nbtape.kernels.environment import Environment
     from nbtape.kernels.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -88,6 +90,9 @@ class WebsocketKernelClient:
         self.allow_stdin = False
         self.language_info: dict[str, Any] = {}
         self.directory = directory or ""
+        self.environment: Environment | None = None
+        self.stamp = ""
+        self.introduction: Mapping[str, str] = INTRODUCTION
         self.shell_channel = WebsocketChannel()
         self.iopub_channel = WebsocketChannel()
         self._info = info
@@ -114,6 +119,8 @@ class WebsocketKernelClient:
 
     def start_channels(self) -> None:
         """Connect, and connect again whenever the connection breaks."""
+        if self._task is not None:
+            return
         self._task = asyncio.create_task(self._stay_connected())
 
     def stop_channels(self) -> None:
@@ -132,10 +139,13 @@ class WebsocketKernelClient:
         Raises:
             KernelStartError: It did not within `timeout` seconds, or it died.
         """
+        if self._is_ready:
+            return
         try:
             async with asyncio.timeout(timeout):
-                info = await self._ask_until_answered("kernel_info_request", {})
-                self.language_info = dict(info["content"].get("language_info") or {})
+                if not self.language_info:
+                    info = await self._ask_until_answered("kernel_info_request", {})
+                    self.language_info = dict(info["content"].get("language_info") or {})
                 if self.language_info.get("name") == "python":
                     await self._introduce()
         except TimeoutError:
@@ -194,11 +204,16 @@ class WebsocketKernelClient:
                 question.cancel()
 
     async def _introduce(self) -> None:
-        """Ask a Python kernel where it works, and give it what every kernel gets."""
-        introduction = _execution("", silent=True, user_expressions=INTRODUCTION)
-        reply = await self._ask_until_answered("execute_request", introduction)
+        """Ask a Python kernel what it runs in and where it works, and give it what every kernel gets."""
+
+        async def ask(expressions: Mapping[str, str]) -> Mapping[str, Any]:
+            question = _execution("", silent=True, user_expressions=dict(expressions))
+            content: Mapping[str, Any] = (await self._ask_until_answered("execute_request", question))["content"]
+            return content
+
+        self.environment, self.stamp = await introduce(ask, self.introduction, self.environment, self.stamp)
         if self._asks_directory:
-            self.directory = directory_of(reply)
+            self.directory = self.environment.directory if self.environment else ""
 
     async def _ask(self, kind: str, content: dict[str, Any]) -> Message:
         """Ask something of our own; return its reply when all that the kernel sent before has come as well.

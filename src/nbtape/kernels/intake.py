@@ -34,6 +34,8 @@ def take_in(content: bytes | memoryview, room: int) -> tuple[bytes, int]:
     Returns:
         The JSON that is left, and how many characters are not in it; `{}` and the size if it is too much all the same.
     """
+    if len(content) <= room:
+        return bytes(content), 0
     most = 2 * room + _MOST
     kept: list[bytes | memoryview] = []
     size = done = cut = 0

@@ -28,24 +28,38 @@ from traitlets import Type
 from nbtape.errors import KernelNotInstalledError, KernelStartError
 from nbtape.kernels.base import KernelSpec, it_last_said, tail
 from nbtape.kernels.directories import make_private_directory
+from nbtape.kernels.environment import introduce
 from nbtape.kernels.forgotten import when_forgotten
 from nbtape.kernels.groups import end_group
+from nbtape.kernels.headers import unpack
 from nbtape.kernels.intake import LARGE, take_in
-from nbtape.kernels.introduction import END_WITH_US, KERNEL_ENVIRONMENT, SEND_ALL
+from nbtape.kernels.introduction import KERNEL_ENVIRONMENT, LOCAL_INTRODUCTION, move
 
 if TYPE_CHECKING:
     import weakref
-    from subprocess import Popen
+    from collections.abc import Mapping
+    from typing import Protocol
 
     from nbtape.kernels.base import KernelClient, KernelManager
+    from nbtape.kernels.environment import Environment
+
+if TYPE_CHECKING:
+
+    class Process(Protocol):
+        """What is wanted of a `subprocess.Popen`."""
+
+        pid: int
+
+        def poll(self) -> int | None: ...
+
 
 _UNIX: Final = sys.platform != "win32"
 
 #: What ipykernels read beside their own configuration.
 _CONFIGURATION: Final = Path(__file__).with_name("ipykernel_config.py")
 
-#: What a Python kernel is given before its first cell.
-_GIFTS: Final = {**SEND_ALL, **(END_WITH_US if sys.platform == "linux" else {})}
+#: Seconds between looks at whether a kernel that is to end has ended.
+_GLANCE: Final = 0.005
 
 #: The position of the content in what is left of a message without its identities.
 _CONTENT: Final = 4
@@ -120,9 +134,15 @@ class LocalKernelClient(AsyncKernelClient):
         super().__init__(**traits)
         self.language_info: dict[str, Any] = {}
         self.directory = "."
+        self.environment: Environment | None = None
+        self.stamp = ""
+        self.introduction: Mapping[str, str] = LOCAL_INTRODUCTION
+        self._is_heard = False
+        self._is_ready = False
 
     def start_channels(self, **_: Any) -> None:  # type: ignore[override]  # noqa: ANN401
         """Connect what is used: no stdin (nobody is there to type), no heartbeat (the process is ours to watch)."""
+        self.session.unpack = unpack
         super().start_channels(stdin=False, hb=False, control=False)
 
     def stop_channels(self) -> None:
@@ -131,31 +151,69 @@ class LocalKernelClient(AsyncKernelClient):
         self.context.destroy(linger=0)
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Return when the kernel has answered `kernel_info` and was heard on iopub.
+        """Return when the kernel has answered `kernel_info`, was heard on iopub and has told its environment.
 
         jupyter_client's own ends in a flush of iopub that always waits 200 ms; messages of other requests are
-        skipped by their parent anyway.
+        skipped by their parent anyway. A kernel that was handed over is not asked again what is known of it.
 
         Raises:
             KernelStartError: The kernel died, or did not answer within `timeout` seconds.
         """
-        deadline = time.monotonic() + (60 if timeout is None else timeout)
-        heard = False
-        while time.monotonic() < deadline:
+        if self._is_ready:
+            return
+        patience = 60 if timeout is None else timeout
+        deadline = time.monotonic() + patience
+        if not self.language_info:
+            self.language_info = await self._meet(deadline, patience)
+        if self.language_info.get("name") == "python":
+            await self._introduce(deadline, patience)
+        while not await self._hears(0.5):
+            await self._see_to_life(deadline, patience)
+            self.kernel_info()
+        self._is_ready = True
+
+    async def _meet(self, deadline: float, patience: float) -> dict[str, Any]:
+        """What the kernel speaks, when it has answered and was heard."""
+        while True:
             self.kernel_info()
             reply = await self._next(self.shell_channel, timeout=0.5)
-            heard = heard or await self._next(self.iopub_channel, timeout=0.5 if reply else 0) is not None
-            if reply and reply["msg_type"] == "kernel_info_reply" and heard:
-                self.language_info = dict(reply["content"].get("language_info") or {})
-                if self.language_info.get("name") == "python":
-                    self.execute("", silent=True, user_expressions=_GIFTS)  # nobody needs the reply
-                return
-            if not await self.is_alive():
-                raise KernelStartError(f"The kernel died while it started. {self._cause()}")
-        raise KernelStartError(
-            f"The kernel did not answer within {timeout:g} s. Raise startup_timeout if this machine is slow. "
-            f"{self._cause()}"
-        )
+            is_heard = await self._hears(0.5 if reply else 0)
+            if reply and reply["msg_type"] == "kernel_info_reply" and is_heard:
+                return dict(reply["content"].get("language_info") or {})
+            await self._see_to_life(deadline, patience)
+
+    async def _introduce(self, deadline: float, patience: float) -> None:
+        """Give the kernel what every kernel gets, and have it tell its environment."""
+
+        async def ask(expressions: Mapping[str, str]) -> Mapping[str, Any]:
+            request = self.execute("", silent=True, user_expressions=dict(expressions))
+            reply: dict[str, Any] | None = None
+            while not reply or reply["parent_header"].get("msg_id") != request:
+                await self._see_to_life(deadline, patience)
+                reply = await self._next(self.shell_channel, timeout=0.5)
+            content: Mapping[str, Any] = reply["content"]
+            return content
+
+        self.environment, self.stamp = await introduce(ask, self.introduction, self.environment, self.stamp)
+
+    async def _hears(self, timeout: float) -> bool:
+        """Whether the kernel was heard on iopub by now."""
+        self._is_heard = self._is_heard or await self._next(self.iopub_channel, timeout) is not None
+        return self._is_heard
+
+    async def _see_to_life(self, deadline: float, patience: float) -> None:
+        """Whether there is still hope.
+
+        Raises:
+            KernelStartError: The kernel died, or its time is up.
+        """
+        if not await self.is_alive():
+            raise KernelStartError(f"The kernel died while it started. {self._cause()}")
+        if time.monotonic() > deadline:
+            raise KernelStartError(
+                f"The kernel did not answer within {patience:g} s. Raise startup_timeout if this machine is slow. "
+                f"{self._cause()}"
+            )
 
     async def catch_up(self) -> None:
         """What a local kernel has sent is in our socket."""
@@ -181,22 +239,31 @@ class _Context(zmq.asyncio.Context):
 
     def __del__(self) -> None:
         """End in a thread: to end is to wait for the sockets, and Python may come to them only after this."""
-        if not self.closed:
-            with contextlib.suppress(RuntimeError):  # the interpreter ends, and starts no threads any more
+        # Where the interpreter ends, a thread is not started any more, and who starts one waits for it for ever.
+        if not self.closed and not sys.is_finalizing():
+            with contextlib.suppress(RuntimeError):
                 threading.Thread(target=self.term, daemon=True).start()
 
 
-class LocalKernelManager(AsyncKernelManager):
+class EndNoticed:
+    """For jupyter_client's managers, which look ten times a second whether their kernel has ended: most do in 30 ms."""
+
+    async def _async_wait(self, pollinterval: float = _GLANCE) -> None:
+        await super()._async_wait(min(pollinterval, _GLANCE))  # type: ignore[misc]  # the manager's
+
+
+class LocalKernelManager(EndNoticed, AsyncKernelManager):
     """One kernel process of ours, with a private directory for its sockets and its log."""
 
     def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits, passed through)
         super().__init__(client_class="nbtape.kernels.local.LocalKernelClient", **traits)
-        self._process: Popen[bytes] | None = None
+        self._process: Process | None = None
+        self._handed_over: tuple[KernelClient, Path] | None = None
         self._directory: Path | None = None
         self._reaper: weakref.finalize[..., LocalKernelManager] | None = None
 
-    async def start_kernel(self, *, cwd: Path) -> None:  # type: ignore[override]
-        """Start the kernel process in `cwd`.
+    async def start_kernel(self, *, cwd: Path | None) -> None:  # type: ignore[override]
+        """Start the kernel process in `cwd`; without one, where nobody but root puts modules.
 
         Raises:
             KernelStartError: The command of the kernel spec cannot be run.
@@ -207,7 +274,7 @@ class LocalKernelManager(AsyncKernelManager):
         try:
             with (self._directory / "kernel.log").open("wb") as log:
                 await super().start_kernel(
-                    cwd=str(cwd), env=_environment(), extra_arguments=arguments, stdout=log, stderr=log
+                    cwd=str(cwd or Path("/")), env=_environment(), extra_arguments=arguments, stdout=log, stderr=log
                 )
         except OSError as exc:
             await self.cleanup_resources()
@@ -217,6 +284,12 @@ class LocalKernelManager(AsyncKernelManager):
         if self._process is not None:
             self._reaper = when_forgotten(self, _reap, self._process.pid, str(self._directory))
 
+    def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
+        """This manager, which is of no event loop, with what the client has been told."""
+        self._handed_over = client, cwd
+        manager: KernelManager = self
+        return manager
+
     def client(self, **kwargs: Any) -> KernelClient:  # type: ignore[override]  # noqa: ANN401
         """A client with a ZeroMQ context of its own, so that what a killed kernel had sent can still be read."""
         context = _Context()
@@ -224,7 +297,11 @@ class LocalKernelManager(AsyncKernelManager):
         # than its kernel for a moment loses nothing: at the default of 1,000 messages ZeroMQ drops what follows.
         context.setsockopt(zmq.RECONNECT_IVL, 10)
         context.setsockopt(zmq.RCVHWM, 0)
-        client: KernelClient = super().client(context=context, **kwargs)  # type: ignore[assignment]
+        client: LocalKernelClient = super().client(context=context, **kwargs)  # type: ignore[assignment]
+        if self._handed_over is not None:
+            known, directory = self._handed_over
+            client.language_info, client.environment, client.stamp = known.language_info, known.environment, known.stamp
+            client.introduction = move(str(directory))
         return client
 
     async def interrupt_kernel(self) -> None:  # type: ignore[override]

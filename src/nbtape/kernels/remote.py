@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import posixpath
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -15,14 +16,16 @@ from nbtape.kernels.base import FoundKernel
 from nbtape.kernels.channels import WebsocketKernelClient
 from nbtape.kernels.connection import JupyterConnectionInfo
 from nbtape.kernels.forgotten import when_forgotten
+from nbtape.kernels.introduction import INTRODUCTION, STAMP, move
 from nbtape.kernels.rest import RestApi, client_options, is_kernel_id
 
 if TYPE_CHECKING:
     import ssl
     import weakref
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from nbtape.kernels.base import KernelManager, KernelSpec
+    from nbtape.kernels.base import KernelClient, KernelManager, KernelSpec
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +59,8 @@ class RemoteKernels:
     Args:
         server: The server. If it has a method `cause_of_end`, that is asked when the server cannot be reached, and
             says why there is no more hope; the empty text says that there is. In the same way `cause_of_death`, if it
-            has that, says of a kernel's id what the server does not tell its clients.
+            has that, says of a kernel's id what the server does not tell its clients, and `description` what a
+            recording tells of it in place of its URL.
         kernel_name: The name of the kernel spec.
     """
 
@@ -82,6 +86,13 @@ class RemoteKernels:
     def manager(self) -> KernelManager:
         """A manager for one new kernel."""
         return RemoteKernelManager(self, self._name)
+
+    def description(self) -> Mapping[str, str]:
+        """What a server that nbtape starts says of itself, else the URL."""
+        described = getattr(self._server, "description", None)
+        if callable(described):
+            return dict(described())
+        return {} if self._located is None else {"server": self._located[0].url}
 
     def id_of(self, manager: KernelManager) -> str:
         """The id under which the server knows a kernel."""
@@ -142,6 +153,8 @@ class RemoteKernelManager:
         self._context: ssl.SSLContext | None = None
         self._id = ""
         self._is_placed = False
+        self._known: KernelClient | None = None
+        self._introduction: Mapping[str, str] = INTRODUCTION
         self._client: WebsocketKernelClient | None = None
         self._deleter: weakref.finalize[..., RemoteKernelManager] | None = None
 
@@ -155,8 +168,8 @@ class RemoteKernelManager:
         """Whether a kernel was started and not yet shut down."""
         return bool(self._id)
 
-    async def start_kernel(self, *, cwd: Path) -> None:
-        """Start the kernel, in `cwd` if the server sees it.
+    async def start_kernel(self, *, cwd: Path | None) -> None:
+        """Start the kernel, in `cwd` if the server sees it; without one, where the server's files begin.
 
         Raises:
             KernelStartError: The server could not start it.
@@ -166,9 +179,9 @@ class RemoteKernelManager:
         self._start = asyncio.create_task(self._start_kernel(cwd))
         await asyncio.shield(self._start)
 
-    async def _start_kernel(self, cwd: Path) -> None:
+    async def _start_kernel(self, cwd: Path | None) -> None:
         self._info, self._context = await self._kernels.locate()
-        path = _path_below(self._info.local_root, cwd)
+        path = _path_below(self._info.local_root, cwd or self._info.local_root)
         self._is_placed = path is not None
         async with self._rest() as api:
             kernel_id = await api.start(self._name, path)
@@ -178,6 +191,21 @@ class RemoteKernelManager:
         """Be the manager of a kernel that runs on a server: whatever becomes of us, it is ended."""
         self._info, self._context, self._id = info, context, kernel_id
         self._deleter = when_forgotten(self, _delete_forgotten, info, kernel_id)
+
+    def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
+        """Another manager, which knows what the client was told, and has the kernel work in `cwd` if the server can."""
+        assert self._info is not None, "the kernel was started"
+        new = RemoteKernelManager(self._kernels, self._name)
+        new.adopt(self._info, self._context, self._id)
+        new._known, new._introduction = client, STAMP
+        path = _path_below(self._info.local_root, cwd)
+        if path is not None and client.environment is not None:
+            new._is_placed = True
+            new._introduction = move(posixpath.join(client.environment.directory, path))
+        if self._deleter is not None:
+            self._deleter.detach()
+        self._id = ""
+        return new
 
     def _rest(self) -> RestApi:
         assert self._info is not None, "the kernel was started"
@@ -194,6 +222,10 @@ class RemoteKernelManager:
             lambda: self._kernels.cause_of_death(self._id),
             "." if self._is_placed else None,
         )
+        self._client.introduction = self._introduction
+        if (known := self._known) is not None:
+            self._client.language_info = known.language_info
+            self._client.environment, self._client.stamp = known.environment, known.stamp
         return self._client
 
     async def is_alive(self) -> bool:
@@ -216,7 +248,7 @@ class RemoteKernelManager:
         A kernel that is lost, or ends `now`, is not waited for: the server may try for seconds to be polite to it.
         """
         lost = now or bool(self.cause_of_death())
-        if self._start is not None:
+        if self._start is not None and not self._start.done():
             await asyncio.wait({self._start})
         if self._client is not None:
             self._client.stop_channels()
@@ -272,9 +304,9 @@ async def _model_of_free_kernel(api: RestApi, kernel_id: str) -> dict[str, Any] 
     return model
 
 
-def _path_below(root: Path | None, directory: Path) -> str | None:
+def _path_below(root: Path | None, directory: Path | None) -> str | None:
     """A directory as a server whose files begin at `root` calls it; None if it is not among them."""
-    if root is None or not directory.is_relative_to(root):
+    if root is None or directory is None or not directory.is_relative_to(root):
         return None
     return directory.relative_to(root).as_posix()
 

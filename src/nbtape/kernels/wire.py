@@ -11,9 +11,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from jupyter_client.adapter import adapt
-from jupyter_client.jsonutil import extract_dates, json_default
+from jupyter_client.jsonutil import json_default
 from jupyter_client.session import json_packer, json_unpacker
 
+from nbtape.kernels.headers import with_date
 from nbtape.kernels.intake import LARGE, take_in
 
 if TYPE_CHECKING:
@@ -110,13 +111,13 @@ def _taken_in(part: memoryview, room: int) -> tuple[bytes, int]:
 
 def _whole(fields: dict[str, Any], buffers: Sequence[memoryview], cut: int) -> Message:
     """A message as jupyter_client has it, in the version of the protocol that it speaks."""
-    header = extract_dates(fields["header"])
+    header = with_date(fields["header"])
     return adapt(
         {
             "header": header,
             "msg_id": header["msg_id"],
             "msg_type": header["msg_type"],
-            "parent_header": extract_dates(fields["parent_header"]),
+            "parent_header": with_date(fields["parent_header"]),
             "metadata": fields["metadata"],
             "content": fields["content"],
             "buffers": list(buffers),

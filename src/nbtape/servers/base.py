@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class OwnServer(ABC):
-    """A server that runs from `start` to `stop`, or as long as a `with`."""
+    """A server that runs from `start` to `stop`, or as long as a `with` or an `async with`."""
 
     @abstractmethod
     def start(self) -> None:
@@ -33,6 +34,15 @@ class OwnServer(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self.start)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.stop)
 
 
 def check_token(token: str | None) -> None:

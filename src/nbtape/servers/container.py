@@ -67,6 +67,7 @@ class Container:
         self._id = ""
         self._name = ""
         self._url = ""
+        self._image_id = ""
         self._began = 0.0
 
     def start(self) -> JupyterConnectionInfo:
@@ -97,6 +98,10 @@ class Container:
         )
         if self._words is not None:
             self._words.close()
+
+    def description(self) -> dict[str, str]:
+        """Its image, by the name and by the digest of its content."""
+        return {"image": self._image, "image_id": self._image_id}
 
     def cause_of_end(self) -> str:
         """Why it is no more, with its last words; empty if it runs."""
@@ -135,6 +140,7 @@ class Container:
             container.start()
             container.reload()
         described: Mapping[str, Any] = container.attrs
+        self._image_id = str(described["Image"])
         return described
 
     def _mounts(self) -> dict[str, str]:

@@ -148,6 +148,11 @@ class DockerJupyterServer(OwnServer):
         self._own_place = self.serving(None)
         return self._own_place.connection_info
 
+    @property
+    def bind_dir(self) -> Path | None:
+        """The directory that all containers have mounted; None where each has that of its executor."""
+        return self._bind_dir
+
     def serving(self, directory: Path | None) -> _Place:
         """What an executor uses whose kernels work in a directory: a server with that mounted, not yet started."""
         mounted = self._bind_dir or directory
@@ -318,6 +323,10 @@ class _Place:
         if (cause := self.cause_of_end()) or self._container is None:
             return cause
         return self._container.cause_of_death(kernel_id)
+
+    def description(self) -> dict[str, str]:
+        """What a recording tells of the container; empty if it has not been started."""
+        return {} if self._container is None else self._container.description()
 
     def clear_up(self) -> None:
         """Make room for another container where one has ended."""

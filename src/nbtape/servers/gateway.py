@@ -31,7 +31,7 @@ from tornado.websocket import WebSocketClosedError
 from traitlets.config import Config
 
 from nbtape.kernels.groups import end_group
-from nbtape.kernels.local import arrange_ipykernel, describe_end
+from nbtape.kernels.local import EndNoticed, arrange_ipykernel, describe_end
 from nbtape.servers.notes import ServerNotes, end_line
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _FAREWELL: Final = 0.6
 _OWNER_LOOK: Final = 500
 
 
-class GatewayKernelManager(KernelGatewayIOLoopKernelManager):  # type: ignore[misc]  # untyped
+class GatewayKernelManager(EndNoticed, KernelGatewayIOLoopKernelManager):  # type: ignore[misc]  # untyped
     """A kernel of the gateway, set up like the local ones, and ended with all that it started."""
 
     async def _async_pre_start_kernel(self, **options: Any) -> Any:  # noqa: ANN401  (jupyter_client's)

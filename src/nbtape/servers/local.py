@@ -132,6 +132,10 @@ class LocalJupyterServer(OwnServer):
             return cause
         return ServerNotes(self._directory).end(kernel_id)
 
+    def description(self) -> dict[str, str]:
+        """What a recording tells of it: nothing, for it is on this machine, and its port is another each time."""
+        return {}
+
     def _launch(self) -> None:
         if sys.platform == "win32":
             raise ServerError("LocalJupyterServer does not run on Windows: leave the server out, a kernel needs none.")

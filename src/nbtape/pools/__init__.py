@@ -1,0 +1,1 @@
+"""Kernels that are ready before anybody asks for one."""

@@ -1,0 +1,58 @@
+"""The grammar that jsonschema would import: not before somebody asks for it, and then as ever."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+BEFORE = """
+import sys
+from nbtape.grammars import defer_grammar
+defer_grammar()
+import nbformat
+assert not [name for name in sys.modules if name.startswith('rfc3987_syntax')], 'nothing is left in its place'
+"""
+ASKED = """
+from jsonschema import FormatChecker, FormatError
+checker = FormatChecker()
+checker.check('http://example.com/\\u00e9', 'iri')
+checker.check('../\\u00e9', 'iri-reference')
+for text, kind in (('no iri', 'iri'), ('<', 'iri-reference')):
+    try:
+        checker.check(text, kind)
+    except FormatError:
+        continue
+    raise AssertionError(text)
+assert 'rfc3987_syntax.syntax_helpers' in sys.modules
+"""
+USED = """
+import sys, tempfile
+from nbtape import CodeBlock, JupyterCodeExecutor
+with JupyterCodeExecutor(output_dir=tempfile.mkdtemp()) as executor:
+    assert executor.execute_code_blocks([CodeBlock('x = 1', 'python')]).exit_code == 0
+with JupyterCodeExecutor.resume(executor.notebook) as executor:
+    assert executor.execute_code_blocks([CodeBlock('x', 'python')]).exit_code == 0
+assert 'nbformat' in sys.modules and 'rfc3987_syntax' not in sys.modules
+"""
+RESUMED = """
+import sys
+from nbtape import JupyterCodeExecutor, NotebookReadError
+try:
+    JupyterCodeExecutor.resume('none.ipynb')
+except NotebookReadError:
+    pass
+assert 'nbformat' in sys.modules and 'rfc3987_syntax' not in sys.modules
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [BEFORE, BEFORE + ASKED, "import jsonschema\n" + BEFORE.replace("assert", "assert 1 or") + ASKED, USED, RESUMED],
+    ids=["before", "asked", "too late", "used", "resumed"],
+)
+def test_the_grammar_is_built_when_it_is_first_asked_for(code: str) -> None:
+    pytest.importorskip("rfc3987_syntax")
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
