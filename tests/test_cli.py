@@ -283,7 +283,7 @@ class TestResume:
             (["--until", "1"], "--until goes with --resume"),
             (["--resume", "session.ipynb", "--output-dir", "."], "leave out --output-dir"),
             (["--resume", "session.ipynb", "--notebook", "x"], "leave out --output-dir"),
-            (["--resume", "none.ipynb"], "none.ipynb cannot be resumed: it does not exist."),
+            (["--resume", "none.ipynb"], "none.ipynb cannot be used: it does not exist."),
             (["--resume", "session.ipynb", "--until", "9"], "until must be from 0 to 0"),
         ],
     )

@@ -7,9 +7,13 @@ import logging
 import click
 
 from nbtape import __version__
+from nbtape.cli.environment import environment
+from nbtape.cli.export import export
 from nbtape.cli.image import image
+from nbtape.cli.mcp import mcp
 from nbtape.cli.replay import replay
 from nbtape.cli.run import EXIT_CODES_OF_RUN, run
+from nbtape.cli.show import show
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES_OF_RUN)
@@ -24,5 +28,9 @@ def main(context: click.Context, *, debug: bool) -> None:
 
 
 main.add_command(run)
+main.add_command(show)
+main.add_command(export)
 main.add_command(replay)
+main.add_command(environment)
 main.add_command(image)
+main.add_command(mcp)

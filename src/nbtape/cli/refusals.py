@@ -33,6 +33,14 @@ def refusals(*, debug: bool) -> Iterator[None]:
         sys.exit(EXIT_CODES["interrupted"])
 
 
+def working(what: str) -> contextlib.AbstractContextManager[object]:
+    """Show that something is under way: on a terminal, and to nobody else."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console.status(what) if console.is_terminal else contextlib.nullcontext()
+
+
 def say(line: str) -> None:
     """Progress, for people."""
     click.echo(line, err=True)

@@ -16,7 +16,7 @@ from nbtape.blocks import CodeBlock
 from nbtape.cli.places import OUR_IMAGE, with_place
 from nbtape.cli.refusals import refusals
 from nbtape.errors import BlockInterrupted
-from nbtape.options import DEFAULT_NAME
+from nbtape.options import DEFAULT_KERNEL, DEFAULT_NAME
 from nbtape.results import join_cells, output_text
 from nbtape.sources import read_source
 from nbtape.terminal import Terminal
@@ -97,12 +97,7 @@ def run(  # noqa: PLR0913  (one argument an option)
         source, place = place.docker, dataclasses.replace(place, docker=OUR_IMAGE)
     if not source:
         raise click.UsageError("Missing argument 'SOURCE'.")
-    if resume is None and until is not None:
-        raise click.UsageError("--until goes with --resume.")
-    if resume is not None and (output_dir or notebook):
-        raise click.UsageError(
-            "--resume goes on in the notebook's own directory: leave out --output-dir and --notebook."
-        )
+    _check_resume(resume, until, output_dir or notebook)
     place.check()
     terminal = Terminal(quiet=as_json)
     with refusals(debug=debug):
@@ -111,7 +106,7 @@ def run(  # noqa: PLR0913  (one argument an option)
             if resume is None:
                 name = notebook or (DEFAULT_NAME if source == "-" else Path(source).stem)
                 make = partial(
-                    JupyterCodeExecutor, kernels, kernel or "python3", notebook=name, output_dir=output_dir or "."
+                    JupyterCodeExecutor, kernels, kernel or DEFAULT_KERNEL, notebook=name, output_dir=output_dir or "."
                 )
             else:
                 progress = terminal.run_again
@@ -123,6 +118,16 @@ def run(  # noqa: PLR0913  (one argument an option)
             result = _record(executor, parts, terminal, keep_going=keep_going)
     click.echo(_json(result, executor) if as_json else f"Notebook: {result.notebook}")
     sys.exit(result.exit_code)
+
+
+def _check_resume(resume: str | None, until: int | None, elsewhere: str | None) -> None:
+    """Refuse what does not go together with `--resume`, or not without it."""
+    if resume is None and until is not None:
+        raise click.UsageError("--until goes with --resume.")
+    if resume is not None and elsewhere:
+        raise click.UsageError(
+            "--resume goes on in the notebook's own directory: leave out --output-dir and --notebook."
+        )
 
 
 def _json(result: CodeResult, executor: JupyterCodeExecutor) -> str:

@@ -1,0 +1,159 @@
+"""`nbtape export`: a recorded run as a page, a script, a report, or a notebook of what worked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from nbtape.cli.places import OUR_IMAGE, with_place
+from nbtape.cli.plain import plain_line
+from nbtape.cli.refusals import refusals, say, working
+
+if TYPE_CHECKING:
+    from nbtape.cli.places import Place
+    from nbtape.exporting.exports import Export, Format
+    from nbtape.exporting.rehearsal import Rehearsal
+
+_EXIT_CODES: Final = """
+\b
+Exit codes of export:
+  0    it is written
+  1    with --clean: what remains does not work; nothing is written
+  2    it cannot be read, run or written
+  130  interrupted (Ctrl-C)
+"""
+
+_FORMATS: Final = ("html", "py", "md", "ipynb")
+
+
+@click.command(epilog=_EXIT_CODES)
+@click.argument("notebook", required=False, metavar="NOTEBOOK")
+@click.option(
+    "--to",
+    "form",
+    type=click.Choice(_FORMATS),
+    help="A page that needs nothing but itself; a script with percent cells; a report in Markdown, with its pictures "
+    "in a directory; a notebook.  [default: what OUT ends in, else html]",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="What to write; what is there is replaced.  [default: a free name beside NOTEBOOK]",
+)
+@click.option(
+    "--clean",
+    is_flag=True,
+    help="Leave out what failed, was stopped or never ran, and what is noise (prose that only led there, empty cells, "
+    "stderr of what succeeded); and run the rest from an empty kernel, to see that it works. A failed cell stays where "
+    "the rest needs what it had done.",
+)
+@click.option("--timeout", default=600.0, show_default=True, help="With --clean: seconds for each cell.")
+@with_place
+@click.option("--json", "as_json", is_flag=True, help="Print what was written, left out and found as JSON.")
+@click.pass_obj
+def export(  # noqa: PLR0913  (one argument an option)
+    debug: bool,  # noqa: FBT001  (click's object)
+    *,
+    notebook: str | None,
+    form: Format | None,
+    output: str | None,
+    clean: bool,
+    timeout: float,
+    place: Place,
+    as_json: bool,
+) -> None:
+    """Write a recorded run as a page, a script or a report, for people who have no Jupyter.
+
+    Nothing of an output acts in any of them, and none loads anything from elsewhere. With --clean, the code of NOTEBOOK
+    is run, in its directory: in a container if you name one.
+
+    \b
+    Examples:
+      nbtape export answer.ipynb
+      nbtape export answer.ipynb --to md -o report.md
+      nbtape export answer.ipynb --clean --to py
+      nbtape export answer.ipynb --clean -o best.ipynb --docker
+    """
+    if notebook is None and (place.docker or "").endswith(".ipynb"):  # then it is the notebook behind --docker
+        notebook, place = place.docker, dataclasses.replace(place, docker=OUR_IMAGE)
+    if notebook is None:
+        raise click.UsageError("Missing argument 'NOTEBOOK'.")
+    place.check()
+    if not clean and (place.docker is not None or place.server is not None):
+        raise click.UsageError("--docker and --server go with --clean: without it, nothing is run.")
+    with refusals(debug=debug):
+        from nbtape.exporting.exports import target_of, write
+        from nbtape.reader import read_document
+
+        path = Path(notebook)
+        chosen = form or _form_of(output)
+        with working("reading the notebook"):
+            document = read_document(path)
+        target = target_of(path, chosen, None if output is None else Path(output), suffix="-clean" if clean else "")
+        rehearsal = _rehearse(path, place, timeout, quiet=as_json) if clean else None
+        works = rehearsal is None or rehearsal.broken is None
+        kept = document if rehearsal is None else rehearsal.document
+        with working("writing"):
+            written = write(kept, path.name, chosen, target) if works else None
+    if as_json:
+        click.echo(json.dumps(_told(path, written, rehearsal)))
+    else:
+        _tell(written, rehearsal)
+    sys.exit(0 if written else 1)
+
+
+def _form_of(output: str | None) -> Format:
+    suffix = Path(output or "").suffix.removeprefix(".").lower()
+    if output is None or suffix in _FORMATS:
+        return suffix or "html"  # type: ignore[return-value]  # one of them
+    raise ValueError(f"{output} has no suffix that tells what it is to be: say so with --to.")
+
+
+def _rehearse(path: Path, place: Place, timeout: float, *, quiet: bool) -> Rehearsal:
+    from nbtape.cli.verdicts import Verdicts
+    from nbtape.exporting.rehearsal import rehearse
+
+    with place.kernels(quiet=quiet) as kernels, Verdicts() as progress:
+        return rehearse(path, jupyter_server=kernels, timeout=timeout, on_cell=progress.follow(path))
+
+
+def _tell(written: Export | None, rehearsal: Rehearsal | None) -> None:
+    if rehearsal is not None:
+        for cell in rehearsal.left_out:
+            say(plain_line(f"cell {cell.index} is left out: {cell.reason}."))
+        for index in rehearsal.put_back:
+            say(f"cell {index} failed and is kept: what follows needs what it had done.")
+        for change in rehearsal.changes:
+            say(plain_line(f"cell {change.index} shows something else now: {change.reason}"))
+        if rehearsal.broken is not None:
+            broken = rehearsal.broken
+            why = f"nbtape: what remains does not work: cell {broken.index}: {broken.reason}"
+            say(f"{plain_line(why)} Nothing is written; repair that cell, or export without --clean.")
+        else:
+            say("What remains runs from an empty kernel.")
+    if written is not None:
+        click.echo(f"Exported: {plain_line(str(written.output))}")
+
+
+def _told(path: Path, written: Export | None, rehearsal: Rehearsal | None) -> dict[str, Any]:
+    """What programs are told: `clean` is null without --clean, `output` is null where nothing was written."""
+    facts = rehearsal and {
+        "works": rehearsal.broken is None,
+        "broken": rehearsal.broken and dataclasses.asdict(rehearsal.broken),
+        "left_out": [dataclasses.asdict(cell) for cell in rehearsal.left_out],
+        "put_back": rehearsal.put_back,
+        "changes": [dataclasses.asdict(change) for change in rehearsal.changes],
+    }
+    return {
+        "version": 1,
+        "notebook": str(path),
+        "output": written and str(written.output),
+        "files": [str(file) for file in written.files] if written else [],
+        "clean": facts,
+    }

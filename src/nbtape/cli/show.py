@@ -1,0 +1,72 @@
+"""`nbtape show`: a recorded run as a table, or one of its cells in full."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from nbtape.cli.refusals import refusals
+
+
+@click.command()
+@click.argument("notebook", metavar="NOTEBOOK")
+@click.option("--cell", "index", type=int, metavar="N", help="Show cell N in full: its code, and all that it put out.")
+@click.option("--json", "as_json", is_flag=True, help="Print all that is told as JSON.")
+@click.pass_obj
+def show(debug: bool, *, notebook: str, index: int | None, as_json: bool) -> None:  # noqa: FBT001  (click's object)
+    """Show what a recorded run was, as a table.
+
+    It tells when and where NOTEBOOK was run, and of each cell of code how it ended, how long it took, its first line
+    and its files. Cells are counted from 0, Markdown too, as everywhere in nbtape. Nothing is run. What is no notebook
+    of nbformat 4 is refused with exit code 2.
+
+    \b
+    Examples:
+      nbtape show answer.ipynb
+      nbtape show answer.ipynb --cell 4
+      nbtape show answer.ipynb --json | jq '.cells[] | select(.status == "error") | .error'
+    """
+    with refusals(debug=debug):
+        if index is None:
+            _show_run(Path(notebook), as_json=as_json)
+        else:
+            _show_cell(Path(notebook), index, as_json=as_json)
+
+
+def _show_run(path: Path, *, as_json: bool) -> None:
+    from nbtape.cli.table import print_run
+    from nbtape.overview.outline import read_outline
+    from nbtape.overview.summary import summarise
+
+    run = summarise(read_outline(path))
+    if as_json:
+        click.echo(json.dumps({"notebook": str(path), **run.to_dict()}))
+    else:
+        print_run(path.name, run)
+
+
+def _show_cell(path: Path, index: int, *, as_json: bool) -> None:
+    from nbtape.cli.table import print_cell
+    from nbtape.overview.cells import fit_cell, fit_output
+    from nbtape.overview.summary import run_cell
+    from nbtape.reader import read_unchecked
+    from nbtape.results import cell_text, output_text
+
+    cells = read_unchecked(path)["cells"]
+    if not 0 <= index < len(cells):
+        there = f"cells 0 to {len(cells) - 1}" if cells else "no cells"
+        raise ValueError(
+            f"there is no cell {index}: the notebook has {there}. `nbtape show` without --cell lists them."
+        )
+    cell = fit_cell(cells[index])
+    outputs = [fit_output(output) for output in cell["outputs"]]
+    about = run_cell(index, cell) if cell["cell_type"] == "code" else None
+    if as_json:
+        told = {"index": index, "cell_id": cell["id"]} if about is None else dataclasses.asdict(about)
+        kind, text = cell["cell_type"], cell_text(outputs, {})
+        click.echo(json.dumps({**told, "cell_type": kind, "source": cell["source"], "output": text}))
+    else:
+        print_cell(index, cell, about, [output_text(output) for output in outputs])

@@ -1,0 +1,53 @@
+"""What is told of a run, in words: for a table, a page, a report alike."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbtape.overview.summary import Run
+
+
+def counted(run: Run) -> str:
+    """How many cells of code there are, and how they ended."""
+    number = len(run.cells)
+    ended = ", ".join(f"{count} {status}" for status, count in run.counts.items())
+    return f"{number} cell{'' if number == 1 else 's'} of code" + (f" ({ended})" if ended else "")
+
+
+def facts_of(run: Run) -> list[tuple[str, str]]:
+    """When a run was, how long it took, where it ran, and what recorded it: names and values, as far as it tells."""
+    until = f" to {moment(run.ended)}" if run.started and run.ended else ""
+    facts = [
+        ("recorded", f"{moment(run.started)}{until}"),
+        ("by", run.recorded_by),
+        ("cells ran for", span(run.seconds) if run.seconds else ""),
+        ("kernel", run.kernel),
+        ("ran on", f"Python {run.python}, {run.platform}" if run.python else ""),
+        ("directory", run.directory),
+        *((key.replace("_", " "), value) for key, value in run.place.items()),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def span(seconds: float | None) -> str:
+    """A time as people say it, `340 ms`, `12.3 s`, `4 min 05 s`; empty for None."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:  # noqa: PLR2004  (a minute)
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def moment(text: str) -> str:
+    """A time of ISO 8601 to the second, in its own zone; what is none as it is."""
+    try:
+        told = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return text[:40]
+    return f"{told:%Y-%m-%d %H:%M:%S} {told.tzname() or ''}".rstrip()
