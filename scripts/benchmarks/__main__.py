@@ -1,0 +1,134 @@
+"""Measures nbtape beside its peers; `scripts/bench --help` says what, and starts it in the environment of nbtape.
+
+The times come from probes: processes in the environments of the peers. This program imports the standard library only,
+and psutil.
+"""
+
+# A program that prints.
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import images, telling
+from benchmarks.machine import machine, versions
+from benchmarks.measuring import measure
+from benchmarks.rows import AUTOGEN_IMAGE, BASE_IMAGE, CELLS, SMOLAGENTS_IMAGE, rows
+from benchmarks.sessions import PEERS, environment_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from benchmarks.comparisons import Plan, Row
+
+
+def main() -> None:
+    """Measure, tell, and judge if asked to; or tell what would be measured."""
+    arguments = parsed()
+    wanted: list[Row] = arguments.only
+    if arguments.list:
+        print(telling.goals_list(wanted))
+    elif arguments.peers:
+        print(*map(environment_name, peers_of(wanted)), sep="\n")
+    else:
+        sys.exit(run(wanted, arguments))
+
+
+def peers_of(wanted: Iterable[Row]) -> list[str]:
+    """Whose environments are needed."""
+    used = {way.peer for row in wanted for way in row.ways}
+    return [peer for peer in PEERS if peer in used]
+
+
+def run(wanted: Sequence[Row], arguments: argparse.Namespace) -> int:
+    """Measure all that is wanted, and tell what came of it; the exit code."""
+    quick: bool = arguments.quick
+    facts: dict[str, Any] = {"machine": machine()}
+    before = os.getloadavg()[0]
+    for row in wanted:
+        plan = row.quick if quick else row.full
+        began = time.monotonic()
+        measure(row, plan, lambda argument, plan=plan: fill(argument, plan, arguments.base_image))  # type: ignore[misc]
+        row.seconds = time.monotonic() - began
+    facts["machine"]["load"] = f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"
+    facts["versions"] = versions(peers_of(wanted))
+    print(telling.table(wanted, quick=quick))
+    print(f"\nit took {sum(row.seconds for row in wanted) / 60:.0f} minutes")
+    print(f"machine: {_listed(facts['machine'])}")
+    print(*(f"versions, {name}: {_listed(found)}" for name, found in facts["versions"].items()), sep="\n")
+    if arguments.json:
+        report = as_report(wanted, facts, quick=quick)
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    failures = telling.missed(wanted, quick=quick)
+    print(*(f"\nMISSED: {failure}" for failure in failures), sep="", end="\n" if failures else "", file=sys.stderr)
+    return 1 if failures and arguments.check else 0
+
+
+def fill(argument: str, plan: Plan, base_image: str) -> str:
+    """What stands for something that is known only now becomes that."""
+    match argument:
+        case _ if argument == CELLS:
+            return str(plan.cells)
+        case _ if argument == BASE_IMAGE:
+            return base_image
+        case _ if argument == AUTOGEN_IMAGE:
+            return images.build("autogen", base_image)
+        case _ if argument == SMOLAGENTS_IMAGE:
+            return images.build("smolagents", base_image)
+    return argument
+
+
+def as_report(wanted: Iterable[Row], facts: dict[str, Any], *, quick: bool) -> dict[str, Any]:
+    """All that the table says, and each single figure."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "quick": quick,
+        **facts,
+        "rows": [
+            {**telling.as_dict(row, quick=quick), "plan": asdict(row.quick if quick else row.full)} for row in wanted
+        ],
+    }
+
+
+def parsed() -> argparse.Namespace:
+    """The arguments, for which `scripts/bench --help` has the words."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", add_help=False)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--only", type=_named_rows, default=rows(), metavar="ROW[,ROW]")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--base-image", default="nbtape-base:trixie", metavar="NAME")
+    parser.add_argument("--list", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--peers", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.json and not arguments.json.absolute().parent.is_dir():
+        parser.error(f"--json: there is no directory {arguments.json.absolute().parent}: make it, or name another file")
+    return arguments
+
+
+def _named_rows(names: str) -> list[Row]:
+    known = {row.key: row for row in rows()}
+    for name in names.split(","):
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"there is no row {name}: name some of {', '.join(known)}")
+    return [known[name] for name in names.split(",")]
+
+
+def _listed(facts: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items())
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,60 @@
+"""A notebook that grows by a picture a step and is saved after each: no kernel, only what saving costs."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def by_nbtape(size: str) -> Iterator[Callable[[], dict[str, float]]]:
+    """As a recording saves it.
+
+    Args:
+        size: The bytes of a picture.
+    """
+    from nbtape.notebook import Notebook
+
+    notebook = Notebook.create(Path(), "growing", {})
+
+    def step() -> dict[str, float]:
+        outputs = [_picture(size)]
+        began = time.perf_counter()
+        index = notebook.add_code("plt.show()", {})
+        notebook.cells[index]["outputs"] = outputs
+        notebook.touch(index)
+        notebook.save()
+        return {"wall": time.perf_counter() - began}
+
+    yield step
+    notebook.close()
+
+
+def by_nbformat(size: str) -> Iterator[Callable[[], dict[str, float]]]:
+    """By nbformat.write."""
+    import nbformat
+
+    notebook = nbformat.v4.new_notebook()
+
+    def step() -> dict[str, float]:
+        outputs = [_picture(size)]
+        began = time.perf_counter()
+        number = len(notebook.cells)
+        fields = {"id": f"cell-{number}", "cell_type": "code", "metadata": {}, "source": "plt.show()"}
+        notebook.cells.append(nbformat.from_dict({**fields, "outputs": outputs, "execution_count": None}))
+        nbformat.write(notebook, "growing.ipynb")
+        return {"wall": time.perf_counter() - began}
+
+    yield step
+
+
+def _picture(size: str) -> Any:  # noqa: ANN401  (an output)
+    from nbformat import from_dict
+
+    data = {"image/png": base64.b64encode(os.urandom(int(size))).decode()}
+    return from_dict({"output_type": "display_data", "data": data, "metadata": {}})
