@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 from pathlib import Path
@@ -26,11 +27,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 from jupyter_servers import TOKEN, enterprise_gateway, plain_server  # noqa: E402  (rewritten by the line before)
 from nbtape import DockerJupyterServer, JupyterConnectionInfo, LocalJupyterServer  # noqa: E402  (like the next)
 from nbtape.kernels.directories import sweep  # noqa: E402  (like the next)
-from nbtape.servers.image import DEFAULT_BASE_IMAGE  # noqa: E402  (like the next)
+from nbtape.servers.engine import Engine  # noqa: E402  (like the next)
+from nbtape.servers.image import DEFAULT_BASE_IMAGE, Recipe, have_image  # noqa: E402  (like the next)
 from reading import descendants, eventually  # noqa: E402  (rewritten by the line before)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture
@@ -132,6 +136,12 @@ def container(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield server
 
 
+@pytest.fixture(scope="session")
+def science_image(docker_client: docker.DockerClient, base_image: str) -> str:
+    """An image in which the transcripts of the documentation can run."""
+    return have_image(Engine(docker_client), Recipe(base_image, ("matplotlib", "pandas")))
+
+
 # A skip that nobody reads is a test that nobody runs: in CI it fails, and the failure says what was skipped.
 
 
@@ -155,3 +165,34 @@ def _refuse_skip(report: Any) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid} was skipped, which NBTAPE_NO_SKIPS forbids. {reason}"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of half a mebibyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, as the system has it."""
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("There is no Chromium: install it, as .ci/run does.")
+    with sync_playwright() as playwright:
+        # Chromium does not make its own sandbox for root.
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()

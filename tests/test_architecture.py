@@ -14,8 +14,10 @@ SOURCES = Path(nbtape.__file__).parent
 #: A module imports from lines above its own and from no other.
 ORDER = """
 errors
-blocks results streams languages outputs probe locks reader turns parameters
-sources variables
+blocks results streams listeners languages outputs probe locks turns parameters encoding journal grammars
+drafts shelf
+reader
+sources variables answers
 files workdir offload
 judging.verdicts
 judging.numbers judging.moments judging.durations judging.progress judging.sets
@@ -24,19 +26,27 @@ judging.texts judging.pictures
 judging.structures judging.markup
 judging.judge
 kernels.base kernels.directories kernels.groups kernels.forgotten kernels.connection
-kernels.intake kernels.introduction kernels.ipykernel_config
+kernels.headers kernels.intake kernels.introduction kernels.ipykernel_config kernels.forking
+kernels.environment
 kernels.ledger kernels.wire kernels.rest
 kernels.local kernels.channels
-kernels.remote
+kernels.remote kernels.forked
 servers.notes servers.users servers.base
 servers.gateway servers.local servers.engine servers.words
 servers.isolation servers.image
 servers.container
 servers.docker
+recorded
 notebook options
 autosave
-recorder recorded
+recorder overview.cells overview.outline
+overview.summary
+overview.words
 resumption replaying.expectations replaying.report
+exporting.pictures exporting.cleaning
+exporting.markup exporting.report exporting.script
+exporting.page
+exporting.exports
 replaying.cells
 runner
 recording
@@ -44,13 +54,21 @@ starting
 restoring loops replaying.rerun
 replaying.engine replaying.page
 replaying.replays
-executor
+exporting.rehearsal
+pools.stock
+pools.taken
+pools.pool executor
 blocking
+embedded integrations.calls integrations.given
+integrations.ag2 integrations.autogen integrations.smolagents integrations.langchain
+integrations.openai_agents integrations.pydantic_ai
+integrations.mcp_blocks integrations.mcp_reading integrations.mcp_http
+integrations.mcp
 terminal
-cli.refusals
+cli.refusals cli.plain
 cli.places
-cli.verdicts
-cli.run cli.image cli.replay
+cli.verdicts cli.table
+cli.show cli.export cli.run cli.image cli.replay cli.environment cli.mcp
 cli
 __main__
 """
@@ -58,7 +76,11 @@ RANKS = {f"nbtape.{name}": rank for rank, line in enumerate(ORDER.strip().splitl
 PACKAGES = {
     "nbtape",
     "nbtape.kernels",
+    "nbtape.exporting",
+    "nbtape.integrations",
     "nbtape.judging",
+    "nbtape.overview",
+    "nbtape.pools",
     "nbtape.replaying",
     "nbtape.servers",
 }  # their __init__.py gathers names or is empty

