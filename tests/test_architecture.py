@@ -37,7 +37,8 @@ servers.isolation servers.image
 servers.container
 servers.docker
 recorded
-notebook options
+merging outofband options
+notebook
 autosave
 recorder overview.cells overview.outline
 overview.summary

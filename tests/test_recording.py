@@ -216,6 +216,7 @@ def test_the_metadata_of_the_notebook_is_as_documented(executor: JupyterCodeExec
     environment = own.pop("environment")
     assert environment["directory"] == str(executor.notebook.parent)
     assert environment["packages"]["nbtape"] == nbtape.__version__
+    assert own.pop("revision") >= 1
     assert own == {"version": 1, "recorded_by": f"nbtape {nbtape.__version__}", "directory": "."}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import weakref
 from typing import TYPE_CHECKING, Final
 
 from nbtape.errors import NotebookWriteError
@@ -29,6 +30,8 @@ _INTERVAL: Final = 0.2
 _BEGINNING: Final = 0.05
 #: Seconds from a save to its flush: what a power cut, other than a killed process, may cost.
 _FLUSH_INTERVAL: Final = 1.0
+#: Seconds between looks at whether somebody else has saved the notebook.
+_LOOK: Final = 1.0
 
 #: Seconds after a save until the replaced file is let go of: by then a cell that is to run has been sent, and there is
 #: nothing to do but to wait for the kernel.
@@ -51,6 +54,7 @@ class Autosave:
         self._changed: set[int] = set()
         self._save_timer: asyncio.TimerHandle | None = None
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
         # Kept, for the loop keeps no task alive.
         self._flush_task: asyncio.Future[None] | None = None
         self._let_go_task: asyncio.Future[None] | None = None
@@ -103,6 +107,9 @@ class Autosave:
             self._last = time.monotonic()
             self._cost = self._last - began
             self._allowance = allowance - self._cost
+        if not self._notebook.is_saved:  # somebody else was just writing it
+            self._save_within(_INTERVAL)
+        self._look_within(_LOOK)
         asyncio.get_running_loop().call_later(_LET_GO, self._let_go_soon)
         self._flush_within(_FLUSH_INTERVAL)
 
@@ -143,6 +150,41 @@ class Autosave:
         if self._flush_timer is None:
             self._flush_timer = asyncio.get_running_loop().call_later(delay, self._flush_soon)
 
+    def _look_within(self, delay: float) -> None:
+        """Have a look in so many seconds, and again and again, for as long as anybody holds this."""
+        if self._look_timer is None:
+            loop = asyncio.get_running_loop()
+            self._look_timer = loop.call_later(delay, _look, weakref.ref(self))
+
+    def look(self) -> None:
+        """Put back what somebody else has saved over."""
+        self._look_timer = None
+        try:
+            if self._notebook.look():
+                self._save_quietly()
+        except NotebookWriteError as exc:
+            logger.warning("%s", exc)
+        else:
+            self._look_within(_LOOK)
+
+    async def close(self) -> None:
+        """Save, and see that on the disk itself. What somebody else is just writing is waited for.
+
+        Raises:
+            NotebookWriteError: It cannot be written.
+        """
+        try:
+            self.save_now()
+            while not self._notebook.is_saved:
+                await asyncio.sleep(_BEGINNING)
+                self.save_now()
+            await self.flush()
+        finally:
+            self._cancel()
+            if self._look_timer is not None:
+                self._look_timer.cancel()
+                self._look_timer = None
+
     async def flush(self) -> None:
         """Wait until the last save is on the disk itself."""
         if self._flush_timer is not None:
@@ -170,3 +212,9 @@ class Autosave:
             self._notebook.flush()
         except OSError as exc:
             logger.warning("%s could not be flushed to the disk: %s", self._notebook.path, exc)
+
+
+def _look(autosave: weakref.ref[Autosave]) -> None:
+    """A timer that does not keep what nobody else holds."""
+    if (found := autosave()) is not None:
+        found.look()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 import uuid
@@ -13,7 +14,7 @@ from nbtape.errors import NotebookInUseError
 from nbtape.locks import WriterLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 #: What tells one state of a file from another: its inode, its time, its size.
@@ -63,6 +64,13 @@ def publish(
 def is_draft(name: str) -> bool:
     """Whether a name is that of a notebook being written, by whichever process."""
     return name.startswith(".") and ".ipynb." in name and name.endswith(".tmp")
+
+
+def places(directory: Path, name: str, suffix: str = ".ipynb") -> Iterator[Path]:
+    """Where a notebook of that name may go: `name.ipynb`, then `name-2.ipynb` and so on, where that is taken."""
+    yield directory / f"{name}{suffix}"
+    for number in itertools.count(2):
+        yield directory / f"{name}-{number}{suffix}"
 
 
 def move_to_free_place(draft: Path, path: Path) -> None:

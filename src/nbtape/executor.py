@@ -183,7 +183,7 @@ class AsyncJupyterCodeExecutor:
         Args:
             cell: What came of its block.
         """
-        return list(self._recorded.notebook.cells[cell.index]["outputs"])
+        return self._recorded.outputs(cell)
 
     async def start(self) -> None:
         """Start the kernel and the recording; harmless when they run.
@@ -272,7 +272,7 @@ class AsyncJupyterCodeExecutor:
         """
         result = await self.execute_code_blocks([CodeBlock(assignments(values), "python")])
         for cell in result.cells:
-            self._recorded.tag(cell.index, TAG)
+            self._recorded.tag(cell, TAG)
         self._recorded.save()
         return result
 

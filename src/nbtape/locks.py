@@ -52,6 +52,13 @@ class WriterLock:
                 return None
         return None
 
+    def is_on(self, path: Path) -> bool:
+        """Whether it is the file at `path` that is locked."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), path.stat())
+        except OSError:
+            return False
+
     def release(self) -> None:
         """Let others write. A fork of ours may have the file open as well: it is unlocked, and not only closed."""
         if self._close.alive and fcntl is not None:

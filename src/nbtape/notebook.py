@@ -9,6 +9,8 @@ Our own data, version 1. In the notebook's metadata, under `nbtape`:
     version       1
     recorded_by   "nbtape <version>"
     started       when the recording began (ISO 8601, UTC)
+    revision      the number of this save: who saves the notebook after us tells with it what he has seen
+    deleted       the ids of cells that somebody else has deleted while it was recorded
     directory     the kernel's working directory: "." if it is the notebook's, else a path on the kernel's machine,
                   empty if nobody knows
     kernel_id     the id of the kernel on its server, for a server to be asked whether it still lives; and
@@ -51,6 +53,11 @@ In the metadata of a Markdown cell, under `nbtape`:
 
     agent         the name of who said it, where that is known
 
+In the metadata of any cell, under `nbtape`:
+
+    touched       what somebody else has changed of it while the notebook was recorded: a list of cell_type, source,
+                  outputs and attachments; or `added`, where it is his
+
 Besides that the standard keys: `execution` (times), and the tags `raises-exception` on a cell that failed and
 `skip-execution` on one that was never run, which papermill, nbclient and JupyterLab know.
 """
@@ -60,16 +67,19 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import secrets
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from nbformat import from_dict
 
-from nbtape.drafts import NameTakenError, advice, move_to_free_place, publish, version_of, writable_mode
-from nbtape.encoding import HEAD, SEPARATOR, encode_metadata, encode_tail
+from nbtape.drafts import NameTakenError, advice, move_to_free_place, places, publish, version_of, writable_mode
+from nbtape.encoding import HEAD, SEPARATOR, encode_cell, encode_metadata, encode_tail
 from nbtape.errors import NotebookWriteError
 from nbtape.journal import Journal
 from nbtape.locks import WriterLock
+from nbtape.merging import History, merge
+from nbtape.outofband import ChangedError, OutOfBand
 from nbtape.outputs import fit_json, fit_text
 from nbtape.reader import read_document
 from nbtape.recorded import own_metadata
@@ -81,14 +91,24 @@ if TYPE_CHECKING:
 
     from nbformat import NotebookNode
 
-    from nbtape.drafts import Version
     from nbtape.journal import Kind
 
 FORMAT_VERSION: Final = 1
 
+#: How often a save begins anew because somebody else has saved meanwhile; then what is new is kept in the journal.
+_ATTEMPTS: Final = 3
+
+#: The number of a save is less than this, whatever a notebook says.
+_MOST_REVISIONS: Final = 1 << 53
+
+#: What stands for the number in metadata that is encoded before it is known: nobody else can have it there.
+_REVISION: Final = secrets.randbits(62)
+
 
 class Notebook:
     """A notebook that grows by cells and writes what has changed.
+
+    Somebody else may save it meanwhile: what he has changed stays, see `merging`.
 
     Args:
         path: Where it is written.
@@ -97,7 +117,7 @@ class Notebook:
             goes on to use the node.
 
     Attributes:
-        cells: The cells, in order. Whoever changes one says so with `touch`.
+        cells: The cells, by number. Whoever changes one says so with `touch`.
     """
 
     def __init__(self, path: Path, node: NotebookNode, spare: Path | None = None) -> None:
@@ -106,18 +126,18 @@ class Notebook:
         self.cells = Shelf(node["cells"], spare)
         if spare is not None:
             node["cells"] = self.cells
-        self._metadata = encode_metadata(node["metadata"])
+        self._revision = _revision_of(node)
+        self._history = History()
+        for _ in self.cells.order:
+            self._history.add(self._revision)
+        self._encode_metadata()
         self._journal = Journal(path)
-        # What the file has: everything, so many cells, the metadata of now.
+        self._others = OutOfBand(path, self._is_ours)
+        # What the file has: everything, the metadata of now.
         self._saved = False
-        self._published = 0
         self._described = True
-        self._has_grown = False
         self._lock: WriterLock | None = None
         self._replaced: WriterLock | None = None
-        # The file as we know it; and what must still be there when it is next written, None where it is ours alone.
-        self._known: Version | None = None
-        self._expected: Version | None = None
 
     @classmethod
     def create(
@@ -138,7 +158,7 @@ class Notebook:
             node = from_dict({"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
             notebook = cls(path, node, directory)
             notebook.describe(metadata)
-            with contextlib.suppress(NameTakenError):
+            with contextlib.suppress(NameTakenError), notebook._telling():
                 notebook._publish(move_to_free_place)
                 return notebook
         raise AssertionError("unreachable: there is always another number")
@@ -146,8 +166,6 @@ class Notebook:
     @classmethod
     def open(cls, path: Path) -> Notebook:
         """A notebook that is there, to be gone on with: what others wrote into it stays, and its journal is folded in.
-
-        Until it has grown by a cell of ours, nothing is written over what others save meanwhile.
 
         Raises:
             NotebookReadError: There is none that could be read.
@@ -158,8 +176,7 @@ class Notebook:
         try:
             version = version_of(path)
             notebook = cls(path, read_document(path), path.parent)
-            notebook._lock, notebook._saved, notebook._published = lock, True, len(notebook.cells)
-            notebook._known = notebook._expected = version
+            notebook._lock, notebook._saved, notebook._others.known = lock, True, version
             writable_mode(path)
             notebook._take_over_journal()
         except BaseException as exc:
@@ -178,53 +195,137 @@ class Notebook:
             self._journal.remove()
 
     def close(self) -> None:
-        """Let others write it. If they do, it is not written over: see `open`."""
+        """Let others write it."""
         self.let_go()
-        self._expected, self._has_grown = self._known, False
         if self._saved:
             self._journal.remove()
         if self._lock is not None:
             self._lock.release()
+            self._lock = None
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the file has everything, as far as we know."""
+        return self._saved
 
     @property
     def size(self) -> int:
         """The bytes of all cells, as of the last save."""
         return self.cells.size
 
+    def place(self, index: int) -> int:
+        """Where the cell of a number stands in the notebook, from 0; -1 if somebody has deleted it."""
+        place = self.cells.place(index)
+        return -1 if place is None else place
+
     def describe(self, metadata: Mapping[str, Any]) -> None:
         """Set keys of the notebook's metadata, under `nbtape` each key of that; None takes a key away."""
         ours = {**own_metadata(self.node), **metadata.get("nbtape", {})}
         ours = {key: value for key, value in ours.items() if value is not None}
         self.node["metadata"].update(from_dict(fit_json({**metadata, "nbtape": ours})))
-        self._metadata = encode_metadata(self.node["metadata"])
+        self._encode_metadata()
         self._saved, self._described = False, True
 
+    def _encode_metadata(self) -> None:
+        """Encode the metadata but for the number of the save, which only a recording has."""
+        metadata = self.node["metadata"]
+        if "started" in own_metadata(self.node):
+            metadata = {**metadata, "nbtape": {**metadata["nbtape"], "revision": _REVISION}}
+        before, _, after = encode_metadata(metadata).partition(b"%d" % _REVISION)
+        self._metadata = before, after
+
+    def _metadata_of(self, revision: int) -> bytes:
+        before, after = self._metadata
+        return b"%b%d%b" % (before, revision, after) if after else before
+
     def add_markdown(self, source: str, metadata: Mapping[str, Any]) -> int:
-        """Append a Markdown cell and return its position."""
+        """Append a Markdown cell and return its number."""
         return self._add(cell_type="markdown", source=fit_text(source), metadata=fit_json(metadata))
 
     def add_code(self, source: str, metadata: Mapping[str, Any]) -> int:
-        """Append a code cell that has not run and return its position."""
+        """Append a code cell that has not run and return its number."""
         source, metadata = fit_text(source), fit_json(metadata)
         return self._add(cell_type="code", source=source, metadata=metadata, outputs=[], execution_count=None)
 
     def _add(self, **content: Any) -> int:  # noqa: ANN401  (the fields of a cell)
-        self._saved, self._has_grown = False, True
+        self._saved = False
+        self._history.add()
         return self.cells.append(from_dict({"id": str(uuid4()), **content}))
 
     def touch(self, index: int) -> None:
         """Cell `index` has changed: the next save writes it anew."""
         self.cells.touch(index)
+        self._history.change(index)
         self._saved = False
 
     def save(self) -> None:
         """Write what has changed. A reader sees the old notebook or the new one, never something between.
 
+        Where somebody else is just writing it, what is new is kept in the journal: see `is_saved`.
+
         Raises:
             NotebookWriteError: It cannot be written; the next `save` tries again.
         """
-        if not self._saved:
-            self._publish(os.replace)
+        with self._telling():
+            for _ in range(_ATTEMPTS):
+                with contextlib.suppress(ChangedError):
+                    self._look()
+                    if not self._saved:
+                        self._publish(os.replace)
+                    return
+            self._saved = False
+            self._add_to_journal()
+
+    def look(self) -> bool:
+        """Bring in what somebody else has saved, for the next `save`; whether the file lacks anything of ours now.
+
+        Raises:
+            NotebookWriteError: Another executor writes it.
+        """
+        with self._telling(), contextlib.suppress(ChangedError):
+            return self._look()
+        return False
+
+    def _look(self) -> bool:
+        """See what somebody else has saved; whether that lacks anything of ours.
+
+        Raises:
+            ChangedError: He may still be writing it.
+            OSError: Another executor writes it.
+        """
+        if not self._others.is_changed:
+            return False
+        self._others.refuse_writer(self._lock)
+        theirs = self._others.read(self._is_known)
+        self._saved = False
+        if theirs is None:
+            return True
+        seen = _revision_of(theirs)
+        merged = merge(self.cells, self._history, theirs["cells"], seen)
+        self._revision = max(self._revision, seen)
+        self._take_metadata(theirs["metadata"], merged.deleted)
+        return merged.is_behind
+
+    def _take_metadata(self, theirs: Mapping[str, Any], deleted: list[str]) -> None:
+        """Have the metadata that somebody else has saved, but for what nbtape says of itself."""
+        ours = own_metadata(self.node)
+        if deleted:
+            ours["deleted"] = [*ours.get("deleted", []), *deleted]
+        known = {**self.node["metadata"]} if self._described else {}
+        self.node["metadata"] = from_dict({**theirs, **known, "nbtape": ours})
+        self._encode_metadata()
+
+    def _is_ours(self, theirs: NotebookNode) -> bool:
+        """Whether somebody has saved this notebook, and not another one in its place."""
+        started = own_metadata(self.node).get("started")
+        ids = {cell["id"] for cell in theirs["cells"]}
+        return own_metadata(theirs).get("started") == started is not None or not ids.isdisjoint(self.cells.ids)
+
+    def _is_known(self, cell: NotebookNode) -> bool:
+        """Whether somebody has saved a cell as it was."""
+        with contextlib.suppress(ValueError):
+            return self.cells.encoded(self.cells.number(cell["id"])) == encode_cell(cell)
+        return False
 
     def keep(self) -> None:
         """Have what has changed outlive us, in the journal: that costs what the change costs.
@@ -233,24 +334,31 @@ class Notebook:
             NotebookWriteError: It cannot be written, or the notebook could not be; the next one tries again.
         """
         try:
-            self._add_to_journal()
+            with self._telling():
+                self._add_to_journal()
         except NotebookWriteError:  # something is in its place: that must not keep anybody from recording
             self.save()
         self.cells.put_away()
 
     def _add_to_journal(self) -> None:
+        """Add what has changed to the journal.
+
+        Raises:
+            OSError: It cannot be written, the notebook could not be, or another executor writes it.
+        """
         with self._changes() as changed:
             writable_mode(self.path)
-            self._refuse_change()
+            if self._others.is_changed:
+                self._others.refuse_writer(self._lock)
             self._journal.add(str(own_metadata(self.node).get("started")), self._entries(changed))
             self._described = False
 
     def _entries(self, changed: Iterable[tuple[int, bytes]]) -> Iterator[tuple[Kind, bytes]]:
         """What is new, as the journal has it."""
         for index, encoded in changed:
-            yield "change" if index < self._published else "cell", encoded.removeprefix(SEPARATOR)
+            yield "change" if self._history.is_saved(index) else "cell", encoded.removeprefix(SEPARATOR)
         if self._described:
-            yield "metadata", self._metadata
+            yield "metadata", self._metadata_of(self._revision)
 
     def let_go(self) -> None:
         """Let go of the file that the last save replaced.
@@ -273,24 +381,31 @@ class Notebook:
             os.close(file)
 
     def _publish(self, move: Callable[[Path, Path], None]) -> None:
-        """Write everything to a file of our own and move that into place."""
+        """Write everything to a file of our own and move that into place.
+
+        Raises:
+            OSError: It cannot be written.
+            ChangedError: Somebody else has just saved.
+        """
 
         def move_unless_changed(draft: Path, path: Path) -> None:
-            self._refuse_change()
+            self._others.check()
             move(draft, path)
 
+        revision = self._revision + 1
         with self._changes() as changed:
             if not self._journal.is_empty:  # killed before it is cleared, it must not bring back what was before
                 with contextlib.suppress(OSError):
                     self._journal.add(str(own_metadata(self.node).get("started")), self._entries(changed))
-            tail = encode_tail(self._metadata, self.node["nbformat_minor"], has_cells=bool(self.cells))
+            metadata, has_cells = self._metadata_of(revision), bool(self.cells.order)
+            tail = encode_tail(metadata, self.node["nbformat_minor"], has_cells=has_cells)
             size = len(HEAD) + self.cells.length + len(tail)
             chunks: Iterable[bytes | memoryview] = itertools.chain([HEAD], self.cells.pieces(), [tail])
             lock, version = publish(self.path, size, chunks, move_unless_changed)
-        self._replaced, self._lock, self._known = self._lock, lock, version
-        if self._expected is not None:
-            self._expected = None if self._has_grown else version
-        self._saved, self._described, self._published = True, False, len(self.cells)
+        self._replaced, self._lock, self._others.known = self._lock, lock, version
+        self._revision = revision
+        self._history.save(revision)
+        self._saved, self._described = True, False
         self._journal.clear()
         self.cells.put_away()
 
@@ -300,26 +415,25 @@ class Notebook:
         changed = self.cells.encode()
         try:
             yield changed
-        except OSError as exc:
+        except (OSError, ChangedError):
             for index, _ in changed:
                 self.cells.touch(index)
-            raise NotebookWriteError(self.path, advice(exc)) from exc
+            raise
 
-    def _refuse_change(self) -> None:
-        """What somebody else saved is not written over.
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """What cannot be written is told.
 
         Raises:
-            OSError: The file is not as we know it.
+            NotebookWriteError: Something could not.
         """
-        if self._expected is not None and version_of(self.path) not in {self._expected, None}:
-            raise OSError(
-                "somebody else has changed it since. Resume it again, or move it away and have this record saved in "
-                "its place"
-            )
+        try:
+            yield
+        except OSError as exc:
+            raise NotebookWriteError(self.path, advice(exc)) from exc
 
 
-def places(directory: Path, name: str, suffix: str = ".ipynb") -> Iterator[Path]:
-    """Where a notebook of that name may go: `name.ipynb`, then `name-2.ipynb` and so on, where that is taken."""
-    yield directory / f"{name}{suffix}"
-    for number in itertools.count(2):
-        yield directory / f"{name}-{number}{suffix}"
+def _revision_of(node: NotebookNode) -> int:
+    """The number of the save that a notebook came of; 0 if it does not say."""
+    revision = own_metadata(node).get("revision")
+    return revision if type(revision) is int and 0 <= revision < _MOST_REVISIONS else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import uuid
@@ -13,6 +14,7 @@ from nbtape.grammars import defer_grammar
 from nbtape.journal import fold_in, read_journal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from nbformat import NotebookNode
@@ -47,18 +49,35 @@ def parse_document(path: Path, content: bytes, journal: bytes = b"") -> Notebook
         NotebookReadError: It is no such notebook.
     """
     defer_grammar()
-    from nbformat import ValidationError, validate
     from nbformat.v4 import to_notebook
 
-    document = parse_unchecked(path, content, journal)
-    _give_ids(document["cells"])
-    try:
-        document["nbformat_minor"] = max(document.get("nbformat_minor", 0), _IDS_SINCE)
-        validate(document)
-    except (ValidationError, TypeError) as exc:
-        why = str(getattr(exc, "message", exc))[:200]
-        raise NotebookReadError(path, f"it is no valid notebook: {why}. Open it in JupyterLab and save it.") from exc
+    document = _with_ids(parse_unchecked(path, content, journal))
+    _validate(path, document)
     notebook: NotebookNode = to_notebook(document)
+    return notebook
+
+
+def parse_saved(path: Path, content: bytes, is_known: Callable[[NotebookNode], bool]) -> NotebookNode:
+    """The same of what somebody has saved, where most cells are known to be valid: those are not checked again.
+
+    Args:
+        path: The file, for errors.
+        content: What it holds.
+        is_known: Whether a cell is as it was written.
+
+    Raises:
+        NotebookReadError: It is no such notebook.
+    """
+    from nbformat.v4 import to_notebook
+
+    document = _with_ids(parse_unchecked(path, content))
+    try:
+        notebook: NotebookNode = to_notebook(copy.deepcopy(document))
+        known = [is_known(cell) for cell in notebook["cells"]]
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise NotebookReadError(path, "it is no valid notebook. Open it in JupyterLab and save it.") from exc
+    unknown = [cell for cell, is_as_written in zip(document["cells"], known, strict=True) if not is_as_written]
+    _validate(path, {**document, "cells": unknown})
     return notebook
 
 
@@ -141,6 +160,23 @@ def _check_version(path: Path, document: dict[str, Any]) -> None:
         raise NotebookReadError(path, f"it is of nbformat {str(version)[:20]}, and not of 4. {advice}")
     if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
         raise NotebookReadError(path, "it has no list of cells. Name a notebook.")
+
+
+def _validate(path: Path, document: dict[str, Any]) -> None:
+    from nbformat import ValidationError, validate
+
+    try:
+        validate(document)
+    except (ValidationError, TypeError) as exc:
+        why = str(getattr(exc, "message", exc))[:200]
+        raise NotebookReadError(path, f"it is no valid notebook: {why}. Open it in JupyterLab and save it.") from exc
+
+
+def _with_ids(document: dict[str, Any]) -> dict[str, Any]:
+    """A document of at least the first version whose cells have ids."""
+    _give_ids(document["cells"])
+    minor = document.get("nbformat_minor", 0)
+    return {**document, "nbformat_minor": max(minor, _IDS_SINCE) if isinstance(minor, int) else minor}
 
 
 def _give_ids(cells: list[dict[str, Any]]) -> None:

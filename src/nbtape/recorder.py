@@ -356,6 +356,8 @@ class _Growth:
         """Add a chunk to the stream that the last output holds; False if it is not of that stream."""
         if message["msg_type"] != "stream" or self._node is None or self._node["name"] != message["content"]["name"]:
             return False
+        if not self._cell["outputs"] or self._cell["outputs"][-1] is not self._node:  # somebody has cleared them
+            return False
         self._stream.write(message["content"]["text"])
         return True
 

@@ -159,8 +159,7 @@ class Recording:
             NotebookWriteError: It cannot be written.
         """
         try:
-            self._autosave.save_now()
-            await self._autosave.flush()
+            await self._autosave.close()
         finally:
             self.notebook.close()
 
@@ -178,8 +177,13 @@ class Recording:
         nbtape = {"status": "running", "language": block.language, "timeout": timeout, "kernel_epoch": kernel_epoch}
         return self.notebook.add_code(source, {"nbtape": nbtape})
 
-    def tag(self, index: int, tag: str) -> None:
+    def outputs(self, cell: CellResult) -> list[Mapping[str, Any]]:
+        """What a cell shows now."""
+        return list(self.notebook.cells[self.notebook.cells.number(cell.cell_id)]["outputs"])
+
+    def tag(self, cell: CellResult, tag: str) -> None:
         """Give a cell a tag that Jupyter's tools know. Not saved yet."""
+        index = self.notebook.cells.number(cell.cell_id)
         metadata = self.notebook.cells[index]["metadata"]
         metadata["tags"] = [*metadata.get("tags", []), tag]
         self.notebook.touch(index)
@@ -189,7 +193,8 @@ class Recording:
         cell = self.notebook.cells[index]
         self._close(cell, "not_run", note=note)
         self.notebook.touch(index)
-        return CellResult(index=index, cell_id=cell["id"], status="not_run", output=note, note=note)
+        place = self.notebook.place(index)
+        return CellResult(index=place, cell_id=cell["id"], status="not_run", output=note, note=note)
 
     def skip(self, block: CodeBlock, note: str) -> CellResult:
         """Append a cell for a block that is not run. Not saved yet.
@@ -223,12 +228,13 @@ class Recording:
         self.notebook.touch(index)
         if outcome.installed is not None:
             self.notebook.describe({"nbtape": outcome.installed.metadata()})
+        place = self.notebook.place(index)
         text = _framed(ending.news, self._text(cell["outputs"], files), tail)
         return CellResult(
-            index=index,
+            index=place,
             cell_id=cell["id"],
             status=outcome.status,
-            output=shorten(text, self._options["max_output_chars"], f"the whole is in {self.path}, cell {index}"),
+            output=shorten(text, self._options["max_output_chars"], f"the whole is in {self.path}, cell {place}"),
             output_files=[*files.paths, *map(str, changes.paths)],
             execution_count=cell["execution_count"],
             duration=outcome.duration,

@@ -29,7 +29,7 @@ class CellResult:
     """What became of one code block.
 
     Args:
-        index: The position of its cell in the notebook, from 0.
+        index: The position of its cell in the notebook, from 0; -1 if somebody has deleted it there.
         cell_id: The id of its cell, which stays when cells move.
         status: How it ended.
         output: What it printed, displayed and raised, as plain text of at most `max_output_chars` characters.

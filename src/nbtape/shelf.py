@@ -33,9 +33,11 @@ _PIECE: Final = 1 << 20
 
 
 class Shelf(Sequence["NotebookNode"]):
-    """Cells by their position. Whoever changes one says so with `touch`.
+    """Cells by their number, which is theirs for good. Whoever changes one says so with `touch`.
 
-    A cell that is put away stays the same object for as long as somebody holds it.
+    Numbers are in the order in which the cells came. In the notebook they stand in an `order` of its own, and one that
+    somebody has deleted is not there any more. A cell that is put away stays the same object for as long as somebody
+    holds it.
 
     Args:
         cells: What it begins with.
@@ -44,12 +46,16 @@ class Shelf(Sequence["NotebookNode"]):
 
     def __init__(self, cells: Iterable[NotebookNode], directory: Path | None) -> None:
         self._directory = directory
-        # By position: those in memory, the last used last; those that somebody may hold; and of each the bytes, or
+        # By number: those in memory, the last used last; those that somebody may hold; and of each the bytes, or
         # where in the file they are.
         self._nodes: dict[int, NotebookNode] = {}
         self._held: weakref.WeakValueDictionary[int, NotebookNode] = weakref.WeakValueDictionary()
         self._encoded: list[bytes | range] = []
         self._stale: set[int] = set()
+        self._places: list[int | None] = []
+        #: The numbers of the cells that the notebook has, as they stand there; and the ids of all.
+        self.order: list[int] = []
+        self.ids: list[str] = []
         # The cells from the first on that have long been as they are, as one: so many of them.
         self._front: list[bytearray | range] = []
         self._front_count = 0
@@ -80,18 +86,48 @@ class Shelf(Sequence["NotebookNode"]):
         return self._take_back(position)
 
     def __setitem__(self, index: int, cell: NotebookNode) -> None:
-        """Have `cell` at a position, as of the next `touch`: nbclient puts back what it has taken."""
+        """Have `cell` for a number, as of the next `touch`: nbclient puts back what it has taken."""
         self[index]  # in memory, whatever became of it
         self._nodes[index] = cell
 
     def append(self, cell: NotebookNode) -> int:
-        """Add a cell; return its position."""
-        position = len(self._encoded)
+        """Add a cell at the end; return its number."""
+        number = len(self._encoded)
         self._encoded.append(b"")
-        self._nodes[position] = cell
+        self._places.append(len(self.order))
+        self.order.append(number)
+        self.ids.append(cell["id"])
+        self._nodes[number] = cell
         self._weight += _weight(b"")
-        self._stale.add(position)
-        return position
+        self._stale.add(number)
+        return number
+
+    def arrange(self, order: Sequence[int]) -> None:
+        """Have cells stand in another order; those that are not in it are not in the notebook any more."""
+        if order == self.order:
+            return
+        self.order = list(order)
+        self._places = [None] * len(self)
+        for place, number in enumerate(order):
+            self._places[number] = place
+        self._front, self._front_count = [], 0
+        self.size = sum(len(self._encoded[number]) for number in order)
+
+    def place(self, number: int) -> int | None:
+        """Where a cell stands in the notebook, from 0; None if somebody has deleted it."""
+        return self._places[number]
+
+    def number(self, cell_id: str) -> int:
+        """The number of a cell that was appended.
+
+        Raises:
+            ValueError: There is none of that id.
+        """
+        return len(self.ids) - 1 - self.ids[::-1].index(cell_id)
+
+    def encoded(self, number: int) -> bytes:
+        """A cell as it stands in a notebook, as of the last `encode`, without what separates it."""
+        return b"".join(self._bytes(self._encoded[number])).removeprefix(SEPARATOR)
 
     @property
     def length(self) -> int:
@@ -104,11 +140,12 @@ class Shelf(Sequence["NotebookNode"]):
         self._stale.add(index)
 
     def encode(self) -> list[tuple[int, bytes]]:
-        """Encode what has changed since the last time; return that, by position."""
+        """Encode what has changed since the last time; return that, by number."""
         changed = []
         for index in sorted(self._stale):
             encoded = SEPARATOR + encode_cell(self._nodes[index])
-            self.size += len(encoded) - len(self._encoded[index])
+            if self._places[index] is not None:
+                self.size += len(encoded) - len(self._encoded[index])
             self._weight += _weight(encoded) - _weight(self._encoded[index])
             self._set(index, encoded)
             changed.append((index, encoded))
@@ -117,19 +154,20 @@ class Shelf(Sequence["NotebookNode"]):
 
     def pieces(self) -> Iterator[memoryview]:
         """All cells as they stand in a notebook, as of the last `encode`."""
-        last = max(0, len(self) - 1)
-        for index in range(self._front_count, last):
-            _join(self._front, self._encoded[index])
+        last = max(0, len(self.order) - 1)
+        for number in self.order[self._front_count : last]:
+            _join(self._front, self._encoded[number])
         self._front_count = last
         skipped = _COMMA
-        for encoded in itertools.chain(self._front, self._encoded[last:]):
+        for encoded in itertools.chain(self._front, (self._encoded[number] for number in self.order[last:])):
             for piece in self._bytes(encoded):
                 yield memoryview(piece)[skipped:]
                 skipped = 0
 
     def _set(self, index: int, encoded: bytes | range) -> None:
         self._encoded[index] = encoded
-        if index < self._front_count:
+        place = self._places[index]
+        if place is not None and place < self._front_count:
             self._front, self._front_count = [], 0
 
     def put_away(self) -> None:
@@ -170,7 +208,7 @@ class Shelf(Sequence["NotebookNode"]):
         node = self._held.get(index)
         encoded = self._encoded[index]
         if node is None:
-            node = decode_cell(b"".join(self._bytes(encoded)).removeprefix(SEPARATOR))
+            node = decode_cell(self.encoded(index))
         self._nodes[index] = node
         self._weight += _weight(encoded)
         return node

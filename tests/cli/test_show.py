@@ -83,6 +83,23 @@ def test_one_cell_is_shown_in_full(session: Path) -> None:
     assert nbtape("show", session.name, "--cell", 0, cwd=session.parent).stdout == "cell 0: markdown\n# A title\n"
 
 
+def test_what_a_person_changed_is_told(tmp_path: Path) -> None:
+    with JupyterCodeExecutor(output_dir=tmp_path) as executor:
+        executor.execute_code_blocks([CodeBlock("x = 1", "python")])
+        notebook = nbformat.read(executor.notebook, as_version=4)
+        notebook["cells"][0]["source"] = "x = 2"
+        nbformat.write(notebook, executor.notebook)
+        executor.execute_code_blocks([CodeBlock("x", "python")])
+    assert re.search(
+        r"0  ok .* x = 2\n +by hand: source\n +1  ok", nbtape("show", executor.notebook, cwd=tmp_path).stdout
+    )
+    shown = nbtape("show", executor.notebook, "--cell", 0, cwd=tmp_path).stdout
+    assert "by hand: source" in shown
+    exported = nbtape("export", executor.notebook, cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    assert "by hand: source" in executor.notebook.with_suffix(".html").read_text()
+
+
 def test_colours_are_for_terminals_only(session: Path) -> None:
     assert "\x1b[31merror\x1b[0m" in on_a_terminal("show", session.name, cwd=session.parent)
     assert "\x1b[31mred\x1b[0m" in on_a_terminal("show", session.name, "--cell", 2, cwd=session.parent)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from nbtape.cli.plain import coloured, plain, plain_line
-from nbtape.overview.words import counted, facts_of, span
+from nbtape.overview.words import counted, edits, facts_of, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,9 +59,9 @@ def print_cell(index: int, cell: Mapping[str, Any], about: RunCell | None, outpu
         return
     said = [f"cell {index}:", _styled(about.status), span(about.seconds)]
     click.echo(" ".join(filter(None, [*said, f"kernel {about.kernel_epoch}" if about.kernel_epoch else ""])))
-    for name, text in (*(("file", path) for path in about.files), ("note", about.note)):
-        if text:
-            click.echo(f"{name}: {plain_line(text)}")
+    for told in (*(f"file: {path}" for path in about.files), f"note: {about.note}" if about.note else "", edits(about)):
+        if told:
+            click.echo(plain_line(told))
     click.echo("\n" + plain(cell["source"]))
     for output in outputs:
         click.echo()
@@ -70,14 +70,14 @@ def print_cell(index: int, cell: Mapping[str, Any], about: RunCell | None, outpu
 
 
 def _rows(cell: RunCell, code: int, files: int) -> list[str]:
-    """A cell: its line, and one more for what went wrong."""
+    """A cell: its line, and one more each for what went wrong and what was edited."""
     took, line = span(cell.seconds), plain_line(cell.first_line)
     row = _row((str(cell.index), cell.status, took, line, plain_line(", ".join(cell.files))), code, files)
     head, tail = row[:7], row[7:].removeprefix(cell.status)
     rows = [head + _styled(cell.status) + tail]
-    if wrong := cell.error or (cell.note if cell.status != "ok" else ""):
-        rows.append(" " * _FIXED + click.style(_cut(plain_line(wrong), code + files + 2), dim=True))
-    return rows
+    wrong = cell.error or (cell.note if cell.status != "ok" else "")
+    told = [_cut(plain_line(text), code + files + 2) for text in (wrong, edits(cell)) if text]
+    return [*rows, *(" " * _FIXED + click.style(line, dim=True) for line in told)]
 
 
 def _row(texts: tuple[str, str, str, str, str], code: int, files: int) -> str:

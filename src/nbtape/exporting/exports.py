@@ -7,8 +7,9 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from nbtape.drafts import places
 from nbtape.errors import NotebookWriteError
-from nbtape.notebook import Notebook, places
+from nbtape.notebook import Notebook
 
 if TYPE_CHECKING:
     from pathlib import Path

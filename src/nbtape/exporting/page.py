@@ -15,7 +15,7 @@ from nbtape.exporting.markup import HIGHLIGHTING, inert_html
 from nbtape.exporting.pictures import KINDS, picture_of, picture_url
 from nbtape.outputs import fit_text
 from nbtape.overview.summary import summarise
-from nbtape.overview.words import facts_of, span
+from nbtape.overview.words import edits, facts_of, span
 from nbtape.results import keep_colours, output_text, shorten
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def render(notebook: NotebookNode, name: str) -> str:
         # By default nbconvert would also look in the working directory for templates, and for preprocessors to run.
         extra_template_basedirs=[],
         template_paths=[],
-        filters={"prose": _prose, "highlighted": _highlighter(notebook), "shown": _shown, "span": span},
+        filters={"prose": _prose, "highlighted": _highlighter(notebook), "shown": _shown, "span": span, "edits": edits},
     )
     resources = {
         "name": name,

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from nbtape.exporting.pictures import DRAWING, KINDS, is_still, picture_of
 from nbtape.outputs import fit_text
 from nbtape.overview.summary import summarise
-from nbtape.overview.words import counted, facts_of, span
+from nbtape.overview.words import counted, edits, facts_of, span
 from nbtape.results import output_text, shorten, strip_escapes
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def _summary(name: str, count: str, facts: Iterable[tuple[str, str]], failed: It
 
 
 def _heading(cell: RunCell) -> str:
-    told = ", ".join(filter(None, [f"cell {cell.index}: {cell.status}", span(cell.seconds), cell.error or cell.note]))
+    how = f"cell {cell.index}: {cell.status}"
+    told = ", ".join(filter(None, [how, span(cell.seconds), cell.error or cell.note, edits(cell)]))
     return f"*{_literal(told)}*" if cell.status == "ok" else f"**{_literal(told)}**"
 
 

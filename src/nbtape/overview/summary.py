@@ -34,6 +34,7 @@ class RunCell:
         error: What it raised, a line; empty if nothing.
         note: What nbtape had to say about it; empty if nothing.
         kernel_epoch: Which kernel ran it, counted from 1; 0 if that is not recorded.
+        touched: What somebody else changed of it while it was recorded; `added` if it is his.
     """
 
     index: int
@@ -45,6 +46,7 @@ class RunCell:
     error: str = ""
     note: str = ""
     kernel_epoch: int = 0
+    touched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ def run_cell(index: int, cell: Mapping[str, Any]) -> RunCell:
         error=next((_error(output) for output in cell["outputs"] if output["output_type"] == "error"), ""),
         note=text_of(ours.get("note")),
         kernel_epoch=epoch if type(epoch := ours.get("kernel_epoch")) is int and epoch > 0 else 0,
+        touched=tuple(text_of(mark) for mark in marks) if isinstance(marks := ours.get("touched"), list) else (),
     )
 
 

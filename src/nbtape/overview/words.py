@@ -6,7 +6,7 @@ import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nbtape.overview.summary import Run
+    from nbtape.overview.summary import Run, RunCell
 
 
 def counted(run: Run) -> str:
@@ -29,6 +29,11 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
         *((key.replace("_", " "), value) for key, value in run.place.items()),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def edits(cell: RunCell) -> str:
+    """What somebody else changed of a cell; empty if nothing."""
+    return f"by hand: {', '.join(cell.touched)}" if cell.touched else ""
 
 
 def span(seconds: float | None) -> str:

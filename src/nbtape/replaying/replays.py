@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.drafts import places
 from nbtape.errors import NotebookWriteError
 from nbtape.judging.verdicts import Context, ReplaySettings
 from nbtape.kernels.base import PLACE
 from nbtape.kernels.environment import Difference, differences
-from nbtape.notebook import places
 from nbtape.options import DEFAULT_KERNEL, checked_timeout
 from nbtape.reader import read_document
 from nbtape.recorded import environment_of, kernel_name_of, place_of
