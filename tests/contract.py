@@ -586,6 +586,7 @@ class _Timeouts(Executors):
 class _Deaths(Executors):
     """A kernel that ends is noticed, named and replaced; no block is run twice."""
 
+    @pytest.mark.alone
     @pytest.mark.fault("kernel killed (SIGKILL)")
     def test_a_kernel_that_is_killed_is_noticed_at_once(self, make: Factory, signal: Signal) -> None:
         killed: list[float] = []

@@ -529,6 +529,7 @@ class _Floods(Executors):
         assert (output_dir / "client.ipynb").stat().st_size < 60_000_000
         return client, code_cells(output_dir / "client.ipynb")[0]
 
+    @pytest.mark.alone
     @fault("a loop that prints for ever, 100 MB/s")
     def test_a_loop_that_prints_for_ever(self, source: Server, output_dir: Path) -> None:
         client, cell = self.flood(source, output_dir, PRINTS_FOR_EVER, timeout=8)
@@ -537,6 +538,7 @@ class _Floods(Executors):
         assert cell["metadata"]["nbtape"]["left_out"] > 100_000_000
         assert "characters of output are left out" in stream_text(cell, "stderr")
 
+    @pytest.mark.alone
     async def test_another_session_of_the_same_event_loop_answers_during_a_flood(
         self, source: Server, output_dir: Path
     ) -> None:

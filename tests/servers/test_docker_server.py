@@ -511,27 +511,33 @@ class TestCustomImages:
         assert seconds(server.stop) < PROMPTLY
 
     @pytest.mark.parametrize(
-        ("lines", "said"),
+        ("lines", "patience", "said"),
         [
-            (["CMD echo no luck today >&2; exit 3"], r"(?s)has ended \(exit code 3\).*no luck today"),
-            (["CMD echo waiting; sleep 600"], r"(?s)gave no kernels within 3 s: nothing answers on its port.*waiting"),
+            (["CMD echo no luck today >&2; exit 3"], 60, r"(?s)has ended \(exit code 3\).*no luck today"),
+            (
+                ["CMD echo waiting; sleep 600"],
+                3,
+                r"(?s)gave no kernels within 3 s: nothing answers on its port.*waiting",
+            ),
             (
                 ["CMD python -m http.server 8888"],
+                3,
                 r"(?s)gave no kernels within 3 s: what answers on its port 8888 has no kernel specs \(HTTP 404\)",
             ),
-            (["CMD jupyter kernelgateway --ip=0.0.0.0 --port=9999"], r"gave no kernels within 3 s: nothing answers"),
+            (["CMD jupyter kernelgateway --ip=0.0.0.0 --port=9999"], 3, r"gave no kernels within 3 s: nothing answers"),
             (
                 ["CMD jupyter kernelgateway --ip=0.0.0.0 --port=8888 --KernelGatewayApp.auth_token=other"],
+                60,
                 r"refuses the token: its command must take it from the environment",
             ),
-            (['ENTRYPOINT ["/no/such/program"]'], r"has ended|could not start"),
+            (['ENTRYPOINT ["/no/such/program"]'], 60, r"has ended|could not start"),
         ],
         ids=["ends", "no gateway", "no jupyter", "elsewhere", "another token", "no program"],
     )
     def test_one_that_does_not_work_is_said_with_its_last_words(
-        self, make: Make, image: MakeImage, output_dir: Path, lines: list[str], said: str
+        self, make: Make, image: MakeImage, output_dir: Path, lines: list[str], patience: float, said: str
     ) -> None:
-        server = make(custom_image_name=image(*lines), startup_timeout=3)
+        server = make(custom_image_name=image(*lines), startup_timeout=patience)
         executor = JupyterCodeExecutor(server, output_dir=output_dir)
         with pytest.raises(ServerError, match=said):
             executor.start()
