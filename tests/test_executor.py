@@ -227,6 +227,17 @@ async def test_calls_that_are_gathered_run_one_after_the_other(output_dir: Path)
         assert [result.output for result in results] == [f"{n}\n" for n in range(1, 11)]
 
 
+async def test_fifty_sessions_at_once_have_each_their_own(output_dir: Path) -> None:
+    async def session(number: int) -> list[str]:
+        async with AsyncJupyterCodeExecutor(output_dir=output_dir, notebook=f"session-{number}") as executor:
+            await run(executor, f"mine = {number}")
+            return [(await run(executor, f"print(mine, {cell})")).output for cell in range(3)]
+
+    outputs = await asyncio.gather(*map(session, range(50)))
+    assert outputs == [[f"{number} {cell}\n" for cell in range(3)] for number in range(50)]
+    assert len({name for name in names(output_dir) if name.endswith(".ipynb")}) == 50
+
+
 async def test_the_loop_stays_free_while_a_block_runs(output_dir: Path) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
         call = asyncio.ensure_future(run(executor, "for n in range(3000):\n    print(n, flush=True)"))

@@ -158,3 +158,26 @@ def test_whatever_is_put_away_what_is_written_is_what_was_meant(
                 assert ["".join(made["outputs"][0]["text"]) for made in as_json(cells)] == meant
     finally:
         shelf.ROOM = before  # type: ignore[misc]
+
+
+def test_what_has_long_been_as_it_is_is_put_together_once_and_not_at_every_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "ROOM", 100 * 4096)
+    join, joined = shelf._join, 0
+
+    def counted_join(*arguments: Any) -> None:
+        nonlocal joined
+        joined += 1
+        join(*arguments)
+
+    monkeypatch.setattr(shelf, "_join", counted_join)
+    cells = Shelf([], tmp_path)
+    for number in range(1000):
+        cells.append(cell(str(number)))
+        cells.encode()
+        for _ in cells.pieces():
+            pass
+        cells.put_away()
+    assert 0 not in cells._nodes
+    assert joined < 50 * len(cells)

@@ -156,6 +156,32 @@ _CELLS: Final = (
     ),
 )
 
+_MANY: Final = (
+    Row(
+        "late-cell",
+        "a warm cell x=1 when so many have run and are recorded",
+        [
+            Way("late", "nbtape, after 10,000 cells", "nbtape:cells_after", (_X, "10000")),
+            Way("early", "nbtape, after 10 cells", "nbtape:cells_after", (_X, "10")),
+        ],
+        [Goal("late", 1.15, "early")],
+        full=Plan(2, steps=200, batch=20),
+        quick=Plan(1, steps=100, batch=20),
+    ),
+    Row(
+        "sessions",
+        "50 sessions at once, from the first constructor until each has run ten cells and has stopped",
+        [
+            Way("together", "nbtape, recorded", "nbtape:sessions", ("50",)),
+            Way("in turn", "nbtape, recorded, one after the other", "nbtape:sessions", ("1",)),
+        ],
+        [Goal("together", 1, "in turn")],
+        full=Plan(2, steps=2),
+        quick=Plan(1, steps=1),
+        unit="s",
+    ),
+)
+
 _OUTPUTS: Final = (
     ("lines", "10 MB in 100,000 lines", _LINES, Plan(5, steps=2)),
     ("flushed-lines", "20,000 flushed lines", _FLUSHED, Plan(3, steps=1)),
@@ -275,4 +301,4 @@ _REPLAYS: Final = (
 
 def rows() -> list[Row]:
     """All rows, with nothing measured yet."""
-    return [*_FIRST, *_CELLS, *_MUCH_OUTPUT, *_LONG, *_REPLAYS]
+    return [*_FIRST, *_CELLS, *_MANY, *_MUCH_OUTPUT, *_LONG, *_REPLAYS]

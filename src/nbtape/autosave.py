@@ -58,7 +58,7 @@ class Autosave:
         # Kept, for the loop keeps no task alive.
         self._flush_task: asyncio.Future[None] | None = None
         self._let_go_task: asyncio.Future[None] | None = None
-        # Seconds that it last took to save, or to keep what had changed; when that was; and what may be spent on it.
+        # Seconds that the last save took; when that was; and what may be spent on the next.
         self._cost = 0.0
         self._last = 0.0
         self._allowance = CREDIT
@@ -123,9 +123,7 @@ class Autosave:
 
     def _keep(self) -> None:
         self._take_in()
-        began = time.monotonic()
         self._notebook.keep()
-        self._cost = time.monotonic() - began
         self._flush_within(_FLUSH_INTERVAL)
 
     def _take_in(self) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Bytes of memory that cells may take.
 ROOM: Final = 8 << 20
+#: How much of that they take when some have been put away.
+_FILLED: Final = 0.75
 
 #: The bytes of what separates cells that the first does without.
 _COMMA: Final = len(SEPARATOR) - len(SEPARATOR.lstrip(b","))
@@ -171,12 +173,15 @@ class Shelf(Sequence["NotebookNode"]):
             self._front, self._front_count = [], 0
 
     def put_away(self) -> None:
-        """Keep no more in memory than there is room for: what was not used for the longest time goes first."""
+        """Keep no more in memory than there is room for: what was not used for the longest time goes first.
+
+        Some more goes than must, for after that what is written is put together anew.
+        """
         if self._directory is None or self._weight <= ROOM:
             return
         with contextlib.suppress(OSError):  # a full disk: it is tried again
             for index in list(self._nodes)[:-1]:
-                if self._weight <= ROOM:
+                if self._weight <= ROOM * _FILLED:
                     return
                 if index not in self._stale:
                     self._put_away(index)

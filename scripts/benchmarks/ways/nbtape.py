@@ -133,6 +133,40 @@ def cells(code: str) -> Iterator[Callable[[], dict[str, float]]]:
     yield from _cells(code)
 
 
+def cells_after(code: str, count: str) -> Iterator[Callable[[], dict[str, float]]]:
+    """The same in a session that has run so many."""
+    for step in _cells(code):
+        for _ in range(int(count)):
+            step()
+        yield step
+
+
+def sessions(at_once: str) -> Iterator[Callable[[], dict[str, float]]]:
+    """50 sessions on one event loop, so many at once, each with ten cells that tell its number."""
+    import asyncio
+
+    from nbtape import AsyncJupyterCodeExecutor, CodeBlock
+
+    async def run(session: int, turn: asyncio.Semaphore) -> None:
+        async with turn, AsyncJupyterCodeExecutor(notebook=f"session-{session}") as executor:
+            for cell in range(10):
+                code = f"print({session}, {cell})"
+                result = await executor.execute_code_blocks([CodeBlock(language="python", code=code)])
+                if result.output != f"{session} {cell}\n":
+                    raise RuntimeError(f"nbtape answers {result}")
+
+    async def run_all() -> None:
+        turn = asyncio.Semaphore(int(at_once))
+        await asyncio.gather(*(run(session, turn) for session in range(50)))
+
+    def step() -> dict[str, float]:
+        began = time.perf_counter()
+        asyncio.run(run_all())
+        return {"wall": time.perf_counter() - began}
+
+    yield step
+
+
 def cells_on_server(code: str) -> Iterator[Callable[[], dict[str, float]]]:
     """The same on a LocalJupyterServer, which is a Kernel Gateway."""
     from nbtape import LocalJupyterServer
