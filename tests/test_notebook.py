@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 from nbtape import CodeBlock, CodeResult, JupyterCodeExecutor, NotebookWriteError
+from nbtape.drafts import publish
 from nbtape.files import FileExtractor
 from nbtape.locks import WriterLock
 from nbtape.notebook import Notebook
@@ -230,6 +231,21 @@ def test_a_name_that_is_taken_gets_a_number_and_what_was_there_stays(tmp_path: P
     assert (tmp_path / "session.ipynb").read_text() == "somebody's"
     assert not (tmp_path / "nowhere").exists()
     assert drafts(tmp_path) == []
+
+
+def test_names_that_are_taken_cost_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2, 100):
+        (tmp_path / f"session-{number}.ipynb").touch()
+    (tmp_path / "session.ipynb").touch()
+    published = list[Path]()
+
+    def noted_publish(path: Path, *arguments: Any) -> Any:
+        published.append(path)
+        return publish(path, *arguments)
+
+    monkeypatch.setattr("nbtape.notebook.publish", noted_publish)
+    notebook = Notebook.create(tmp_path, "session", METADATA)
+    assert published == [notebook.path] == [tmp_path / "session-100.ipynb"]
 
 
 def test_notebooks_made_at_the_same_moment_get_names_of_their_own(tmp_path: Path) -> None:

@@ -67,10 +67,11 @@ def is_draft(name: str) -> bool:
 
 
 def places(directory: Path, name: str, suffix: str = ".ipynb") -> Iterator[Path]:
-    """Where a notebook of that name may go: `name.ipynb`, then `name-2.ipynb` and so on, where that is taken."""
-    yield directory / f"{name}{suffix}"
-    for number in itertools.count(2):
-        yield directory / f"{name}-{number}{suffix}"
+    """Where nothing of that name is now: `name.ipynb`, or `name-2.ipynb` and so on where that is taken."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    for path in (directory / f"{each}{suffix}" for each in names):
+        if not os.path.lexists(path):
+            yield path
 
 
 def move_to_free_place(draft: Path, path: Path) -> None:

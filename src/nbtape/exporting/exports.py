@@ -47,8 +47,7 @@ def target_of(notebook: Path, form: Format, output: Path | None, *, suffix: str 
         NotebookWriteError: There is no such directory.
     """
     if output is None:
-        free = places(notebook.parent, notebook.stem + suffix, f".{form}")
-        return next(place for place in free if not os.path.lexists(place))
+        return next(places(notebook.parent, notebook.stem + suffix, f".{form}"))
     if output.exists() and output.samefile(notebook):
         raise ValueError(f"{output} is the recorded notebook: name another output.")
     if not output.parent.is_dir():

@@ -131,7 +131,7 @@ def _literally(path: Path) -> str:
 
 def _free_place(notebook: Path) -> Path:
     """Where the new notebook goes if nobody says where."""
-    return next(place for place in places(notebook.parent, f"{notebook.stem}-replayed") if not place.exists())
+    return next(places(notebook.parent, f"{notebook.stem}-replayed"))
 
 
 def _context(notebook: Mapping[str, Any], where: Path) -> Context:
