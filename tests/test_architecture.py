@@ -42,7 +42,9 @@ notebook
 autosave
 recorder overview.cells overview.outline
 overview.summary
-overview.words
+overview.words watching.writers watching.pieces
+watching.looks watching.events
+watching.session
 resumption replaying.expectations replaying.report
 exporting.pictures exporting.cleaning
 exporting.markup exporting.report exporting.script
@@ -84,6 +86,7 @@ PACKAGES = {
     "nbtape.pools",
     "nbtape.replaying",
     "nbtape.servers",
+    "nbtape.watching",
 }  # their __init__.py gathers names or is empty
 
 

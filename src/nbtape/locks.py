@@ -47,7 +47,8 @@ class WriterLock:
                 if os.path.samestat(os.fstat(lock._descriptor), path.stat()):  # else it was replaced meanwhile
                     return lock
             except BlockingIOError as exc:
-                raise NotebookInUseError(path) from exc
+                if is_locked(lock._descriptor):  # else somebody only looks whether it is, and is done in a moment
+                    raise NotebookInUseError(path) from exc
             except OSError:
                 return None
         return None
@@ -64,3 +65,42 @@ class WriterLock:
         if self._close.alive and fcntl is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._close()
+
+
+def is_locked(descriptor: int) -> bool | None:
+    """Whether somebody has the right to write a file; None where nobody can tell.
+
+    It is asked with a lock that any number may have at once, and given back in the same moment. A writer has its own by
+    then: it locks a file before that is to be seen.
+
+    Args:
+        descriptor: The file, open for reading.
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
+
+
+def can_be_locked(descriptor: int) -> bool:
+    """Whether `WriterLock.take` could lock such a file, where nobody has: not on some network drives.
+
+    Args:
+        descriptor: The file, open for reading.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return True
