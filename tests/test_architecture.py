@@ -70,8 +70,9 @@ integrations.mcp
 terminal
 cli.refusals cli.plain
 cli.places
-cli.verdicts cli.table
-cli.show cli.export cli.run cli.image cli.replay cli.environment cli.mcp
+cli.verdicts cli.table cli.pictures
+cli.live
+cli.show cli.export cli.run cli.image cli.replay cli.environment cli.mcp cli.watch
 cli
 __main__
 """

@@ -262,7 +262,7 @@ def test_where_nothing_can_be_locked_a_session_does_not_end(tmp_path: Path, monk
     looks = session.follow()
     assert next(looks) is not None
     assert [next(looks) for _ in range(3)] == [None] * 3
-    assert not session.can_tell
+    assert session.lives is None
 
 
 def test_a_drive_on_which_only_readers_can_lock_cannot_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from nbtape.cli.mcp import mcp
 from nbtape.cli.replay import replay
 from nbtape.cli.run import EXIT_CODES_OF_RUN, run
 from nbtape.cli.show import show
+from nbtape.cli.watch import watch
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES_OF_RUN)
@@ -28,6 +29,7 @@ def main(context: click.Context, *, debug: bool) -> None:
 
 
 main.add_command(run)
+main.add_command(watch)
 main.add_command(show)
 main.add_command(export)
 main.add_command(replay)

@@ -57,7 +57,7 @@ def print_cell(index: int, cell: Mapping[str, Any], about: RunCell | None, outpu
         click.secho(f"cell {index}: {cell['cell_type']}", bold=True)
         click.echo(plain(cell["source"]))
         return
-    said = [f"cell {index}:", _styled(about.status), span(about.seconds)]
+    said = [f"cell {index}:", styled(about.status), span(about.seconds)]
     click.echo(" ".join(filter(None, [*said, f"kernel {about.kernel_epoch}" if about.kernel_epoch else ""])))
     for told in (*(f"file: {path}" for path in about.files), f"note: {about.note}" if about.note else "", edits(about)):
         if told:
@@ -74,7 +74,7 @@ def _rows(cell: RunCell, code: int, files: int) -> list[str]:
     took, line = span(cell.seconds), plain_line(cell.first_line)
     row = _row((str(cell.index), cell.status, took, line, plain_line(", ".join(cell.files))), code, files)
     head, tail = row[:7], row[7:].removeprefix(cell.status)
-    rows = [head + _styled(cell.status) + tail]
+    rows = [head + styled(cell.status) + tail]
     wrong = cell.error or (cell.note if cell.status != "ok" else "")
     told = [_cut(plain_line(text), code + files + 2) for text in (wrong, edits(cell)) if text]
     return [*rows, *(" " * _FIXED + click.style(line, dim=True) for line in told)]
@@ -105,5 +105,6 @@ def _cut(text: str, width: int) -> str:
     return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
-def _styled(status: str) -> str:
+def styled(status: str) -> str:
+    """A status, in its colour."""
     return click.style(status, **_COLOURS.get(status, {}))

@@ -6,13 +6,20 @@ import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nbtape.overview.summary import Run, RunCell
 
 
 def counted(run: Run) -> str:
     """How many cells of code there are, and how they ended."""
-    number = len(run.cells)
-    ended = ", ".join(f"{count} {status}" for status, count in run.counts.items())
+    return counted_cells(run.counts)
+
+
+def counted_cells(counts: Mapping[str, int]) -> str:
+    """The same of how many cells ended how."""
+    number = sum(counts.values())
+    ended = ", ".join(f"{count} {status}" for status, count in counts.items())
     return f"{number} cell{'' if number == 1 else 's'} of code" + (f" ({ended})" if ended else "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -85,6 +86,11 @@ class Teller:
     def __init__(self) -> None:
         self._told: dict[str, _Told] = {}
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many cells of code ended how, the most frequent first, as of the last look."""
+        return dict(Counter(told.status for told in self._told.values() if told.status).most_common())
+
     def skip(self, look: Look, count: int) -> None:
         """Have the first cells of the first look not told, unless they change.
 
@@ -104,6 +110,8 @@ class Teller:
         """
         for index in look.changed:
             yield from self._of_cell(index, look.cells[index])
+        there = {seen.key for seen in look.cells}
+        self._told = {key: told for key, told in self._told.items() if key in there}
 
     def _of_cell(self, index: int, seen: SeenCell) -> Iterator[Event]:
         cell = seen.load()

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final, Literal
 
 from nbtape.errors import NotebookReadError
+from nbtape.reader import read_content
 from nbtape.watching.looks import Looker
 from nbtape.watching.writers import Writer
 
@@ -34,7 +35,8 @@ class Session:
     Attributes:
         ending: How it ended, once it has: its writer stopped or was killed (`ended`), there was none since we look
             (`not written`), or the notebook is away and so is its writer (`gone`).
-        can_tell: Whether it can be told that it ends: not on Windows, and not on drives without locks.
+        lives: Whether somebody writes it, by the last look; None where that cannot be told, and so neither when it
+            ends: on Windows, and on drives without locks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +46,7 @@ class Session:
         self._fault: NotebookReadError | None = None
         self._whole_at = time.monotonic()
         self.ending: Ending | None = None
-        self.can_tell = True
+        self.lives: bool | None = None
 
     def follow(self) -> Iterator[Look | None]:
         """What is there, whenever that has changed; None when it has not. Ends when the session does.
@@ -52,14 +54,15 @@ class Session:
         Raises:
             NotebookReadError: There is no notebook, or what is there is none and stays so.
         """
+        if not self._path.is_file():
+            read_content(self._path)  # which says what is wrong
         while self.ending is None:
-            lives = self._writer.lives()  # asked before the look: without a writer, that is the last one
-            self.can_tell = lives is not None
+            self.lives = self._writer.lives()  # asked before the look: without a writer, that is the last one
             began = time.monotonic()
             look = self._look()
             cost = time.monotonic() - began
             yield look
-            self.ending = self._judge(lives)
+            self.ending = self._judge()
             if self.ending is None:
                 time.sleep(max(INTERVAL, cost / _SHARE))
 
@@ -73,9 +76,9 @@ class Session:
             self._fault, self._whole_at = None, time.monotonic()
         return look
 
-    def _judge(self, lives: bool | None) -> Ending | None:  # noqa: FBT001  (an answer)
+    def _judge(self) -> Ending | None:
         """Whether it has ended, by the last look."""
-        if lives:
+        if self.lives:
             return None
         is_there = self._path.exists()
         if self._fault is not None or not is_there:
@@ -84,7 +87,7 @@ class Session:
             if self._fault is not None and is_there:
                 raise self._fault
             return "gone"
-        if lives is None:
+        if self.lives is None:
             return None
         return "ended" if self._writer.was_seen else "not written"
 

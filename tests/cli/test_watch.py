@@ -1,0 +1,320 @@
+"""`nbtape watch`, as a person or a program calls it, beside a session that goes on."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+
+from nbtape import CodeBlock, JupyterCodeExecutor
+from nbtape.cli.pictures import drawn, protocol_of
+from reading import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: Variables by which a terminal is known.
+TERMINALS = {"TERM", "TERM_PROGRAM", "LC_TERMINAL", "KITTY_WINDOW_ID", "TMUX", "STY"}
+
+
+class Watching:
+    """`nbtape watch` in a process of its own, on a terminal or not."""
+
+    def __init__(self, *arguments: object, cwd: Path, terminal: dict[str, str] | None = None) -> None:
+        ours, its = os.pipe() if terminal is None else pty.openpty()
+        our_error, its_error = os.pipe()
+        environment = {name: value for name, value in os.environ.items() if name not in TERMINALS}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "nbtape", "watch", *map(str, arguments)],
+            cwd=cwd,
+            stdout=its,
+            stderr=its_error,
+            env={**environment, "COLUMNS": "90", **(terminal or {})},
+        )
+        os.close(its)
+        os.close(its_error)
+        self._written, self._error = bytearray(), bytearray()
+        self._threads = [
+            threading.Thread(target=drain, args=each) for each in ((ours, self._written), (our_error, self._error))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def text(self) -> str:
+        return self._written.decode(errors="replace").replace("\r\n", "\n")
+
+    @property
+    def error(self) -> str:
+        return self._error.decode()
+
+    def end(self) -> int:
+        code = self.process.wait(30)
+        for thread in self._threads:
+            thread.join(10)
+        return code
+
+
+def drain(file: int, into: bytearray) -> None:
+    """Read what is written until nobody holds the other end; Linux tells that of a terminal by an error."""
+    with contextlib.suppress(OSError):
+        while piece := os.read(file, 65536):
+            into += piece
+    os.close(file)
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Iterator[JupyterCodeExecutor]:
+    with JupyterCodeExecutor(output_dir=tmp_path) as executor:
+        executor.execute_code_blocks(block("1"))
+        yield executor
+
+
+def block(code: str) -> list[CodeBlock]:
+    return [CodeBlock(code, "python")]
+
+
+BAR = (
+    "import os, time\nprint('begin')\nfor n in range(4):\n    print(f'\\r{n * 25} %', end='', flush=True)\n"
+    "while not os.path.exists('gate'): time.sleep(.01)\nprint('\\r100 %')"
+)
+
+
+def test_a_session_is_printed_while_it_runs(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
+    watching = Watching(executor.notebook.name, cwd=tmp_path)
+    assert eventually(lambda: "Following session.ipynb" in watching.error)
+    runner = threading.Thread(target=executor.execute_code_blocks, args=(block(BAR),))
+    runner.start()
+    assert eventually(lambda: watching.text.endswith("begin\n")), watching.text
+    (tmp_path / "gate").touch()
+    runner.join()
+    executor.execute_code_blocks(block("print('\\x1b[31mred\\x1b[0m')\n1 / 0"))
+    executor.stop()
+    assert watching.end() == 0
+    first, bar, wrong = re.split(r"\n\n?(?=cell \d\n)", watching.text)[1:]
+    assert re.fullmatch(r"cell 0\n  │ 1\n1\ncell 0: ok, .*s", first)
+    assert bar.startswith("cell 1\n  │ import os, time\n")
+    assert re.search(r"\nbegin\n100 %\ncell 1: ok, .*s\n    file: gate$", bar)
+    assert wrong.startswith("cell 2\n  │ print(")
+    assert "\nred\n" in wrong
+    assert "ZeroDivisionError: division by zero\ncell 2: error, " in wrong
+    assert "\x1b" not in watching.text
+    assert watching.error.endswith("The session of session.ipynb has ended: 3 cells of code (2 ok, 1 error).\n")
+
+
+def test_a_terminal_has_colours_and_a_line_that_moves(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
+    watching = Watching(executor.notebook.name, cwd=tmp_path, terminal={"TERM": "xterm"})
+    assert eventually(lambda: "cell 0" in watching.text)
+    runner = threading.Thread(target=executor.execute_code_blocks, args=(block(BAR),))
+    runner.start()
+    assert eventually(lambda: "\r\x1b[2K\x1b[2m75 %\x1b[0m" in watching.text), watching.text
+    (tmp_path / "gate").touch()
+    runner.join()
+    executor.execute_code_blocks(block("import time; time.sleep(.5); print('\\x1b[31mred\\x1b[0m')"))
+    executor.stop()
+    assert watching.end() == 0
+    assert "\r\x1b[2K100 %\x1b[0m\n" in watching.text
+    assert "cell 2 is running, " in watching.text
+    assert "\x1b[31mred\x1b[0m" in watching.text
+    assert "\x1b[32mok\x1b[0m" in watching.text
+
+
+def test_displays_that_are_updated_are_shown_as_they_end(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
+    watching = Watching("session.ipynb", cwd=tmp_path)
+    assert eventually(lambda: "Following" in watching.error)
+    code = (
+        "import time\nfrom IPython.display import display\nhandle = display('first', display_id=True)\ntime.sleep(.5)\n"
+        "for n in range(4):\n    time.sleep(.2)\n    handle.update(f'state {n}')"
+    )
+    executor.execute_code_blocks(block(code))
+    executor.stop()
+    assert watching.end() == 0
+    assert "'first'\n'state 3'\ncell 1: ok" in watching.text
+
+
+def test_ctrl_c_ends_it_quietly_and_nothing_else(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
+    watching = Watching("session.ipynb", cwd=tmp_path)
+    assert eventually(lambda: "cell 0: ok" in watching.text)
+    watching.process.send_signal(signal.SIGINT)
+    assert watching.end() == 130
+    assert watching.error == "Following session.ipynb until its session ends, or Ctrl-C.\n"
+    assert executor.execute_code_blocks(block("print(2)")).output == "2\n"
+
+
+def test_it_waits_for_a_session_if_it_is_told_to(tmp_path: Path) -> None:
+    watchings = [Watching(place, "--wait", cwd=tmp_path) for place in ("s.ipynb", ".")]
+    assert eventually(lambda: all(each.error.startswith("Waiting for a session in ") for each in watchings))
+    with JupyterCodeExecutor(output_dir=tmp_path, notebook="s") as executor:
+        executor.execute_code_blocks(block("print('here')"))
+        assert eventually(lambda: all("here\ncell 0: ok" in each.text for each in watchings))
+    assert [each.end() for each in watchings] == [0, 0]
+
+
+def test_what_is_there_is_shown_from_the_last_cells_on(tmp_path: Path) -> None:
+    cells = [new_code_cell(f"cell_{number}", execution_count=1) for number in range(6)]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "old.ipynb")
+    for arguments, first in (([], 3), (["--cells", 1], 5), (["--from-start"], 0), (["--cells", 0], 6)):
+        watching = Watching(".", *arguments, cwd=tmp_path)
+        assert watching.end() == 0
+        shown = re.findall(r"│ cell_(\d)", watching.text)
+        assert shown == [str(number) for number in range(first, 6)]
+        assert "Nobody writes old.ipynb: 6 cells of code (6 ok)." in watching.error
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("none.ipynb", "does not exist"), (".", "no notebook in"), ("text.ipynb", "not JSON"), ("x.txt", ".ipynb")],
+)
+def test_what_cannot_be_followed_is_said_in_one_line(name: str, words: str, tmp_path: Path) -> None:
+    if name == "text.ipynb":
+        (tmp_path / name).write_text("text")
+    (tmp_path / "x.txt").write_text("text")
+    watching = Watching(name, cwd=tmp_path)
+    assert watching.end() == 2
+    (line,) = watching.error.splitlines()
+    assert words in line
+
+
+HOSTILE = "\x1b]0;title\x07\x1b[2Jx\x9b2J\x08\x07\r\u202egnp.exe\x1bc\x00\x1b_Ga=d\x1b\\\x1bPq#0\x1b\\"
+
+
+def test_nothing_of_a_notebook_commands_the_terminal(tmp_path: Path) -> None:
+    outputs = [
+        new_output("stream", text=HOSTILE + "\n" + HOSTILE),
+        new_output("error", ename=HOSTILE, evalue=HOSTILE, traceback=[HOSTILE]),
+        new_output("display_data", {"text/plain": HOSTILE, "image/png": HOSTILE}),
+    ]
+    ours = {"status": "error", "note": HOSTILE, "extracted": [{"path": HOSTILE}]}
+    cells = [
+        new_markdown_cell(HOSTILE),
+        new_code_cell(HOSTILE, execution_count=1, metadata={"nbtape": ours}, outputs=outputs),
+    ]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "evil.ipynb")
+    for terminal in (None, {"TERM": "xterm-kitty"}):
+        watching = Watching("evil.ipynb", cwd=tmp_path, terminal=terminal)
+        assert watching.end() == 0
+        assert watching.text.count("gnp.exe") >= 8
+        colourless = re.sub(r"\x1b\[[0-9;]*m|\r\x1b\[2K", "", watching.text)
+        assert not set(colourless) & set("\x1b\x9b\x07\x08\r\x00\u202e")
+
+
+def picture() -> Image.Image:
+    image = Image.new("RGB", (50, 33), "red")
+    image.paste("blue", (10, 4, 30, 20))
+    return image
+
+
+def png(image: Image.Image) -> str:
+    image.save(content := BytesIO(), "PNG")
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def is_picture(content: bytes) -> bool:
+    return bool(Image.open(BytesIO(content)).convert("RGB").tobytes() == picture().tobytes())
+
+
+def test_pictures_are_shown_where_the_terminal_can(tmp_path: Path) -> None:
+    output = new_output("display_data", {"image/png": png(picture()), "text/plain": "<Figure>"})
+    cell = new_code_cell("plot", outputs=[output], execution_count=1)
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "plot.ipynb")
+    environments = {
+        r"\x1b_Ga=T,f=100,q=2,m=0;": {"TERM": "xterm-kitty"},
+        r"\x1b]1337;File=inline=1;": {"TERM": "xterm", "TERM_PROGRAM": "iTerm.app"},
+        r"\x1bPq": {"TERM": "foot"},
+        r"<Figure>": {"TERM": "xterm-kitty", "TMUX": "x"},
+    }
+    for begin, terminal in environments.items():
+        watching = Watching("plot.ipynb", cwd=tmp_path, terminal=terminal)
+        assert watching.end() == 0
+        assert begin.replace("\\x1b", "\x1b") in watching.text
+        assert ("<Figure>" in watching.text) == (begin == "<Figure>")
+    assert Watching("plot.ipynb", cwd=tmp_path).end() == 0
+    assert protocol_of({"TERM": "xterm-256color"}) is None
+
+
+def test_kitty_and_iterm2_get_the_picture_itself() -> None:
+    data = {"image/png": png(picture())}
+    kitty = re.findall(r"\x1b_G[^;]*;([^\x1b]*)\x1b\\", drawn(data, "kitty"))
+    assert is_picture(base64.b64decode("".join(kitty)))
+    iterm2 = re.fullmatch(r"\x1b\]1337;File=inline=1;size=(\d+):([^\x07]*)\x07", drawn(data, "iterm2"))
+    assert iterm2 is not None
+    content = base64.b64decode(iterm2[2])
+    assert is_picture(content)
+    assert int(iterm2[1]) == len(content)
+
+
+def test_a_large_picture_is_sent_to_kitty_in_pieces() -> None:
+    large = Image.effect_noise((3000, 2000), 90).convert("RGB")
+    pieces = re.findall(r"\x1b_G([^;]*);([^\x1b]*)\x1b\\", drawn({"image/png": png(large)}, "kitty"))
+    assert max(len(piece) for _, piece in pieces) <= 4096
+    assert [head for head, _ in pieces] == ["a=T,f=100,q=2,m=1", *["m=1"] * (len(pieces) - 2), "m=0"]
+    width, height = Image.open(BytesIO(base64.b64decode("".join(piece for _, piece in pieces)))).size
+    assert (width, height) == (800, 533)
+
+
+def test_sixels_are_the_picture() -> None:
+    assert unsixel(drawn({"image/png": png(picture())}, "sixel")).tobytes() == picture().tobytes()
+
+
+def unsixel(text: str) -> Image.Image:
+    """A picture in sixels as a terminal would draw it."""
+    body = text.removeprefix("\x1bPq").removesuffix("\x1b\\")
+    size = re.match(r'"1;1;(\d+);(\d+)', body)
+    assert size is not None
+    image = Image.new("RGB", (int(size[1]), int(size[2])), "lime")
+    colours: dict[int, Any] = {}
+    x = y = 0
+    colour: Any = None
+    for token in re.finditer(r"#(\d+)(?:;2;(\d+);(\d+);(\d+))?|!(\d+)(.)|([$-])|([?-~])", body[size.end() :]):
+        number, red, green, blue, count, repeated, move, one = token.groups()
+        if red is not None:
+            colours[int(number)] = tuple(round(int(level) * 2.55) for level in (red, green, blue))
+        elif number is not None:
+            colour = colours[int(number)]
+        elif move is not None:
+            x, y = 0, y + 6 * (move == "-")
+        for _ in range(int(count or bool(one))):
+            for row in range(6):
+                if ord(repeated or one) - 63 & 1 << row:
+                    image.putpixel((x, y + row), colour)
+            x += 1
+    return image
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"image/png": "x"}, {"image/svg+xml": "<svg/>"}, {"image/png": ["x"]}, {"image/gif": None}]
+)
+def test_what_is_no_picture_is_not_drawn(data: dict[str, Any]) -> None:
+    assert drawn(data, "kitty") == ""
+
+
+def test_a_broken_picture_is_not_drawn() -> None:
+    whole = base64.b64decode(png(Image.effect_noise((200, 200), 90)))
+    assert drawn({"image/png": base64.b64encode(whole[: len(whole) // 2]).decode()}, "sixel") == ""
+
+
+def test_to_watch_loads_nothing_heavy(tmp_path: Path) -> None:
+    nbformat.write(new_notebook(cells=[new_code_cell("1", execution_count=1)]), tmp_path / "x.ipynb")
+    code = (
+        "import sys; sys.argv[1:] = ['watch', 'x.ipynb']\n"
+        "import atexit, nbtape.cli\n"
+        "heavy = {'nbformat', 'jsonschema', 'nbclient', 'rich.console', 'PIL', 'lxml', 'http.server'}\n"
+        "atexit.register(lambda: print(sorted(heavy & set(sys.modules))))\n"
+        "nbtape.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
