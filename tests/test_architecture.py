@@ -48,6 +48,7 @@ watching.session
 resumption replaying.expectations replaying.report
 exporting.pictures exporting.cleaning
 exporting.markup exporting.report exporting.script
+exporting.parts
 exporting.page
 exporting.exports
 replaying.cells

@@ -7,37 +7,16 @@ formulas stand as they were written.
 
 from __future__ import annotations
 
-from html import escape
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-from nbtape.exporting.markup import HIGHLIGHTING, inert_html
-from nbtape.exporting.pictures import KINDS, picture_of, picture_url
+from nbtape.exporting.parts import Parts, style
 from nbtape.outputs import fit_text
 from nbtape.overview.summary import summarise
-from nbtape.overview.words import edits, facts_of, span
-from nbtape.results import keep_colours, output_text, shorten
+from nbtape.overview.words import facts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from nbformat import NotebookNode
-
-#: Characters of an output that are shown, and of code and of Markdown that are more than escaped: what reads them can
-#: take the square of their length, of a line of code above all (75 s for one of 50,000).
-_MOST_SHOWN: Final = 50_000
-_MOST_READ: Final = 20_000
-_LONGEST_LINE: Final = 500
-_ELSEWHERE: Final = "the whole is in the notebook"
-
-#: The colours of terminals, by the classes that nbconvert gives them.
-_COLOURS: Final = dict(
-    zip(
-        ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"),
-        ("#3e424d", "#c8322b", "#007a3d", "#9a6700", "#1a6fb5", "#8a3ab9", "#258f8f", "#8b8f98"),
-        strict=True,
-    )
-)
 
 
 def render(notebook: NotebookNode, name: str) -> str:
@@ -49,9 +28,8 @@ def render(notebook: NotebookNode, name: str) -> str:
     """
     from jinja2 import DictLoader
     from nbconvert.exporters import TemplateExporter
-    from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 
-    run = summarise(notebook)
+    run, parts = summarise(notebook), Parts(notebook["metadata"])
     template = files("nbtape.exporting").joinpath("page.html.j2").read_text(encoding="utf-8")
     exporter = TemplateExporter(
         extra_loaders=[DictLoader({"page": template})],
@@ -59,7 +37,7 @@ def render(notebook: NotebookNode, name: str) -> str:
         # By default nbconvert would also look in the working directory for templates, and for preprocessors to run.
         extra_template_basedirs=[],
         template_paths=[],
-        filters={"prose": _prose, "highlighted": _highlighter(notebook), "shown": _shown, "span": span, "edits": edits},
+        filters={"prose": parts.prose, "head": parts.head, "shown": parts.output},
     )
     resources = {
         "name": name,
@@ -68,100 +46,7 @@ def render(notebook: NotebookNode, name: str) -> str:
         "cells": {cell.index: cell for cell in run.cells},
         "failed": run.failed,
         "failures": {cell.index for cell in run.failed},
-        "highlighting": HtmlFormatter(style="default").get_style_defs(".highlight"),
-        "colours": _colours(),
+        "style": style(),
     }
     page, _ = exporter.from_notebook_node(notebook, resources)
     return fit_text(page)
-
-
-def _highlighter(notebook: Mapping[str, Any]) -> Callable[[str], str]:
-    """What colours code in the language of a notebook."""
-    from nbconvert.filters import Highlight2HTML
-    from pygments.lexers import find_lexer_class_by_name  # type: ignore[import-untyped]
-    from pygments.util import ClassNotFound  # type: ignore[import-untyped]
-
-    language = notebook["metadata"].get("language_info", {})
-    lexer = str(language.get("pygments_lexer") or language.get("name") or "ipython3")
-    try:
-        find_lexer_class_by_name(lexer)
-    except ClassNotFound:
-        lexer = "ipython3" if lexer == "ipython3" else "text"
-    highlight = Highlight2HTML(pygments_lexer=lexer)
-
-    def highlighted(source: str) -> str:
-        return str(highlight(source)) if _is_readable(source) else _verbatim(source)
-
-    return highlighted
-
-
-def _is_readable(code: str) -> bool:
-    return len(code) <= _MOST_SHOWN and all(len(line) <= _LONGEST_LINE for line in code.splitlines())
-
-
-def _prose(cell: Mapping[str, Any]) -> str:
-    return _markdown(cell["source"], cell.get("attachments", {}))
-
-
-def _markdown(source: str, attachments: Mapping[str, Any]) -> str:
-    """Markdown as nbconvert renders it, made inert; what it cannot render, as it was written."""
-    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-
-    if len(source) > _MOST_READ:
-        return _verbatim(source)
-
-    class Renderer(IPythonRenderer):  # type: ignore[misc, unused-ignore]  # mistune has no types
-        def block_code(self, code: str, info: str | None = None) -> str:
-            return str(super().block_code(code, info if _is_readable(code) else None))
-
-    renderer = Renderer(escape=False, attachments=dict(attachments), exclude_anchor_links=True)
-    try:
-        html = MarkdownWithMath(renderer=renderer).render(source)
-    except Exception:  # noqa: BLE001  (mistune on hostile text: attachments that are missing, nesting without an end)
-        return _verbatim(source)
-    return inert_html(html, HIGHLIGHTING) or _verbatim(source)
-
-
-def _shown(output: Mapping[str, Any]) -> str:
-    """One output, in the first of its forms that can be shown."""
-    kind = output["output_type"]
-    if kind == "stream":
-        return _block(f"output-{'stderr' if output['name'] == 'stderr' else 'stdout'}", _terminal(output["text"]))
-    if kind == "error":
-        return _block("output-error", _terminal(output_text(output)))
-    data = output["data"]
-    if isinstance(html := data.get("text/html"), str) and (inert := inert_html(html)):
-        return _block("output-table", inert)
-    for mime in KINDS:
-        if found := picture_of(mime, data.get(mime)):
-            return _block("output-picture", f'<img alt="" src="{picture_url(*found)}">')
-    if isinstance(text := data.get("text/markdown"), str):
-        return _block("output-table", _markdown(text, {}))
-    withheld = ", ".join(mime for mime in data if mime in KINDS or mime == "text/html")
-    note = f'<p class="output-withheld">[{escape(withheld)}: not for a page; see the notebook]</p>' if withheld else ""
-    return _block("output-text", note + _terminal(output_text(output)))
-
-
-def _block(name: str, html: str) -> str:
-    return f'<div class="cell-output {name}">{html}</div>'
-
-
-def _terminal(text: str) -> str:
-    """Text with the colours of a terminal."""
-    from nbconvert.filters import ansi2html
-
-    return f"<pre>{ansi2html(keep_colours(shorten(text, _MOST_SHOWN, _ELSEWHERE)))}</pre>"
-
-
-def _verbatim(text: str) -> str:
-    return f"<pre>{escape(shorten(text, _MOST_SHOWN, _ELSEWHERE))}</pre>"
-
-
-def _colours() -> str:
-    """The style of what `ansi2html` makes."""
-    lines = [".ansi-bold { font-weight: 600 } .ansi-underline { text-decoration: underline }"]
-    for name, colour in _COLOURS.items():
-        lines.append(f".ansi-{name}-fg, .ansi-{name}-intense-fg {{ color: {colour} }}")
-        lines.append(f".ansi-{name}-bg, .ansi-{name}-intense-bg {{ background: {colour}; color: #fff }}")
-    lines.append(".ansi-default-inverse-fg { color: #fff } .ansi-default-inverse-bg { background: #1f2328 }")
-    return "\n".join(lines)
