@@ -14,7 +14,7 @@ SOURCES = Path(nbtape.__file__).parent
 #: A module imports from lines above its own and from no other.
 ORDER = """
 errors
-blocks results streams listeners languages outputs probe locks turns parameters encoding journal grammars
+blocks results streams listeners languages outputs probe locks turns loopback parameters encoding journal grammars
 drafts shelf
 reader
 sources variables answers

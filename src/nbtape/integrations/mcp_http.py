@@ -6,8 +6,8 @@ import ipaddress
 import secrets
 import socket
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
+from nbtape.loopback import LOOPBACK, is_same_origin, name_in
 from nbtape.servers.base import check_token
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 #: Where it is on the server.
 PATH: Final = "/mcp"
 
-#: What a client on this machine calls it.
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
 #: Seconds that open requests have to end when the server is to end.
 _GRACE: Final = 2
 
@@ -28,8 +25,7 @@ _GRACE: Final = 2
 class Guard:
     """An ASGI application behind the one that it guards: who has no token, or comes through a browser, gets nowhere.
 
-    A page in a browser reaches what listens on loopback, under any name that its DNS server says is 127.0.0.1 (DNS
-    rebinding): a name that is not ours is refused, and so is a page that is not from here. See
+    Who comes through a browser is judged as `nbtape.loopback` says. See
     https://modelcontextprotocol.io/specification/2026-07-28/basic/transports
 
     Args:
@@ -69,7 +65,7 @@ class Guard:
         host, origin, authorization = (_header(scope, name) for name in (b"host", b"origin", b"authorization"))
         if host is None or not self._is_ours(host):
             return 403, "This Host is not ours."
-        if origin is not None and not _is_same(origin, host):
+        if origin is not None and not is_same_origin(origin, host):
             return 403, "This Origin is not ours."
         scheme, _, given = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode("latin-1"), self._token):
@@ -77,7 +73,7 @@ class Guard:
         return None
 
     def _is_ours(self, host: str) -> bool:
-        name = _name(host)
+        name = name_in(host)
         return name is not None and (name in self._hosts or (self._any_address and _is_address(name)))
 
 
@@ -85,22 +81,6 @@ def _header(scope: Mapping[str, Any], name: bytes) -> str | None:
     """The one value of a header; None if there is none, and nothing that anybody takes if there are several."""
     values = [value for key, value in scope["headers"] if key == name]
     return None if not values else values[0].decode("latin-1") if len(values) == 1 else ""
-
-
-def _name(host: str) -> str | None:
-    """The name or address in a Host header; None if it makes no sense."""
-    try:
-        parts = urlsplit(f"//{host}")
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts.hostname if parts.netloc == host and "@" not in host else None
-
-
-def _is_same(origin: str, host: str) -> bool:
-    """Whether a page is from the server that it calls."""
-    scheme, _, netloc = origin.partition("://")
-    return scheme in {"http", "https"} and netloc == host
 
 
 def _is_address(name: str) -> bool:
@@ -175,7 +155,7 @@ async def serve_http(server: MCPServer, listening: socket.socket, token: str, ho
     app = Guard(
         server.streamable_http_app(streamable_http_path=PATH, transport_security=unchecked),
         token,
-        _LOOPBACK | {host.lower()} if is_local else _LOOPBACK | {host.lower(), socket.gethostname().lower()},
+        LOOPBACK | {host.lower()} if is_local else LOOPBACK | {host.lower(), socket.gethostname().lower()},
         any_address=not is_local,
     )
     config = uvicorn.Config(
