@@ -49,8 +49,8 @@ resumption replaying.expectations replaying.report
 exporting.pictures exporting.cleaning
 exporting.markup exporting.report exporting.script
 exporting.parts
-exporting.page
-exporting.exports
+exporting.page watching.board
+exporting.exports watching.serving
 replaying.cells
 runner
 recording
@@ -71,8 +71,8 @@ integrations.mcp
 terminal
 cli.refusals cli.plain
 cli.places
-cli.verdicts cli.table cli.pictures
-cli.live
+cli.verdicts cli.table cli.pictures cli.following
+cli.live cli.live_page
 cli.show cli.export cli.run cli.image cli.replay cli.environment cli.mcp cli.watch
 cli
 __main__

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import os
-import pty
 import re
 import signal
 import subprocess
@@ -19,6 +16,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+from commands import Watching
 from nbtape import CodeBlock, JupyterCodeExecutor
 from nbtape.cli.pictures import drawn, protocol_of
 from reading import eventually
@@ -26,55 +24,6 @@ from reading import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-#: Variables by which a terminal is known.
-TERMINALS = {"TERM", "TERM_PROGRAM", "LC_TERMINAL", "KITTY_WINDOW_ID", "TMUX", "STY"}
-
-
-class Watching:
-    """`nbtape watch` in a process of its own, on a terminal or not."""
-
-    def __init__(self, *arguments: object, cwd: Path, terminal: dict[str, str] | None = None) -> None:
-        ours, its = os.pipe() if terminal is None else pty.openpty()
-        our_error, its_error = os.pipe()
-        environment = {name: value for name, value in os.environ.items() if name not in TERMINALS}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "nbtape", "watch", *map(str, arguments)],
-            cwd=cwd,
-            stdout=its,
-            stderr=its_error,
-            env={**environment, "COLUMNS": "90", **(terminal or {})},
-        )
-        os.close(its)
-        os.close(its_error)
-        self._written, self._error = bytearray(), bytearray()
-        self._threads = [
-            threading.Thread(target=drain, args=each) for each in ((ours, self._written), (our_error, self._error))
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    @property
-    def text(self) -> str:
-        return self._written.decode(errors="replace").replace("\r\n", "\n")
-
-    @property
-    def error(self) -> str:
-        return self._error.decode()
-
-    def end(self) -> int:
-        code = self.process.wait(30)
-        for thread in self._threads:
-            thread.join(10)
-        return code
-
-
-def drain(file: int, into: bytearray) -> None:
-    """Read what is written until nobody holds the other end; Linux tells that of a terminal by an error."""
-    with contextlib.suppress(OSError):
-        while piece := os.read(file, 65536):
-            into += piece
-    os.close(file)
 
 
 @pytest.fixture
@@ -198,7 +147,7 @@ def test_nothing_of_a_notebook_commands_the_terminal(tmp_path: Path) -> None:
         new_output("error", ename=HOSTILE, evalue=HOSTILE, traceback=[HOSTILE]),
         new_output("display_data", {"text/plain": HOSTILE, "image/png": HOSTILE}),
     ]
-    ours = {"status": "error", "note": HOSTILE, "extracted": [{"path": HOSTILE}]}
+    ours = {"status": "error", "note": HOSTILE, "extracted": [{"path": HOSTILE}], "touched": [HOSTILE]}
     cells = [
         new_markdown_cell(HOSTILE),
         new_code_cell(HOSTILE, execution_count=1, metadata={"nbtape": ours}, outputs=outputs),
@@ -207,7 +156,7 @@ def test_nothing_of_a_notebook_commands_the_terminal(tmp_path: Path) -> None:
     for terminal in (None, {"TERM": "xterm-kitty"}):
         watching = Watching("evil.ipynb", cwd=tmp_path, terminal=terminal)
         assert watching.end() == 0
-        assert watching.text.count("gnp.exe") >= 8
+        assert watching.text.count("gnp.exe") >= 9
         colourless = re.sub(r"\x1b\[[0-9;]*m|\r\x1b\[2K", "", watching.text)
         assert not set(colourless) & set("\x1b\x9b\x07\x08\r\x00\u202e")
 

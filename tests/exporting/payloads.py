@@ -8,7 +8,14 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from nbformat import NotebookNode
 
 RUN: Final = "window.pwned=1"
 EVIL: Final = "https://evil.example"
@@ -163,3 +170,43 @@ GROUPS: Final = {
     "sizes": SIZES,
 }
 PAYLOADS: Final = {name: payload for group in GROUPS.values() for name, payload in group.items()}
+
+#: What opens a page by itself, or needs a person: no policy of a page keeps it from that.
+LEADS_AWAY: Final = {"refresh"}
+
+
+def everywhere(payloads: Collection[str]) -> NotebookNode:
+    """A notebook with payloads in every place that it has."""
+    payload = " ".join(payloads)[:20_000]
+    environment = {"python": payload[:4000], "platform": payload[:4000], "packages": {}, "local": []}
+    ours = {"started": payload, "recorded_by": payload, "server": payload}
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": payload},
+        "language_info": {"name": payload, "pygments_lexer": payload},
+        "title": payload,
+        "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {payload: payload}}},
+        "nbtape": {**ours, "environment": {**environment, "directory": payload[:4000], "utc_offset": 0}},
+    }
+    cells = [cell for each in payloads for cell in cells_of(each)]
+    notebook: NotebookNode = new_notebook(cells=cells, metadata=metadata)
+    return notebook
+
+
+def cells_of(payload: str) -> list[NotebookNode]:
+    """Cells with a payload in every place that they have."""
+    data: list[dict[str, object]] = [
+        {kind: payload} for kind in ("text/html", "image/svg+xml", "text/markdown", "text/latex", "text/plain")
+    ]
+    data += [{"application/json": {payload: [payload]}}, {"image/png": payload}, {"application/javascript": payload}]
+    data += [{"image/svg+xml": payload, "text/html": payload, "text/plain": payload}, {payload: payload}]
+    outputs = [new_output("display_data", each, metadata={"text/html": {"isolated": True}}) for each in data]
+    outputs += [new_output("stream", name=name, text=payload) for name in ("stdout", "stderr")]
+    outputs += [new_output("error", ename=payload, evalue=payload, traceback=lines) for lines in ([payload], [])]
+    ours = {"status": "error", "note": payload, "extracted": [{"path": payload}], "kernel_epoch": payload}
+    times = {"iopub.execute_input": payload, "shell.execute_reply": payload}
+    tags = [payload.replace(",", ";")]
+    return [
+        new_markdown_cell(payload, attachments={"x.png": {"image/png": payload, "text/html": payload}}),
+        new_raw_cell(payload, metadata={"raw_mimetype": "text/html"}),
+        new_code_cell(payload, outputs=outputs, metadata={"nbtape": ours, "execution": times, "tags": tags}),
+    ]

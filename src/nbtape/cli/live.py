@@ -11,7 +11,7 @@ import click
 
 from nbtape.cli.plain import coloured, plain, plain_line
 from nbtape.cli.table import styled
-from nbtape.overview.words import span
+from nbtape.overview.words import edits, span
 from nbtape.results import output_text, shorten
 from nbtape.watching.events import CellBegun, OutputShown, StreamGrown
 
@@ -95,7 +95,8 @@ class Live:
         self._finish_line()
         self._show_updates()
         self._running = None
-        self._print(", ".join(filter(None, [f"cell {about.index}: {styled(about.status)}", span(about.seconds)])))
+        told = [f"cell {about.index}: {styled(about.status)}", span(about.seconds), plain_line(edits(about))]
+        self._print(", ".join(filter(None, told)))
         if about.note:
             self._print(f"    {plain_line(about.note)}")
         for path in about.files:

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
+from click.core import ParameterSource
 
+from nbtape.cli.following import say_conclusion, say_until_when
+from nbtape.cli.live_page import follow_on_page
 from nbtape.cli.plain import plain_line
 from nbtape.cli.refusals import refusals, say
-from nbtape.overview.words import counted_cells
 from nbtape.results import EXIT_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nbtape.cli.pictures import Protocol
-    from nbtape.watching.events import Teller
     from nbtape.watching.looks import Look
     from nbtape.watching.session import Session
 
@@ -27,7 +28,7 @@ _EXIT_CODES_OF_WATCH: Final = """
 \b
 Exit codes of watch:
   0    the session has ended, however its cells did; or nobody writes the notebook, and it was shown
-  2    there is no notebook, or it cannot be read
+  2    there is no notebook, it cannot be read, or the port cannot be had
   130  interrupted (Ctrl-C)
 """
 
@@ -52,15 +53,24 @@ Exit codes of watch:
     help="How pictures are shown. By default where the terminal is known to: Kitty, Ghostty, iTerm2, WezTerm, foot, "
     "mlterm, Contour, and none of them behind tmux or screen.",
 )
-@click.pass_obj
-def watch(
-    debug: bool,  # noqa: FBT001  (click's object)
+@click.option("--web", is_flag=True, help="Show it on a page in a browser of this machine, in place of the terminal.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    help="With --web: the port of the page, in place of any that is free.",
+)
+@click.pass_context
+def watch(  # noqa: PLR0913  (one argument an option)
+    context: click.Context,
     *,
     notebook: str,
     cells: int,
     from_start: bool,
     wait: bool,
     pictures: str,
+    web: bool,
+    port: int | None,
 ) -> None:
     """Follow a session while it runs, from any process that can read its NOTEBOOK.
 
@@ -71,19 +81,43 @@ def watch(
     Who writes a notebook has it locked, and that is how it is told. On drives without locks, and on Windows, nobody can
     tell: there it is followed until Ctrl-C. Nothing is written, and nothing sent to the kernel.
 
+    With --web a link is printed, and the page behind it fills while the session runs, from its first cell on. Only
+    browsers of this machine reach it, and only with the link, whose last part is a secret. In the outputs nothing can
+    act: scripts are left out. When the session has ended, this waits until every page that is open has all of it, and a
+    minute for the first one to be opened.
+
     \b
     Examples:
       nbtape watch coding/session.ipynb
       nbtape watch coding --wait
       nbtape watch coding/session.ipynb --from-start | tee session.log
+      nbtape watch coding/session.ipynb --web
       ssh host nbtape watch coding/session.ipynb
+      ssh -L 8000:localhost:8000 host nbtape watch coding --web --port 8000
     """
-    with refusals(debug=debug):
+    _check(context, web=web)
+    with refusals(debug=context.obj):
         try:
             path = _chosen(Path(notebook), wait=wait)
-            _follow(path, None if from_start else cells, _painter(pictures))
+            if web:
+                follow_on_page(path, port or 0)
+            else:
+                _follow(path, None if from_start else cells, _painter(pictures))
         except KeyboardInterrupt:
             sys.exit(EXIT_CODES["interrupted"])
+
+
+def _check(context: click.Context, *, web: bool) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        UsageError: It does not.
+    """
+    for name in ("cells", "from_start", "pictures") if web else ("port",):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            where = "the terminal, and the page shows everything: leave it away" if web else "the page: say --web"
+            raise click.UsageError(f"{option} is for {where}.")
 
 
 def _chosen(place: Path, *, wait: bool) -> Path:
@@ -132,28 +166,14 @@ def _follow(path: Path, count: int | None, draw: Callable[[Mapping[str, Any]], s
             live.tick()
     finally:
         live.close()
-    _conclude(session, teller, path.name)
+    say_conclusion(session, path.name, teller.counts)
 
 
 def _introduce(session: Session, look: Look, name: str, count: int | None) -> None:
-    there, name = len(look.cells), plain_line(name)
-    if session.lives is None:
-        say(f"Following {name}. Where it is, nobody can tell when a session ends: Ctrl-C ends this.")
-    elif session.lives:
-        say(f"Following {name} until its session ends, or Ctrl-C.")
+    there = len(look.cells)
+    say_until_when(session, name)
     if count is not None and there > count:
         say(f"{there} cells are there{f'; these are the last {count}:' if count else '.'}")
-
-
-def _conclude(session: Session, teller: Teller, name: str) -> None:
-    told, name = counted_cells(teller.counts), plain_line(name)
-    if session.ending == "ended":
-        cut_off = "; what is running was cut off" if "running" in teller.counts else ""
-        say(f"\nThe session of {name} has ended: {told}{cut_off}.")
-    elif session.ending == "gone":
-        say(f"\n{name} is gone, and nobody writes it: {told}.")
-    else:
-        say(f"\nNobody writes {name}: {told}. That is as far as it goes; --wait waits for a session.")
 
 
 def _painter(pictures: str) -> Callable[[Mapping[str, Any]], str]:

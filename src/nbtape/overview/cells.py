@@ -18,6 +18,7 @@ def fit_cell(raw: Mapping[str, Any]) -> dict[str, Any]:
         raw: The cell, as JSON has it.
     """
     kind, metadata, outputs = raw.get("cell_type"), raw.get("metadata"), raw.get("outputs")
+    attachments = raw.get("attachments")
     metadata = metadata if isinstance(metadata, dict) else {}
     tags = metadata.get("tags", [])
     return {
@@ -25,6 +26,7 @@ def fit_cell(raw: Mapping[str, Any]) -> dict[str, Any]:
         "id": text_of(raw.get("id")),
         "source": text_of(raw.get("source")),
         "metadata": metadata if _are_texts(tags) else {**metadata, "tags": []},
+        "attachments": attachments if isinstance(attachments, dict) else {},
         "execution_count": count if type(count := raw.get("execution_count")) is int else None,
         "outputs": list(filter(_is_output, outputs)) if isinstance(outputs, list) else [],
     }

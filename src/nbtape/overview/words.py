@@ -23,6 +23,23 @@ def counted_cells(counts: Mapping[str, int]) -> str:
     return f"{number} cell{'' if number == 1 else 's'} of code" + (f" ({ended})" if ended else "")
 
 
+def conclusion_of(name: str, ending: str | None, counts: Mapping[str, int]) -> str:
+    """What became of a session that was followed, a sentence.
+
+    Args:
+        name: What its notebook is called.
+        ending: How it ended, as `nbtape.watching.session.Session` has it.
+        counts: How many cells of code ended how.
+    """
+    told = counted_cells(counts)
+    if ending == "ended":
+        cut_off = "; what is running was cut off" if "running" in counts else ""
+        return f"The session of {name} has ended: {told}{cut_off}."
+    if ending == "gone":
+        return f"{name} is gone, and nobody writes it: {told}."
+    return f"Nobody writes {name}: {told}."
+
+
 def facts_of(run: Run) -> list[tuple[str, str]]:
     """When a run was, how long it took, where it ran, and what recorded it: names and values, as far as it tells."""
     until = f" to {moment(run.ended)}" if run.started and run.ended else ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbtape.drafts import version_of
 from nbtape.journal import fold_in, path_of, read_journal
-from nbtape.overview.cells import fit_cell
+from nbtape.overview.cells import fit_cell, fit_output
 from nbtape.reader import read_whole
 from nbtape.watching.pieces import cut, parse
 
@@ -32,7 +32,7 @@ class SeenCell:
     Args:
         key: What it is known by, from look to look.
         digest: What is another when anything in it is.
-        outline: The cell in shape (see `fit_cell`), without its outputs.
+        outline: The cell in shape (see `fit_cell`), without its outputs but for errors, in shape as well.
     """
 
     key: str
@@ -139,7 +139,9 @@ def _piece(content: memoryview, known: Mapping[bytes, _Piece] | None = None) -> 
     cell = json.loads(bytes(content))
     if not isinstance(cell, dict):
         raise ValueError("a cell is an object")  # noqa: TRY004  (as JSON says what is wrong with it)
-    return _Piece(digest, {**fit_cell(cell), "outputs": []}, content)
+    outline = fit_cell(cell)
+    outline["outputs"] = [fit_output(output) for output in outline["outputs"] if output["output_type"] == "error"]
+    return _Piece(digest, outline, content)
 
 
 def _keys(pieces: Sequence[_Piece]) -> list[str]:

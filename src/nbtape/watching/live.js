@@ -1,0 +1,240 @@
+"use strict";
+(() => {
+  // Cells by their number: what stands for each, what of it is here, and whether it is in view.
+  const cells = new Map();
+  const page = String(Math.random()).slice(2);
+  const main = document.querySelector("main");
+  const strip = document.getElementById("strip");
+  const newest = document.getElementById("newest");
+  const state = document.getElementById("state");
+  const failures = new Set(["error", "timeout", "interrupted", "kernel_died"]);
+  const token = keptToken();
+  let name = "";
+  let since = 0;
+  let conclusion = "";
+  let follows = true;
+  let lastTop = 0;
+  let lastHeight = 0;
+  let wake = () => {};
+
+  // What the server sends is inert already; this says so where the policy asks for it.
+  const policy = window.trustedTypes
+    ? trustedTypes.createPolicy("nbtape", { createHTML: (html) => html })
+    : { createHTML: (html) => html };
+
+  // The token stays with this tab, and does not stand in its address.
+  function keptToken() {
+    const given = location.hash.slice(1);
+    if (given) {
+      sessionStorage.setItem("nbtape", given);
+      history.replaceState(null, "", location.pathname);
+    }
+    return sessionStorage.getItem("nbtape") || "";
+  }
+
+  class Refused extends Error {}
+
+  async function ask(what, question) {
+    const answer = await fetch(what, {
+      method: "POST",
+      headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
+      body: JSON.stringify(question),
+    });
+    if (answer.status === 401 || answer.status === 403) throw new Refused();
+    if (!answer.ok) throw new Error(`the server says ${answer.status}`);
+    return answer.json();
+  }
+
+  const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+  const lacks = (cell) => cell.has < cell.revision;
+  const hasAll = () => conclusion !== "" && ![...cells.values()].some(lacks);
+
+  function tell(text, kind = "") {
+    if (state.textContent !== text) state.textContent = text;
+    state.className = kind;
+  }
+
+  // Asks for news, again and again, and ends when all is here.
+  async function listen() {
+    for (let isOver = false; !isOver; ) {
+      isOver = hasAll();
+      const news = await ask("/news", { page, since, has_all: isOver });
+      if (news.conclusion) conclusion = news.conclusion;
+      if (news.name !== undefined) take(news);
+      since = news.revision;
+      tellState();
+    }
+  }
+
+  function tellState() {
+    document.title = conclusion ? name : `● ${name}`;
+    if (!conclusion) tell(`The session of ${name} goes on.`, "going-on");
+    else tell(hasAll() ? conclusion : `${conclusion} The rest of it is on its way.`);
+  }
+
+  function take(news) {
+    name = news.name;
+    document.getElementById("name").textContent = name;
+    for (const [number, index, status] of news.cells) {
+      const cell = cells.get(number) ?? begin(number);
+      cell.revision = news.revision;
+      cell.status = status;
+      cell.section.className = status === "" ? "cell-prose" : "cell-code";
+      cell.section.classList.toggle("cell-failed", failures.has(status));
+      cell.square.className = `status-${status}`;
+      cell.square.hidden = status === "";
+      cell.square.title = `cell ${index}: ${status}`;
+    }
+    if (news.order) arrange(news.order);
+    count();
+    const facts = news.facts.flatMap(([key, value]) => [element("dt", key), element("dd", value)]);
+    document.getElementById("facts").replaceChildren(...facts);
+    wake();
+  }
+
+  function begin(number) {
+    const section = document.createElement("section");
+    const square = document.createElement("button");
+    const cell = { number, section, square, status: "", revision: 0, has: 0, marks: [], isNear: false };
+    square.type = "button";
+    square.addEventListener("click", () => {
+      follows = false;
+      section.scrollIntoView();
+    });
+    near.observe(section);
+    section.cell = cell;
+    cells.set(number, cell);
+    return cell;
+  }
+
+  function arrange(order) {
+    const numbers = new Set(order);
+    for (const [number, cell] of cells) {
+      if (numbers.has(number)) continue;
+      near.unobserve(cell.section);
+      cell.section.remove();
+      cell.square.remove();
+      cells.delete(number);
+    }
+    order.forEach((number, place) => {
+      const { section, square } = cells.get(number);
+      if (main.children[place] !== section) main.insertBefore(section, main.children[place] ?? null);
+      if (strip.children[place] !== square) strip.insertBefore(square, strip.children[place] ?? null);
+    });
+  }
+
+  function count() {
+    const counts = new Map();
+    for (const { status } of cells.values()) if (status) counts.set(status, (counts.get(status) ?? 0) + 1);
+    const badges = [...counts].map(([status, number]) => element("span", `${number} ${status}`, `run-badge status-${status}`));
+    document.getElementById("counts").replaceChildren(...badges.flatMap((badge) => [badge, " "]));
+  }
+
+  function element(kind, text, name = "") {
+    const made = document.createElement(kind);
+    made.textContent = text;
+    made.className = name;
+    return made;
+  }
+
+  // Fetches cells: what is in view, then the newest of the rest.
+  async function fill() {
+    for (;;) {
+      const wanted = nextCells();
+      if (wanted.length === 0) {
+        if (conclusion) return;
+        await new Promise((done) => (wake = done));
+        continue;
+      }
+      const revisions = new Map(wanted.map((cell) => [cell.number, cell.revision]));
+      const answer = await ask("/cells", { cells: wanted.map((cell) => [cell.number, cell.marks]) });
+      for (const [number, content] of answer.cells) {
+        const cell = cells.get(number);
+        if (cell === undefined) continue;
+        show(cell, content);
+        cell.has = Math.max(revisions.get(number), content?.revision ?? 0);
+      }
+      tellState();
+    }
+  }
+
+  function nextCells() {
+    const lacking = [...main.children].reverse().map((section) => section.cell).filter(lacks);
+    const inView = lacking.filter((cell) => cell.isNear);
+    return [...inView, ...lacking.filter((cell) => !cell.isNear)].slice(0, 50);
+  }
+
+  function show(cell, content) {
+    if (content === null) {
+      cell.marks = [];
+      cell.section.replaceChildren(element("p", "[this cell cannot be shown: see the notebook]", "output-withheld"));
+      return;
+    }
+    const { parts } = content;
+    if (cell.marks.length === 0) cell.section.replaceChildren();
+    // Parts that stand further on now are not sent again.
+    const here = new Map(cell.marks.map((mark, place) => [mark, cell.section.children[place]]));
+    const now = parts.map(([mark, html]) => {
+      if (html === null) return here.get(mark);
+      const part = document.createElement("div");
+      part.innerHTML = policy.createHTML(html);
+      return part;
+    });
+    now.forEach((part, place) => {
+      if (cell.section.children[place] !== part) cell.section.insertBefore(part, cell.section.children[place] ?? null);
+    });
+    while (cell.section.children.length > now.length) cell.section.lastElementChild.remove();
+    cell.marks = parts.map(([mark]) => mark);
+  }
+
+  const near = new IntersectionObserver(
+    (entries) => {
+      for (const entry of entries) entry.target.cell.isNear = entry.isIntersecting;
+      wake();
+    },
+    { rootMargin: "600px" },
+  );
+
+  // Who reads the end goes on reading the end, until he scrolls up. What has become shorter meanwhile scrolls, too.
+  const height = () => document.documentElement.scrollHeight;
+  const goToEnd = () => scrollTo(0, height());
+  function remember() {
+    newest.hidden = follows;
+    lastTop = scrollY;
+    lastHeight = height();
+  }
+  new ResizeObserver(() => {
+    if (follows) goToEnd();
+    remember();
+  }).observe(document.body);
+  addEventListener("scroll", () => {
+    if (innerHeight + scrollY >= height() - 40) follows = true;
+    else if (scrollY < lastTop && height() === lastHeight) follows = false;
+    remember();
+  });
+  newest.addEventListener("click", () => {
+    follows = true;
+    goToEnd();
+  });
+  addEventListener("hashchange", () => location.reload());
+
+  // What breaks off is taken up where it was.
+  async function persist(act) {
+    for (;;) {
+      try {
+        return await act();
+      } catch (error) {
+        if (hasAll()) return tellState();
+        if (error instanceof Refused) return tell("This link is no longer good: open the one that nbtape watch has printed.", "lost");
+        tell("nbtape watch does not answer: it has ended, or will be back. What is here stays.", "lost");
+        await pause(1000);
+      }
+    }
+  }
+
+  if (!token) tell("Open the link that nbtape watch has printed, with all that follows its #.", "lost");
+  else {
+    persist(listen);
+    persist(fill);
+  }
+})();
