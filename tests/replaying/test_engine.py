@@ -166,6 +166,18 @@ def test_the_notebook_is_saved_while_it_runs_and_whole_when_papermill_is_interru
     assert statuses(out) == ["ok", "ok", "interrupted", "not_run"]
 
 
+def test_an_output_beside_another_working_directory_is_written_where_papermill_was_called(output_dir: Path) -> None:
+    record(output_dir, "import os\nprint(os.path.basename(os.getcwd()))")
+    (output_dir / "inner").mkdir()
+    command = [sys.executable, "-m", "papermill", "--engine", "nbtape", "--cwd", "inner"]
+    command += ["session.ipynb", "again.ipynb"]
+    done = subprocess.run(command, cwd=output_dir, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (cell,) = code_cells(output_dir / "again.ipynb")
+    assert stream_text(cell) == "inner\n"
+    assert not list((output_dir / "inner").iterdir())
+
+
 def test_a_kernel_that_is_not_there_is_told(output_dir: Path) -> None:
     notebook = record(output_dir, "1")
     with pytest.raises(KernelNotInstalledError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nbformat import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient  # type: ignore[import-untyped]
 from papermill.engines import Engine, NotebookExecutionManager  # type: ignore[import-untyped]
+from papermill.iorw import papermill_io  # type: ignore[import-untyped]
 from papermill.log import logger  # type: ignore[import-untyped]
 
 from nbtape.autosave import Autosave
@@ -124,7 +125,11 @@ def _excuse(cell: NotebookNode) -> None:
 
 def _local(path: str | None) -> Path | None:
     """Where a notebook is saved while it runs: where papermill writes to files of this machine, and to nothing else."""
-    return Path(path) if path and path.endswith(".ipynb") and "://" not in path else None
+    if not path or not path.endswith(".ipynb") or "://" in path:
+        return None
+    # We are called in papermill's `cwd`. Where it was itself, its handler of files knows, and gives away by no method
+    # that does not change it.
+    return Path(getattr(papermill_io.get_handler("local"), "_cwd", None) or ".", path)
 
 
 class _Account(NotebookExecutionManager):  # type: ignore[misc]  # untyped
