@@ -19,6 +19,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from contract import record, run
 from nbtape import CodeBlock, DockerJupyterServer, JupyterCodeExecutor, NotebookReadError, NotebookWriteError, replay
 from nbtape.kernels.environment import Difference
+from nbtape.recorded import own_metadata
 from reading import code_cells, eventually, read_notebook, stream_text
 
 if TYPE_CHECKING:
@@ -141,7 +142,9 @@ def test_a_cell_may_have_tolerances_of_its_own(output_dir: Path) -> None:
     notebook = record(output_dir, "import os\nopen('n', 'a').write('x')\nprint(1 + os.path.getsize('n') / 1000)")
     assert verdicts(replay(notebook)) == ["different"]
     change(notebook, lambda cell: cell["metadata"]["nbtape"].update(replay={"relative": 0.01}))
-    assert verdicts(replay(notebook)) == ["drift"]
+    report = replay(notebook)
+    assert verdicts(report) == ["drift"]
+    assert own_metadata(code_cells(report.output)[0])["replay"] == {"relative": 0.01}, "for a replay of the replay"
 
 
 @pytest.mark.parametrize("own", ["no", {"relativ": 1}, {"relative": "much"}, {"extra": ["("]}, {"levels": None}])

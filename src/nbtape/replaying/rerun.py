@@ -165,7 +165,7 @@ def _facts(outcome: Outcome, timeout: float, epoch: int) -> dict[str, Any]:
 
 
 def _close(cell: NotebookNode, facts: Mapping[str, Any]) -> None:
-    """Have a cell say how it ended, and nothing of how it was recorded but the language of its block."""
-    kept = {key: value for key, value in own_metadata(cell).items() if key == "language"}
+    """Have a cell say how it ended, and nothing of how it was recorded but its language, and what people said of it."""
+    kept = {key: value for key, value in own_metadata(cell).items() if key in {"language", "replay"}}
     told = {key: value for key, value in facts.items() if value}
     cell["metadata"]["nbtape"] = fit_json({**kept, **told})
