@@ -107,6 +107,15 @@ def test_what_is_deleted_or_no_work_of_the_code_is_not_listed(executor: JupyterC
     assert run(executor, code).output_files == []
 
 
+def test_virtual_environments_are_not_entered_unless_one_is_worked_in(tmp_path: Path) -> None:
+    (tmp_path / "env" / "lib").mkdir(parents=True)
+    outside, inside = WorkingDirectory(tmp_path), WorkingDirectory(tmp_path / "env")
+    for name in ("env/pyvenv.cfg", "env/lib/module.py", "result.csv"):
+        (tmp_path / name).touch()
+    assert outside.changes().paths == [tmp_path / "result.csv"]
+    assert inside.changes().paths == [tmp_path / "env/lib/module.py", tmp_path / "env/pyvenv.cfg"]
+
+
 def test_links_pipes_and_sockets_do_no_harm(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "secret").write_text("precious")

@@ -32,6 +32,8 @@ LIST_LIMIT: Final = 1000
 _BATCH: Final = 64
 
 _SKIPPED: Final = frozenset({".git", ".ipynb_checkpoints", "__pycache__"})
+#: The file by which a virtual environment is known (PEP 405), with thousands of files that no code has written.
+_ENVIRONMENT: Final = "pyvenv.cfg"
 
 #: Names of the files that the executors of this process record, by directory: thousands of pictures may lie in one,
 #: and are told by their names alone. Two executors may share a directory, and neither's notebook is a work of the
@@ -152,6 +154,8 @@ def _walk(root: str) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
         directory = pending.pop()
         ours = _recordings.get(directory, set())
         for batch in _batches(directory, os.O_NOFOLLOW if directory != root else 0):
+            if directory != root and any(entry.name == _ENVIRONMENT for entry in batch):
+                break
             entries = []
             # Where a file of ours was, the code may have made a directory.
             for entry in [each for each in batch if each.name not in ours or each.is_dir(follow_symlinks=False)]:
