@@ -90,6 +90,18 @@ def test_a_page_shows_what_ran_what_failed_and_what_came_of_it(browser: Browser,
     page.close()
 
 
+def test_tables_in_prose_begin_on_the_left_and_those_of_outputs_end_on_the_right(
+    browser: Browser, tmp_path: Path
+) -> None:
+    prose = new_markdown_cell("| a | b |\n|---|--:|\n| x | 1 |")
+    output = new_output("execute_result", {"text/html": TABLE, "text/plain": "4.5"})
+    (tmp_path / "page.html").write_text(render(new_notebook(cells=[prose, new_code_cell("", outputs=[output])]), "n"))
+    page = browser.new_page()
+    page.goto(f"file://{tmp_path / 'page.html'}")
+    aligned = "[...document.querySelectorAll('td')].map(cell => getComputedStyle(cell).textAlign)"
+    assert page.evaluate(aligned) == ["left", "right", "right"]
+
+
 def test_what_lies_in_the_working_directory_is_no_template_and_no_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
