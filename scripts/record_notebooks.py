@@ -1,0 +1,62 @@
+"""Has nbtape record the notebooks of the documentation from their sources, and takes out what is of this machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import nbformat
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+NOTEBOOKS: Final = Path(__file__).parents[1] / "notebooks"
+SOURCES: Final = NOTEBOOKS / "sources"
+
+#: What never repeats in tables that are printed: durations, as `nbtape show` has them, and numbers drawn by chance.
+NEVER_REPEATS: Final = (r" +\d+(?:\.\d+)? (?:ms|s|min)\b", r"drawn: \d+")
+
+
+def record(source: Path) -> None:
+    """Record one notebook in an empty directory.
+
+    Raises:
+        CalledProcessError: A block failed.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        # An image may have to be built.
+        command = [sys.executable, "-m", "nbtape", "run", str(source), "--output-dir", directory, "--timeout", "240"]
+        subprocess.run(command, check=True, cwd=directory)  # noqa: S603  (ourselves)
+        notebook = nbformat.read(Path(directory, f"{source.stem}.ipynb"), as_version=4)
+    make_public(notebook)
+    nbformat.write(notebook, NOTEBOOKS / f"{source.stem}.ipynb")
+
+
+def make_public(notebook: NotebookNode) -> None:
+    """Leave out what the machine is and which files stayed there; say of each cell what a replay is not to compare."""
+    del notebook["metadata"]["nbtape"]["environment"]
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            about = cell["metadata"]["nbtape"]
+            for files in ("extracted", "files"):
+                about.pop(files, None)
+            printed = "".join(output.get("text", "") for output in cell["outputs"])
+            if rules := [rule for rule in NEVER_REPEATS if re.search(rule, printed)]:
+                about["replay"] = {"extra": rules}
+
+
+def main(names: list[str]) -> None:
+    """Record the notebooks of these names; without any, all."""
+    there = {path.stem: path for path in sorted(SOURCES.glob("*.md"))}
+    if unknown := set(names) - there.keys():
+        sys.exit(f"There is no source of {', '.join(sorted(unknown))}: name some of {', '.join(there)}.")
+    for name in names or there:
+        record(there[name])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
