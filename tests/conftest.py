@@ -17,7 +17,7 @@ import docker.errors
 import pytest
 import trustme
 
-pytest.register_assert_rewrite("contract", "faults", "jupyter_servers", "observing", "reading")
+pytest.register_assert_rewrite("calling", "contract", "faults", "jupyter_servers", "observing", "reading")
 pytest_plugins = ["observing"]
 
 # A shell that starts us in the background has us ignore Ctrl-C, and all that we start: tests of Ctrl-C would wait.

@@ -13,7 +13,7 @@ SOURCES = Path(nbtape.__file__).parent
 
 #: A module imports from lines above its own and from no other.
 ORDER = """
-errors
+errors exit_codes consoles
 blocks results streams listeners languages outputs probe locks turns loopback parameters encoding journal grammars
 drafts shelf
 reader
@@ -69,11 +69,13 @@ integrations.openai_agents integrations.pydantic_ai
 integrations.mcp_blocks integrations.mcp_reading integrations.mcp_http
 integrations.mcp
 terminal
-cli.refusals cli.plain
+cli.plain cli.log cli.document
+cli.command cli.endings cli.waiting
 cli.places
 cli.verdicts cli.table cli.pictures cli.following
 cli.live cli.live_page
 cli.show cli.export cli.run cli.image cli.replay cli.environment cli.mcp cli.watch
+cli.commands
 cli
 __main__
 """

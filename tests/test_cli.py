@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 
+from calling import nbtape, on_a_terminal
 from reading import image_tags
 
 if TYPE_CHECKING:
@@ -48,19 +49,6 @@ FAILING = """
 print("after all")
 ```
 """
-
-
-def nbtape(*arguments: str, cwd: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "nbtape", *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -313,10 +301,12 @@ class TestDocker:
         docker_client.images.get(base_image).tag(base)
         before = image_tags(docker_client)
         options = ["--base-image", base, "--package", "einops", "--tag", "nbtape-test-einops"]
-        built = nbtape("image", "build", *options, cwd=tmp_path)
+        built = on_a_terminal("image", "build", *options, cwd=tmp_path)
         try:
-            assert (built.returncode, built.stdout) == (0, "nbtape-test-einops\n"), built.stderr
-            assert "Step " in built.stderr
+            assert built.returncode == 0, built.text
+            assert "Step " in built.text
+            again = nbtape("image", "build", *options, cwd=tmp_path)
+            assert (again.stdout, again.stderr) == ("nbtape-test-einops\n", "")
             message = "```python\nimport einops\nprint('there')\n```"
             done = nbtape("run", "-", "--docker", "nbtape-test-einops", cwd=tmp_path, stdin=message)
             assert (done.returncode, done.stdout.splitlines()[0]) == (0, "there"), done.stderr

@@ -7,20 +7,22 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from nbtape.exit_codes import FAILED, INTERRUPTED, KERNEL_DIED, TIMEOUT, WELL
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 Status = Literal["ok", "error", "timeout", "interrupted", "kernel_died", "not_run"]
 
-#: The exit code of each status; those above 100 are the shell's for a timeout, SIGINT and SIGKILL.
+#: The exit code of each status.
 EXIT_CODES: Final[Mapping[Status, int]] = {
-    "ok": 0,
-    "error": 1,
-    "timeout": 124,
-    "interrupted": 130,
-    "kernel_died": 137,
-    "not_run": 1,
+    "ok": WELL,
+    "error": FAILED,
+    "timeout": TIMEOUT,
+    "interrupted": INTERRUPTED,
+    "kernel_died": KERNEL_DIED,
+    "not_run": FAILED,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from nbtape.kernels.base import KernelClient, KernelManager, KernelSource, KernelSpec
     from nbtape.recorder import Listener
     from nbtape.runner import CellRunner
+
+logger = logging.getLogger(__name__)
 
 #: Seconds after which a place for kernels counts as one that has to be waited for.
 _SOON: Final = 0.05
@@ -100,6 +103,7 @@ async def start_kernel(source: KernelSource, directory: Path, timeout: float) ->
         imports.cancel()
     manager = source.manager()
     try:
+        logger.info("a kernel %s is started, to work in %s", spec.name, directory)
         await manager.start_kernel(cwd=directory)
         _import_the_rest()
         return await connect(source, spec, manager, timeout)
@@ -130,6 +134,7 @@ async def connect(source: KernelSource, spec: KernelSpec, manager: KernelManager
     except BaseException:
         client.stop_channels()
         raise
+    logger.info("the kernel %s is ready", spec.name)
     kernel_id = source.id_of(manager) if isinstance(source, LastingKernels) else ""
     place = source.description() if isinstance(source, DescribedKernels) else {}
     return ReadyKernel(spec, manager, client, kernel_id, place)

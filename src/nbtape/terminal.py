@@ -6,6 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Self
 
+from nbtape.consoles import consoles, read_or_not, shows_progress
 from nbtape.outputs import fit_text
 from nbtape.results import strip_escapes
 
@@ -21,28 +22,26 @@ if TYPE_CHECKING:
 class Terminal:
     """Outputs go to standard output; the progress line is for terminals, and for nobody else.
 
-    Outputs come from the thread of the executor, everything else from the caller's.
+    Outputs come from the thread of the executor, everything else from the caller's. What nobody reads any more stops
+    nothing: the recording goes on.
 
     Args:
-        quiet: Show nothing.
+        quiet: Show nothing but the progress line.
     """
 
     def __init__(self, *, quiet: bool) -> None:
-        from rich.console import Console
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         self._quiet = quiet
-        # One console for both where both go to one terminal, so that neither overwrites the other.
-        self._out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-        console = self._out if self._out.is_terminal else Console(stderr=True)
+        self._out, self._err = consoles()
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
             TextColumn("{task.fields[line]}", markup=False),
-            console=console,
+            console=self._err,
             transient=True,
-            disable=quiet or not console.is_terminal,
+            disable=not shows_progress(),
         )
         self._task = self._progress.add_task("starting the kernel", total=None, line="")
         self._lock = threading.Lock()
@@ -117,18 +116,20 @@ class Terminal:
         from rich.text import Text
 
         line = line.rstrip("\r").rpartition("\r")[2]
-        if self._out.is_terminal:
-            self._out.print(Text.from_ansi(line))
-        else:
-            sys.stdout.write(strip_escapes(line) + "\n")
-            sys.stdout.flush()
+        with read_or_not():
+            if self._out.is_terminal:
+                self._out.print(Text.from_ansi(line))
+            else:
+                sys.stdout.write(strip_escapes(line) + "\n")
+                sys.stdout.flush()
 
     def _say(self, line: str) -> None:
         """One line of our own, beside the outputs."""
         if self._quiet:
             return
         line = fit_text(line)  # the name of a file need not be text
-        if self._out.is_terminal:
-            self._out.print(line, style="dim")
-        else:
-            sys.stderr.write(line + "\n")
+        with read_or_not():
+            if self._err.is_terminal:
+                self._err.print(line, style="dim")
+            else:
+                sys.stderr.write(line + "\n")

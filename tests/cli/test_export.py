@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 
+from calling import nbtape
 from nbtape import CodeBlock, JupyterCodeExecutor
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def nbtape(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nbtape", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture

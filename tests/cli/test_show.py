@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import subprocess
 import sys
@@ -14,35 +12,11 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from calling import nbtape, on_a_terminal
 from nbtape import CodeBlock, JupyterCodeExecutor
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def nbtape(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nbtape", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
-
-
-def on_a_terminal(*arguments: object, cwd: Path) -> str:
-    """What the command writes to a terminal."""
-    ours, its = pty.openpty()
-    command = [sys.executable, "-m", "nbtape", *map(str, arguments)]
-    with subprocess.Popen(command, cwd=cwd, stdout=its, env={**os.environ, "COLUMNS": "90", "TERM": "xterm"}):
-        os.close(its)
-        written = b""
-        while piece := _read(ours):
-            written += piece
-    os.close(ours)
-    return written.decode()
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65536)
-    except OSError:  # Linux, where nobody holds the other end any more
-        return b""
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +75,8 @@ def test_what_a_person_changed_is_told(tmp_path: Path) -> None:
 
 
 def test_colours_are_for_terminals_only(session: Path) -> None:
-    assert "\x1b[31merror\x1b[0m" in on_a_terminal("show", session.name, cwd=session.parent)
-    assert "\x1b[31mred\x1b[0m" in on_a_terminal("show", session.name, "--cell", 2, cwd=session.parent)
+    assert "\x1b[31merror\x1b[0m" in on_a_terminal("show", session.name, cwd=session.parent).text
+    assert "\x1b[31mred\x1b[0m" in on_a_terminal("show", session.name, "--cell", 2, cwd=session.parent).text
 
 
 def test_json_has_all_of_the_table_and_all_of_a_cell(session: Path) -> None:
@@ -134,7 +108,7 @@ def test_nothing_of_a_notebook_commands_the_terminal(tmp_path: Path) -> None:
     for arguments in ([], ["--cell", 0], ["--cell", 1]):
         for text in (
             nbtape("show", "evil.ipynb", *arguments, cwd=tmp_path).stdout,
-            on_a_terminal("show", "evil.ipynb", *arguments, cwd=tmp_path),
+            on_a_terminal("show", "evil.ipynb", *arguments, cwd=tmp_path).text,
         ):
             assert "gnp.exe" in text
             colourless = re.sub(r"\x1b\[[0-9;]*m", "", text).replace("\r\n", "\n")

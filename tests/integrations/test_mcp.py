@@ -743,7 +743,7 @@ def test_what_does_not_go_together_is_refused(output_dir: Path) -> None:
 
 
 def test_without_the_sdk_one_line_says_what_to_install() -> None:
-    code = "import sys\nsys.modules['mcp'] = None\nfrom nbtape.cli import main\nmain(['mcp'])"
+    code = "import sys\nsys.modules['mcp'] = None\nsys.argv[1:] = ['mcp']\nfrom nbtape.cli import main\nmain()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "pip install 'nbtape[mcp]'" in done.stderr

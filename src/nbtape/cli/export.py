@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from nbtape.cli.command import Command
+from nbtape.cli.document import print_document
 from nbtape.cli.places import OUR_IMAGE, with_place
 from nbtape.cli.plain import plain_line
-from nbtape.cli.refusals import refusals, say, working
+from nbtape.cli.waiting import working
+from nbtape.exit_codes import FAILED, WELL
 
 if TYPE_CHECKING:
     from nbtape.cli.places import Place
     from nbtape.exporting.exports import Export, Format
     from nbtape.exporting.rehearsal import Rehearsal
 
-_EXIT_CODES: Final = """
-\b
-Exit codes of export:
-  0    it is written
-  1    with --clean: what remains does not work; nothing is written
-  2    it cannot be read, run or written
-  130  interrupted (Ctrl-C)
-"""
-
 _FORMATS: Final = ("html", "py", "md", "ipynb")
 
 
-@click.command(epilog=_EXIT_CODES)
+@click.command(cls=Command, exit_codes=[FAILED])
 @click.argument("notebook", required=False, metavar="NOTEBOOK")
 @click.option(
     "--to",
@@ -56,9 +48,7 @@ _FORMATS: Final = ("html", "py", "md", "ipynb")
 @click.option("--timeout", default=600.0, show_default=True, help="With --clean: seconds for each cell.")
 @with_place
 @click.option("--json", "as_json", is_flag=True, help="Print what was written, left out and found as JSON.")
-@click.pass_obj
 def export(  # noqa: PLR0913  (one argument an option)
-    debug: bool,  # noqa: FBT001  (click's object)
     *,
     notebook: str | None,
     form: Format | None,
@@ -67,7 +57,7 @@ def export(  # noqa: PLR0913  (one argument an option)
     timeout: float,
     place: Place,
     as_json: bool,
-) -> None:
+) -> int:
     """Write a recorded run as a page, a script or a report, for people who have no Jupyter.
 
     Nothing of an output acts in any of them, and none loads anything from elsewhere. With --clean, the code of NOTEBOOK
@@ -87,25 +77,24 @@ def export(  # noqa: PLR0913  (one argument an option)
     place.check()
     if not clean and (place.docker is not None or place.server is not None):
         raise click.UsageError("--docker and --server go with --clean: without it, nothing is run.")
-    with refusals(debug=debug):
-        from nbtape.exporting.exports import target_of, write
-        from nbtape.reader import read_document
+    from nbtape.exporting.exports import target_of, write
+    from nbtape.reader import read_document
 
-        path = Path(notebook)
-        chosen = form or _form_of(output)
-        with working("reading the notebook"):
-            document = read_document(path)
-        target = target_of(path, chosen, None if output is None else Path(output), suffix="-clean" if clean else "")
-        rehearsal = _rehearse(path, place, timeout, quiet=as_json) if clean else None
-        works = rehearsal is None or rehearsal.broken is None
-        kept = document if rehearsal is None else rehearsal.document
-        with working("writing"):
-            written = write(kept, path.name, chosen, target) if works else None
+    path = Path(notebook)
+    chosen = form or _form_of(output)
+    with working("reading the notebook"):
+        document = read_document(path)
+    target = target_of(path, chosen, None if output is None else Path(output), suffix="-clean" if clean else "")
+    rehearsal = _rehearse(path, place, timeout) if clean else None
+    works = rehearsal is None or rehearsal.broken is None
+    kept = document if rehearsal is None else rehearsal.document
+    with working("writing"):
+        written = write(kept, path.name, chosen, target) if works else None
     if as_json:
-        click.echo(json.dumps(_told(path, written, rehearsal)))
+        print_document(_told(path, written, rehearsal))
     else:
         _tell(written, rehearsal)
-    sys.exit(0 if written else 1)
+    return WELL if written else FAILED
 
 
 def _form_of(output: str | None) -> Format:
@@ -115,28 +104,28 @@ def _form_of(output: str | None) -> Format:
     raise ValueError(f"{output} has no suffix that tells what it is to be: say so with --to.")
 
 
-def _rehearse(path: Path, place: Place, timeout: float, *, quiet: bool) -> Rehearsal:
+def _rehearse(path: Path, place: Place, timeout: float) -> Rehearsal:
     from nbtape.cli.verdicts import Verdicts
     from nbtape.exporting.rehearsal import rehearse
 
-    with place.kernels(quiet=quiet) as kernels, Verdicts() as progress:
+    with place.ready() as kernels, Verdicts(quiet=True) as progress:
         return rehearse(path, jupyter_server=kernels, timeout=timeout, on_cell=progress.follow(path))
 
 
 def _tell(written: Export | None, rehearsal: Rehearsal | None) -> None:
     if rehearsal is not None:
         for cell in rehearsal.left_out:
-            say(plain_line(f"cell {cell.index} is left out: {cell.reason}."))
+            _say(plain_line(f"cell {cell.index} is left out: {cell.reason}."))
         for index in rehearsal.put_back:
-            say(f"cell {index} failed and is kept: what follows needs what it had done.")
+            _say(f"cell {index} failed and is kept: what follows needs what it had done.")
         for change in rehearsal.changes:
-            say(plain_line(f"cell {change.index} shows something else now: {change.reason}"))
+            _say(plain_line(f"cell {change.index} shows something else now: {change.reason}"))
         if rehearsal.broken is not None:
             broken = rehearsal.broken
             why = f"nbtape: what remains does not work: cell {broken.index}: {broken.reason}"
-            say(f"{plain_line(why)} Nothing is written; repair that cell, or export without --clean.")
+            _say(f"{plain_line(why)} Nothing is written; repair that cell, or export without --clean.")
         else:
-            say("What remains runs from an empty kernel.")
+            _say("What remains runs from an empty kernel.")
     if written is not None:
         click.echo(f"Exported: {plain_line(str(written.output))}")
 
@@ -151,9 +140,12 @@ def _told(path: Path, written: Export | None, rehearsal: Rehearsal | None) -> di
         "changes": [dataclasses.asdict(change) for change in rehearsal.changes],
     }
     return {
-        "version": 1,
         "notebook": str(path),
         "output": written and str(written.output),
         "files": [str(file) for file in written.files] if written else [],
         "clean": facts,
     }
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

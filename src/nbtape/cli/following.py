@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbtape.cli.plain import plain_line
-from nbtape.cli.refusals import say
+from nbtape.cli.waiting import say
 from nbtape.overview.words import conclusion_of
 
 if TYPE_CHECKING:

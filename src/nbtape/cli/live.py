@@ -144,7 +144,7 @@ class Live:
         click.echo(text)
 
     def _fit(self, text: str) -> str:
-        return coloured(text) if self._is_terminal else plain(text)
+        return coloured(text)  # click takes the colours away where there is no terminal, or nobody wants them
 
     def _where(self) -> str:
         return f"the whole is in {plain_line(self._notebook.name)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nbtape.cli.following import say_conclusion, say_until_when
-from nbtape.cli.refusals import say
+from nbtape.cli.waiting import say
 from nbtape.overview.words import conclusion_of
 
 if TYPE_CHECKING:

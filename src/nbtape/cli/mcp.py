@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
+from nbtape.cli.command import Command
 from nbtape.cli.places import with_place
-from nbtape.cli.refusals import refusals, say
 from nbtape.errors import NbtapeError
+from nbtape.exit_codes import WELL
 from nbtape.options import DEFAULT_KERNEL
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
     return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--output-dir", default=".", help="Where the notebook and its files go; made if need be.  [default: here]"
 )
@@ -55,9 +56,7 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
     "standard error.  [default host: 127.0.0.1]",
 )
 @click.option("--allow-remote", is_flag=True, help="With --http: listen on a HOST that other machines reach.")
-@click.pass_obj
 def mcp(  # noqa: PLR0913  (one argument an option)
-    debug: bool,  # noqa: FBT001  (click's object)
     *,
     output_dir: str,
     notebook: str | None,
@@ -66,7 +65,7 @@ def mcp(  # noqa: PLR0913  (one argument an option)
     timeout: float,
     http: tuple[str, int] | None,
     allow_remote: bool,
-) -> None:
+) -> int:
     """Serve a kernel and its notebook to an agent, as tools of the Model Context Protocol.
 
     The tools run code, add Markdown, look at variables, read the notebook, restart, interrupt, list and fetch output
@@ -92,7 +91,7 @@ def mcp(  # noqa: PLR0913  (one argument an option)
         raise click.UsageError("--allow-remote goes with --http.")
     # Taken away: what code sees in its environment, it can send anywhere.
     token = os.environ.pop(_TOKEN, None)
-    with refusals(debug=debug), contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         serve = _integration()
         kernels, end = _kernels(place)
         listening = None
@@ -105,6 +104,7 @@ def mcp(  # noqa: PLR0913  (one argument an option)
             asyncio.run(server.run_stdio_async())
         else:
             asyncio.run(_serve_http(server, listening, token, http[0]))
+    return WELL
 
 
 async def _serve_http(server: Any, listening: socket.socket, token: str | None, host: str) -> None:  # noqa: ANN401  (of a package that need not be there)
@@ -112,10 +112,10 @@ async def _serve_http(server: Any, listening: socket.socket, token: str | None, 
     from nbtape.servers.base import check_token, make_token
 
     check_token(token)
-    say(f"Serving MCP at {url_of(listening)}")
+    _say(f"Serving MCP at {url_of(listening)}")
     if token is None:
         token = make_token()
-        say(f"The token, which is told only once: {token}")
+        _say(f"The token, which is told only once: {token}")
     await serve_http(server, listening, token, host)
 
 
@@ -124,7 +124,7 @@ def _kernels(place: Place) -> tuple[Server, Callable[[], None] | None]:
 
     Containers are not entered: they start with the first kernel, so that no client waits for an image to be built.
     """
-    kernels = place.kernels(quiet=False)
+    kernels = place.kernels(on_progress=_say)
     if isinstance(kernels, contextlib.nullcontext):
         return kernels.enter_result, None
     containers = cast("DockerJupyterServer", kernels)
@@ -142,3 +142,8 @@ def _integration() -> Callable[..., Any]:
     except ModuleNotFoundError as exc:
         raise NbtapeError(f"The MCP server needs the package mcp ({exc}): pip install 'nbtape[mcp]'") from exc
     return NotebookServer
+
+
+def _say(line: str) -> None:
+    """For the log of whoever has started the server."""
+    click.echo(line, err=True)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from nbtape.cli.refusals import say
+from nbtape.cli.waiting import working
 from nbtape.kernels.connection import JupyterConnectionInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from nbtape.options import Server
     from nbtape.servers.docker import DockerJupyterServer
@@ -60,24 +60,33 @@ class Place:
     base_image: str | None
     network: str | None
 
-    def kernels(self, *, quiet: bool) -> contextlib.AbstractContextManager[Server]:
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[Server]:
+        """Where kernels come from, as long as it is entered; a terminal shows that an image is built."""
+        with contextlib.ExitStack() as stack, contextlib.ExitStack() as meanwhile:
+            told = meanwhile.enter_context(working("looking for the Docker engine" if self.docker else "one moment"))
+            kernels = stack.enter_context(self.kernels(on_progress=told))
+            meanwhile.close()
+            yield kernels
+
+    def kernels(self, on_progress: Callable[[str], None]) -> contextlib.AbstractContextManager[Server]:
         """Where kernels come from, as long as it is entered.
 
         Args:
-            quiet: Say nothing while an image is built.
+            on_progress: Called with each step of the build of an image.
         """
         if self.docker is not None:
-            return self._containers(self.docker, quiet=quiet)
+            return self._containers(self.docker, on_progress)
         return contextlib.nullcontext(None if self.server is None else _server(self.server))
 
-    def _containers(self, image: str, *, quiet: bool) -> DockerJupyterServer:
+    def _containers(self, image: str, on_progress: Callable[[str], None]) -> DockerJupyterServer:
         from nbtape.servers.docker import DockerJupyterServer
 
         return DockerJupyterServer(
             custom_image_name=None if image == OUR_IMAGE else image,
             base_image=self.base_image,
             network=self.network,
-            on_progress=None if quiet else say,
+            on_progress=on_progress,
         )
 
     def check(self) -> None:
@@ -92,13 +101,13 @@ class Place:
             raise click.UsageError("--base-image and --network go with --docker.")
 
 
-def with_place(command: Callable[..., None]) -> Callable[..., None]:
+def with_place(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command the options, and what they say as its argument `place`."""
 
     @functools.wraps(command)
-    def collect(*arguments: Any, **options: Any) -> None:  # noqa: ANN401  (click's)
+    def collect(*arguments: Any, **options: Any) -> int:  # noqa: ANN401  (click's)
         place = Place(**{field.name: options.pop(field.name) for field in dataclasses.fields(Place)})
-        command(*arguments, place=place, **options)
+        return command(*arguments, place=place, **options)
 
     for option in reversed(_OPTIONS):
         collect = option(collect)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
+from nbtape.cli.command import Command
+from nbtape.cli.document import print_document
 from nbtape.cli.places import OUR_IMAGE, with_place
-from nbtape.cli.refusals import refusals
+from nbtape.cli.verdicts import Verdicts
 from nbtape.errors import NbtapeError
+from nbtape.exit_codes import FAILED
 from nbtape.replaying.report import REPORT_VERSION, NotReplayed, ReplayReport
 
 if TYPE_CHECKING:
@@ -22,16 +24,9 @@ if TYPE_CHECKING:
 
     from nbtape.cli.places import Place
 
-_EXIT_CODES: Final = """
+_VERDICTS: Final = """
 \b
-Exit codes of replay:
-  0    no cell is worse than drift; failures that were recorded count as such
-  1    a cell is different, failed, or does not fail any more, or was not run
-  2    a notebook could not be run
-  130  interrupted (Ctrl-C)
-
-\b
-Verdicts:
+Verdicts, of which all that come after drift make the exit code 1, but for same_error:
   same        the same outputs
   cosmetic    the same but for what never repeats: addresses, times, temporary paths, progress bars, orders of sets
   drift       numbers moved within the tolerance, or a picture in a few pixels
@@ -47,7 +42,7 @@ Verdicts:
 Outcome: TypeAlias = ReplayReport | NotReplayed
 
 
-@click.command(epilog=_EXIT_CODES)
+@click.command(cls=Command, exit_codes=[FAILED], epilog=_VERDICTS)
 @click.argument("notebooks", nargs=-1, metavar="NOTEBOOK...")
 @click.option(
     "-o",
@@ -78,9 +73,8 @@ Outcome: TypeAlias = ReplayReport | NotReplayed
 @click.option(
     "--report", metavar="FILE", help="Write the report there: a page to look at if it is an .html, else JSON."
 )
-@click.pass_obj
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else.")
 def replay(  # noqa: PLR0913  (one argument an option)
-    debug: bool,  # noqa: FBT001  (click's object)
     *,
     notebooks: tuple[str, ...],
     output: str | None,
@@ -91,7 +85,8 @@ def replay(  # noqa: PLR0913  (one argument an option)
     keep_going: bool,
     jobs: int,
     report: str | None,
-) -> None:
+    as_json: bool,
+) -> int:
     """Run recorded notebooks again on fresh kernels, and say what has changed.
 
     Each NOTEBOOK is run from its first cell in its own directory, to a new notebook, and each cell is judged. What had
@@ -109,21 +104,25 @@ def replay(  # noqa: PLR0913  (one argument an option)
     if not notebooks:
         raise click.UsageError("Missing argument 'NOTEBOOK...'.")
     place.check()
-    with refusals(debug=debug):
-        targets = _targets([Path(name) for name in notebooks], output)
-        with place.kernels(quiet=False) as kernels:
-            outcomes = _replay_all(
-                targets,
-                jobs,
-                jupyter_server=kernels,
-                kernel_name=kernel,
-                parameters={name: _value(text) for name, text in parameters},
-                timeout=timeout,
-                keep_going=keep_going,
-            )
-        if report is not None:
-            _write(Path(report), outcomes)
-    sys.exit(max(outcome.exit_code for outcome in outcomes))
+    if report is not None and not Path(report).parent.is_dir():  # said now, and not after an hour
+        raise ValueError(f"{Path(report).parent}, where the report is to go, is no directory: make it.")
+    targets = _targets([Path(name) for name in notebooks], output)
+    with place.ready() as kernels:
+        outcomes = _replay_all(
+            targets,
+            jobs,
+            Verdicts(quiet=as_json),
+            jupyter_server=kernels,
+            kernel_name=kernel,
+            parameters={name: _value(text) for name, text in parameters},
+            timeout=timeout,
+            keep_going=keep_going,
+        )
+    if report is not None:
+        _write(Path(report), outcomes)
+    if as_json:
+        print_document(_told(outcomes))
+    return max(outcome.exit_code for outcome in outcomes)
 
 
 def _targets(notebooks: Sequence[Path], output: str | None) -> list[tuple[Path, Path | None]]:
@@ -142,27 +141,30 @@ def _targets(notebooks: Sequence[Path], output: str | None) -> list[tuple[Path, 
     return [(notebook, Path(output) / notebook.name) for notebook in notebooks]
 
 
-def _replay_all(targets: Sequence[tuple[Path, Path | None]], jobs: int, **options: Any) -> list[Outcome]:  # noqa: ANN401  (those of `nbtape.replay`)
+def _replay_all(
+    targets: Sequence[tuple[Path, Path | None]],
+    jobs: int,
+    verdicts: Verdicts,
+    **options: Any,  # noqa: ANN401  (those of `nbtape.replay`)
+) -> list[Outcome]:
     """Replay notebooks, several at once; one that cannot be run stops no other."""
-    from nbtape.cli.verdicts import Verdicts
-
     stops: list[Callable[[], None]] = []
-    with Verdicts() as shown:
+    with verdicts as shown:
 
         def one(notebook: Path, output: Path | None) -> Outcome:
-            outcome = _replay(notebook, output, on_cell=shown.follow(notebook), on_start=stops.append, **options)
-            shown.show(outcome)
-            return outcome
+            return _replay(notebook, output, on_cell=shown.follow(notebook), on_start=stops.append, **options)
 
         with ThreadPoolExecutor(jobs) as pool:
             running = [pool.submit(one, *target) for target in targets]
             try:
-                outcomes = [each.result() for each in running]
+                for each in as_completed(running):
+                    shown.show(each.result())
             except KeyboardInterrupt:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for stop in stops:
                     stop()
                 raise
+        outcomes = [each.result() for each in running]
         shown.summary(outcomes)
     return outcomes
 
@@ -186,12 +188,20 @@ def _value(text: str) -> object:
 
 
 def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """The report on all notebooks: a page of those that were run, or JSON, for which see `ReplayReport.to_dict`."""
+    """The report on all notebooks: a page of those that were run, or JSON."""
     if path.suffix == ".html":
         from nbtape.replaying.page import render
 
         page = render([outcome for outcome in outcomes if isinstance(outcome, ReplayReport)])
         path.write_text(page, encoding="utf-8")
         return
-    told = {"version": REPORT_VERSION, "notebooks": [outcome.to_dict() for outcome in outcomes]}
-    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(_told(outcomes), indent=1) + "\n", encoding="utf-8")
+
+
+def _told(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What programs are told, of each notebook what `ReplayReport.to_dict` or `NotReplayed.to_dict` has."""
+    return {
+        "version": REPORT_VERSION,
+        "exit_code": max(outcome.exit_code for outcome in outcomes),
+        "notebooks": [outcome.to_dict() for outcome in outcomes],
+    }

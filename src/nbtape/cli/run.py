@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbtape.blocking import JupyterCodeExecutor
 from nbtape.blocks import CodeBlock
+from nbtape.cli.command import Command
+from nbtape.cli.document import print_document
 from nbtape.cli.places import OUR_IMAGE, with_place
-from nbtape.cli.refusals import refusals
+from nbtape.cli.plain import plain_line
 from nbtape.errors import BlockInterrupted
+from nbtape.exit_codes import FAILED, KERNEL_DIED, TIMEOUT
 from nbtape.options import DEFAULT_KERNEL, DEFAULT_NAME
 from nbtape.results import join_cells, output_text
 from nbtape.sources import read_source
@@ -28,19 +29,8 @@ if TYPE_CHECKING:
     from nbtape.cli.places import Place
     from nbtape.results import CellResult, CodeResult
 
-EXIT_CODES_OF_RUN: Final = """
-\b
-Exit codes of run:
-  0    every block succeeded
-  1    a block failed, or could not be run by this kernel
-  2    nothing could be run: the command line, the source, the kernel or the notebook
-  124  a block ran into its timeout
-  130  interrupted (Ctrl-C)
-  137  the kernel died
-"""
 
-
-@click.command(epilog=EXIT_CODES_OF_RUN)
+@click.command(cls=Command, exit_codes=[FAILED, TIMEOUT, KERNEL_DIED])
 @click.argument("source", required=False, metavar="SOURCE")
 @click.option("--output-dir", help="Where the notebook and its files go; made if need be.  [default: here]")
 @click.option("--notebook", help="Its name.  [default: that of SOURCE]")
@@ -61,9 +51,7 @@ Exit codes of run:
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds for each block.")
 @click.option("--keep-going", is_flag=True, help="Run what comes after a block that failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but the result, as one JSON object.")
-@click.pass_obj
 def run(  # noqa: PLR0913  (one argument an option)
-    debug: bool,  # noqa: FBT001  (click's object)
     *,
     source: str | None,
     output_dir: str | None,
@@ -75,7 +63,7 @@ def run(  # noqa: PLR0913  (one argument an option)
     timeout: float,
     keep_going: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Run the code of SOURCE and record it as a notebook.
 
     SOURCE is a message or transcript in Markdown (.md: prose becomes Markdown cells, fenced code becomes code cells),
@@ -100,24 +88,26 @@ def run(  # noqa: PLR0913  (one argument an option)
     _check_resume(resume, until, output_dir or notebook)
     place.check()
     terminal = Terminal(quiet=as_json)
-    with refusals(debug=debug):
-        parts = read_source(source)
-        with place.kernels(quiet=as_json) as kernels:
-            if resume is None:
-                name = notebook or (DEFAULT_NAME if source == "-" else Path(source).stem)
-                make = partial(
-                    JupyterCodeExecutor, kernels, kernel or DEFAULT_KERNEL, notebook=name, output_dir=output_dir or "."
-                )
-            else:
-                progress = terminal.run_again
-                make = partial(JupyterCodeExecutor.resume, resume, kernels, kernel, until=until, on_progress=progress)
-            executor = make(
-                timeout=timeout,
-                on_output=lambda output: terminal.output(output["output_type"] == "stream", output_text(output)),
+    parts = read_source(source)
+    with place.ready() as kernels:
+        if resume is None:
+            name = notebook or (DEFAULT_NAME if source == "-" else Path(source).stem)
+            make = partial(
+                JupyterCodeExecutor, kernels, kernel or DEFAULT_KERNEL, notebook=name, output_dir=output_dir or "."
             )
-            result = _record(executor, parts, terminal, keep_going=keep_going)
-    click.echo(_json(result, executor) if as_json else f"Notebook: {result.notebook}")
-    sys.exit(result.exit_code)
+        else:
+            progress = terminal.run_again
+            make = partial(JupyterCodeExecutor.resume, resume, kernels, kernel, until=until, on_progress=progress)
+        executor = make(
+            timeout=timeout,
+            on_output=lambda output: terminal.output(output["output_type"] == "stream", output_text(output)),
+        )
+        result = _record(executor, parts, terminal, keep_going=keep_going)
+    if as_json:
+        print_document(_told(result, executor))
+    else:
+        click.echo(f"Notebook: {plain_line(str(result.notebook))}")
+    return result.exit_code
 
 
 def _check_resume(resume: str | None, until: int | None, elsewhere: str | None) -> None:
@@ -130,10 +120,10 @@ def _check_resume(resume: str | None, until: int | None, elsewhere: str | None) 
         )
 
 
-def _json(result: CodeResult, executor: JupyterCodeExecutor) -> str:
+def _told(result: CodeResult, executor: JupyterCodeExecutor) -> dict[str, Any]:
     """All there is to say of a run."""
     resumption = {} if executor.resumption is None else {"resumption": dataclasses.asdict(executor.resumption)}
-    return json.dumps({**result.to_dict(), **resumption})
+    return {**result.to_dict(), **resumption}
 
 
 def _record(

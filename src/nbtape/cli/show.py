@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import click
 
-from nbtape.cli.refusals import refusals
+from nbtape.cli.command import Command
+from nbtape.cli.document import print_document
+from nbtape.cli.waiting import working
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("notebook", metavar="NOTEBOOK")
 @click.option("--cell", "index", type=int, metavar="N", help="Show cell N in full: its code, and all that it put out.")
 @click.option("--json", "as_json", is_flag=True, help="Print all that is told as JSON.")
-@click.pass_obj
-def show(debug: bool, *, notebook: str, index: int | None, as_json: bool) -> None:  # noqa: FBT001  (click's object)
+def show(*, notebook: str, index: int | None, as_json: bool) -> None:
     """Show what a recorded run was, as a table.
 
     It tells when and where NOTEBOOK was run, and of each cell of code how it ended, how long it took, its first line
@@ -29,11 +29,10 @@ def show(debug: bool, *, notebook: str, index: int | None, as_json: bool) -> Non
       nbtape show answer.ipynb --cell 4
       nbtape show answer.ipynb --json | jq '.cells[] | select(.status == "error") | .error'
     """
-    with refusals(debug=debug):
-        if index is None:
-            _show_run(Path(notebook), as_json=as_json)
-        else:
-            _show_cell(Path(notebook), index, as_json=as_json)
+    if index is None:
+        _show_run(Path(notebook), as_json=as_json)
+    else:
+        _show_cell(Path(notebook), index, as_json=as_json)
 
 
 def _show_run(path: Path, *, as_json: bool) -> None:
@@ -41,9 +40,10 @@ def _show_run(path: Path, *, as_json: bool) -> None:
     from nbtape.overview.outline import read_outline
     from nbtape.overview.summary import summarise
 
-    run = summarise(read_outline(path))
+    with working("reading the notebook"):
+        run = summarise(read_outline(path))
     if as_json:
-        click.echo(json.dumps({"notebook": str(path), **run.to_dict()}))
+        print_document({"notebook": str(path), **run.to_dict()})
     else:
         print_run(path.name, run)
 
@@ -55,7 +55,8 @@ def _show_cell(path: Path, index: int, *, as_json: bool) -> None:
     from nbtape.reader import read_unchecked
     from nbtape.results import cell_text, output_text
 
-    cells = read_unchecked(path)["cells"]
+    with working("reading the notebook"):
+        cells = read_unchecked(path)["cells"]
     if not 0 <= index < len(cells):
         there = f"cells 0 to {len(cells) - 1}" if cells else "no cells"
         raise ValueError(
@@ -67,6 +68,6 @@ def _show_cell(path: Path, index: int, *, as_json: bool) -> None:
     if as_json:
         told = {"index": index, "cell_id": cell["id"]} if about is None else dataclasses.asdict(about)
         kind, text = cell["cell_type"], cell_text(outputs, {})
-        click.echo(json.dumps({**told, "cell_type": kind, "source": cell["source"], "output": text}))
+        print_document({**told, "cell_type": kind, "source": cell["source"], "output": text})
     else:
         print_cell(index, cell, about, [output_text(output) for output in outputs])

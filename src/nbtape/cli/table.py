@@ -66,7 +66,7 @@ def print_cell(index: int, cell: Mapping[str, Any], about: RunCell | None, outpu
     for output in outputs:
         click.echo()
         text = output.removesuffix("\n")
-        click.echo(coloured(text) if sys.stdout.isatty() else plain(text))
+        click.echo(coloured(text))
 
 
 def _rows(cell: RunCell, code: int, files: int) -> list[str]:

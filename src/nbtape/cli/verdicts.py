@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Self
 
 import click
 
 from nbtape.cli.plain import plain, plain_line
+from nbtape.consoles import consoles, read_or_not, shows_progress
 from nbtape.replaying.report import ReplayReport
 
 if TYPE_CHECKING:
@@ -22,35 +22,39 @@ _STYLES = {"different": "yellow", "error": "red", "fixed": "green", "not_run": "
 
 
 class Verdicts:
-    """Tables go to standard output; progress is for terminals, and for nobody else. Used by several threads."""
+    """Tables go to standard output; progress is for terminals, and for nobody else.
 
-    def __init__(self) -> None:
-        from rich.console import Console
+    Args:
+        quiet: Show progress alone, and what could not be run.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._out = Console(highlight=False, markup=False, emoji=False)
-        console = self._out if self._out.is_terminal else Console(stderr=True)
+        self._quiet = quiet
+        self._out, err = consoles()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            console=console,
+            console=err,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not shows_progress(),
         )
-        self._lock = threading.Lock()
 
     def follow(self, notebook: Path) -> Callable[[int, int], None]:
-        """A replay begins; what is to be called with how many of how many cells have run."""
+        """A replay begins; what is to be called, by any thread, with how many of how many cells have run."""
         task = self._progress.add_task(plain_line(notebook.name), total=None)
         return lambda done, total: self._progress.update(task, completed=done, total=total)
 
     def show(self, outcome: Outcome) -> None:
         """A replay has ended, or could not begin."""
-        with self._lock:
+        with read_or_not():
             if not isinstance(outcome, ReplayReport):
                 click.echo(f"nbtape: {plain_line(str(outcome.notebook))}: {plain_line(outcome.error)}", err=True)
+                return
+            if self._quiet:
                 return
             if self._out.is_terminal:
                 self._show_table(outcome)
@@ -61,12 +65,13 @@ class Verdicts:
     def summary(self, outcomes: Sequence[Outcome]) -> None:
         """All of several replays are through."""
         reports = [outcome for outcome in outcomes if isinstance(outcome, ReplayReport)]
-        if len(outcomes) > 1:
+        if len(outcomes) > 1 and not self._quiet:
             good = sum(report.exit_code == 0 for report in reports)
-            click.echo(
-                f"{good} of {len(outcomes)} notebooks are as recorded, {len(reports) - good} are not, "
-                f"{len(outcomes) - len(reports)} could not be run."
-            )
+            with read_or_not():
+                click.echo(
+                    f"{good} of {len(outcomes)} notebooks are as recorded, {len(reports) - good} are not, "
+                    f"{len(outcomes) - len(reports)} could not be run."
+                )
 
     def _show_table(self, report: ReplayReport) -> None:
         from rich.table import Table

@@ -6,16 +6,17 @@ import functools
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from click.core import ParameterSource
 
+from nbtape.cli.command import Command
 from nbtape.cli.following import say_conclusion, say_until_when
 from nbtape.cli.live_page import follow_on_page
 from nbtape.cli.plain import plain_line
-from nbtape.cli.refusals import refusals, say
-from nbtape.results import EXIT_CODES
+from nbtape.cli.waiting import say
+from nbtape.exit_codes import INTERRUPTED, WELL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,16 +25,8 @@ if TYPE_CHECKING:
     from nbtape.watching.looks import Look
     from nbtape.watching.session import Session
 
-_EXIT_CODES_OF_WATCH: Final = """
-\b
-Exit codes of watch:
-  0    the session has ended, however its cells did; or nobody writes the notebook, and it was shown
-  2    there is no notebook, it cannot be read, or the port cannot be had
-  130  interrupted (Ctrl-C)
-"""
 
-
-@click.command(epilog=_EXIT_CODES_OF_WATCH)
+@click.command(cls=Command)
 @click.argument("notebook", metavar="NOTEBOOK")
 @click.option(
     "--cells",
@@ -71,7 +64,7 @@ def watch(  # noqa: PLR0913  (one argument an option)
     pictures: str,
     web: bool,
     port: int | None,
-) -> None:
+) -> int:
     """Follow a session while it runs, from any process that can read its NOTEBOOK.
 
     The code of each cell is shown when it begins, its outputs as they come, and its status, its time and its files when
@@ -96,15 +89,15 @@ def watch(  # noqa: PLR0913  (one argument an option)
       ssh -L 8000:localhost:8000 host nbtape watch coding --web --port 8000
     """
     _check(context, web=web)
-    with refusals(debug=context.obj):
-        try:
-            path = _chosen(Path(notebook), wait=wait)
-            if web:
-                follow_on_page(path, port or 0)
-            else:
-                _follow(path, None if from_start else cells, _painter(pictures))
-        except KeyboardInterrupt:
-            sys.exit(EXIT_CODES["interrupted"])
+    try:
+        path = _chosen(Path(notebook), wait=wait)
+        if web:
+            follow_on_page(path, port or 0)
+        else:
+            _follow(path, None if from_start else cells, _painter(pictures))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return WELL
 
 
 def _check(context: click.Context, *, web: bool) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from nbtape import __version__
+from nbtape.exit_codes import FAILED, REFUSED, WELL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,7 @@ class NotReplayed:
     notebook: Path
     error: str
 
-    exit_code: ClassVar[int] = 2
+    exit_code: ClassVar[int] = REFUSED
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON has it, in the place of a report."""
@@ -90,7 +91,7 @@ class ReplayReport:
     @property
     def exit_code(self) -> int:
         """0 if no verdict is worse than `drift`, a failure that was recorded included; else 1."""
-        return 0 if all(cell.is_as_recorded for cell in self.cells) else 1
+        return WELL if all(cell.is_as_recorded for cell in self.cells) else FAILED
 
     @property
     def counts(self) -> dict[str, int]:
