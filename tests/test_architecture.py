@@ -69,12 +69,12 @@ integrations.openai_agents integrations.pydantic_ai
 integrations.mcp_blocks integrations.mcp_reading integrations.mcp_http
 integrations.mcp
 terminal
-cli.plain cli.log cli.document
+cli.plain cli.log cli.document cli.candidates
 cli.command cli.endings cli.waiting
 cli.places
 cli.verdicts cli.table cli.pictures cli.following
 cli.live cli.live_page
-cli.show cli.export cli.run cli.image cli.replay cli.environment cli.mcp cli.watch
+cli.show cli.export cli.run cli.image cli.replay cli.environment cli.mcp cli.watch cli.completion
 cli.commands
 cli
 __main__

@@ -6,6 +6,7 @@ import click
 
 from nbtape import __version__
 from nbtape.cli.command import Group
+from nbtape.cli.completion import completion
 from nbtape.cli.environment import environment
 from nbtape.cli.export import export
 from nbtape.cli.image import image
@@ -38,5 +39,5 @@ def nbtape(context: click.Context) -> None:
         context.exit(REFUSED)
 
 
-for command in (run, watch, show, export, replay, environment, image, mcp):
+for command in (run, watch, show, export, replay, environment, image, mcp, completion):
     nbtape.add_command(command)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from nbtape.cli.candidates import notebooks
 from nbtape.cli.command import Command
 from nbtape.cli.document import print_document
 from nbtape.cli.waiting import working
 
 
 @click.command(cls=Command)
-@click.argument("notebook", metavar="NOTEBOOK")
+@click.argument("notebook", metavar="NOTEBOOK", shell_complete=notebooks)
 @click.option("--json", "as_json", is_flag=True, help="Print all that is recorded, the server or image too, as JSON.")
 def environment(*, notebook: str, as_json: bool) -> None:
     """Print what NOTEBOOK ran in as a requirements file, as of the end of the recording.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from nbtape.cli import candidates
 from nbtape.cli.command import Command
 from nbtape.cli.document import print_document
 from nbtape.cli.places import OUR_IMAGE, with_place
@@ -24,7 +25,7 @@ _FORMATS: Final = ("html", "py", "md", "ipynb")
 
 
 @click.command(cls=Command, exit_codes=[FAILED])
-@click.argument("notebook", required=False, metavar="NOTEBOOK")
+@click.argument("notebook", required=False, metavar="NOTEBOOK", shell_complete=candidates.notebooks)
 @click.option(
     "--to",
     "form",
@@ -36,6 +37,7 @@ _FORMATS: Final = ("html", "py", "md", "ipynb")
     "-o",
     "--output",
     metavar="OUT",
+    shell_complete=candidates.files(*(f".{form}" for form in _FORMATS)),
     help="What to write; what is there is replaced.  [default: a free name beside NOTEBOOK]",
 )
 @click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
+from nbtape.cli import candidates
 from nbtape.cli.command import Command
 from nbtape.cli.places import with_place
 from nbtape.errors import NbtapeError
@@ -41,10 +42,19 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
 
 @click.command(cls=Command)
 @click.option(
-    "--output-dir", default=".", help="Where the notebook and its files go; made if need be.  [default: here]"
+    "--output-dir",
+    default=".",
+    shell_complete=candidates.directories,
+    help="Where the notebook and its files go; made if need be.  [default: here]",
 )
 @click.option("--notebook", help="Its name.  [default: session]")
-@click.option("--kernel", default=DEFAULT_KERNEL, show_default=True, help="The kernel spec.")
+@click.option(
+    "--kernel",
+    default=DEFAULT_KERNEL,
+    show_default=True,
+    shell_complete=candidates.kernels,
+    help="The kernel spec.",
+)
 @with_place
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds for a block that does not name its own.")
 @click.option(

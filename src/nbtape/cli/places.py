@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from nbtape.cli.candidates import argument
 from nbtape.cli.waiting import working
 from nbtape.kernels.connection import JupyterConnectionInfo
 
@@ -34,6 +35,7 @@ _OPTIONS: Final = (
         metavar="[IMAGE]",
         is_flag=False,
         flag_value=OUR_IMAGE,
+        shell_complete=argument,
         help="Run the code in a Docker container, in which of this machine there is nothing but the output directory: "
         "in IMAGE, or in nbtape's own image, which is built the first time.",
     ),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
+from nbtape.cli import candidates
 from nbtape.cli.command import Command
 from nbtape.cli.document import print_document
 from nbtape.cli.places import OUR_IMAGE, with_place
@@ -43,15 +44,20 @@ Outcome: TypeAlias = ReplayReport | NotReplayed
 
 
 @click.command(cls=Command, exit_codes=[FAILED], epilog=_VERDICTS)
-@click.argument("notebooks", nargs=-1, metavar="NOTEBOOK...")
+@click.argument("notebooks", nargs=-1, metavar="NOTEBOOK...", shell_complete=candidates.notebooks)
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
+    shell_complete=candidates.notebooks,
     help="The new notebook; of several notebooks, a directory for them, made if need be.  "
     "[default: NOTEBOOK-replayed.ipynb beside each]",
 )
-@click.option("--kernel", help="The kernel spec.  [default: the one that the notebook names]")
+@click.option(
+    "--kernel",
+    shell_complete=candidates.kernels,
+    help="The kernel spec.  [default: the one that the notebook names]",
+)
 @with_place
 @click.option(
     "-p",
@@ -71,7 +77,10 @@ Outcome: TypeAlias = ReplayReport | NotReplayed
 @click.option("--keep-going", is_flag=True, help="Run what comes after a cell that failed and had not.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many notebooks at once.")
 @click.option(
-    "--report", metavar="FILE", help="Write the report there: a page to look at if it is an .html, else JSON."
+    "--report",
+    metavar="FILE",
+    shell_complete=candidates.files(".html", ".json"),
+    help="Write the report there: a page to look at if it is an .html, else JSON.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else.")
 def replay(  # noqa: PLR0913  (one argument an option)

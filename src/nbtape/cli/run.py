@@ -11,6 +11,7 @@ import click
 
 from nbtape.blocking import JupyterCodeExecutor
 from nbtape.blocks import CodeBlock
+from nbtape.cli import candidates
 from nbtape.cli.command import Command
 from nbtape.cli.document import print_document
 from nbtape.cli.places import OUR_IMAGE, with_place
@@ -31,12 +32,17 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, exit_codes=[FAILED, TIMEOUT, KERNEL_DIED])
-@click.argument("source", required=False, metavar="SOURCE")
-@click.option("--output-dir", help="Where the notebook and its files go; made if need be.  [default: here]")
+@click.argument("source", required=False, metavar="SOURCE", shell_complete=candidates.sources)
+@click.option(
+    "--output-dir",
+    shell_complete=candidates.directories,
+    help="Where the notebook and its files go; made if need be.  [default: here]",
+)
 @click.option("--notebook", help="Its name.  [default: that of SOURCE]")
 @click.option(
     "--resume",
     metavar="NOTEBOOK",
+    shell_complete=candidates.notebooks,
     help="Go on with a recorded notebook, in its directory: on its kernel, if that still lives on the --server, or on "
     "a fresh one, on which the cells that had succeeded are run again first.",
 )
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--kernel",
+    shell_complete=candidates.kernels,
     help="The kernel spec, as `jupyter kernelspec list` has it.  [default: python3, or the resumed notebook's]",
 )
 @with_place

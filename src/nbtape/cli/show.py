@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
+from nbtape.cli.candidates import notebooks
 from nbtape.cli.command import Command
 from nbtape.cli.document import print_document
 from nbtape.cli.waiting import working
 
 
 @click.command(cls=Command)
-@click.argument("notebook", metavar="NOTEBOOK")
+@click.argument("notebook", metavar="NOTEBOOK", shell_complete=notebooks)
 @click.option("--cell", "index", type=int, metavar="N", help="Show cell N in full: its code, and all that it put out.")
 @click.option("--json", "as_json", is_flag=True, help="Print all that is told as JSON.")
 def show(*, notebook: str, index: int | None, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.core import ParameterSource
 
+from nbtape.cli import candidates
 from nbtape.cli.command import Command
 from nbtape.cli.following import say_conclusion, say_until_when
 from nbtape.cli.live_page import follow_on_page
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("notebook", metavar="NOTEBOOK")
+@click.argument("notebook", metavar="NOTEBOOK", shell_complete=candidates.notebooks)
 @click.option(
     "--cells",
     type=click.IntRange(min=0),

@@ -1,0 +1,165 @@
+"""Completion, as real shells do it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from calling import nbtape
+from nbtape.cli.commands import nbtape as root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: How each is started without what the machine has configured, and what has it print a prompt that a test can wait for.
+SHELLS = {
+    "bash": (["bash", "--noprofile", "-i"], ".bashrc", "PS1='ready> '"),
+    "zsh": (["zsh", "-d", "-i"], ".zshrc", "PROMPT='ready> '"),
+    "fish": (["fish", "-i"], ".config/fish/config.fish", "function fish_prompt; echo -n 'ready> '; end"),
+}
+
+FILES = [
+    "answer.md",
+    "answer.txt.gz",
+    "my notes.ipynb",
+    "session.ipynb",
+    "session.log",
+    "runs/deep.ipynb",
+    "it's.ipynb",
+]
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if shutil.which(name) is None:
+        pytest.skip(f"There is no {name}: install it, as .ci/run does.")
+    return name
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home with files, of which some are notebooks."""
+    for name in FILES:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def install(shell: str, home: Path) -> dict[str, str]:
+    """Do as the help says, and give the environment for the shell."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ZDOTDIR", "FPATH"))}
+    variables |= {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TERM": "xterm"}
+    told = nbtape("completion", "--help", cwd=home).stdout.splitlines()
+    (line,) = [line.strip() for line in told if line.strip().startswith(("nbtape", "mkdir")) and f" {shell} " in line]
+    subprocess.run(["sh", "-c", line], cwd=home, env=variables, check=True)
+    _, settings, prompt = SHELLS[shell]
+    with (home / settings).open("a") as file:
+        file.write(f"\n{prompt}\n")
+    return variables
+
+
+def typed(shell: str, keys: str, home: Path) -> list[str]:
+    """The words of a line after some keys."""
+    command, _, _ = SHELLS[shell]
+    environment = install(shell, home)
+    process, terminal = pty.fork()  # the terminal is theirs: fish wants to control its jobs
+    if process == 0:
+        os.chdir(home)
+        os.execvpe(command[0], command, environment)
+    try:
+        seen = b""
+        while b"ready> " not in seen:
+            seen += os.read(terminal, 65536)
+        # In front of the line that came of it goes what tells its words. Then Enter, and the end.
+        tell = f'{sys.executable} -c \'import json, sys; open("words", "w").write(json.dumps(sys.argv[1:]))\' '
+        os.write(terminal, f"{keys}\x01{tell}\rexit\r".encode())
+        with contextlib.suppress(OSError):  # Linux, where nobody holds the other end any more
+            while os.read(terminal, 65536):
+                pass
+    finally:
+        os.close(terminal)
+        os.waitpid(process, 0)
+    words: list[str] = json.loads((home / "words").read_text())
+    return words
+
+
+LINES = [
+    ("nbtape sho\t", ["nbtape", "show"]),
+    ("nbtape image bu\t", ["nbtape", "image", "build"]),
+    ("nbtape run --kee\t", ["nbtape", "run", "--keep-going"]),
+    ("nbtape show ses\t", ["nbtape", "show", "session.ipynb"]),
+    ("nbtape replay session.ipynb my\t", ["nbtape", "replay", "session.ipynb", "my notes.ipynb"]),
+    ("nbtape show my\\ no\t", ["nbtape", "show", "my notes.ipynb"]),
+    ("nbtape show it\t", ["nbtape", "show", "it's.ipynb"]),
+    ("nbtape show ru\tde\t", ["nbtape", "show", "runs/deep.ipynb"]),
+    ("nbtape show ~/ru\tde\t", ["nbtape", "show", "{home}/runs/deep.ipynb"]),
+    ("nbtape run ans\t", ["nbtape", "run", "answer.md"]),
+    ("nbtape run --docker ans\t", ["nbtape", "run", "--docker", "answer.md"]),
+    ("nbtape run answer.md --output-dir ru\t", ["nbtape", "run", "answer.md", "--output-dir", "runs"]),
+    ("nbtape run answer.md --kernel pyth\t", ["nbtape", "run", "answer.md", "--kernel", "python3"]),
+    ("nbtape export session.ipynb --to ht\t", ["nbtape", "export", "session.ipynb", "--to", "html"]),
+    ("nbtape export session.ipynb --to=ht\t", ["nbtape", "export", "session.ipynb", "--to=html"]),
+]
+
+
+@pytest.mark.parametrize(("keys", "words"), LINES, ids=[keys.strip() for keys, _ in LINES])
+def test_a_tab_completes_what_is_begun(shell: str, keys: str, words: list[str], home: Path) -> None:
+    # zsh takes the slash behind a directory away again, when nothing follows.
+    completed = [word.removesuffix("/") for word in typed(shell, keys, home)]
+    assert completed == [word.format(home=home) for word in words]
+
+
+def test_it_loads_nothing_heavy(home: Path) -> None:
+    code = (
+        "import atexit, sys; sys.argv[1:] = ['completion', 'bash', '--answer']\n"
+        "heavy = {'nbformat', 'jupyter_client', 'zmq', 'nbclient', 'traitlets', 'httpx', 'docker', 'rich.console'}\n"
+        "atexit.register(lambda: print(sorted(heavy & set(sys.modules))))\n"
+        "import nbtape.cli\n"
+        "nbtape.cli.main()"
+    )
+    for line, offered in (("run --kernel ", "plain\tpython3\t"), ("show ", "path\tsession.ipynb\t")):
+        words = f"nbtape {line}"
+        environment = {**os.environ, "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=True)
+        assert offered in done.stdout.splitlines()
+        assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_name_that_would_command_the_terminal_is_not_offered(home: Path) -> None:
+    (home / "evil\x1b]0;owned\x07.ipynb").touch()
+    (home / "two\nlines.ipynb").touch()
+    done = nbtape("completion", "bash", "--answer", cwd=home, COMP_WORDS="nbtape show ", COMP_CWORD="2")
+    assert done.stdout == "path\tit's.ipynb\t\npath\tmy notes.ipynb\t\npath\truns/\t\npath\tsession.ipynb\t\n"
+
+
+def test_every_notebook_and_every_kernel_is_completed() -> None:
+    """Also those of commands that come after this test."""
+    for command in leaves(root):
+        for parameter in command.params:
+            begun = parameter.shell_complete(click.Context(command), "")
+            if parameter.make_metavar(click.Context(command)).strip("[].").startswith("NOTEBOOK"):
+                assert [item.suffixes for item in begun] == [(".ipynb",)], (command.name, parameter.name)
+            if parameter.name == "kernel":
+                assert "python3" in [item.value for item in begun], command.name
+
+
+def leaves(command: click.Command) -> Iterator[click.Command]:
+    """The commands that do something."""
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            yield from leaves(each)
+    else:
+        yield command
