@@ -11,7 +11,6 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
-import pyte
 
 from reading import eventually
 
@@ -36,6 +35,14 @@ def nbtape(*arguments: object, cwd: Path, stdin: str = "", **environment: str) -
     )
 
 
+def examples(name: str) -> list[str]:
+    """What the help of a command says under Examples."""
+    command = [*COMMAND, *name.split(), "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    section = told.partition("\nExamples:\n")[2].partition("\n\n")[0]
+    return [line.removeprefix("  ") for line in section.splitlines()]
+
+
 class Seen(NamedTuple):
     """What a person saw."""
 
@@ -45,6 +52,8 @@ class Seen(NamedTuple):
     @property
     def screen(self) -> list[str]:
         """The lines that stand there in the end."""
+        import pyte
+
         screen = pyte.Screen(90, 500)
         pyte.Stream(screen).feed(self.text.replace("\n", "\r\n"))
         return [line.rstrip() for line in screen.display if line.strip()]

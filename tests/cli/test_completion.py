@@ -62,8 +62,8 @@ def install(shell: str, home: Path) -> dict[str, str]:
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ZDOTDIR", "FPATH"))}
     variables |= {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TERM": "xterm"}
     told = nbtape("completion", "--help", cwd=home).stdout.splitlines()
-    (line,) = [line.strip() for line in told if line.strip().startswith(("nbtape", "mkdir")) and f" {shell} " in line]
-    subprocess.run(["sh", "-c", line], cwd=home, env=variables, check=True)
+    lines = [line for line in told if line.startswith(("  nbtape ", "  mkdir ")) and shell in line]
+    subprocess.run(["sh", "-c", "\n".join(lines)], cwd=home, env=variables, check=True)
     _, settings, prompt = SHELLS[shell]
     with (home / settings).open("a") as file:
         file.write(f"\n{prompt}\n")

@@ -118,6 +118,7 @@ class TestExitCodes:
             ("run x.md --timeout soon", "'soon' is not a valid float"),
             ("run x.md --outptu-dir runs", "--output-dir"),
             ("shwo x.ipynb", "show"),
+            ("run x.md --docker mine --base-image theirs", "--docker names mine"),
             ("show", "Missing argument 'NOTEBOOK'"),
             ("show none.ipynb", "does not exist"),
             ("show x.md", "cannot be used"),
@@ -152,7 +153,8 @@ class TestExitCodes:
         rows = {int(code): meaning for code, meaning in re.findall(r"`(\d+)` ([^·.]*[^·. ])", _readme_line())}
         assert rows == MEANINGS
         told = nbtape("--help", cwd=tmp_path).stdout.partition("Exit codes:\n")[2]
-        assert {int(row.split()[0]): row.split(maxsplit=1)[1] for row in told.splitlines()} == MEANINGS
+        codes = re.findall(r"^  (\d+) +(.*(?:\n {4,}.*)*)", told, re.MULTILINE)
+        assert {int(code): " ".join(meaning.split()) for code, meaning in codes} == MEANINGS
 
 
 def _readme_line() -> str:

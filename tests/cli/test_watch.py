@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import signal
 import subprocess
 import sys
 import threading
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
@@ -16,6 +18,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+from calling import examples
 from commands import Watching
 from nbtape import CodeBlock, JupyterCodeExecutor
 from nbtape.cli.pictures import drawn, protocol_of
@@ -23,7 +26,6 @@ from reading import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -93,6 +95,21 @@ def test_displays_that_are_updated_are_shown_as_they_end(executor: JupyterCodeEx
     executor.stop()
     assert watching.end() == 0
     assert "'first'\n'state 3'\ncell 1: ok" in watching.text
+
+
+@pytest.mark.parametrize("line", [line for line in examples("watch") if "--web" not in line and "ssh" not in line])
+def test_an_example_of_the_help_follows_a_session_to_its_end(line: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    with JupyterCodeExecutor(output_dir=tmp_path / "coding") as executor:
+        executor.execute_code_blocks(block("print('here')"))
+        watching = subprocess.Popen(
+            ["sh", "-c", line], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert watching.stdout is not None
+        assert any(line == "here\n" for line in watching.stdout)
+    _, told = watching.communicate(timeout=60)
+    assert watching.returncode == 0
+    assert "The session of session.ipynb has ended: 1 cell of code (1 ok)." in told
 
 
 def test_ctrl_c_ends_it_quietly_and_nothing_else(executor: JupyterCodeExecutor, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from PIL import Image
 
+from calling import examples
 from nbtape.answers import TOOL_DESCRIPTION
 from nbtape.integrations.mcp import NotebookServer
 from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
@@ -575,6 +576,45 @@ async def test_standard_input_and_output_serve_a_client_of_each_era(output_dir: 
             await cancelled
         assert text(await run(client, "print('next')")) == "next"
     assert statuses(output_dir / "mine.ipynb") == ["error", "ok", "interrupted", "ok"]
+
+
+CLIENT = """#!/bin/sh
+# What `claude mcp add` notes, and then does: it starts what stands behind the two dashes.
+while [ "$1" != -- ]; do shift; done
+shift
+exec "$@"
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home in which there is a client, and the command."""
+    program = tmp_path / "bin" / "claude"
+    program.parent.mkdir()
+    program.write_text(CLIENT)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", [line for line in examples("mcp") if line.startswith("claude ")])
+async def test_an_example_of_the_help_serves_a_client(line: str, home: Path, request: pytest.FixtureRequest) -> None:
+    if "--docker" in line:
+        line = line.replace("--docker", f"--base-image {request.getfixturevalue('base_image')} --docker")
+    async with Client(StdioServerParameters(command="sh", args=["-c", line], env=dict(os.environ))) as client:
+        assert text(await run(client, "6 * 7")) == "42"
+    assert statuses(home / "runs" / "session.ipynb") == ["ok"]
+
+
+@pytest.mark.parametrize("line", [line for line in examples("mcp") if "--http" in line])
+def test_an_example_of_the_help_serves_on_http(line: str, home: Path) -> None:
+    line = line.replace("8931", "0")  # for whoever has that port
+    with subprocess.Popen(["sh", "-c", f"exec {line}"], cwd=home, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert re.fullmatch(r"Serving MCP at http://127\.0\.0\.1:\d+/mcp\n", process.stderr.readline())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 130
 
 
 class Wire:

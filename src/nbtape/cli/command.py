@@ -1,4 +1,4 @@
-"""What every command has: `--debug`, and a table of its exit codes."""
+"""What every command has: help of one form, `--debug`, and a table of its exit codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from nbtape.cli.log import show_log
 from nbtape.exit_codes import BUG, INTERRUPTED, MEANINGS, REFUSED, UNREAD, WELL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    #: Words, each with its meaning.
+    Table = Mapping[str, str]
 
 #: The exit codes that any command may have.
 _COMMON = {WELL, REFUSED, BUG, INTERRUPTED, UNREAD}
@@ -25,14 +28,25 @@ class _Common(click.Command):
     """A command as ours are.
 
     Args:
+        examples: Command lines, each of which works where the files are that it names.
+        tables: What else there is to tell, by title.
         exit_codes: Those that it may have besides those that any may have.
         options: What click takes.
     """
 
-    def __init__(self, *names: Any, exit_codes: Iterable[int] = (), **options: Any) -> None:  # noqa: ANN401  (click's)
+    def __init__(
+        self,
+        *names: Any,  # noqa: ANN401  (click's, like the options)
+        examples: Sequence[str] = (),
+        tables: Mapping[str, Table] | None = None,
+        exit_codes: Iterable[int] = (),
+        **options: Any,  # noqa: ANN401
+    ) -> None:
         super().__init__(*names, **options)
         self.context_settings = {"help_option_names": ["-h", "--help"], **self.context_settings}
-        self.epilog = "\n\n".join(filter(None, [self.epilog, exit_code_table(_COMMON | set(exit_codes))]))
+        self.examples = examples
+        codes = {str(code): MEANINGS[code] for code in sorted(_COMMON | set(exit_codes))}
+        self.tables = {**(tables or {}), "Exit codes": codes}
         self.params.append(
             click.Option(
                 ["--debug"],
@@ -45,6 +59,20 @@ class _Common(click.Command):
                 help="Tell on standard error what happens, and of an error where it arose.",
             )
         )
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The text, and the examples, which are never broken into lines."""
+        super().format_help_text(ctx, formatter)
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's)
+        """The tables."""
+        for title, table in self.tables.items():
+            with formatter.section(title):
+                formatter.write_dl(list(table.items()))
 
 
 class Command(_Common):
@@ -59,8 +87,18 @@ class Group(_Common, click.Group):
     def __init__(self, *names: Any, **options: Any) -> None:  # noqa: ANN401  (click's)
         super().__init__(*names, no_args_is_help=False, **options)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
+        """In the order in which they were added."""
+        return list(self.commands)
 
-def exit_code_table(codes: Iterable[int]) -> str:
-    """Exit codes with their meaning, as click's help takes it."""
-    rows = [f"  {code:<4} {MEANINGS[code]}" for code in sorted(codes)]
-    return "\n".join(["\b", "Exit codes:", *rows])
+
+def timeout_option(default: int, meaning: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option of commands that run code.
+
+    Args:
+        default: Seconds.
+        meaning: What they are for.
+    """
+    return click.option(
+        "--timeout", type=float, default=str(default), show_default=True, metavar="SECONDS", help=meaning
+    )

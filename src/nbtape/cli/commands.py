@@ -19,20 +19,22 @@ from nbtape.consoles import wants_colour
 from nbtape.exit_codes import MEANINGS, REFUSED
 
 
-@click.group(cls=Group, exit_codes=MEANINGS, invoke_without_command=True)
+@click.group(
+    cls=Group,
+    exit_codes=MEANINGS,
+    invoke_without_command=True,
+    examples=[
+        "nbtape run answer.md",
+        "nbtape show answer.ipynb",
+        "nbtape replay answer.ipynb",
+        "nbtape export answer.ipynb",
+        "nbtape run --help",
+    ],
+)
 @click.version_option(__version__, prog_name="nbtape", message="%(prog)s %(version)s")
 @click.pass_context
 def nbtape(context: click.Context) -> None:
-    """Run an agent's code blocks in a Jupyter kernel and record them as a live notebook.
-
-    \b
-    Examples:
-      nbtape run answer.md
-      nbtape show answer.ipynb
-      nbtape replay answer.ipynb
-      nbtape export answer.ipynb
-      nbtape run --help
-    """
+    """Run an agent's code blocks in a Jupyter kernel and record them as a live notebook."""
     context.color = wants_colour()
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)

@@ -19,20 +19,22 @@ if TYPE_CHECKING:
 _SHELLS: Final = ("bash", "zsh", "fish")
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "nbtape completion bash >> ~/.bashrc",
+        "nbtape completion zsh >> ~/.zshrc",
+        "mkdir -p ~/.config/fish/completions",
+        "nbtape completion fish > ~/.config/fish/completions/nbtape.fish",
+    ],
+)
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.option("--answer", is_flag=True, hidden=True, help="Print what completes the line that the shell tells of.")
 def completion(*, shell: str, answer: bool) -> None:
-    """Print a script that has your shell complete commands, options, notebooks, scripts and kernels.
+    """Print what has a shell complete your lines.
 
-    Add it to what your shell reads when it starts; it counts from the next one on. The bash of macOS is too old: it
-    takes 4.4.
-
-    \b
-    Examples:
-      nbtape completion bash >> ~/.bashrc
-      nbtape completion zsh >> ~/.zshrc
-      mkdir -p ~/.config/fish/completions && nbtape completion fish > ~/.config/fish/completions/nbtape.fish
+    Add it to what your shell reads when it starts; it counts from the next one on. Commands, options, notebooks,
+    scripts, kernels and formats are completed. It takes bash 4.4, and that of macOS is older.
     """
     if not answer:
         script = Path(__file__).with_name("shells") / f"nbtape.{shell}"

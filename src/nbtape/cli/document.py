@@ -8,10 +8,26 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 #: Goes up when a key goes away or means something else; new ones may come at any time.
 DOCUMENT_VERSION: Final = 1
+
+
+def json_option(keys: str, **others: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option `--json`, whose help says which keys a document has.
+
+    Args:
+        keys: Their names, but for that of the version.
+        others: For another option, the names of those that it changes them to.
+    """
+    told = "".join(f"; with --{option}, {names}" for option, names in others.items())
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help=f"Print one JSON document, and nothing else. Its keys: version ({DOCUMENT_VERSION}), {keys}{told}.",
+    )
 
 
 def print_document(told: Mapping[str, Any]) -> None:

@@ -8,23 +8,26 @@ import click
 
 from nbtape.cli.candidates import notebooks
 from nbtape.cli.command import Command
-from nbtape.cli.document import print_document
+from nbtape.cli.document import json_option, print_document
 from nbtape.cli.waiting import working
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "nbtape environment answer.ipynb > requirements.txt",
+        "nbtape environment answer.ipynb --json | jq -r .python",
+    ],
+)
 @click.argument("notebook", metavar="NOTEBOOK", shell_complete=notebooks)
-@click.option("--json", "as_json", is_flag=True, help="Print all that is recorded, the server or image too, as JSON.")
+@json_option(
+    "notebook, python, platform, directory, local, utc_offset, packages, and its server or image if it had one"
+)
 def environment(*, notebook: str, as_json: bool) -> None:
-    """Print what NOTEBOOK ran in as a requirements file, as of the end of the recording.
+    """Print what NOTEBOOK ran in, for pip.
 
-    It is the word of the kernel: who does not trust what ran there reads it before pip does. Packages that came from
-    no index are comments.
-
-    \b
-    Examples:
-      nbtape environment answer.ipynb > requirements.txt && pip install -r requirements.txt
-      nbtape environment answer.ipynb --json
+    It is a requirements file, as of the end of the recording. It is the word of the kernel: who does not trust what ran
+    there reads it before pip does. Packages that came from no index are comments.
     """
     from nbtape.errors import NotebookReadError
     from nbtape.reader import read_document

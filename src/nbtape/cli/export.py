@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from nbtape.cli import candidates
-from nbtape.cli.command import Command
-from nbtape.cli.document import print_document
+from nbtape.cli.command import Command, timeout_option
+from nbtape.cli.document import json_option, print_document
 from nbtape.cli.places import OUR_IMAGE, with_place
 from nbtape.cli.plain import plain_line
 from nbtape.cli.waiting import working
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 _FORMATS: Final = ("html", "py", "md", "ipynb")
 
 
-@click.command(cls=Command, exit_codes=[FAILED])
+@click.command(
+    cls=Command,
+    exit_codes=[FAILED],
+    examples=[
+        "nbtape export answer.ipynb",
+        "nbtape export answer.ipynb --to md -o report.md",
+        "nbtape export answer.ipynb --clean --to py",
+        "nbtape export answer.ipynb --clean -o best.ipynb --docker",
+    ],
+)
 @click.argument("notebook", required=False, metavar="NOTEBOOK", shell_complete=candidates.notebooks)
 @click.option(
     "--to",
@@ -47,9 +56,9 @@ _FORMATS: Final = ("html", "py", "md", "ipynb")
     "stderr of what succeeded); and run the rest from an empty kernel, to see that it works. A failed cell stays where "
     "the rest needs what it had done.",
 )
-@click.option("--timeout", default=600.0, show_default=True, help="With --clean: seconds for each cell.")
+@timeout_option(600, "With --clean: how long each cell may run.")
 @with_place
-@click.option("--json", "as_json", is_flag=True, help="Print what was written, left out and found as JSON.")
+@json_option("notebook, output, files, clean")
 def export(  # noqa: PLR0913  (one argument an option)
     *,
     notebook: str | None,
@@ -60,17 +69,10 @@ def export(  # noqa: PLR0913  (one argument an option)
     place: Place,
     as_json: bool,
 ) -> int:
-    """Write a recorded run as a page, a script or a report, for people who have no Jupyter.
+    """Write a run as a page, a script or a report.
 
-    Nothing of an output acts in any of them, and none loads anything from elsewhere. With --clean, the code of NOTEBOOK
-    is run, in its directory: in a container if you name one.
-
-    \b
-    Examples:
-      nbtape export answer.ipynb
-      nbtape export answer.ipynb --to md -o report.md
-      nbtape export answer.ipynb --clean --to py
-      nbtape export answer.ipynb --clean -o best.ipynb --docker
+    They are for people who have no Jupyter. Nothing of an output acts in any of them, and none loads anything from
+    elsewhere. With --clean, the code of NOTEBOOK is run, in its directory: in a container if you name one.
     """
     if notebook is None and (place.docker or "").endswith(".ipynb"):  # then it is the notebook behind --docker
         notebook, place = place.docker, dataclasses.replace(place, docker=OUR_IMAGE)

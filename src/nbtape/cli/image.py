@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from nbtape.cli.command import Group
 from nbtape.cli.waiting import working
 
+_BUILD: Final = "nbtape image build --package matplotlib --package pandas --tag nbtape-science"
 
-@click.group(cls=Group)
+
+@click.group(cls=Group, examples=[_BUILD])
 def image() -> None:
-    """The Docker images in which `nbtape run --docker` runs code."""
+    """Make Docker images to run code in."""
 
 
-@image.command()
-@click.option("--base-image", help="An image with Python 3.11 or newer, pip and venv.  [default: python:3.12-slim]")
-@click.option("--package", "packages", multiple=True, help="A Python package that is to be in it; may be repeated.")
-@click.option("--tag", help="A name for it, besides the one that says what it is made of.")
+@image.command(
+    examples=[
+        _BUILD,
+        "nbtape run answer.md --docker nbtape-science",
+        "nbtape image build --base-image mirror.example.org/library/python:3.12-slim",
+    ]
+)
+@click.option(
+    "--base-image",
+    metavar="IMAGE",
+    help="An image with Python 3.11 or newer, pip and venv.  [default: python:3.12-slim]",
+)
+@click.option(
+    "--package",
+    "packages",
+    multiple=True,
+    metavar="PACKAGE",
+    help="A Python package that is to be in it, as pip takes it; may be repeated.",
+)
+@click.option("--tag", metavar="NAME", help="A name for it, besides the one that says what it is made of.")
 def build(*, base_image: str | None, packages: tuple[str, ...], tag: str | None) -> None:
-    """Build the image of kernels, with more packages in it if you like. The last line is its name.
+    """Build an image with the packages you like.
 
-    \b
-    Examples:
-      nbtape image build --package pandas --package matplotlib --tag nbtape-science
-      nbtape run answer.md --docker nbtape-science
-      nbtape image build --base-image mirror.example.org/library/python:3.12-slim
+    It is what `--docker NAME` of other commands runs code in. What is printed is its name. What was built before is not
+    built again.
     """
     from nbtape.servers.engine import Engine
     from nbtape.servers.image import DEFAULT_BASE_IMAGE, Recipe, have_image

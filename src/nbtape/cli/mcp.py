@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import click
 
 from nbtape.cli import candidates
-from nbtape.cli.command import Command
+from nbtape.cli.command import Command, timeout_option
 from nbtape.cli.places import with_place
 from nbtape.errors import NbtapeError
 from nbtape.exit_codes import WELL
@@ -40,23 +40,32 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
     return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "claude mcp add nbtape -- nbtape mcp --output-dir ~/runs",
+        "claude mcp add nbtape -- nbtape mcp --output-dir ~/runs --docker --network none",
+        "nbtape mcp --output-dir runs --timeout 600 --http 8931",
+    ],
+)
 @click.option(
     "--output-dir",
+    metavar="DIR",
     default=".",
     shell_complete=candidates.directories,
     help="Where the notebook and its files go; made if need be.  [default: here]",
 )
-@click.option("--notebook", help="Its name.  [default: session]")
+@click.option("--notebook", metavar="NAME", help="What the notebook is called.  [default: session]")
 @click.option(
     "--kernel",
+    metavar="NAME",
     default=DEFAULT_KERNEL,
     show_default=True,
     shell_complete=candidates.kernels,
     help="The kernel spec.",
 )
 @with_place
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds for a block that does not name its own.")
+@timeout_option(60, "How long a block may run that does not name its own timeout.")
 @click.option(
     "--http",
     callback=_endpoint,
@@ -76,20 +85,14 @@ def mcp(  # noqa: PLR0913  (one argument an option)
     http: tuple[str, int] | None,
     allow_remote: bool,
 ) -> int:
-    """Serve a kernel and its notebook to an agent, as tools of the Model Context Protocol.
+    """Serve a kernel and a notebook to an agent.
 
-    The tools run code, add Markdown, look at variables, read the notebook, restart, interrupt, list and fetch output
-    files. There is one kernel and one notebook to a server, whoever connects: the kernel starts with the first use,
-    and ends with the server. Needs `pip install 'nbtape[mcp]'`.
+    It is a server of the Model Context Protocol. Its tools run code, add Markdown, look at variables, read the
+    notebook, restart, interrupt, list and fetch output files. There is one kernel and one notebook to a server, whoever
+    connects: the kernel starts with the first use, and ends with the server. Needs `pip install 'nbtape[mcp]'`.
 
     Clients start the server themselves and speak to it on standard input and output. They start it in a directory of
     theirs, so name yours.
-
-    \b
-    Examples:
-      claude mcp add nbtape -- nbtape mcp --output-dir ~/runs
-      claude mcp add nbtape -- nbtape mcp --output-dir ~/runs --docker --network none
-      nbtape mcp --output-dir runs --timeout 600 --http 8931
 
     \b
     In the configuration of other clients (mcpServers):

@@ -27,8 +27,8 @@ _OPTIONS: Final = (
     click.option(
         "--server",
         metavar="URL",
-        help="A Jupyter server whose kernels are used in place of this machine's. Its token comes in the URL or, so "
-        "that no process list shows it, in the variable JUPYTER_TOKEN.",
+        help="A Jupyter server whose kernels are used in place of this machine's. Its token comes in the variable "
+        "JUPYTER_TOKEN, or in the URL, which others on this machine may see in the list of processes.",
     ),
     click.option(
         "--docker",
@@ -40,9 +40,15 @@ _OPTIONS: Final = (
         "in IMAGE, or in nbtape's own image, which is built the first time.",
     ),
     click.option(
-        "--base-image", help="With --docker: what nbtape's own image is built on.  [default: python:3.12-slim]"
+        "--base-image",
+        metavar="IMAGE",
+        help="With --docker: what nbtape's own image is built on.  [default: python:3.12-slim]",
     ),
-    click.option("--network", help="With --docker: the network that the code is on; none for no network at all."),
+    click.option(
+        "--network",
+        metavar="NAME",
+        help="With --docker: the network that the code is on; none for no network at all.  [default: the engine's]",
+    ),
 )
 
 
@@ -101,6 +107,8 @@ class Place:
             raise click.UsageError("--docker and --server are two places: name one of them.")
         if self.docker is None and (self.base_image or self.network):
             raise click.UsageError("--base-image and --network go with --docker.")
+        if self.docker not in {None, OUR_IMAGE} and self.base_image:
+            raise click.UsageError(f"--base-image is for nbtape's own image, and --docker names {self.docker}.")
 
 
 def with_place(command: Callable[..., int]) -> Callable[..., int]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import click
 
 from nbtape.cli import candidates
-from nbtape.cli.command import Command
-from nbtape.cli.document import print_document
+from nbtape.cli.command import Command, timeout_option
+from nbtape.cli.document import json_option, print_document
 from nbtape.cli.places import OUR_IMAGE, with_place
 from nbtape.cli.verdicts import Verdicts
 from nbtape.errors import NbtapeError
@@ -25,36 +25,46 @@ if TYPE_CHECKING:
 
     from nbtape.cli.places import Place
 
-_VERDICTS: Final = """
-\b
-Verdicts, of which all that come after drift make the exit code 1, but for same_error:
-  same        the same outputs
-  cosmetic    the same but for what never repeats: addresses, times, temporary paths, progress bars, orders of sets
-  drift       numbers moved within the tolerance, or a picture in a few pixels
-  different   other outputs
-  error       it failed, and had not; the rest is not run (--keep-going runs it)
-  fixed       it had failed, and does not any more
-  same_error  it failed as it had failed
-  not_run     a cell before it failed
-"""
+_VERDICTS: Final = {
+    "same": "the same outputs",
+    "cosmetic": "the same but for what never repeats: addresses, times, temporary paths, progress bars, orders of sets",
+    "drift": "numbers moved within the tolerance, or a picture in a few pixels",
+    "same_error": "it failed as it had failed",
+    "different": "other outputs",
+    "error": "it failed, and had not; the rest is not run (--keep-going runs it)",
+    "fixed": "it had failed, and does not any more",
+    "not_run": "a cell before it failed",
+}
 
 
 #: What became of a notebook.
 Outcome: TypeAlias = ReplayReport | NotReplayed
 
 
-@click.command(cls=Command, exit_codes=[FAILED], epilog=_VERDICTS)
+@click.command(
+    cls=Command,
+    exit_codes=[FAILED],
+    tables={"Verdicts (from different on, the exit code is 1)": _VERDICTS},
+    examples=[
+        "nbtape replay answer.ipynb",
+        "nbtape replay answer.ipynb -p n 20 -o answer-20.ipynb",
+        "nbtape replay runs/*.ipynb --jobs 4 -o replayed --report report.html",
+        "nbtape replay answer.ipynb --docker",
+        "nbtape replay answer.ipynb --json | jq '.notebooks[].counts'",
+    ],
+)
 @click.argument("notebooks", nargs=-1, metavar="NOTEBOOK...", shell_complete=candidates.notebooks)
 @click.option(
     "-o",
     "--output",
-    metavar="OUT",
+    metavar="NOTEBOOK|DIR",
     shell_complete=candidates.notebooks,
-    help="The new notebook; of several notebooks, a directory for them, made if need be.  "
-    "[default: NOTEBOOK-replayed.ipynb beside each]",
+    help="The new notebook; of several notebooks, a directory for them, made if need be.  [default: "
+    "NAME-replayed.ipynb beside each]",
 )
 @click.option(
     "--kernel",
+    metavar="NAME",
     shell_complete=candidates.kernels,
     help="The kernel spec.  [default: the one that the notebook names]",
 )
@@ -68,21 +78,18 @@ Outcome: TypeAlias = ReplayReport | NotReplayed
     metavar="NAME VALUE",
     help="Override a variable of the parameters cell, as papermill does it; may be repeated.",
 )
-@click.option(
-    "--timeout",
-    default=600.0,
-    show_default=True,
-    help="Seconds for each cell, unless it was recorded with more, or ran into its timeout.",
-)
+@timeout_option(600, "How long each cell may run, unless it was recorded with more, or ran into its timeout.")
 @click.option("--keep-going", is_flag=True, help="Run what comes after a cell that failed and had not.")
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="How many notebooks at once.")
+@click.option(
+    "--jobs", default=1, show_default=True, type=click.IntRange(min=1), metavar="N", help="How many notebooks at once."
+)
 @click.option(
     "--report",
     metavar="FILE",
     shell_complete=candidates.files(".html", ".json"),
     help="Write the report there: a page to look at if it is an .html, else JSON.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else.")
+@json_option("exit_code, notebooks")
 def replay(  # noqa: PLR0913  (one argument an option)
     *,
     notebooks: tuple[str, ...],
@@ -96,17 +103,11 @@ def replay(  # noqa: PLR0913  (one argument an option)
     report: str | None,
     as_json: bool,
 ) -> int:
-    """Run recorded notebooks again on fresh kernels, and say what has changed.
+    """Run notebooks again and say what has changed.
 
-    Each NOTEBOOK is run from its first cell in its own directory, to a new notebook, and each cell is judged. What had
-    failed may fail again; what had run into its timeout is stopped after as long. Any notebook of nbformat 4 will do.
-
-    \b
-    Examples:
-      nbtape replay answer.ipynb
-      nbtape replay answer.ipynb -p n 20 -o answer-20.ipynb
-      nbtape replay runs/*.ipynb --jobs 4 -o replayed --report report.json
-      nbtape replay answer.ipynb --docker
+    Each NOTEBOOK is run from its first cell on a fresh kernel, in its own directory, to a new notebook, and each cell
+    is judged. What had failed may fail again; what had run into its timeout is stopped after as long. Any notebook of
+    nbformat 4 will do.
     """
     if (place.docker or "").endswith(".ipynb"):  # then it is a notebook that stands behind --docker
         notebooks, place = (str(place.docker), *notebooks), dataclasses.replace(place, docker=OUR_IMAGE)

@@ -12,8 +12,8 @@ import click
 from nbtape.blocking import JupyterCodeExecutor
 from nbtape.blocks import CodeBlock
 from nbtape.cli import candidates
-from nbtape.cli.command import Command
-from nbtape.cli.document import print_document
+from nbtape.cli.command import Command, timeout_option
+from nbtape.cli.document import json_option, print_document
 from nbtape.cli.places import OUR_IMAGE, with_place
 from nbtape.cli.plain import plain_line
 from nbtape.errors import BlockInterrupted
@@ -31,14 +31,28 @@ if TYPE_CHECKING:
     from nbtape.results import CellResult, CodeResult
 
 
-@click.command(cls=Command, exit_codes=[FAILED, TIMEOUT, KERNEL_DIED])
+@click.command(
+    cls=Command,
+    exit_codes=[FAILED, TIMEOUT, KERNEL_DIED],
+    examples=[
+        "nbtape run answer.md",
+        "nbtape run analysis.py --output-dir runs --timeout 600",
+        "cat answer.md | nbtape run - --json | jq .status",
+        "nbtape run answer.md --docker",
+        "nbtape run answer.md --docker nbtape-science --network none",
+        "JUPYTER_TOKEN=... nbtape run answer.md --server https://hub.example.org/user/alice/",
+        "nbtape run more.md --resume answer.ipynb",
+        "nbtape run other.md --resume answer.ipynb --until 4",
+    ],
+)
 @click.argument("source", required=False, metavar="SOURCE", shell_complete=candidates.sources)
 @click.option(
     "--output-dir",
+    metavar="DIR",
     shell_complete=candidates.directories,
     help="Where the notebook and its files go; made if need be.  [default: here]",
 )
-@click.option("--notebook", help="Its name.  [default: that of SOURCE]")
+@click.option("--notebook", metavar="NAME", help="What the notebook is called.  [default: as SOURCE]")
 @click.option(
     "--resume",
     metavar="NOTEBOOK",
@@ -51,13 +65,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--kernel",
+    metavar="NAME",
     shell_complete=candidates.kernels,
     help="The kernel spec, as `jupyter kernelspec list` has it.  [default: python3, or the resumed notebook's]",
 )
 @with_place
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds for each block.")
+@timeout_option(60, "How long each block may run.")
 @click.option("--keep-going", is_flag=True, help="Run what comes after a block that failed.")
-@click.option("--json", "as_json", is_flag=True, help="Print nothing but the result, as one JSON object.")
+@json_option("exit_code, status, output, output_files, cells, notebook, kernel_epoch", resume="resumption, too")
 def run(  # noqa: PLR0913  (one argument an option)
     *,
     source: str | None,
@@ -71,22 +86,11 @@ def run(  # noqa: PLR0913  (one argument an option)
     keep_going: bool,
     as_json: bool,
 ) -> int:
-    """Run the code of SOURCE and record it as a notebook.
+    """Run code and record it as a notebook.
 
     SOURCE is a message or transcript in Markdown (.md: prose becomes Markdown cells, fenced code becomes code cells),
     a script with percent cells (.py), or - for Markdown on standard input. Outputs are printed while the code runs;
     the last line names the notebook. A block that fails stops the rest, which is recorded as not run.
-
-    \b
-    Examples:
-      nbtape run answer.md
-      nbtape run analysis.py --output-dir runs --timeout 600
-      cat answer.md | nbtape run - --json | jq .status
-      JUPYTER_TOKEN=... nbtape run answer.md --server https://hub.example.org/user/alice/
-      nbtape run answer.md --docker
-      nbtape run answer.md --docker nbtape-science --network none
-      nbtape run more.md --resume answer.ipynb
-      nbtape run other.md --resume answer.ipynb --until 4
     """
     if source is None and place.docker is not None:  # then it is the source that stands behind --docker
         source, place = place.docker, dataclasses.replace(place, docker=OUR_IMAGE)

@@ -9,26 +9,31 @@ import click
 
 from nbtape.cli.candidates import notebooks
 from nbtape.cli.command import Command
-from nbtape.cli.document import print_document
+from nbtape.cli.document import json_option, print_document
 from nbtape.cli.waiting import working
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "nbtape show answer.ipynb",
+        "nbtape show answer.ipynb --cell 3",
+        "nbtape show answer.ipynb --json | jq -r '.cells[] | select(.status == \"error\") | .error'",
+    ],
+)
 @click.argument("notebook", metavar="NOTEBOOK", shell_complete=notebooks)
 @click.option("--cell", "index", type=int, metavar="N", help="Show cell N in full: its code, and all that it put out.")
-@click.option("--json", "as_json", is_flag=True, help="Print all that is told as JSON.")
+@json_option(
+    "notebook, cells, counts, started, ended, seconds, kernel, python, platform, directory, place, recorded_by",
+    cell="index, cell_id, cell_type, source, output, and of code status, seconds, first_line, files, error, note, "
+    "kernel_epoch",
+)
 def show(*, notebook: str, index: int | None, as_json: bool) -> None:
-    """Show what a recorded run was, as a table.
+    """Show a recorded run as a table.
 
     It tells when and where NOTEBOOK was run, and of each cell of code how it ended, how long it took, its first line
     and its files. Cells are counted from 0, Markdown too, as everywhere in nbtape. Nothing is run. What is no notebook
     of nbformat 4 is refused with exit code 2.
-
-    \b
-    Examples:
-      nbtape show answer.ipynb
-      nbtape show answer.ipynb --cell 4
-      nbtape show answer.ipynb --json | jq '.cells[] | select(.status == "error") | .error'
     """
     if index is None:
         _show_run(Path(notebook), as_json=as_json)

@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from nbtape.watching.session import Session
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "nbtape watch coding/session.ipynb",
+        "nbtape watch coding --wait",
+        "nbtape watch coding/session.ipynb --from-start | tee session.log",
+        "nbtape watch coding/session.ipynb --web",
+        "ssh host nbtape watch coding/session.ipynb",
+        "ssh -L 8000:localhost:8000 host nbtape watch coding --web --port 8000",
+    ],
+)
 @click.argument("notebook", metavar="NOTEBOOK", shell_complete=candidates.notebooks)
 @click.option(
     "--cells",
@@ -66,11 +76,12 @@ def watch(  # noqa: PLR0913  (one argument an option)
     web: bool,
     port: int | None,
 ) -> int:
-    """Follow a session while it runs, from any process that can read its NOTEBOOK.
+    """Follow a session while it runs.
 
-    The code of each cell is shown when it begins, its outputs as they come, and its status, its time and its files when
-    it ends. It ends when the session does: when the executor stops, or its process. A NOTEBOOK that nobody writes is
-    shown to its end. A directory stands for the notebook that is being written in it, or else for its newest.
+    Any process can do it that can read its NOTEBOOK. The code of each cell is shown when it begins, its outputs as they
+    come, and its status, its time and its files when it ends. It ends when the session does: when the executor stops,
+    or its process; the exit code is 0, however the cells did. A NOTEBOOK that nobody writes is shown to its end. A
+    directory stands for the notebook that is being written in it, or else for its newest.
 
     Who writes a notebook has it locked, and that is how it is told. On drives without locks, and on Windows, nobody can
     tell: there it is followed until Ctrl-C. Nothing is written, and nothing sent to the kernel.
@@ -79,15 +90,6 @@ def watch(  # noqa: PLR0913  (one argument an option)
     browsers of this machine reach it, and only with the link, whose last part is a secret. In the outputs nothing can
     act: scripts are left out. When the session has ended, this waits until every page that is open has all of it, and a
     minute for the first one to be opened.
-
-    \b
-    Examples:
-      nbtape watch coding/session.ipynb
-      nbtape watch coding --wait
-      nbtape watch coding/session.ipynb --from-start | tee session.log
-      nbtape watch coding/session.ipynb --web
-      ssh host nbtape watch coding/session.ipynb
-      ssh -L 8000:localhost:8000 host nbtape watch coding --web --port 8000
     """
     _check(context, web=web)
     try:

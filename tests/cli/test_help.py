@@ -1,0 +1,153 @@
+"""The help teaches: what it shows works when it is typed, and what it says of documents is so."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+import pytest
+
+from calling import examples, nbtape
+from nbtape.cli.commands import nbtape as root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import docker
+
+    from nbtape import LocalJupyterServer
+
+
+def commands(command: click.Command, *names: str) -> Iterator[tuple[str, click.Command]]:
+    """All commands, with what is typed for them behind `nbtape`."""
+    yield " ".join(names), command
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            yield from commands(each, *names, name)
+
+
+ALL = list(commands(root))
+
+
+#: Those of mcp need the SDK, which is in another environment: tests/integrations/test_mcp.py. Those of watch need a
+#: session that goes on: test_watch.py.
+TYPED = sorted({line for name, _ in ALL if name not in {"mcp", "watch"} for line in examples(name)})
+
+MESSAGE = "The squares:\n\n```python\nn = 3\n```\n\nThen:\n\n```python\nprint([i * i for i in range(5)])\n```\n"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with what the examples name, and a notebook that `nbtape run` has recorded there."""
+    directory = tmp_path_factory.mktemp("recorded")
+    for name in ("answer", "more", "other"):
+        (directory / f"{name}.md").write_text(MESSAGE)
+    (directory / "analysis.py").write_text("# %% [markdown]\n# # Title\n\n# %%\nprint(1)\n")
+    (directory / ".config" / "fish" / "completions").mkdir(parents=True)
+    assert nbtape("run", "answer.md", cwd=directory).returncode == 0
+    assert nbtape("run", "answer.md", "--output-dir", "runs", cwd=directory).returncode == 0
+    assert nbtape("run", "analysis.py", "--output-dir", "runs", cwd=directory).returncode == 0
+    return directory
+
+
+@pytest.fixture
+def directory(recorded: Path, tmp_path: Path) -> Path:
+    """A copy, which is a home, too."""
+    shutil.copytree(recorded, tmp_path / "home")
+    return tmp_path / "home"
+
+
+class Stage(NamedTuple):
+    """What stands here for what the examples name that is elsewhere."""
+
+    base_image: str
+    image: str
+
+    def set(self, line: str) -> str:
+        """The line with it."""
+        base = f"--base-image {self.base_image}"
+        line = re.sub("--docker(?! nbtape)", f"{base} --docker", line.replace("nbtape-science", self.image))
+        return line.replace("image build --package", f"image build {base} --package")
+
+
+@pytest.fixture
+def stage(docker_client: docker.DockerClient, base_image: str, science_image: str) -> Iterator[Stage]:
+    mirrored = "mirror.example.org/library/python:3.12-slim"
+    made = f"nbtape-test-{time.monotonic_ns()}:latest"
+    docker_client.images.get(base_image).tag(mirrored)
+    docker_client.images.get(science_image).tag(made)
+    yield Stage(base_image, made.removesuffix(":latest"))
+    for tag in (mirrored, made):
+        docker_client.images.remove(tag)
+
+
+@pytest.mark.parametrize("line", TYPED)
+def test_an_example_works(
+    line: str, directory: Path, gateway: LocalJupyterServer, request: pytest.FixtureRequest
+) -> None:
+    if "jq" in line and shutil.which("jq") is None:
+        pytest.skip("There is no jq: install it, as .ci/run does.")
+    if "--docker" in line or "image build" in line:
+        line = request.getfixturevalue("stage").set(line)
+    info = gateway.connection_info
+    line = line.replace("https://hub.example.org/user/alice/", info.url).replace("=...", f"={info.token}")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "HOME": str(directory)}
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("name", "command"), ALL, ids=[name or "nbtape" for name, _ in ALL])
+def test_the_help_of_all_commands_is_of_one_form(name: str, command: click.Command) -> None:
+    assert examples(name), "no example"
+    assert command.get_short_help_str() == (command.help or "").partition("\n\n")[0].replace("\n", " ") or not name
+    context = click.Context(command)
+    options = [each for each in command.get_params(context) if isinstance(each, click.Option) and not each.hidden]
+    assert "--debug" in [name for option in options for name in option.opts]
+    for option in options:
+        told = (option.help or "").partition("  [")[0]
+        assert told[:1].isupper(), option.opts
+        assert told.endswith("."), option.opts
+        assert not re.search("TEXT|FLOAT|INTEGER", option.make_metavar(context)), option.opts
+
+
+@pytest.mark.parametrize(
+    ("line", "of"),
+    [
+        ("run answer.md", ""),
+        ("run more.md --resume answer.ipynb", "resume"),
+        ("show answer.ipynb", ""),
+        ("show answer.ipynb --cell 1", "cell"),
+        ("replay answer.ipynb", ""),
+        ("export answer.ipynb", ""),
+        ("environment answer.ipynb", ""),
+    ],
+)
+def test_a_document_has_the_keys_that_the_help_tells(line: str, of: str, directory: Path) -> None:
+    done = nbtape(*shlex.split(line), "--json", cwd=directory)
+    (document,) = map(json.loads, done.stdout.splitlines())
+    options = dict(ALL)[line.split(maxsplit=1)[0]].params
+    (told,) = [option.help or "" for option in options if isinstance(option, click.Option) and "--json" in option.opts]
+    keys, *others = told.partition("Its keys: ")[2].split("; with --")
+    others = [each.removeprefix(of) for each in others if of and each.startswith(of)]
+    named = set(re.findall(r"\w+", " ".join(["version", *others] if of == "cell" else [keys, *others])))
+    assert set(document) <= named
+    assert not {name for name in named if "_" in name} - set(document), "what is told is not there"
+    assert document["version"] == 1
