@@ -69,7 +69,8 @@ integrations.openai_agents integrations.pydantic_ai
 integrations.mcp_blocks integrations.mcp_reading integrations.mcp_http
 integrations.mcp
 terminal
-cli.plain cli.log cli.document cli.candidates
+cli.plain cli.document cli.candidates
+cli.log
 cli.command cli.endings cli.waiting
 cli.places
 cli.verdicts cli.table cli.pictures cli.following

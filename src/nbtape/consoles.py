@@ -30,8 +30,14 @@ def consoles() -> Consoles:
     """Consoles for text that is shown as it is. They honour NO_COLOR and FORCE_COLOR, as rich does."""
     from rich.console import Console
 
+    class Piped(Console):
+        """With FORCE_COLOR it may be a pipe, whose end is for us to tell: rich would exit."""
+
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704  (rich calls it where it has caught that)
+
     out, err = (
-        Console(stderr=each, highlight=False, markup=False, emoji=False, soft_wrap=True) for each in (False, True)
+        Piped(stderr=each, highlight=False, markup=False, emoji=False, soft_wrap=True) for each in (False, True)
     )
     return Consoles(out, out if sys.stdout.isatty() and sys.stderr.isatty() else err)
 

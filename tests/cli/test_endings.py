@@ -202,6 +202,13 @@ class TestDebug:
         assert token not in done.stderr
         assert json.loads(done.stdout)["status"] == "ok"
 
+    def test_the_log_is_bounded_and_commands_no_terminal(self, tmp_path: Path) -> None:
+        code = "# \x1b]0;owned\x07\nprint('x' * 100_000, '\\x1b]0;owned\\x07')"
+        done = nbtape("run", "-", "--json", "--debug", cwd=tmp_path, stdin=fenced(code))
+        assert "Executing cell" in done.stderr
+        assert not set(done.stderr) & set("\x1b\x07")
+        assert len(done.stderr) < 20_000
+
     def test_without_it_there_is_no_log(self, tmp_path: Path) -> None:
         done = nbtape("run", "-", "--json", cwd=tmp_path, stdin=fenced("1"), NBTAPE_DEBUG="0")
         assert (done.returncode, done.stderr) == (WELL, "")
@@ -210,12 +217,12 @@ class TestDebug:
 class TestPipes:
     """What `head` does not read any more."""
 
-    def head(self, *arguments: object, cwd: Path, both: bool = False) -> tuple[int, list[str]]:
+    def head(self, *arguments: object, cwd: Path, both: bool = False, **colours: str) -> tuple[int, list[str]]:
         """The exit code of the command before the pipe, and what was seen on standard error."""
         command = shlex.join([*COMMAND, *map(str, arguments)]) + (" 2>&1" if both else "")
         script = f"{command} | head -c 1; code=${{PIPESTATUS[0]}}; echo; echo $code"
         # Python without buffers takes a pipe that breaks in mid-write for one that was written to.
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | colours
         done = subprocess.run(
             ["bash", "-c", script], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
@@ -226,10 +233,11 @@ class TestPipes:
         assert self.head("show", large.name, cwd=large.parent) == (UNREAD, [])
         assert self.head("show", large.name, "--json", cwd=large.parent, both=True) == (UNREAD, [])
 
-    def test_a_run_goes_on_and_is_recorded(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("colours", [{}, {"FORCE_COLOR": "1"}])
+    def test_a_run_goes_on_and_is_recorded(self, colours: dict[str, str], tmp_path: Path) -> None:
         code = "for number in range(30):\n    print('x' * 10_000, flush=True)\nprint('all')"
         (tmp_path / "m.md").write_text(fenced(code) * 2)
-        assert self.head("run", "m.md", cwd=tmp_path, both=True) == (WELL, [])
+        assert self.head("run", "m.md", cwd=tmp_path, both=True, **colours) == (WELL, [])
         cells = code_cells(tmp_path / "m.ipynb")
         assert [cell.outputs[-1].text.endswith("all\n") for cell in cells] == [True, True]
 

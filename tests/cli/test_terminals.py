@@ -86,6 +86,16 @@ def test_progress_is_gone_in_the_end(line: list[str], left: list[str] | None, se
         assert "".join(seen.screen) == "".join(left).format(session.parent)
 
 
+def test_progress_of_several_notebooks_does_not_mix_with_what_is_told(session: Path, tmp_path: Path) -> None:
+    for name in ("a.ipynb", "b.ipynb"):
+        (tmp_path / name).write_bytes(session.read_bytes())
+    seen = on_a_terminal("replay", "a.ipynb", "b.ipynb", "none.ipynb", "--jobs", 2, cwd=tmp_path)
+    assert "━" in seen.text
+    assert not any("━" in line for line in seen.screen)
+    assert {"a.ipynb: 1 same_error.", "b.ipynb: 1 same_error."} <= set(seen.screen)
+    assert any(line.startswith("nbtape: none.ipynb: ") for line in seen.screen)
+
+
 def test_what_is_done_at_once_shows_no_progress(session: Path) -> None:
     assert not SPINNER.search(on_a_terminal("show", session.name, cwd=session.parent).text)
 

@@ -6,9 +6,13 @@ import logging
 import sys
 from typing import Final
 
+from nbtape.cli.plain import plain
 from nbtape.consoles import read_or_not
 
 _LIBRARY: Final = logging.getLogger("nbtape")
+
+#: Characters of a message that are shown: there are some with whole outputs in them.
+_LONGEST: Final = 2000
 
 
 def show_log(*, everything: bool) -> None:
@@ -20,7 +24,7 @@ def show_log(*, everything: bool) -> None:
         everything: Whether that is all, with tracebacks, and not warnings alone.
     """
     shown = _StandardError()
-    shown.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s") if everything else _Line())
+    shown.setFormatter(_Event("%(asctime)s %(name)s: %(message)s") if everything else _Line())
     _LIBRARY.handlers[:] = [shown]
     _LIBRARY.setLevel(logging.DEBUG if everything else logging.WARNING)
     _LIBRARY.propagate = False
@@ -36,7 +40,15 @@ class _StandardError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with read_or_not():
-            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.write(plain(self.format(record)) + "\n")
+
+
+class _Event(logging.Formatter):
+    """A message within a bound, and the traceback behind it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's)
+        message = super().formatMessage(record)
+        return message if len(message) <= _LONGEST else f"{message[:_LONGEST]} …"
 
 
 class _Line(logging.Formatter):

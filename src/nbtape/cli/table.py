@@ -90,7 +90,7 @@ def _row(texts: tuple[str, str, str, str, str], code: int, files: int) -> str:
 
 def _widths(run: Run) -> tuple[int, int]:
     """How wide the last two columns are. What is no terminal has room for all files."""
-    longest = max(len(cell.first_line) for cell in run.cells)
+    longest = max(len(_HEAD[3]), *(len(cell.first_line) for cell in run.cells))
     paths = max(len(", ".join(cell.files)) for cell in run.cells)
     if not sys.stdout.isatty():
         return min(longest, _WIDEST), max(paths, 80)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-import click
-
 from nbtape.cli.plain import plain, plain_line
 from nbtape.consoles import consoles, read_or_not, shows_progress
 from nbtape.replaying.report import ReplayReport
@@ -24,6 +22,8 @@ _STYLES = {"different": "yellow", "error": "red", "fixed": "green", "not_run": "
 class Verdicts:
     """Tables go to standard output; progress is for terminals, and for nobody else.
 
+    What is told goes through the consoles: click writes past them, into the middle of the progress.
+
     Args:
         quiet: Show progress alone, and what could not be run.
     """
@@ -32,13 +32,13 @@ class Verdicts:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._quiet = quiet
-        self._out, err = consoles()
+        self._out, self._err = consoles()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            console=err,
+            console=self._err,
             transient=True,
             disable=not shows_progress(),
         )
@@ -52,15 +52,15 @@ class Verdicts:
         """A replay has ended, or could not begin."""
         with read_or_not():
             if not isinstance(outcome, ReplayReport):
-                click.echo(f"nbtape: {plain_line(str(outcome.notebook))}: {plain_line(outcome.error)}", err=True)
+                self._err.print(f"nbtape: {plain_line(str(outcome.notebook))}: {plain_line(outcome.error)}")
                 return
             if self._quiet:
                 return
             if self._out.is_terminal:
                 self._show_table(outcome)
             else:
-                click.echo(plain(str(outcome)))
-            click.echo(f"Notebook: {plain_line(str(outcome.output))}")
+                self._out.print(plain(str(outcome)))
+            self._out.print(f"Notebook: {plain_line(str(outcome.output))}")
 
     def summary(self, outcomes: Sequence[Outcome]) -> None:
         """All of several replays are through."""
@@ -68,7 +68,7 @@ class Verdicts:
         if len(outcomes) > 1 and not self._quiet:
             good = sum(report.exit_code == 0 for report in reports)
             with read_or_not():
-                click.echo(
+                self._out.print(
                     f"{good} of {len(outcomes)} notebooks are as recorded, {len(reports) - good} are not, "
                     f"{len(outcomes) - len(reports)} could not be run."
                 )
