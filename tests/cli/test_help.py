@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 import pytest
 
-from calling import examples, nbtape
+from calling import COMMAND, examples, nbtape
+from nbtape import __version__
 from nbtape.cli.commands import nbtape as root
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def commands(command: click.Command, *names: str) -> Iterator[tuple[str, click.C
 
 
 ALL = list(commands(root))
+BOTH = [COMMAND, [str(Path(sys.executable).with_name("nbtape"))]]
 
 
 #: Those of mcp need the SDK, which is in another environment: tests/integrations/test_mcp.py. Those of watch need a
@@ -151,3 +153,12 @@ def test_a_document_has_the_keys_that_the_help_tells(line: str, of: str, directo
     assert set(document) <= named
     assert not {name for name in named if "_" in name} - set(document), "what is told is not there"
     assert document["version"] == 1
+
+
+def test_the_command_and_the_module_are_the_same() -> None:
+    told = [
+        [subprocess.run([*command, option], capture_output=True, text=True, check=True).stdout for command in BOTH]
+        for option in ("--version", "--help")
+    ]
+    assert told[0] == [f"nbtape {__version__}\n"] * 2
+    assert told[1][0] == told[1][1]

@@ -13,7 +13,7 @@ from nbtape.cli.command import Command, timeout_option
 from nbtape.cli.document import json_option, print_document
 from nbtape.cli.places import OUR_IMAGE, with_place
 from nbtape.cli.plain import plain_line
-from nbtape.cli.waiting import working
+from nbtape.cli.waiting import say, working
 from nbtape.exit_codes import FAILED, WELL
 
 if TYPE_CHECKING:
@@ -119,17 +119,17 @@ def _rehearse(path: Path, place: Place, timeout: float) -> Rehearsal:
 def _tell(written: Export | None, rehearsal: Rehearsal | None) -> None:
     if rehearsal is not None:
         for cell in rehearsal.left_out:
-            _say(plain_line(f"cell {cell.index} is left out: {cell.reason}."))
+            say(plain_line(f"cell {cell.index} is left out: {cell.reason}."))
         for index in rehearsal.put_back:
-            _say(f"cell {index} failed and is kept: what follows needs what it had done.")
+            say(f"cell {index} failed and is kept: what follows needs what it had done.")
         for change in rehearsal.changes:
-            _say(plain_line(f"cell {change.index} shows something else now: {change.reason}"))
+            say(plain_line(f"cell {change.index} shows something else now: {change.reason}"))
         if rehearsal.broken is not None:
             broken = rehearsal.broken
             why = f"nbtape: what remains does not work: cell {broken.index}: {broken.reason}"
-            _say(f"{plain_line(why)} Nothing is written; repair that cell, or export without --clean.")
+            say(f"{plain_line(why)} Nothing is written; repair that cell, or export without --clean.")
         else:
-            _say("What remains runs from an empty kernel.")
+            say("What remains runs from an empty kernel.")
     if written is not None:
         click.echo(f"Exported: {plain_line(str(written.output))}")
 
@@ -149,7 +149,3 @@ def _told(path: Path, written: Export | None, rehearsal: Rehearsal | None) -> di
         "files": [str(file) for file in written.files] if written else [],
         "clean": facts,
     }
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)

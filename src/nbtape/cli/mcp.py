@@ -12,6 +12,7 @@ import click
 from nbtape.cli import candidates
 from nbtape.cli.command import Command, timeout_option
 from nbtape.cli.places import with_place
+from nbtape.cli.waiting import say
 from nbtape.errors import NbtapeError
 from nbtape.exit_codes import WELL
 from nbtape.options import DEFAULT_KERNEL
@@ -125,10 +126,10 @@ async def _serve_http(server: Any, listening: socket.socket, token: str | None, 
     from nbtape.servers.base import check_token, make_token
 
     check_token(token)
-    _say(f"Serving MCP at {url_of(listening)}")
+    say(f"Serving MCP at {url_of(listening)}")
     if token is None:
         token = make_token()
-        _say(f"The token, which is told only once: {token}")
+        say(f"The token, which is told only once: {token}")
     await serve_http(server, listening, token, host)
 
 
@@ -137,7 +138,7 @@ def _kernels(place: Place) -> tuple[Server, Callable[[], None] | None]:
 
     Containers are not entered: they start with the first kernel, so that no client waits for an image to be built.
     """
-    kernels = place.kernels(on_progress=_say)
+    kernels = place.kernels(on_progress=say)
     if isinstance(kernels, contextlib.nullcontext):
         return kernels.enter_result, None
     containers = cast("DockerJupyterServer", kernels)
@@ -155,8 +156,3 @@ def _integration() -> Callable[..., Any]:
     except ModuleNotFoundError as exc:
         raise NbtapeError(f"The MCP server needs the package mcp ({exc}): pip install 'nbtape[mcp]'") from exc
     return NotebookServer
-
-
-def _say(line: str) -> None:
-    """For the log of whoever has started the server."""
-    click.echo(line, err=True)

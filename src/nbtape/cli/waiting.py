@@ -1,4 +1,4 @@
-"""What a person sees while something takes its time, and nobody else does."""
+"""What a person is told while something takes its time: a line that goes away again, or lines that stay."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def say(line: str) -> None:
 
 @contextlib.contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
-    """Show that something is under way, as long as it is entered. What it gives takes how far that is, a line."""
+    """Show on a terminal that something is under way, as long as it is entered.
+
+    What it gives takes how far that is, a line.
+    """
     if not shows_progress():
         yield lambda _: None
         return
