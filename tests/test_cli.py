@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -355,16 +354,3 @@ def test_what_cannot_be_run_is_said_in_one_line_with_exit_code_2(
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
-
-
-def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    assert "Traceback" in nbtape("--debug", "run", "nothing.md", cwd=tmp_path).stderr
-
-
-def test_the_help_of_every_command_teaches_by_examples(tmp_path: Path) -> None:
-    top = nbtape("--help", cwd=tmp_path).stdout
-    commands = [[name] for name in re.findall(r"^  (\w+)  ", top.partition("Commands:")[2], flags=re.MULTILINE)]
-    assert ["run"] in commands
-    commands.remove(["image"])
-    for command in [*commands, ["image", "build"]]:
-        assert "Examples:" in nbtape(*command, "--help", cwd=tmp_path).stdout

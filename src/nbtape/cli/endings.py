@@ -49,7 +49,7 @@ def _tell(error: BaseException) -> int:
     code, line = _ending(error)
     with read_or_not():
         if is_debugging():
-            traceback.print_exception(error)
+            click.echo(plain("".join(traceback.format_exception(error))), err=True, nl=False)
         click.echo(f"nbtape: {plain(line)}", err=True)
     return code
 

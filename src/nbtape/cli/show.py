@@ -26,7 +26,7 @@ from nbtape.cli.waiting import working
 @json_option(
     "notebook, cells, counts, started, ended, seconds, kernel, python, platform, directory, place, recorded_by",
     cell="index, cell_id, cell_type, source, output, and of code status, seconds, first_line, files, error, note, "
-    "kernel_epoch",
+    "kernel_epoch, touched",
 )
 def show(*, notebook: str, index: int | None, as_json: bool) -> None:
     """Show a recorded run as a table.
