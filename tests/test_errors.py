@@ -36,7 +36,7 @@ NOTEBOOK = Path("/x/n.ipynb")
 EXAMPLES: list[tuple[BaseException, str]] = [
     (NbtapeError("Something. Do this."), "Do this."),
     (KernelError("Something. Do this."), "Do this."),
-    (KernelNotInstalledError("julia", ["python3", "bash"]), "Name one of them as kernel_name."),
+    (KernelNotInstalledError("julia", ["python3", "bash"]), "Name one of them."),
     (KernelNotInstalledError("julia"), "pip install ipykernel."),
     (KernelStartError("It died. Raise startup_timeout."), "Raise startup_timeout."),
     (KernelBusyError("It is busy. Ask later."), "Ask later."),

@@ -56,7 +56,7 @@ class KernelNotInstalledError(KernelError, ValueError):
         missing = f"Kernel {self.name} is not installed."
         if not self.available:
             return f"{missing} Installed kernels: none. Install one, for example with pip install ipykernel."
-        return f"{missing} Installed kernels: {', '.join(sorted(self.available))}. Name one of them as kernel_name."
+        return f"{missing} Installed kernels: {', '.join(sorted(self.available))}. Name one of them."
 
 
 class KernelStartError(KernelError):
