@@ -36,7 +36,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def ask(info: JupyterConnectionInfo, path: str, method: str = "GET", **body: Any) -> httpx.Response:
+def ask(info: JupyterConnectionInfo, path: str, method: str = "GET", /, **body: Any) -> httpx.Response:
     """Ask a server as anybody might who knows its token."""
     trusted = info.make_ssl_context() if info.use_https else True
     url, headers = info.api + path, info.secret_headers
@@ -49,22 +49,27 @@ def kernels_of(server: LocalJupyterServer | JupyterConnectionInfo) -> set[str]:
 
 
 @contextlib.contextmanager
-def plain_server(home: Path, *options: str, base_path: str = "/", scheme: str = "http") -> Iterator[int]:
-    """jupyter_server as people run it; gives its port.
+def plain_server(
+    home: Path, *options: str, base_path: str = "/", scheme: str = "http", program: str = "jupyter_server"
+) -> Iterator[int]:
+    """jupyter_server, or what is built on it, as people run it; gives its port.
 
     Args:
         home: A directory for its files, its settings and its log; kernels work in `home/files`.
         options: More of the command line.
         base_path: Where its API lies.
         scheme: What it speaks, with the options for that.
+        program: What is run, as Python calls it.
     """
     (home / "files").mkdir(parents=True, exist_ok=True)
     port = free_port()
     command = [
-        *(sys.executable, "-m", "jupyter_server", "--allow-root", "--ServerApp.open_browser=False"),
+        *(sys.executable, "-m", program, "--allow-root", "--ServerApp.open_browser=False"),
         *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1"),
         *(f"--ServerApp.base_url={base_path}", f"--ServerApp.root_dir={home / 'files'}", *options),
     ]
+    if program == "jupyter_server":  # JupyterLab, where it is installed, has every server have its pages
+        command.append("--ServerApp.jpserver_extensions={'jupyterlab': False}")
     with _serve(command, home, f"{scheme}://127.0.0.1:{port}{base_path}api"):
         yield port
 

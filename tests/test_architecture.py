@@ -29,7 +29,7 @@ kernels.base kernels.directories kernels.groups kernels.forgotten kernels.connec
 kernels.headers kernels.intake kernels.introduction kernels.ipykernel_config kernels.forking
 kernels.environment
 kernels.ledger kernels.wire kernels.rest
-kernels.local kernels.channels
+kernels.local kernels.channels kernels.sharing
 kernels.remote kernels.forked
 servers.notes servers.users servers.base
 servers.gateway servers.local servers.engine servers.words

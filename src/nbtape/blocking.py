@@ -127,6 +127,15 @@ class JupyterCodeExecutor:
         return self._executor.notebook
 
     @property
+    def url(self) -> str:
+        """Where people open the notebook in JupyterLab, on the kernel that records it; without any token.
+
+        Empty before the start, and where there is none: the kernel is on no server, or on one that has no JupyterLab,
+        does not see the notebook, or has another kernel for it.
+        """
+        return self._executor.url
+
+    @property
     def timeout(self) -> float:
         """Seconds for each block."""
         return self._timeout

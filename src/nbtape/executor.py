@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from nbtape.blocks import CodeBlock, MarkdownCodeExtractor
 from nbtape.errors import KernelError, NotebookWriteError, WrongLoopError
 from nbtape.grammars import defer_grammar
+from nbtape.kernels.base import SharedKernels
 from nbtape.languages import cell_source, is_python, languages_of
 from nbtape.listeners import tell
 from nbtape.options import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
+    from nbtape.kernels.base import KernelManager
     from nbtape.options import Options, Server
     from nbtape.recording import Recording
     from nbtape.restoring import Origin
@@ -83,7 +85,9 @@ class AsyncJupyterCodeExecutor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._runner: CellRunner | None = None
+        self._heir: KernelManager | None = None
         self._recording: Recording | None = None
+        self._url = ""
         self._language = ""
         self._kernel_epoch = 0
         self._news = ""
@@ -148,6 +152,15 @@ class AsyncJupyterCodeExecutor:
         return self._recording.path if self._recording else self._directory / f"{self._name}.ipynb"
 
     @property
+    def url(self) -> str:
+        """Where people open the notebook in JupyterLab, on the kernel that records it; without any token.
+
+        Empty before the start, and where there is none: the kernel is on no server, or on one that has no JupyterLab,
+        does not see the notebook, or has another kernel for it.
+        """
+        return self._url
+
+    @property
     def timeout(self) -> float:
         """Seconds for each block."""
         return self._timeout
@@ -205,6 +218,7 @@ class AsyncJupyterCodeExecutor:
         await self.interrupt()
         async with self._turns.lock:
             await self._end_kernel()
+            await self._end_heir()
             if self._recording is not None:
                 await self._recording.close()
 
@@ -212,7 +226,7 @@ class AsyncJupyterCodeExecutor:
         """End the kernel and start a fresh one; variables are gone. The recording goes on."""
         await self.interrupt()
         async with self._turns.lock:
-            await self._end_kernel()
+            await self._renew_kernel()
             await self._start()
 
     async def interrupt(self) -> None:
@@ -395,7 +409,7 @@ class AsyncJupyterCodeExecutor:
         outcome = await self._runner.run(index, timeout, min(room, self._options["max_cell_chars"]), stop)
         self._has_state = True
         if outcome.kernel_lost:
-            await self._end_kernel()
+            await self._renew_kernel()
         return await self._recorded.end(index, Ending(outcome, news, _describe(outcome, timeout), epoch))
 
     @property
@@ -412,7 +426,7 @@ class AsyncJupyterCodeExecutor:
                 return
             else:
                 self._news = f"The kernel died since the last block. {self._runner.cause_of_death()}".rstrip()
-            await self._end_kernel()
+            await self._renew_kernel()
         self._loop = asyncio.get_running_loop()
         if self._origin is not None and self._resumption is None:
             await self._restore(self._origin)
@@ -420,13 +434,15 @@ class AsyncJupyterCodeExecutor:
                 return
         if self._has_state:
             self._news = f"{self._news} A fresh kernel was started: the variables of earlier blocks are gone.".lstrip()
-        kernel = await start_kernel(self._source, self._directory, self._options["startup_timeout"])
+        heir, self._heir = self._heir, None
+        kernel = await start_kernel(self._source, self._directory, self._options["startup_timeout"], heir)
         try:
             self._use(kernel, self._kernel_epoch + 1)
         except BaseException:
             await kernel.abandon()
             raise
         self._has_state = False
+        await self._share(kernel)
 
     async def _restore(self, origin: Origin) -> None:
         """Go on with a recorded session; without a kernel, if that died over it."""
@@ -442,6 +458,7 @@ class AsyncJupyterCodeExecutor:
         self._resumption, self._has_state = restored.resumption, True
         if restored.kernel is not None:
             self._use(restored.kernel, restored.epoch)
+            await self._share(restored.kernel)
         if restored.resumption.differing or restored.resumption.note:
             self._news = str(restored.resumption)
 
@@ -461,11 +478,28 @@ class AsyncJupyterCodeExecutor:
         self._recording.follow(self._runner.settle)
         self._kernel_epoch, self._language = epoch, kernel.language
 
+    async def _share(self, kernel: ReadyKernel) -> None:
+        """Have people who open the recording be on its kernel, where that can be had."""
+        if isinstance(self._source, SharedKernels):
+            self._url = await self._source.share(kernel.manager, self._recorded.path)
+
     async def _end_kernel(self) -> None:
         if self._runner is not None:
             orphaned = self._is_orphaned()
             runner, self._runner = self._runner, None
             await runner.close(now=orphaned)
+
+    async def _renew_kernel(self) -> None:
+        """End the kernel, for another one to follow, on which those are who are on this one."""
+        if self._runner is not None:
+            orphaned = self._is_orphaned()
+            runner, self._runner = self._runner, None
+            self._heir = await runner.renew(now=orphaned)
+
+    async def _end_heir(self) -> None:
+        if self._heir is not None:
+            heir, self._heir = self._heir, None
+            await heir.shutdown_kernel()
 
     def _is_orphaned(self) -> bool:
         """Whether the event loop of the kernel's connection is closed, so that nothing can be heard of it any more.

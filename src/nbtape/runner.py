@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from nbtape.errors import KernelBusyError, KernelError
+from nbtape.kernels.base import RenewableKernel
 from nbtape.kernels.environment import Installed, differences, may_install, told_environment
 from nbtape.kernels.introduction import ENVIRONMENT
 from nbtape.recorder import Recorder
@@ -78,6 +79,7 @@ class CellRunner:
         self._manager = manager
         self._client = client
         self._grace = grace
+        self._heir: KernelManager | None = None
         self._recorder = Recorder(notebook, manager, client, listener)
 
     async def run(self, index: int, timeout: float, limit: int, stop: asyncio.Event) -> Outcome:
@@ -98,7 +100,7 @@ class CellRunner:
         kept = ended or await self._is_idle(task)
         missing = self._client.missing_output()  # a server ends the connection along with the kernel
         if not kept:
-            await self._manager.shutdown_kernel(now=True)
+            await self._replace(now=True)
         trouble = None if kept and not ended else await self._trouble(task)
         reply = self._recorder.reply
         lost = not kept or trouble is not None
@@ -230,11 +232,29 @@ class CellRunner:
 
     async def close(self, *, now: bool = False) -> None:
         """Take in what came since the last cell, and end the kernel; with `now` by force and at once."""
+        await self._part(now=now)
+        await self._manager.shutdown_kernel(now=now)
+        if self._heir is not None:
+            await self._heir.shutdown_kernel(now=now)
+
+    async def renew(self, *, now: bool = False) -> KernelManager | None:
+        """The same, where another kernel is to follow; the manager of that one, if it is there already."""
+        await self._part(now=now)
+        await self._replace(now=now)
+        return self._heir
+
+    async def _part(self, *, now: bool) -> None:
         if not now:
             await self._client.catch_up()
             await self._recorder.drain(patience=0)
         self._client.stop_channels()
-        await self._manager.shutdown_kernel(now=now)
+
+    async def _replace(self, *, now: bool) -> None:
+        """End the kernel; those who are on it, besides us, get a fresh one in its place."""
+        if isinstance(self._manager, RenewableKernel):
+            self._heir = await self._manager.renew(now=now) or self._heir
+        else:
+            await self._manager.shutdown_kernel(now=now)
 
 
 async def _wait(task: asyncio.Future[Any], timeout: float, stop: asyncio.Event) -> Ending | None:

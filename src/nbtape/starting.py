@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.errors import KernelStartError
 from nbtape.grammars import defer_grammar
 from nbtape.kernels.base import PLACE, DescribedKernels, LastingKernels
 from nbtape.options import make_directory
@@ -82,13 +83,16 @@ class ReadyKernel:
         await self.manager.shutdown_kernel(now=True)
 
 
-async def start_kernel(source: KernelSource, directory: Path, timeout: float) -> ReadyKernel:
+async def start_kernel(
+    source: KernelSource, directory: Path, timeout: float, heir: KernelManager | None = None
+) -> ReadyKernel:
     """Start a kernel. It is on its way before the imports that the recording needs.
 
     Args:
         source: Where it comes from.
         directory: Where it is to work; made if it is missing.
         timeout: Seconds that it has to start.
+        heir: The manager of one that has been started in the place of another, if there is one and it comes up.
 
     Raises:
         KernelError: It cannot be started.
@@ -101,10 +105,26 @@ async def start_kernel(source: KernelSource, directory: Path, timeout: float) ->
         spec = await source.spec()
     finally:
         imports.cancel()
+    if heir is not None:
+        try:
+            return await _connect_or_end(source, spec, heir, timeout)
+        except KernelStartError as exc:
+            logger.warning("the kernel that was started anew has failed, and another one takes its place: %s", exc)
     manager = source.manager()
     try:
         logger.info("a kernel %s is started, to work in %s", spec.name, directory)
         await manager.start_kernel(cwd=directory)
+    except BaseException:
+        await manager.shutdown_kernel(now=True)
+        raise
+    return await _connect_or_end(source, spec, manager, timeout)
+
+
+async def _connect_or_end(
+    source: KernelSource, spec: KernelSpec, manager: KernelManager, timeout: float
+) -> ReadyKernel:
+    """Connect to a kernel that is on its way; nothing is left of one that does not come up."""
+    try:
         _import_the_rest()
         return await connect(source, spec, manager, timeout)
     except BaseException:

@@ -235,6 +235,40 @@ class LastingKernels(Protocol):
         ...
 
 
+@runtime_checkable
+class SharedKernels(Protocol):
+    """What a source has besides if people can be on its kernels, too: a Jupyter server that sees our files has them."""
+
+    async def share(self, manager: KernelManager, notebook: Path) -> str:
+        """Have whoever opens a recording where its kernel is get that kernel, and no other.
+
+        Args:
+            manager: The manager of a kernel that is ready.
+            notebook: The recording, which is on disk.
+
+        Returns:
+            The URL at which people see the notebook, without any secret; empty where they cannot. Whatever is in the
+            way is logged, and keeps nobody from recording.
+        """
+        ...
+
+
+@runtime_checkable
+class RenewableKernel(Protocol):
+    """What a manager has besides if there can be people on its kernel whom its end is not to leave without one."""
+
+    async def renew(self, *, now: bool = False) -> KernelManager | None:
+        """End the kernel, whatever state it is in, and have a fresh one in its place if somebody may be on it.
+
+        Args:
+            now: As for `shutdown_kernel`, which is what this is where nobody can be on it.
+
+        Returns:
+            The manager of the fresh one, which is started; None if there is none. This manager is done.
+        """
+        ...
+
+
 _ANSI_ESCAPE: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 

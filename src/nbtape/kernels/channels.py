@@ -116,6 +116,10 @@ class WebsocketKernelClient:
         self._pause = _SHORTEST_PAUSE
         self._is_ready = False
         self.cause_of_death = ""
+        #: Whether the server has another process in the place of one that died, under the same id.
+        self.was_replaced = False
+        #: Whether somebody had it ended, and no other started.
+        self.was_ended = False
 
     def start_channels(self) -> None:
         """Connect, and connect again whenever the connection breaks."""
@@ -363,7 +367,7 @@ class WebsocketKernelClient:
         if channel == "iopub" and message["msg_type"] == "status":
             self._take_status(str(message["content"].get("execution_state")), parent)
         if channel == "iopub" and message["msg_type"] == "shutdown_reply":
-            self._die("Somebody had it ended.")
+            self._take_end(is_restart=message["content"].get("restart") is True)
         if parent in self._answers:
             self._answers[parent].take(channel, message)
         elif parent.startswith(self._session.session):
@@ -372,8 +376,13 @@ class WebsocketKernelClient:
             elif channel == "iopub":
                 self.iopub_channel.put(message, size)
 
+    def _take_end(self, *, is_restart: bool) -> None:
+        self.was_replaced, self.was_ended = is_restart, not is_restart
+        self._die("Somebody had it started anew." if is_restart else "Somebody had it ended.")
+
     def _take_status(self, state: str, parent: str) -> None:
         if state in {"restarting", "autorestarting"} or (state == "starting" and self._is_ready):
+            self.was_replaced = True
             self._die("Its process has ended, and the server has started another one in its place.")
         elif state == "dead":
             self._die("Its process has ended, says the server.")

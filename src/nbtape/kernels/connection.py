@@ -129,9 +129,14 @@ class JupyterConnectionInfo:
         return f"{'https' if self.use_https else 'http'}://{self._address}{self.base_path}"
 
     @property
+    def page(self) -> str:
+        """The same as a browser has it: what its pages lie below."""
+        return f"{'https' if self.use_https else 'http'}://{self._address}{quote(self.base_path, safe='/%')}"
+
+    @property
     def api(self) -> str:
         """The URL under which its REST API lies."""
-        return f"{'https' if self.use_https else 'http'}://{self._address}{quote(self.base_path, safe='/%')}api/"
+        return f"{self.page}api/"
 
     @property
     def websocket_api(self) -> str:

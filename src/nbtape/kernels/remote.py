@@ -7,6 +7,7 @@ import contextlib
 import logging
 import posixpath
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import httpx
@@ -18,12 +19,12 @@ from nbtape.kernels.connection import JupyterConnectionInfo
 from nbtape.kernels.forgotten import when_forgotten
 from nbtape.kernels.introduction import INTRODUCTION, STAMP, move
 from nbtape.kernels.rest import RestApi, client_options, is_kernel_id
+from nbtape.kernels.sharing import path_below, share
 
 if TYPE_CHECKING:
     import ssl
     import weakref
     from collections.abc import Mapping
-    from pathlib import Path
 
     from nbtape.kernels.base import KernelClient, KernelManager, KernelSpec
 
@@ -60,7 +61,8 @@ class RemoteKernels:
         server: The server. If it has a method `cause_of_end`, that is asked when the server cannot be reached, and
             says why there is no more hope; the empty text says that there is. In the same way `cause_of_death`, if it
             has that, says of a kernel's id what the server does not tell its clients, and `description` what a
-            recording tells of it in place of its URL.
+            recording tells of it in place of its URL. One whose `has_pages` is False is not asked whether people can
+            open notebooks there.
         kernel_name: The name of the kernel spec.
     """
 
@@ -117,6 +119,12 @@ class RemoteKernels:
             await manager.interrupt_kernel()
         return FoundKernel(manager, was_busy)
 
+    async def share(self, manager: KernelManager, notebook: Path) -> str:
+        """Have whoever opens a notebook on the server get its kernel; see `SharedKernels`."""
+        if not isinstance(manager, RemoteKernelManager) or not getattr(self._server, "has_pages", True):
+            return ""
+        return await manager.share(notebook)
+
     async def locate(self) -> tuple[JupyterConnectionInfo, ssl.SSLContext | None]:
         """Where the server is now, and whom to trust: one that nbtape starts may have another port than before."""
         info = JupyterConnectionInfo.of(await asyncio.to_thread(lambda: self._server.connection_info))
@@ -152,7 +160,7 @@ class RemoteKernelManager:
         self._info: JupyterConnectionInfo | None = None
         self._context: ssl.SSLContext | None = None
         self._id = ""
-        self._is_placed = False
+        self._is_placed = self._is_shared = False
         self._known: KernelClient | None = None
         self._introduction: Mapping[str, str] = INTRODUCTION
         self._client: WebsocketKernelClient | None = None
@@ -181,10 +189,10 @@ class RemoteKernelManager:
 
     async def _start_kernel(self, cwd: Path | None) -> None:
         self._info, self._context = await self._kernels.locate()
-        path = _path_below(self._info.local_root, cwd or self._info.local_root)
+        path = path_below(self._info.local_root, cwd or self._info.local_root)
         self._is_placed = path is not None
         async with self._rest() as api:
-            kernel_id = await api.start(self._name, path)
+            kernel_id = await api.start(self._name, path or "")
         self.adopt(self._info, self._context, kernel_id)
 
     def adopt(self, info: JupyterConnectionInfo, context: ssl.SSLContext | None, kernel_id: str) -> None:
@@ -198,13 +206,11 @@ class RemoteKernelManager:
         new = RemoteKernelManager(self._kernels, self._name)
         new.adopt(self._info, self._context, self._id)
         new._known, new._introduction = client, STAMP
-        path = _path_below(self._info.local_root, cwd)
+        path = path_below(self._info.local_root, cwd)
         if path is not None and client.environment is not None:
             new._is_placed = True
             new._introduction = move(posixpath.join(client.environment.directory, path))
-        if self._deleter is not None:
-            self._deleter.detach()
-        self._id = ""
+        self._let_go()
         return new
 
     def _rest(self) -> RestApi:
@@ -227,6 +233,60 @@ class RemoteKernelManager:
             self._client.language_info = known.language_info
             self._client.environment, self._client.stamp = known.environment, known.stamp
         return self._client
+
+    async def share(self, notebook: Path) -> str:
+        """Have whoever opens a notebook on the server get this kernel, if the server sees the notebook.
+
+        Where nobody says where its files begin, they may do so where it started the kernel.
+        """
+        assert self._info is not None, "the kernel was started"
+        environment = self._client.environment if self._client is not None else None
+        root = self._info.local_root or (Path(environment.directory) if environment is not None else None)
+        if root is None:
+            return ""
+        try:
+            async with self._rest() as api:
+                url = await share(api, self._id, notebook, root)
+        except (KernelError, OSError, ValueError) as exc:  # a path may be none that a URL can have
+            logger.info("%s cannot be opened where its kernel is: %s", notebook, exc)
+            return ""
+        self._is_shared = bool(url)
+        return url
+
+    async def renew(self, *, now: bool = False) -> KernelManager | None:
+        """Have the server start the kernel anew, under the id by which JupyterLab knows it, unless it has done so.
+
+        One that somebody had ended is left to that: the server may still be at it.
+        """
+        if self._is_shared and self.has_kernel and self._client is not None and not self._client.was_ended:
+            self._client.stop_channels()
+            await self._client.wait_stopped()
+            try:
+                async with self._rest() as api:
+                    is_there = await api.exists(self._id)
+                    if is_there and not self._client.was_replaced:
+                        await api.restart(self._id)
+                if is_there:
+                    return self._heir()
+            except KernelError as exc:
+                logger.warning("kernel %s could not be started anew, another one takes its place: %s", self._id, exc)
+        await self.shutdown_kernel(now=now)
+        return None
+
+    def _heir(self) -> RemoteKernelManager:
+        """The manager of the kernel as it is after a restart: in the directory in which it was started first."""
+        assert self._info is not None, "the kernel was started"
+        heir = RemoteKernelManager(self._kernels, self._name)
+        heir.adopt(self._info, self._context, self._id)
+        heir._is_placed, heir._introduction = self._is_placed, {**self._introduction, **INTRODUCTION}
+        self._let_go()
+        return heir
+
+    def _let_go(self) -> None:
+        """The kernel is another manager's from now on."""
+        if self._deleter is not None:
+            self._deleter.detach()
+        self._id = ""
 
     async def is_alive(self) -> bool:
         """Whether the kernel runs and can be reached, now or within some seconds."""
@@ -302,13 +362,6 @@ async def _model_of_free_kernel(api: RestApi, kernel_id: str) -> dict[str, Any] 
             return None
         await asyncio.sleep(_GLANCE)
     return model
-
-
-def _path_below(root: Path | None, directory: Path | None) -> str | None:
-    """A directory as a server whose files begin at `root` calls it; None if it is not among them."""
-    if root is None or directory is None or not directory.is_relative_to(root):
-        return None
-    return directory.relative_to(root).as_posix()
 
 
 def _delete_forgotten(info: JupyterConnectionInfo, kernel_id: str) -> None:

@@ -12,6 +12,7 @@ import secrets
 import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a question may take whose answer the server has at hand.
 _PROMPT: Final = 8.0
+#: The same for one that nothing depends on.
+_COURTESY: Final = 3.0
 #: Seconds that a server may take to start or end a kernel: it may have to find a machine for it, or to use force.
 _PATIENT: Final = 60.0
 #: Bytes of an answer that are read: more is no answer of a Jupyter server.
@@ -67,12 +70,12 @@ class RestApi:
         spec = spec if isinstance(spec, dict) else {}
         return KernelSpec(name, str(spec.get("display_name", name)), str(spec.get("language", "")))
 
-    async def start(self, name: str, path: str | None) -> str:
+    async def start(self, name: str, path: str) -> str:
         """Start a kernel.
 
         Args:
             name: The kernel spec.
-            path: The directory to start it in, relative to the server's root; None leaves that to the server.
+            path: The directory to start it in, relative to where the server's files begin.
 
         Returns:
             The kernel's id.
@@ -81,9 +84,7 @@ class RestApi:
             KernelStartError: The server could not start it.
             ServerError: There is no Jupyter server, or it refuses us.
         """
-        body: dict[str, Any] = {"name": name}
-        if path is not None:
-            body["path"] = path
+        body: dict[str, Any] = {"name": name, "path": path}
         if self._info.kernel_env is not None:
             body["env"] = dict(self._info.kernel_env)
         answer = await self._ask("POST", "kernels", body, patience=_PATIENT)
@@ -99,6 +100,15 @@ class RestApi:
             ServerError: The server could not be asked.
         """
         await self._ask("POST", f"kernels/{kernel_id}/interrupt", patience=_PROMPT)
+
+    async def restart(self, kernel_id: str) -> None:
+        """Have a fresh kernel in the place of one, under the same id.
+
+        Raises:
+            KernelStartError: The server could not do it.
+            ServerError: The server could not be asked.
+        """
+        await self._ask("POST", f"kernels/{kernel_id}/restart", patience=_PATIENT)
 
     async def delete(self, kernel_id: str) -> None:
         """End a kernel. Harmless when it is gone.
@@ -125,6 +135,45 @@ class RestApi:
         answer = await self._ask("GET", f"kernels/{kernel_id}", patience=_PROMPT, gone_is_fine=True)
         return None if answer is None else dict(answer) if isinstance(answer, dict) else {}
 
+    async def file(self, path: str) -> dict[str, Any] | None:
+        """What the server says of a file, but for what is in it; None if it has no such file, or no files at all.
+
+        Raises:
+            ServerError: The server could not be asked.
+        """
+        answer = await self._ask("GET", f"contents/{quote(path)}?content=0", patience=_COURTESY, gone_is_fine=True)
+        return answer if isinstance(answer, dict) else None
+
+    async def open_session(self, path: str, kernel_id: str) -> str:
+        """Have a notebook be on a kernel, unless it is on one.
+
+        Args:
+            path: The notebook, relative to the server's root.
+            kernel_id: A kernel of the server.
+
+        Returns:
+            The id of the kernel that it is on.
+
+        Raises:
+            KernelStartError: The server could not do it.
+            ServerError: The server could not be asked.
+        """
+        name = path.rpartition("/")[2]
+        body = {"path": path, "name": name, "type": "notebook", "kernel": {"id": kernel_id}}
+        answer = await self._ask("POST", "sessions", body, patience=_COURTESY)
+        kernel = answer.get("kernel") if isinstance(answer, dict) else None
+        return str(kernel.get("id")) if isinstance(kernel, dict) else ""
+
+    async def page_of(self, path: str) -> str:
+        """The URL at which JupyterLab shows a file; empty if the server has no JupyterLab.
+
+        Raises:
+            ServerError: The server could not be asked.
+        """
+        page = f"{self._info.page}lab/tree/{quote(path)}"
+        response, _ = await self._send(self._client.build_request("GET", page), _COURTESY)
+        return "" if response.status_code == HTTPStatus.NOT_FOUND else page
+
     async def _ask(
         self,
         method: str,
@@ -135,18 +184,7 @@ class RestApi:
         gone_is_fine: bool = False,
     ) -> Any:  # noqa: ANN401  (JSON)
         """One request; its answer as JSON, None if there is none."""
-        request = self._client.build_request(method, path, json=body)
-        try:
-            async with asyncio.timeout(patience):
-                response = await self._client.send(request, stream=True)
-                try:
-                    text = await _read(response)
-                finally:
-                    await response.aclose()
-        except TimeoutError:
-            raise self._error(f"did not answer within {patience:g} s: see whether it is well.") from None
-        except httpx.HTTPError as exc:
-            raise self._error(_explain(exc)) from exc
+        response, text = await self._send(self._client.build_request(method, path, json=body), patience)
         if gone_is_fine and response.status_code == HTTPStatus.NOT_FOUND:
             return None
         if not response.is_success:
@@ -157,6 +195,20 @@ class RestApi:
             raise self._error(
                 "does not answer in JSON, so it is no Jupyter server: check host, port and base_path."
             ) from None
+
+    async def _send(self, request: httpx.Request, patience: float) -> tuple[httpx.Response, str]:
+        """One request; what came, whatever it says."""
+        try:
+            async with asyncio.timeout(patience):
+                response = await self._client.send(request, stream=True)
+                try:
+                    return response, await _read(response)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise self._error(f"did not answer within {patience:g} s: see whether it is well.") from None
+        except httpx.HTTPError as exc:
+            raise self._error(_explain(exc)) from exc
 
     def _refusal(self, method: str, status: int, text: str) -> ServerError | KernelStartError:
         said = _message(text)

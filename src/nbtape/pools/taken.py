@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from nbtape.errors import KernelStartError
-from nbtape.kernels.base import DescribedKernels, LastingKernels
+from nbtape.kernels.base import DescribedKernels, LastingKernels, RenewableKernel, SharedKernels
 from nbtape.turns import finish
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ class PooledKernels:
     def id_of(self, manager: KernelManager) -> str:
         """The id under which a kernel can be found again; empty if it cannot."""
         source = self._stock.source
-        if not isinstance(source, LastingKernels) or not isinstance(manager, PooledKernelManager):
-            return ""
-        return source.id_of(manager.kernel)
+        return source.id_of(_taken(manager)) if isinstance(source, LastingKernels) else ""
 
     async def find(self, kernel_id: str) -> FoundKernel | None:
         """The kernel of an id, if it lives and nobody is connected to it.
@@ -70,6 +68,11 @@ class PooledKernels:
         """
         source = self._stock.source
         return await source.find(kernel_id) if isinstance(source, LastingKernels) else None
+
+    async def share(self, manager: KernelManager, notebook: Path) -> str:
+        """Have whoever opens a notebook where the kernels are get its kernel; see `SharedKernels`."""
+        source = self._stock.source
+        return await source.share(_taken(manager), notebook) if isinstance(source, SharedKernels) else ""
 
 
 class PooledKernelManager:
@@ -150,6 +153,18 @@ class PooledKernelManager:
         if self._kernel is not None:
             await self._kernel.cleanup_resources()
 
+    async def renew(self, *, now: bool = False) -> KernelManager | None:
+        """End the kernel, and have a fresh one in its place; see `RenewableKernel`."""
+        if isinstance(self.kernel, RenewableKernel):
+            return await self.kernel.renew(now=now)
+        await self.shutdown_kernel(now=now)
+        return None
+
     def cause_of_death(self) -> str:
         """How a kernel that is no longer alive ended."""
         return self.kernel.cause_of_death()
+
+
+def _taken(manager: KernelManager) -> KernelManager:
+    """The manager by which the kernel's source knows it: one that was renewed is no kernel of the pool any more."""
+    return manager.kernel if isinstance(manager, PooledKernelManager) else manager
