@@ -81,6 +81,13 @@ def gateway() -> Iterator[LocalJupyterServer]:
 
 
 @pytest.fixture(scope="session")
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalJupyterServer]:
+    """A server of ours with pages, for what all tests have in their directories."""
+    with LocalJupyterServer(lab=True, root_dir=tmp_path_factory.getbasetemp()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def far_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterConnectionInfo]:
     """Somebody's jupyter_server: below a path, with https, and with a certificate that nobody else trusts."""
     home = tmp_path_factory.mktemp("far")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -39,12 +40,20 @@ class Lab:
         return f"{self.info.url}lab/tree/{notebook.relative_to(self.files).as_posix()}?reset&token={TOKEN}"
 
 
+#: What its user has set: to be asked nothing about news, and to have times recorded.
+SETTINGS = {
+    "labconfig/page_config.json": {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}},
+    "lab/user-settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {"recordTiming": True},
+}
+
+
 @contextlib.contextmanager
 def jupyterlab(home: Path) -> Iterator[Lab]:
-    """JupyterLab as people run it, but that it asks nobody whether they want to hear news."""
-    settings = home / "jupyter" / "labconfig" / "page_config.json"
-    settings.parent.mkdir(parents=True)
-    settings.write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
+    """JupyterLab as people run it."""
+    for name, settings in SETTINGS.items():
+        file = home / "jupyter" / name
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(settings))
     with plain_server(home, program="jupyterlab") as port:
         yield Lab(JupyterConnectionInfo("127.0.0.1", use_https=False, port=port, token=TOKEN), home / "files")
 
@@ -74,18 +83,13 @@ class NotebookPage:
         """What asks for an answer, or shows a warning."""
         return self.page.locator(".jp-Dialog, .Toastify__toast")
 
-    @property
-    def kernel(self) -> Locator:
-        """What stands for the kernel, with its status."""
-        return self.page.locator(".jp-Notebook-ExecutionIndicator")
-
     def outputs(self, index: int) -> Locator:
         """What cell `index` shows."""
         return self.cells.nth(index).locator(".jp-OutputArea-output")
 
     def wait_for_kernel(self) -> None:
         """Return when the page has a kernel, and that is idle."""
-        expect(self.kernel).to_have_attribute("data-status", "idle")
+        expect(self.page.locator("#jp-bottom-panel")).to_contain_text("| Idle")
 
     def expect_saved(self) -> None:
         """The page has nothing that is not on disk."""
@@ -99,6 +103,10 @@ class NotebookPage:
         """Choose something in the menu, by the names that lead there."""
         for name in names:
             self.page.get_by_role("menuitem", name=re.compile(f"^{re.escape(name)}")).first.click()
+
+    def save(self) -> None:
+        """Save, and return when that is done or a question is asked."""
+        self.page.keyboard.press("Control+s")
 
     def answer(self, button: str) -> None:
         """Answer the question that is asked."""
@@ -141,13 +149,21 @@ class NotebookPage:
 
 
 @contextlib.contextmanager
-def opened(browser: Browser, link: str) -> Iterator[NotebookPage]:
-    """A notebook as JupyterLab shows it to somebody who has followed a link."""
+def opened(browser: Browser, link: str, *, clock: bool = False) -> Iterator[NotebookPage]:
+    """A notebook as JupyterLab shows it to somebody who has followed a link.
+
+    Args:
+        browser: His browser.
+        link: The link, with what lets him in.
+        clock: Whether the test can have time pass there.
+    """
     context = browser.new_context(viewport={"width": 1280, "height": 1600})
     context.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
     try:
         page = context.new_page()
+        if clock:
+            page.clock.install()
         page.goto(link)
         shown = NotebookPage(page)
         expect(shown.cells.first).to_be_visible()

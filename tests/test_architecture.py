@@ -32,7 +32,8 @@ kernels.ledger kernels.wire kernels.rest
 kernels.local kernels.channels kernels.sharing
 kernels.remote kernels.forked
 servers.notes servers.users servers.base
-servers.gateway servers.local servers.engine servers.words
+servers.hosting
+servers.gateway servers.lab servers.local servers.engine servers.words
 servers.isolation servers.image
 servers.container
 servers.docker

@@ -19,6 +19,12 @@ class TestOurServer(ExecutorContract):
         return gateway
 
 
+class TestOurLab(ExecutorContract):
+    @pytest.fixture
+    def source(self, lab_server: LocalJupyterServer) -> Server:
+        return lab_server
+
+
 class TestContainer(ExecutorContract):
     mount = "/workspace"
 

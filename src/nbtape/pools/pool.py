@@ -166,13 +166,13 @@ def _common_directory(server: Server, output_dir: Path | str | None) -> Path | N
     """
     if output_dir is not None:
         return checked_directory(Path(output_dir))
-    mounted = getattr(server, "bind_dir", None)
-    if mounted is None and callable(getattr(server, "serving", None)):
+    mounted = getattr(server, "bind_dir", "")  # only containers have one
+    if mounted is None:
         raise ValueError(
             "A container sees but one directory: name the one in which the executors are to work as output_dir of the "
             "pool, or as bind_dir of the server."
         )
-    return None if mounted is None else Path(mounted)
+    return Path(mounted) if mounted else getattr(server, "root_dir", None)
 
 
 def _close_forgotten(stock: Stock) -> None:

@@ -288,6 +288,9 @@ class _Place:
         was_stopped: Tells whether the server was stopped.
     """
 
+    #: There is no JupyterLab in it.
+    has_pages = False
+
     def __init__(self, maker: _Maker, directory: Path | None, was_stopped: Callable[[], bool]) -> None:
         self._maker = maker
         self._directory = directory

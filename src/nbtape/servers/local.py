@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from nbtape.errors import ServerError
 from nbtape.kernels.base import it_last_said, tail
@@ -37,15 +37,31 @@ _LOOK: Final = 0.01
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
+@dataclasses.dataclass(frozen=True)
+class _Program:
+    """What a server process runs, and what that needs."""
+
+    module: str
+    name: str
+    needs: str
+    extra: str
+
+
+_GATEWAY: Final = _Program("nbtape.servers.gateway", "The Jupyter Kernel Gateway", "kernel_gateway", "server")
+_LAB: Final = _Program("nbtape.servers.lab", "JupyterLab", "jupyterlab", "lab")
+
+
 class LocalJupyterServer(OwnServer):
-    """A Jupyter Kernel Gateway on this machine. It serves any number of executors, each with a kernel of its own.
+    """A Jupyter Kernel Gateway on this machine, or with `lab` a JupyterLab, in which people look on and join in.
 
-    Nothing starts before `start`, `with`, or the first use by an executor. It ends with `stop`, with `with`, and at
-    the latest with this process, however that ends. Its kernels run with your rights, on your files: what it adds to a
-    kernel without a server is that others may use it, with its token. It does not run on Windows, where processes
-    cannot be ended in this way: leave the server out there.
+    It serves any number of executors, each with a kernel of its own. Nothing starts before `start`, `with`, or the
+    first use by an executor. It ends with `stop`, with `with`, and at the latest with this process, however that ends.
+    Its kernels run with your rights, on your files: what it adds to a kernel without a server is that others may use
+    it, with its token. It does not run on Windows, where processes cannot be ended in this way: leave the server out
+    there.
 
-    Needs the package jupyter_kernel_gateway: `pip install 'nbtape[server]'`.
+    Needs the package jupyter_kernel_gateway: `pip install 'nbtape[server]'`; with `lab`, jupyterlab:
+    `pip install 'nbtape[lab]'`.
 
     Args:
         ip: The address on which it listens. Any other than one of this machine alone lets others try the token.
@@ -54,12 +70,16 @@ class LocalJupyterServer(OwnServer):
         log_file: Where the server's log goes, at the end of what is there; None for a file that goes with the server.
         log_level: How much it logs: DEBUG, INFO, WARNING, ERROR, CRITICAL.
         startup_timeout: Seconds that it has to start.
+        lab: Whether people can open the notebooks there, each on the kernel that records it: `JupyterCodeExecutor.url`
+            is where, `login` lets them in.
+        root_dir: With `lab`, the directory that people see, and in or below which all executors record; None for the
+            current one.
 
     Raises:
         ValueError: A value that cannot work.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (as AutoGen's, and more)
         self,
         ip: str = "127.0.0.1",
         port: int | None = None,
@@ -68,14 +88,20 @@ class LocalJupyterServer(OwnServer):
         log_level: str = "INFO",
         *,
         startup_timeout: float = 30,
+        lab: bool = False,
+        root_dir: Path | str | None = None,
     ) -> None:
         check_token(token)
+        if root_dir is not None and not lab:
+            raise ValueError("root_dir is what people see in JupyterLab: give it with lab=True, or leave it out.")
         if str(log_level).upper() not in _LOG_LEVELS:
             raise ValueError(f"{log_level!r} is no log level: give one of {', '.join(_LOG_LEVELS)}.")
+        root = _checked_root(root_dir) if lab else Path("/")
         # Checks host, port and token.
         self._info = JupyterConnectionInfo(
-            _reachable(ip), use_https=False, port=port, token=token or make_token(), local_root=Path("/")
+            _reachable(ip), use_https=False, port=port, token=token or make_token(), local_root=root
         )
+        self._program = _LAB if lab else _GATEWAY
         self._ip, self._asked_port = ip, port or 0
         self._log_file = None if log_file is None else Path(log_file).absolute()
         self._log_level = str(log_level).upper()
@@ -97,6 +123,50 @@ class LocalJupyterServer(OwnServer):
             raise ServerError(f"{cause} Call start() to have a new one.")
         self.start()
         return self._info
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether people can open notebooks there."""
+        return self._program is _LAB
+
+    @property
+    def root_dir(self) -> Path | None:
+        """The directory that people see there; None if there is nothing to see."""
+        return self._info.local_root if self.has_pages else None
+
+    def serving(self, directory: Path | None) -> Self:
+        """This server, for an executor that records in a directory; None for any.
+
+        Raises:
+            ValueError: Its JupyterLab does not show that directory.
+        """
+        root = self.root_dir
+        if directory is not None and root is not None and not directory.resolve().is_relative_to(root.resolve()):
+            raise ValueError(
+                f"{directory} is not in {root}, which is what this server's JupyterLab shows: give LocalJupyterServer "
+                "a root_dir that has both."
+            )
+        return self
+
+    def login(self, url: str = "") -> str:
+        """A link that lets in whoever opens it first, and nobody after that. It is a secret till then.
+
+        Args:
+            url: Where it leads: the `url` of an executor on this server; empty for JupyterLab's first page.
+
+        Raises:
+            ValueError: This server has no JupyterLab, or the URL is none of its pages.
+            ServerError: It cannot be started, was stopped, or has ended.
+        """
+        if not self.has_pages:
+            raise ValueError("This server has no pages to log in to: make it with lab=True.")
+        first = self.connection_info.page
+        if not (url := url or f"{first}lab").startswith(first):
+            raise ValueError(f"{url} is no page of the server at {first}: give the url of an executor that uses it.")
+        assert self._directory is not None, "it has started"
+        code = make_token()
+        ServerNotes(self._directory).write_login(code)
+        return f"{url}?token={code}"
 
     def start(self) -> None:
         """Start the server, and return when it answers. Harmless when it runs; after its end, starts a new one.
@@ -130,7 +200,7 @@ class LocalJupyterServer(OwnServer):
         cause = self.cause_of_end()
         if cause or self._directory is None:
             return cause
-        return ServerNotes(self._directory).end(kernel_id)
+        return ServerNotes(self._directory).take_end(kernel_id)
 
     def description(self) -> dict[str, str]:
         """What a recording tells of it: nothing, for it is on this machine, and its port is another each time."""
@@ -139,14 +209,15 @@ class LocalJupyterServer(OwnServer):
     def _launch(self) -> None:
         if sys.platform == "win32":
             raise ServerError("LocalJupyterServer does not run on Windows: leave the server out, a kernel needs none.")
-        if importlib.util.find_spec("kernel_gateway") is None:
-            raise ServerError("The Jupyter Kernel Gateway is not installed: pip install 'nbtape[server]'.")
+        if importlib.util.find_spec(self._program.needs) is None:
+            raise ServerError(f"{self._program.name} is not installed: pip install 'nbtape[{self._program.extra}]'.")
         self._directory = make_private_directory()
         arguments = {
             "ip": self._ip,
             "port": self._asked_port,
             "log-level": self._log_level,
             "owner": os.getpid(),
+            "root": self._info.local_root,
             "notes": self._directory,
         }
         # What is set for another gateway is not for this one.
@@ -156,7 +227,7 @@ class LocalJupyterServer(OwnServer):
             with self._log_path.open("ab") as log:
                 self._process = subprocess.Popen(  # noqa: S603  (our own module, our own arguments)
                     [
-                        *(sys.executable, "-m", "nbtape.servers.gateway"),
+                        *(sys.executable, "-m", self._program.module),
                         *(f"--{name}={value}" for name, value in arguments.items()),
                     ],
                     env=environment,
@@ -207,6 +278,18 @@ class LocalJupyterServer(OwnServer):
         elif self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
         self._process = self._directory = self._end = None
+
+
+def _checked_root(directory: Path | str | None) -> Path:
+    """The directory that people are to see, absolute.
+
+    Raises:
+        ValueError: There is none.
+    """
+    root = Path(directory or ".").absolute()
+    if not root.is_dir():
+        raise ValueError(f"root_dir is {root}, which is no directory: make it, or name another one.")
+    return root
 
 
 def _end(process: subprocess.Popen[bytes], directory: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Final
@@ -37,42 +38,59 @@ class ServerNotes:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
 
     def write_port(self, port: int) -> None:
         """The server answers requests at `port`."""
-        draft = self._directory / "port.draft"
+        draft = self.directory / "port.draft"
         draft.write_text(str(port))
-        draft.replace(self._directory / "port")
+        draft.replace(self.directory / "port")
 
     def port(self) -> int | None:
         """Where the server answers; None if it does not, yet."""
         with contextlib.suppress(FileNotFoundError):
-            return int((self._directory / "port").read_text())
+            return int((self.directory / "port").read_text())
         return None
 
     def write_group(self, group: int) -> None:
         """A kernel runs, and this is its process group."""
-        (self._directory / f"{group}.group").touch()
+        (self.directory / f"{group}.group").touch()
 
     def remove_group(self, group: int) -> None:
         """All of that group has been ended."""
-        (self._directory / f"{group}.group").unlink(missing_ok=True)
+        (self.directory / f"{group}.group").unlink(missing_ok=True)
 
     def groups(self) -> list[int]:
         """The process groups that have not been ended."""
-        return [int(file.stem) for file in self._directory.glob("*.group")]
+        return [int(file.stem) for file in self.directory.glob("*.group")]
 
     def kernel_log(self, kernel_id: str) -> Path:
         """Where a kernel's own words go."""
-        return self._directory / f"kernel-{kernel_id}.log"
+        return self.directory / f"kernel-{kernel_id}.log"
 
     def write_end(self, kernel_id: str, end: str) -> None:
         """A kernel died; `end` says how."""
-        (self._directory / f"kernel-{kernel_id}.end").write_text(end)
+        (self.directory / f"kernel-{kernel_id}.end").write_text(end)
 
-    def end(self, kernel_id: str) -> str:
-        """How a kernel died; empty if it did not, as far as is known."""
+    def take_end(self, kernel_id: str) -> str:
+        """How a kernel died; empty if it did not, as far as is known. Told once: it may have been started anew."""
+        file = self.directory / f"kernel-{kernel_id}.end"
         with contextlib.suppress(FileNotFoundError):
-            return (self._directory / f"kernel-{kernel_id}.end").read_text().strip()
+            end = file.read_text().strip()
+            file.unlink()
+            return end
         return ""
+
+    def write_login(self, code: str) -> None:
+        """Whoever brings this code is to be let in, once."""
+        self._login(code).touch()
+
+    def take_login(self, code: str) -> bool:
+        """Whether a code lets somebody in. It does not any more after that."""
+        with contextlib.suppress(FileNotFoundError):
+            self._login(code).unlink()
+            return True
+        return False
+
+    def _login(self, code: str) -> Path:
+        return self.directory / f"{hashlib.sha256(code.encode()).hexdigest()}.login"
