@@ -1,0 +1,113 @@
+"""A recorded notebook is an ordinary one: JupyterLab opens it without a question, and runs it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from jupyterlab_pages import Lab, NotebookPage, jupyterlab, opened
+from nbtape import CodeBlock, JupyterCodeExecutor
+from reading import code_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+#: What is recorded, in order: each by a name under which the tests find its cell.
+CELLS = {
+    "said": "# The parcels\n\nFirst a *table*.",
+    "table": "import pandas as pd\npd.DataFrame({'city': ['Kiel', 'Ulm'], 'parcels': [3, 5]})",
+    "plots": "import matplotlib.pyplot as plt\nfor n in (1, 2):\n    plt.plot([n, 4, 9])\n    plt.show()",
+    "failed": "1 / 0",
+    "bar": "from tqdm import tqdm\nfor _ in tqdm(range(30)):\n    pass",
+    "timed out": "import time\nprint('begun')\ntime.sleep(60)",
+    "shell": "echo hello from bash",
+    "wrote": "import pathlib\npathlib.Path('made.txt').write_text('made here')",
+    "read": "print(pathlib.Path('made.txt').read_text())",
+}
+INDEX = {name: index for index, name in enumerate(CELLS)}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with jupyterlab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def recorded(lab: Lab) -> Path:
+    """A notebook that was recorded on a kernel without a server."""
+    with JupyterCodeExecutor(output_dir=lab.files / "work", notebook="parcels") as executor:
+        executor.add_markdown(CELLS["said"])
+        for name, source in list(CELLS.items())[1:]:
+            language = "bash" if name == "shell" else "python"
+            executor.execute_code_blocks([CodeBlock(source, language)], timeout=2 if name == "timed out" else 60)
+    statuses = {cell["metadata"]["nbtape"]["status"] for cell in code_cells(executor.notebook)}
+    assert statuses == {"ok", "error", "timeout"}
+    return executor.notebook
+
+
+@pytest.fixture
+def page(browser: Browser, lab: Lab, recorded: Path) -> Iterator[NotebookPage]:
+    with opened(browser, lab.link(recorded)) as page:
+        yield page
+
+
+def test_it_opens_without_a_question_and_stays_as_it_is(browser: Browser, lab: Lab, recorded: Path) -> None:
+    """JupyterLab saves by itself after two minutes what it takes to be changed: they pass here at once."""
+    before = recorded.read_bytes(), recorded.stat().st_mtime_ns
+    with opened(browser, lab.link(recorded), clock=True) as page:
+        expect(page.page.locator(".jp-Toolbar-kernelName")).to_have_text("Python 3 (ipykernel)")
+        page.expect_saved()
+        page.page.clock.fast_forward("05:00")
+        page.wait_for_kernel()
+        page.expect_saved()
+        expect(page.dialogs).to_have_count(0)
+    assert (recorded.read_bytes(), recorded.stat().st_mtime_ns) == before
+
+
+def test_each_output_is_shown_as_it_was_printed(page: NotebookPage) -> None:
+    expect(page.cells.nth(INDEX["said"]).locator("h1")).to_have_text(re.compile("The parcels"))
+    expect(page.outputs(INDEX["table"]).locator("tbody tr")).to_have_count(2)
+    pictures = page.outputs(INDEX["plots"]).locator("img")
+    expect(pictures).to_have_count(2)
+    for picture in pictures.all():
+        assert picture.evaluate("picture => picture.naturalWidth") > 100
+    expect(page.outputs(INDEX["bar"])).to_have_text(re.compile(r"^100%\|█+\| 30/30 [^\n]*\n?$"))
+    expect(page.outputs(INDEX["shell"])).to_have_text("hello from bash\n")
+    expect(page.outputs(INDEX["read"])).to_have_text("made here\n")
+
+
+def test_a_person_sees_which_cells_have_failed(page: NotebookPage) -> None:
+    """By the error itself, and by a tag that does no more than to let Run All go on after it."""
+    error = "[data-mime-type='application/vnd.jupyter.stderr']"
+    for name, words in {"failed": "ZeroDivisionError", "timed out": "KeyboardInterrupt"}.items():
+        expect(page.cells.nth(INDEX[name]).locator(error)).to_contain_text(words)
+    page.select(INDEX["failed"])
+    page.command("View", "Property Inspector")
+    page.page.locator("#jp-right-stack").get_by_text("Common Tools", exact=True).click()
+    expect(page.page.locator("#jp-right-stack").get_by_text("raises-exception")).to_be_visible()
+
+
+def test_all_of_it_runs_where_it_lies_past_its_failures(browser: Browser, lab: Lab) -> None:
+    with JupyterCodeExecutor(output_dir=lab.files / "again", notebook="parcels") as executor:
+        for name in ("failed", "wrote", "read"):
+            executor.execute_code_blocks([CodeBlock(CELLS[name], "python")])
+    made = executor.notebook.with_name("made.txt")
+    made.unlink()
+    ours = [set(cell["metadata"]["execution"]) for cell in code_cells(executor.notebook)]
+    with opened(browser, lab.link(executor.notebook)) as page:
+        page.command("Run", "Run All Cells")
+        expect(page.cells.nth(2).locator(".jp-InputPrompt")).to_have_text("[3]:")
+        page.expect_output(2, "made here\n")
+        assert made.read_text() == "made here"
+        page.save()
+        page.expect_saved()
+    theirs = [set(cell["metadata"]["execution"]) for cell in code_cells(executor.notebook)]
+    assert all(ours)
+    assert all(our <= their for our, their in zip(ours, theirs, strict=True)), "times are under JupyterLab's names"
