@@ -73,7 +73,7 @@ terminal
 cli.plain cli.document cli.candidates
 cli.log
 cli.command cli.endings cli.waiting
-cli.places
+cli.places cli.joining
 cli.verdicts cli.table cli.pictures cli.following
 cli.live cli.live_page
 cli.show cli.export cli.run cli.image cli.replay cli.environment cli.mcp cli.watch cli.completion

@@ -14,8 +14,10 @@ from nbtape.blocks import CodeBlock
 from nbtape.cli import candidates
 from nbtape.cli.command import Command, timeout_option
 from nbtape.cli.document import json_option, print_document
+from nbtape.cli.joining import invitation, kernels_to_follow
 from nbtape.cli.places import OUR_IMAGE, with_place
 from nbtape.cli.plain import plain_line
+from nbtape.cli.waiting import say
 from nbtape.errors import BlockInterrupted
 from nbtape.exit_codes import FAILED, KERNEL_DIED, TIMEOUT
 from nbtape.options import DEFAULT_KERNEL, DEFAULT_NAME
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
         "nbtape run answer.md",
         "nbtape run analysis.py --output-dir runs --timeout 600",
         "cat answer.md | nbtape run - --json | jq .status",
+        "nbtape run answer.md --follow",
         "nbtape run answer.md --docker",
         "nbtape run answer.md --docker nbtape-science --network none",
         "JUPYTER_TOKEN=... nbtape run answer.md --server https://hub.example.org/user/alice/",
@@ -72,6 +75,13 @@ if TYPE_CHECKING:
 @with_place
 @timeout_option(60, "How long each block may run.")
 @click.option("--keep-going", is_flag=True, help="Run what comes after a block that failed.")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Print a link, on standard error, under which JupyterLab shows the notebook on the kernel that runs it: on "
+    "the --server, if it sees the notebook, or else on a JupyterLab for the length of the run, of nbtape[lab]. New "
+    "cells are there after File > Reload Notebook from Disk.",
+)
 @json_option("exit_code, status, output, output_files, cells, notebook, kernel_epoch", resume="resumption, too")
 def run(  # noqa: PLR0913  (one argument an option)
     *,
@@ -84,6 +94,7 @@ def run(  # noqa: PLR0913  (one argument an option)
     place: Place,
     timeout: float,
     keep_going: bool,
+    follow: bool,
     as_json: bool,
 ) -> int:
     """Run code and record it as a notebook.
@@ -100,7 +111,8 @@ def run(  # noqa: PLR0913  (one argument an option)
     place.check()
     terminal = Terminal(quiet=as_json)
     parts = read_source(source)
-    with place.ready() as kernels:
+    directory = Path(resume).parent if resume is not None else Path(output_dir or ".")
+    with kernels_to_follow(place, directory) if follow else place.ready() as kernels:
         if resume is None:
             name = notebook or (DEFAULT_NAME if source == "-" else Path(source).stem)
             make = partial(
@@ -113,7 +125,10 @@ def run(  # noqa: PLR0913  (one argument an option)
             timeout=timeout,
             on_output=lambda output: terminal.output(output["output_type"] == "stream", output_text(output)),
         )
-        result = _record(executor, parts, terminal, keep_going=keep_going)
+        with terminal, executor:
+            if follow:
+                say(invitation(executor, kernels))
+            result = _record(executor, parts, terminal, keep_going=keep_going)
     if as_json:
         print_document(_told(result, executor))
     else:
@@ -143,23 +158,22 @@ def _record(
     """Record the parts in order, run the blocks, and tell the terminal."""
     cells: list[CellResult] = []
     total = sum(isinstance(part, CodeBlock) for part in parts)
-    with terminal, executor:
-        if executor.resumption is not None:
-            terminal.resumed(executor.resumption)
-        for part in parts:
-            if not isinstance(part, CodeBlock):
-                executor.add_markdown(part.text)
-                continue
-            stopped = bool(cells) and cells[-1].status in {"interrupted", "not_run"}
-            failed = any(cell.status != "ok" for cell in cells)
-            if stopped or (failed and not keep_going):
-                cells += executor.skip_code_blocks([part]).cells
-                continue
-            terminal.begin(len(cells) + 1, total, part)
-            cells += _run_block(executor, part)
-            terminal.end(cells[-1])
-        terminal.summary(cells)
-        return join_cells(cells, executor.notebook, executor.max_output_chars)
+    if executor.resumption is not None:
+        terminal.resumed(executor.resumption)
+    for part in parts:
+        if not isinstance(part, CodeBlock):
+            executor.add_markdown(part.text)
+            continue
+        stopped = bool(cells) and cells[-1].status in {"interrupted", "not_run"}
+        failed = any(cell.status != "ok" for cell in cells)
+        if stopped or (failed and not keep_going):
+            cells += executor.skip_code_blocks([part]).cells
+            continue
+        terminal.begin(len(cells) + 1, total, part)
+        cells += _run_block(executor, part)
+        terminal.end(cells[-1])
+    terminal.summary(cells)
+    return join_cells(cells, executor.notebook, executor.max_output_chars)
 
 
 def _run_block(executor: JupyterCodeExecutor, block: CodeBlock) -> list[CellResult]:

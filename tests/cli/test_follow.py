@@ -1,0 +1,90 @@
+"""`nbtape run --follow`: a link for people, while the code runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nbtape import LocalJupyterServer
+
+#: Says that it runs, and goes on when it is told to.
+WAITING = "```python\nimport os, time\nprint('begun')\nwhile not os.path.exists('go'): time.sleep(0.01)\n```\n"
+
+
+def run(cwd: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    (cwd / "answer.md").write_text(WAITING)
+    command = [sys.executable, "-m", "nbtape", "run", "answer.md", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=cwd, env={**os.environ, **environment}, stdout=pipe, stderr=pipe, text=True)
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    return process.stderr.readline()
+
+
+def link_in(line: str) -> str:
+    return str(re.findall(r"http\S+", line)[0])
+
+
+def end(process: subprocess.Popen[str], cwd: Path) -> str:
+    """Have the code go on to its end; what was printed."""
+    (cwd / "go").touch()
+    printed, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    return printed
+
+
+def test_without_a_server_there_is_one_for_the_length_of_the_run(tmp_path: Path) -> None:
+    process = run(tmp_path, "--follow", "--output-dir", "new")
+    link = link_in(first_line(process))
+    with httpx.Client(follow_redirects=True, trust_env=False) as person:
+        answer = person.get(link)
+        assert (answer.status_code, answer.url.path) == (200, "/lab/tree/new/answer.ipynb")
+        (tmp_path / "new" / "go").touch()
+        printed = end(process, tmp_path)
+        assert "begun" in printed
+        assert "http" not in printed
+        with pytest.raises(httpx.ConnectError):
+            person.get(link)
+
+
+def test_on_a_server_that_sees_the_notebook_the_link_has_no_token(
+    lab_server: LocalJupyterServer, tmp_path: Path
+) -> None:
+    info = lab_server.connection_info
+    process = run(tmp_path, "--follow", "--server", info.url, JUPYTER_TOKEN=str(info.token))
+    line = first_line(process)
+    assert str(info.token) not in line
+    assert lab_server.root_dir is not None
+    notebook = tmp_path.relative_to(lab_server.root_dir) / "answer.ipynb"
+    assert link_in(line) == f"{info.url}lab/tree/{notebook.as_posix()}"
+    (lab_server.root_dir / "go").touch()  # a server that nobody told where its files begin starts kernels there
+    end(process, tmp_path)
+    (lab_server.root_dir / "go").unlink()
+
+
+def test_where_there_is_nothing_to_follow_that_is_said_and_the_code_runs(
+    gateway: LocalJupyterServer, tmp_path: Path
+) -> None:
+    (tmp_path / "go").touch()
+    info = gateway.connection_info
+    process = run(tmp_path, "--follow", "--server", info.url, JUPYTER_TOKEN=str(info.token))
+    assert first_line(process).startswith("There is nothing to follow")
+    process.kill()
+    process.communicate()
+
+
+def test_a_container_has_nothing_to_follow(tmp_path: Path) -> None:
+    process = run(tmp_path, "--follow", "--docker")
+    assert "no JupyterLab in a container" in process.communicate(timeout=60)[1]
+    assert process.returncode == 2
