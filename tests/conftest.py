@@ -17,7 +17,9 @@ import docker.errors
 import pytest
 import trustme
 
-pytest.register_assert_rewrite("calling", "contract", "faults", "jupyter_servers", "observing", "reading")
+pytest.register_assert_rewrite(
+    "calling", "contract", "faults", "jupyter_servers", "jupyterlab_pages", "observing", "reading"
+)
 pytest_plugins = ["observing"]
 
 # A shell that starts us in the background has us ignore Ctrl-C, and all that we start: tests of Ctrl-C would wait.
@@ -35,6 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from playwright.sync_api import Browser
+
+    from jupyterlab_pages import Lab
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--picture", metavar="FILE", help="make the picture in the README anew")
 
 
 @pytest.fixture
@@ -103,6 +111,15 @@ def far_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterConn
         yield JupyterConnectionInfo(
             "127.0.0.1", use_https=True, port=port, token=TOKEN, base_path="/user/alice/", ca_file=home / "ca.pem"
         )
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Somebody's JupyterLab."""
+    from jupyterlab_pages import jupyterlab
+
+    with jupyterlab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="session")

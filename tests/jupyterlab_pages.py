@@ -137,6 +137,14 @@ class NotebookPage:
         self.write(index + 1, source)
         return index + 1
 
+    def delete(self, index: int) -> None:
+        """Delete a cell."""
+        count = self.cells.count()
+        self.select(index)
+        self.page.keyboard.press("d")
+        self.page.keyboard.press("d")
+        expect(self.cells).to_have_count(count - 1)
+
     def run_code(self, code: str) -> int:
         """Add a cell at the end and run it; its position."""
         index = self.add(self.cells.count() - 1, code)

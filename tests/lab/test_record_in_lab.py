@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
-from jupyterlab_pages import Lab, NotebookPage, jupyterlab, opened
+from jupyterlab_pages import opened
 from nbtape import CodeBlock, JupyterCodeExecutor
 from reading import code_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from playwright.sync_api import Browser
+
+    from jupyterlab_pages import Lab, NotebookPage
 
 #: What is recorded, in order: each by a name under which the tests find its cell.
 CELLS = {
@@ -31,12 +35,6 @@ CELLS = {
     "read": "print(pathlib.Path('made.txt').read_text())",
 }
 INDEX = {name: index for index, name in enumerate(CELLS)}
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with jupyterlab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +90,23 @@ def test_a_person_sees_which_cells_have_failed(page: NotebookPage) -> None:
     page.command("View", "Property Inspector")
     page.page.locator("#jp-right-stack").get_by_text("Common Tools", exact=True).click()
     expect(page.page.locator("#jp-right-stack").get_by_text("raises-exception")).to_be_visible()
+
+
+def test_the_picture_in_the_readme_is_of_a_run(browser: Browser, lab: Lab, pytestconfig: pytest.Config) -> None:
+    """`pytest tests/lab -k picture --picture notebooks/images/parcels.png` makes it anew."""
+    transcript = Path(__file__).parents[2] / "notebooks" / "parcels.md"
+    command = [sys.executable, "-m", "nbtape", "run", str(transcript), "--keep-going"]
+    place = ["--output-dir", str(lab.files / "picture")]
+    subprocess.run([*command, *place], capture_output=True, check=False)  # its failure is part of the transcript
+    with opened(browser, lab.link(lab.files / "picture" / "parcels.ipynb")) as page:
+        page.page.set_viewport_size({"width": 1050, "height": 1115})
+        page.command("View", "File Browser")  # is there, and goes
+        first = page.cells.filter(has_text="Nordpost looks clearly worse")
+        first.evaluate("cell => cell.scrollIntoView()")
+        expect(first).to_be_in_viewport()
+        expect(page.cells.filter(has_text="The same parcels, by region").locator("img")).to_be_in_viewport()
+        if (file := pytestconfig.getoption("--picture")) is not None:
+            page.page.screenshot(path=file)
 
 
 def test_all_of_it_runs_where_it_lies_past_its_failures(browser: Browser, lab: Lab) -> None:

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from contract import blocks, run
 from jupyter_servers import TOKEN, ask, kernels_of
-from jupyterlab_pages import Lab, NotebookPage, jupyterlab, opened
+from jupyterlab_pages import opened
 from nbtape import JupyterCodeExecutor
 from reading import code_cells, eventually, stream_text
 
@@ -23,14 +23,10 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
+    from jupyterlab_pages import Lab, NotebookPage
+
 #: A block that says that it runs, and does so until it is ended.
 LONG = "import time\nprint('begun', flush=True)\ntime.sleep(600)"
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with jupyterlab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
 
 
 @pytest.fixture

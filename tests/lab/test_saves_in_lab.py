@@ -1,0 +1,156 @@
+"""A person works in JupyterLab on the notebook that is being recorded, and saves: neither side loses anything."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from contract import run
+from jupyterlab_pages import opened
+from nbtape import JupyterCodeExecutor
+from reading import eventually, read_notebook, stream_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+    from jupyterlab_pages import Lab, NotebookPage
+
+#: What the agent has run when the person comes.
+FIRST = ("x = 1", "import pandas as pd\npd.DataFrame({'x': [1, 2]})", "1 / 0", "print(x)")
+
+#: A block that runs until there is a file.
+WAITING = "import os, time\nprint('begun', flush=True)\nwhile not os.path.exists({!r}): time.sleep(0.01)\nprint('done')"
+
+#: JupyterLab's question before a save, if the file is not the one that it knows.
+QUESTION = "has changed on disk since the last time it was opened or saved"
+
+
+@pytest.fixture
+def executor(lab: Lab) -> Iterator[JupyterCodeExecutor]:
+    with JupyterCodeExecutor(lab.info, output_dir=lab.files / "saves") as executor:
+        for code in FIRST:
+            run(executor, code)
+        yield executor
+
+
+@pytest.fixture
+def page(browser: Browser, lab: Lab, executor: JupyterCodeExecutor) -> Iterator[NotebookPage]:
+    with opened(browser, lab.link(executor.notebook)) as page:
+        yield page
+
+
+def sources(path: Path) -> list[str]:
+    return [cell["source"] for cell in read_notebook(path)["cells"]]
+
+
+def touched(path: Path) -> dict[str, list[str]]:
+    """What is said of each cell that somebody else has touched, by its source."""
+    marks = {cell["source"]: cell["metadata"].get("nbtape", {}).get("touched") for cell in read_notebook(path)["cells"]}
+    return {source: mark for source, mark in marks.items() if mark}
+
+
+def test_what_a_person_edits_adds_and_deletes_stays_and_the_agent_goes_on_after_it(
+    executor: JupyterCodeExecutor, page: NotebookPage
+) -> None:
+    page.write(0, "x = 1  # mine")
+    page.add(1, "y = 2")
+    page.delete(3)
+    page.save()
+    page.expect_saved()
+    expect(page.dialogs).to_have_count(0)
+    assert run(executor, "print(x + 1)").output == "2\n"
+    assert sources(executor.notebook) == ["x = 1  # mine", FIRST[1], "y = 2", FIRST[3], "print(x + 1)"]
+    assert touched(executor.notebook) == {"x = 1  # mine": ["source"], "y = 2": ["added"]}
+    assert len(read_notebook(executor.notebook)["metadata"]["nbtape"]["deleted"]) == 1
+
+
+def test_a_person_who_saves_again_is_not_asked_while_the_agent_thinks(
+    executor: JupyterCodeExecutor, page: NotebookPage
+) -> None:
+    for number in range(3):
+        page.write(0, f"x = {number}")
+        page.save()
+        page.expect_saved()
+    expect(page.dialogs).to_have_count(0)
+    run(executor, "print('later')")
+    assert sources(executor.notebook) == ["x = 2", *FIRST[1:], "print('later')"]
+    assert touched(executor.notebook) == {"x = 2": ["source"]}
+
+
+def test_what_a_person_saves_while_a_block_runs_costs_neither_the_edit_nor_the_output(
+    executor: JupyterCodeExecutor, page: NotebookPage
+) -> None:
+    go = executor.notebook.with_name("go")
+    code = WAITING.format(str(go))
+    with ThreadPoolExecutor() as threads:
+        block = threads.submit(run, executor, code)
+        assert eventually(lambda: stream_text(read_notebook(executor.notebook)["cells"][-1]) == "begun\n")
+        page.write(0, "x = 1  # mine")
+        page.save()
+        page.answer_if_asked(QUESTION, "Overwrite")
+        page.expect_saved()
+        go.touch()
+        assert block.result(60).output == "begun\ndone\n"
+    go.unlink()
+    assert sources(executor.notebook) == ["x = 1  # mine", *FIRST[1:], code]
+    assert stream_text(read_notebook(executor.notebook)["cells"][-1]) == "begun\ndone\n"
+    assert touched(executor.notebook) == {"x = 1  # mine": ["source"]}
+
+
+class TestAnUnsavedBuffer:
+    """The person has edited and not saved, and the agent has gone on."""
+
+    @pytest.fixture(autouse=True)
+    def _question(self, executor: JupyterCodeExecutor, page: NotebookPage) -> None:
+        page.write(0, "x = 1  # mine")
+        page.expect_unsaved()
+        run(executor, "print('meanwhile')")
+        page.save()
+        expect(page.dialogs).to_contain_text(QUESTION)
+
+    def test_that_overwrites_loses_none_of_the_agents_cells(
+        self, executor: JupyterCodeExecutor, page: NotebookPage
+    ) -> None:
+        page.answer("Overwrite")
+        page.expect_saved()
+        both = ["x = 1  # mine", *FIRST[1:], "print('meanwhile')"]
+        assert eventually(lambda: sources(executor.notebook) == both)
+        run(executor, "print('after')")
+        assert sources(executor.notebook) == [*both, "print('after')"]
+        assert touched(executor.notebook) == {"x = 1  # mine": ["source"]}
+        page.command("File", "Reload Notebook from Disk")
+        expect(page.cells).to_have_count(6)
+
+    def test_that_is_given_up_shows_what_the_agent_has_done(
+        self, executor: JupyterCodeExecutor, page: NotebookPage
+    ) -> None:
+        page.answer("Revert")
+        expect(page.cells).to_have_count(5)
+        page.expect_saved()
+        run(executor, "print('after')")
+        assert sources(executor.notebook) == [*FIRST, "print('meanwhile')", "print('after')"]
+        assert touched(executor.notebook) == {}
+
+    def test_that_is_kept_for_later_is_still_there(self, executor: JupyterCodeExecutor, page: NotebookPage) -> None:
+        page.answer("Cancel")
+        page.expect_unsaved()
+        expect(page.cells.nth(0)).to_contain_text("# mine")
+        assert sources(executor.notebook) == [*FIRST, "print('meanwhile')"]
+
+
+def test_new_cells_are_shown_after_a_reload_on_the_same_kernel(
+    executor: JupyterCodeExecutor, page: NotebookPage
+) -> None:
+    """JupyterLab does not look by itself whether the file of an open notebook has changed."""
+    run(executor, "secret = 41")
+    expect(page.cells).to_have_count(4)
+    page.command("File", "Reload Notebook from Disk")
+    expect(page.cells).to_have_count(5)
+    page.expect_saved()
+    page.expect_output(page.run_code("print(secret + 1)"), "42\n")
