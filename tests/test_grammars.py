@@ -45,12 +45,34 @@ except NotebookReadError:
     pass
 assert 'nbformat' in sys.modules and 'rfc3987_syntax' not in sys.modules
 """
+AT_ONCE = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from nbtape.grammars import defer_grammar
+begin = threading.Barrier(8)
+def defer(_):
+    begin.wait()
+    defer_grammar()
+    import nbformat
+    nbformat.v4.new_notebook()
+sys.setswitchinterval(1e-6)
+with ThreadPoolExecutor(8) as threads:
+    list(threads.map(defer, range(8)))
+assert not [name for name in sys.modules if name.startswith('rfc3987_syntax')], 'nothing is left in its place'
+"""
 
 
 @pytest.mark.parametrize(
     "code",
-    [BEFORE, BEFORE + ASKED, "import jsonschema\n" + BEFORE.replace("assert", "assert 1 or") + ASKED, USED, RESUMED],
-    ids=["before", "asked", "too late", "used", "resumed"],
+    [
+        BEFORE,
+        AT_ONCE,
+        BEFORE + ASKED,
+        "import jsonschema\n" + BEFORE.replace("assert", "assert 1 or") + ASKED,
+        USED,
+        RESUMED,
+    ],
+    ids=["before", "by threads at once", "asked", "too late", "used", "resumed"],
 )
 def test_the_grammar_is_built_when_it_is_first_asked_for(code: str) -> None:
     pytest.importorskip("rfc3987_syntax")
