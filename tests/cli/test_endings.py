@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -300,15 +301,26 @@ class TestCtrlC:
         assert str(tmp_path) not in mounts
 
     def test_at_any_moment_of_its_beginning_it_is_one_line(self, tmp_path: Path) -> None:
-        """From the first line of ours, through all imports, up to a kernel that runs code."""
+        """From the first import of the command, through all others, up to a kernel that runs code."""
         (tmp_path / "m.md").write_text(fenced(LONG))
-        begin = "import sys, nbtape.cli; print('ours', flush=True); sys.argv[1:] = ['run', 'm.md']; nbtape.cli.main()"
+        begin = textwrap.dedent("""
+            import sys, nbtape.cli
+
+            class Teller:
+                def find_spec(self, name, *_):
+                    if name == "nbtape.cli.commands":
+                        print("begun", flush=True)
+
+            sys.meta_path.insert(0, Teller())
+            sys.argv[1:] = ["run", "m.md"]
+            nbtape.cli.main()
+        """)
         for hundredths in range(0, 100, 7):
             with subprocess.Popen(
                 [sys.executable, "-c", begin], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             ) as process:
                 assert process.stdout is not None
-                assert process.stdout.readline() == "ours\n"
+                assert process.stdout.readline() == "begun\n"
                 with pytest.raises(subprocess.TimeoutExpired):
                     process.wait(hundredths / 100)
                 process.send_signal(signal.SIGINT)
