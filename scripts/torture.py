@@ -130,7 +130,7 @@ class Machine:
         told = {line["label"]: line for line in journal if "label" in line}
         for track, notebook in notebooks.items():
             labels = {block.label for block in session.blocks(track)}
-            truth = read_truth(directory / "server" if session.place == "plain" else notebook.parent)
+            truth = read_truth(directory / "server" / "files" if session.place == "plain" else notebook.parent)
             truth = {name: count for name, count in truth.items() if name.partition(".")[0].rstrip("t") in labels}
             mine = {label: line for label, line in told.items() if label in labels}
             breaches += judge(Played(session, track, notebook, truth, mine))
