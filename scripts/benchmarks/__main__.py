@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -52,6 +53,8 @@ def peers_of(wanted: Iterable[Row]) -> list[str]:
 def run(wanted: Sequence[Row], arguments: argparse.Namespace) -> int:
     """Measure all that is wanted, and tell what came of it; the exit code."""
     quick: bool = arguments.quick
+    # A shell that starts us in the background has Ctrl-C ignored, by all processes of ours: ag2's server ends by that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     facts: dict[str, Any] = {"machine": machine()}
     before = os.getloadavg()[0]
     for row in wanted:
