@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from nbformat import from_dict
 
-from nbtape.encoding import encode_cell
 from nbtape.recorded import own_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from nbformat import NotebookNode
 
@@ -81,7 +80,9 @@ class Merge:
     is_behind: bool
 
 
-def merge(cells: Shelf, history: History, theirs: Sequence[NotebookNode], seen: int) -> Merge:
+def merge(
+    cells: Shelf, history: History, theirs: Sequence[NotebookNode], seen: int, unchanged: Collection[str]
+) -> Merge:
     """Bring what somebody has saved into the cells.
 
     What he has changed stays as he has it, except where the record has changed the same cell since: of that he gets
@@ -92,6 +93,7 @@ def merge(cells: Shelf, history: History, theirs: Sequence[NotebookNode], seen: 
         history: What of them was in which save.
         theirs: His.
         seen: The last save that he has seen.
+        unchanged: The ids of those of his cells that are as they were saved.
     """
     ours = {cells.ids[number]: number for number in cells.order}
     order, is_behind = [], False
@@ -103,7 +105,7 @@ def merge(cells: Shelf, history: History, theirs: Sequence[NotebookNode], seen: 
             _mark(cell, {"added"})
         elif history.last(number) > seen:
             is_behind = _take_source(cells, number, cell) or is_behind
-        elif cells.encoded(number) == encode_cell(cell):
+        elif cell["id"] in unchanged:
             pass
         elif own_metadata(cells[number]).get("status") == "running":  # its outputs are still to come
             is_behind = _take_source(cells, number, cell) or is_behind

@@ -296,12 +296,19 @@ class Notebook:
         if not self._others.is_changed:
             return False
         self._others.refuse_writer(self._lock)
-        theirs = self._others.read(self._is_known)
+        unchanged: set[str] = set()
+
+        def is_known(cell: NotebookNode) -> bool:
+            if self._is_as_saved(cell):
+                unchanged.add(cell["id"])
+            return cell["id"] in unchanged
+
+        theirs = self._others.read(is_known)
         self._saved = False
         if theirs is None:
             return True
         seen = _revision_of(theirs)
-        merged = merge(self.cells, self._history, theirs["cells"], seen)
+        merged = merge(self.cells, self._history, theirs["cells"], seen, unchanged)
         self._revision = max(self._revision, seen)
         self._take_metadata(theirs["metadata"], merged.deleted)
         return merged.is_behind
@@ -321,9 +328,9 @@ class Notebook:
         ids = {cell["id"] for cell in theirs["cells"]}
         return own_metadata(theirs).get("started") == started is not None or not ids.isdisjoint(self.cells.ids)
 
-    def _is_known(self, cell: NotebookNode) -> bool:
+    def _is_as_saved(self, cell: NotebookNode) -> bool:
         """Whether somebody has saved a cell as it was."""
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(KeyError, ValueError):
             return self.cells.encoded(self.cells.number(cell["id"])) == encode_cell(cell)
         return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import uuid
@@ -72,7 +71,7 @@ def parse_saved(path: Path, content: bytes, is_known: Callable[[NotebookNode], b
 
     document = _with_ids(parse_unchecked(path, content))
     try:
-        notebook: NotebookNode = to_notebook(copy.deepcopy(document))
+        notebook: NotebookNode = to_notebook(document)
         known = [is_known(cell) for cell in notebook["cells"]]
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise NotebookReadError(path, "it is no valid notebook. Open it in JupyterLab and save it.") from exc

@@ -58,6 +58,7 @@ class Shelf(Sequence["NotebookNode"]):
         #: The numbers of the cells that the notebook has, as they stand there; and the ids of all.
         self.order: list[int] = []
         self.ids: list[str] = []
+        self._numbers: dict[str, int] = {}
         # The cells from the first on that have long been as they are, as one: so many of them.
         self._front: list[bytearray | range] = []
         self._front_count = 0
@@ -99,6 +100,7 @@ class Shelf(Sequence["NotebookNode"]):
         self._places.append(len(self.order))
         self.order.append(number)
         self.ids.append(cell["id"])
+        self._numbers[cell["id"]] = number
         self._nodes[number] = cell
         self._weight += _weight(b"")
         self._stale.add(number)
@@ -120,12 +122,12 @@ class Shelf(Sequence["NotebookNode"]):
         return self._places[number]
 
     def number(self, cell_id: str) -> int:
-        """The number of a cell that was appended.
+        """The number of a cell that was appended; the last one, where somebody has deleted it and put it back.
 
         Raises:
-            ValueError: There is none of that id.
+            KeyError: There is none of that id.
         """
-        return len(self.ids) - 1 - self.ids[::-1].index(cell_id)
+        return self._numbers[cell_id]
 
     def encoded(self, number: int) -> bytes:
         """A cell as it stands in a notebook, as of the last `encode`, without what separates it."""
