@@ -76,16 +76,8 @@ def is_locked(descriptor: int) -> bool | None:
     Args:
         descriptor: The file, open for reading.
     """
-    if fcntl is None:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    return False
+    is_free = _is_free(descriptor, exclusive=False)
+    return None if is_free is None else not is_free
 
 
 def can_be_locked(descriptor: int) -> bool:
@@ -94,13 +86,18 @@ def can_be_locked(descriptor: int) -> bool:
     Args:
         descriptor: The file, open for reading.
     """
+    return _is_free(descriptor, exclusive=True) is not None
+
+
+def _is_free(descriptor: int, *, exclusive: bool) -> bool | None:
+    """Whether a lock can be had, for a moment; None where there are none of its kind."""
     if fcntl is None:
-        return False
+        return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
-    except OSError:
         return False
+    except OSError:
+        return None
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     return True
