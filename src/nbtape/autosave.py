@@ -86,7 +86,7 @@ class Autosave:
         Raises:
             NotebookWriteError: It cannot be written.
         """
-        if self._afforded() > 0:
+        if self._afforded() >= 0:  # it is bounded by CREDIT, which may be nothing
             self.save_now()
         else:
             self._keep()
