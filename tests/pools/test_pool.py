@@ -259,6 +259,15 @@ def test_a_pool_that_is_forgotten_ends(output_dir: Path) -> None:
     assert eventually(lambda: not any(map(is_running, before)) and descendants() <= others)
 
 
+def test_a_pool_that_is_stopped_as_soon_as_a_kernel_was_taken_leaves_no_connection(output_dir: Path) -> None:
+    pool = KernelPool(size=1)
+    pool.fill()
+    with JupyterCodeExecutor(pool, output_dir=output_dir):
+        pool.stop()
+    del pool
+    gc.collect()  # Python warns of sockets that nobody closed, which fails the test
+
+
 def test_a_pool_that_nobody_stopped_ends_at_exit(output_dir: Path) -> None:
     code = (
         "from nbtape import CodeBlock, JupyterCodeExecutor, KernelPool\n"

@@ -153,7 +153,7 @@ class Stock:
                 self._complain()
                 return None
             taken = self._idle.popleft()
-        self._thread.tell(lambda: self._replace_soon(taken))
+            self._thread.tell(lambda: self._replace(taken))  # within the lock: before anything that close() tells it
         return taken
 
     def _complain(self) -> None:
@@ -162,12 +162,9 @@ class Stock:
         if self._failure is not None:
             raise KernelStartError(f"The pool cannot start kernels. {self._failure}") from self._failure
 
-    def _replace_soon(self, taken: Idle) -> None:
-        asyncio.get_running_loop().call_later(_BREATH, self._replace, taken)
-
     def _replace(self, taken: Idle) -> None:
         taken.client.stop_channels()
-        self._missing.release()
+        asyncio.get_running_loop().call_later(_BREATH, self._missing.release)
 
     def close(self) -> None:
         """End what is idle or starting, and the thread. Harmless when that is done."""
