@@ -1,4 +1,4 @@
-"""The command as a test calls it: its output captured, on a terminal, or stopped in the middle."""
+"""The command as a test calls it: its output captured, on a terminal, stopped in the middle, or beside a session."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
@@ -67,19 +68,10 @@ def on_a_terminal(*arguments: object, cwd: Path, **environment: str) -> Seen:
         [*COMMAND, *map(str, arguments)], cwd=cwd, stdin=its, stdout=its, stderr=its, env=variables
     ) as process:
         os.close(its)
-        written = b""
-        while piece := _read(ours):
-            written += piece
+        written = bytearray()
+        drain(ours, written)
         code = process.wait(timeout=60)
-    os.close(ours)
     return Seen(written.decode().replace("\r\n", "\n"), code)
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65536)
-    except OSError:  # Linux, where nobody holds the other end any more
-        return b""
 
 
 class Ended(NamedTuple):
@@ -113,3 +105,53 @@ def processes_in(directory: Path) -> list[int]:
             if process.status() != psutil.STATUS_ZOMBIE and process.cwd().startswith(str(directory)):
                 found.append(process.pid)
     return found
+
+
+#: Variables by which a terminal is known.
+TERMINALS = {"TERM", "TERM_PROGRAM", "LC_TERMINAL", "KITTY_WINDOW_ID", "TMUX", "STY"}
+
+
+class Watching:
+    """`nbtape watch` in a process of its own, on a terminal or not."""
+
+    def __init__(self, *arguments: object, cwd: Path, terminal: dict[str, str] | None = None) -> None:
+        ours, its = os.pipe() if terminal is None else pty.openpty()
+        our_error, its_error = os.pipe()
+        environment = {name: value for name, value in os.environ.items() if name not in TERMINALS}
+        self.process = subprocess.Popen(
+            [*COMMAND, "watch", *map(str, arguments)],
+            cwd=cwd,
+            stdout=its,
+            stderr=its_error,
+            env={**environment, "COLUMNS": "90", **(terminal or {})},
+        )
+        os.close(its)
+        os.close(its_error)
+        self._written, self._error = bytearray(), bytearray()
+        self._threads = [
+            threading.Thread(target=drain, args=each) for each in ((ours, self._written), (our_error, self._error))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def text(self) -> str:
+        return self._written.decode(errors="replace").replace("\r\n", "\n")
+
+    @property
+    def error(self) -> str:
+        return self._error.decode()
+
+    def end(self) -> int:
+        code = self.process.wait(30)
+        for thread in self._threads:
+            thread.join(10)
+        return code
+
+
+def drain(file: int, into: bytearray) -> None:
+    """Read what is written until nobody holds the other end; Linux tells that of a terminal by an error."""
+    with contextlib.suppress(OSError):
+        while piece := os.read(file, 65536):
+            into += piece
+    os.close(file)

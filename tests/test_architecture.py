@@ -13,7 +13,7 @@ SOURCES = Path(nbtape.__file__).parent
 
 #: A module imports from lines above its own and from no other.
 ORDER = """
-errors exit_codes consoles
+errors exit_codes consoles layout
 blocks results streams listeners languages outputs probe locks turns loopback parameters encoding journal grammars
 drafts shelf
 reader

@@ -74,9 +74,10 @@ from uuid import uuid4
 from nbformat import from_dict
 
 from nbtape.drafts import NameTakenError, advice, move_to_free_place, places, publish, version_of, writable_mode
-from nbtape.encoding import HEAD, SEPARATOR, encode_cell, encode_metadata, encode_tail
+from nbtape.encoding import encode_cell, encode_metadata, encode_tail
 from nbtape.errors import NotebookWriteError
 from nbtape.journal import Journal
+from nbtape.layout import HEAD, SEPARATOR
 from nbtape.locks import WriterLock
 from nbtape.merging import History, merge
 from nbtape.outofband import ChangedError, OutOfBand

@@ -14,7 +14,8 @@ import weakref
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Final, overload
 
-from nbtape.encoding import SEPARATOR, decode_cell, encode_cell
+from nbtape.encoding import decode_cell, encode_cell
+from nbtape.layout import FIRST, SEPARATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,7 +29,7 @@ ROOM: Final = 8 << 20
 _FILLED: Final = 0.75
 
 #: The bytes of what separates cells that the first does without.
-_COMMA: Final = len(SEPARATOR) - len(SEPARATOR.lstrip(b","))
+_COMMA: Final = len(SEPARATOR) - len(FIRST)
 
 #: Bytes that are copied at a time.
 _PIECE: Final = 1 << 20

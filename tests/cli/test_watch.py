@@ -18,8 +18,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from calling import examples
-from commands import Watching
+from calling import Watching, examples
 from nbtape import CodeBlock, JupyterCodeExecutor
 from nbtape.cli.pictures import drawn, protocol_of
 from reading import eventually

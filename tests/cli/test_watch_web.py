@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 from playwright.sync_api import expect
 
-from commands import Watching
+from calling import Watching
 from nbtape import CodeBlock, JupyterCodeExecutor
 from reading import eventually
 

@@ -1,8 +1,7 @@
 """A notebook without its outputs, but for errors: what tells how a run went, read without a look at the rest.
 
-A session of 100 MB is outputs for the most part, and JSON takes its time for them. As nbformat lays a notebook out, a
-line in JSON begins with a blank for each level that it is deep, and no text in it can hold a newline: so the first line
-that closes a bracket at the level of `outputs` is the end of them.
+A session of 100 MB is outputs for the most part, and JSON takes its time for them. The first line that closes a bracket
+at the level of `outputs` is the end of them, see `layout`.
 """
 
 from __future__ import annotations
@@ -11,16 +10,17 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.errors import NotebookReadError
+from nbtape.layout import CELL_END, FIRST, HEAD
 from nbtape.reader import parse_unchecked, read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_HEAD: Final = b'{\n "cells": [\n  {\n   "'
+_HEAD: Final = HEAD + FIRST + b'{\n   "'
 _BEGIN: Final = b'\n   "outputs": [\n'
 _END: Final = b'\n   ],\n   "source": '
-_NEXT_CELL: Final = b"\n  },"
+_NEXT_CELL: Final = CELL_END + b","
 _ERROR: Final = b'\n     "output_type": "error"'
 
 
