@@ -49,6 +49,31 @@ def check_descriptors(act: Callable[[], None]) -> None:
     assert eventually(lambda: process.num_fds() <= once), f"{once} file descriptors became {process.num_fds()}"
 
 
+@pytest.mark.parametrize("socket", ["manager._control_socket", "client.shell_channel.socket"])
+def test_a_connection_that_is_forgotten_does_not_keep_the_collector_waiting(socket: str) -> None:
+    """Which of them the collector comes to first is chance; here the ZeroMQ context is always before its socket."""
+    code = (
+        "import asyncio, gc, warnings\n"
+        "from nbtape.kernels.local import LocalKernels\n"
+        "async def main():\n"
+        "    manager = LocalKernels('python3').manager()\n"
+        "    await manager.start_kernel(cwd=None)\n"
+        "    client = manager.client()\n"
+        "    client.start_channels()\n"
+        f"    ring = [{socket}.context, {socket}]\n"
+        "    ring.append(ring)\n"
+        "    manager._control_socket = client._shell_channel = None\n"
+        "    del manager._trait_values['context'], client._trait_values['context'], ring\n"
+        "    gc.collect()\n"
+        "    print('collected')\n"
+        "    await manager.shutdown_kernel(now=True)\n"
+        "asyncio.run(main())\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    assert done.stdout == "collected\n"
+
+
 class TestLocalKernels(ExecutorContract):
     @pytest.fixture
     def source(self) -> KernelSource | None:

@@ -23,7 +23,7 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
-from traitlets import Type
+from traitlets import Type, default
 
 from nbtape.errors import KernelNotInstalledError, KernelStartError
 from nbtape.kernels.base import KernelSpec, it_last_said, tail
@@ -261,6 +261,12 @@ class LocalKernelManager(EndNoticed, AsyncKernelManager):
         self._handed_over: tuple[KernelClient, Path] | None = None
         self._directory: Path | None = None
         self._reaper: weakref.finalize[..., LocalKernelManager] | None = None
+
+    @default("context")
+    def _context_default(self) -> _Context:
+        """For the control socket, which is open as long as the kernel runs; `cleanup_resources` destroys it."""
+        self._created_context = True
+        return _Context()
 
     async def start_kernel(self, *, cwd: Path | None) -> None:  # type: ignore[override]
         """Start the kernel process in `cwd`; without one, where nobody but root puts modules.
