@@ -39,7 +39,7 @@ servers.container
 servers.docker
 recorded
 merging outofband options
-notebook
+notebook remarks
 autosave
 recorder overview.cells overview.outline
 overview.summary

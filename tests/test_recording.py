@@ -179,6 +179,21 @@ def test_a_session_with_every_ending_is_tagged_for_jupyters_tools(tmp_path: Path
     assert notes[6] == "A policy forbids it."
 
 
+def test_a_person_sees_how_a_cell_ended_also_where_no_error_tells(tmp_path: Path) -> None:
+    stubborn = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('never mind')"
+    with JupyterCodeExecutor(output_dir=tmp_path, timeout=4) as executor:
+        results = [run(executor, code) for code in ("1/0", stubborn, "import os\nos.kill(os.getpid(), 9)")]
+    shown = [
+        [output.get("text", output["output_type"]) for output in cell["outputs"]] for cell in cells(executor.notebook)
+    ]
+    assert shown == [
+        ["error"],
+        ["never mind\n", "\n[nbtape: the time of this block was up here]\n"],
+        ["\n[nbtape: the kernel died here, and its variables are gone]\n"],
+    ]
+    assert not any("[nbtape" in result.output for result in results), "the agent is told by the note"
+
+
 def test_a_count_is_never_a_star_and_what_did_not_run_has_none(executor: JupyterCodeExecutor) -> None:
     run(executor, "1", "1/0", "2")
     run(executor, "3")

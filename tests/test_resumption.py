@@ -307,6 +307,7 @@ def test_a_recording_that_was_cut_off_is_gone_on_with(output_dir: Path, recorder
     assert "cut off here" in cut["metadata"]["nbtape"]["note"]
     assert cut["metadata"]["tags"] == ["raises-exception"]
     assert stream_text(cut) == "begun\n"
+    assert stream_text(cut, "stderr") == "\n[nbtape: the recording was cut off here]\n"
 
 
 def test_what_another_process_writes_is_not_resumed_until_that_is_gone(

@@ -17,6 +17,7 @@ from nbtape.notebook import FORMAT_VERSION, Notebook
 from nbtape.offload import offload
 from nbtape.outputs import fit_json
 from nbtape.recorded import own_metadata
+from nbtape.remarks import tell_cut, tell_ending
 from nbtape.results import CellResult, cell_text, shorten
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ class Recording:
         self.notebook.describe(metadata)
         for index, cell in enumerate(self.notebook.cells):
             if own_metadata(cell).get("status") == "running":
+                tell_ending(cell, "running")
                 self._close(cell, "interrupted", note=f"{CUT_OFF} {news}".rstrip(), outputs_incomplete=True)
                 self.notebook.touch(index)
         self.save()
@@ -215,6 +217,8 @@ class Recording:
         described = await offload(lambda: workdir.describe(changes.paths, self._directory)) if changes.paths else []
         tail = " ".join(filter(None, [ending.note, outcome.missing, changes.note]))
         note = " ".join(filter(None, [ending.news, tail]))
+        text = _framed(ending.news, self._text(cell["outputs"], files), tail)
+        tell_ending(cell, outcome.status)
         self._close(
             cell,
             outcome.status,
@@ -229,7 +233,6 @@ class Recording:
         if outcome.installed is not None:
             self.notebook.describe({"nbtape": outcome.installed.metadata()})
         place = self.notebook.place(index)
-        text = _framed(ending.news, self._text(cell["outputs"], files), tail)
         return CellResult(
             index=place,
             cell_id=cell["id"],
@@ -295,13 +298,6 @@ def preamble() -> dict[str, Any]:
 def timestamp() -> str:
     """Now, as a notebook has it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def tell_cut(cell: NotebookNode, left_out: int) -> None:
-    """Say in the outputs themselves that some are missing."""
-    if left_out:
-        text = f"\n[nbtape: {left_out:,} characters of output are left out here: the cell has as much as it may keep]\n"
-        cell["outputs"].append(new_output("stream", name="stderr", text=text))
 
 
 def _framed(head: str, text: str, tail: str) -> str:

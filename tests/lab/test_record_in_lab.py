@@ -36,6 +36,9 @@ CELLS = {
 }
 INDEX = {name: index for index, name in enumerate(CELLS)}
 
+#: What JupyterLab shows on red.
+ERROR = "[data-mime-type='application/vnd.jupyter.stderr']"
+
 
 @pytest.fixture(scope="module")
 def recorded(lab: Lab) -> Path:
@@ -83,13 +86,29 @@ def test_each_output_is_shown_as_it_was_printed(page: NotebookPage) -> None:
 
 def test_a_person_sees_which_cells_have_failed(page: NotebookPage) -> None:
     """By the error itself, and by a tag that does no more than to let Run All go on after it."""
-    error = "[data-mime-type='application/vnd.jupyter.stderr']"
     for name, words in {"failed": "ZeroDivisionError", "timed out": "KeyboardInterrupt"}.items():
-        expect(page.cells.nth(INDEX[name]).locator(error)).to_contain_text(words)
+        expect(page.cells.nth(INDEX[name]).locator(ERROR)).to_contain_text(words)
     page.select(INDEX["failed"])
     page.command("View", "Property Inspector")
     page.page.locator("#jp-right-stack").get_by_text("Common Tools", exact=True).click()
     expect(page.page.locator("#jp-right-stack").get_by_text("raises-exception")).to_be_visible()
+
+
+def test_a_person_sees_how_a_cell_ended_that_shows_no_error(browser: Browser, lab: Lab) -> None:
+    with JupyterCodeExecutor(output_dir=lab.files / "died", notebook="died") as executor:
+        executor.execute_code_blocks(
+            [CodeBlock("print('begun', flush=True)\nimport os\nos.kill(os.getpid(), 9)", "python")]
+        )
+    with opened(browser, lab.link(executor.notebook)) as page:
+        expect(page.outputs(0)).to_have_text(["begun\n", re.compile("the kernel died here")])
+        expect(page.cells.nth(0).locator(ERROR)).to_contain_text("the kernel died here")
+
+
+def test_how_long_a_cell_took_is_shown_by_who_shows_times(page: NotebookPage) -> None:
+    """JupyterLab itself keeps them in a cell's metadata; the extension jupyterlab-execute-time shows them."""
+    times = page.cells.locator(".execute-time")
+    expect(times).to_have_count(len(CELLS) - 1)
+    expect(page.cells.nth(INDEX["timed out"]).locator(".execute-time")).to_have_text(re.compile(r"in 2\.\d+s"))
 
 
 def test_the_picture_in_the_readme_is_of_a_run(browser: Browser, lab: Lab, pytestconfig: pytest.Config) -> None:

@@ -77,6 +77,19 @@ def test_a_session_that_comes_again_is_as_recorded(output_dir: Path) -> None:
     assert str(report) == "session.ipynb: 3 same, 1 same_error."
 
 
+def test_a_cell_whose_end_no_error_tells_comes_again(output_dir: Path) -> None:
+    stubborn = (
+        "import os, time\ntry:\n    if not os.path.exists('once'):\n        open('once', 'w').close()\n"
+        "        print('early')\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    pass"
+    )
+    notebook = record(output_dir, stubborn, "import os\nos.kill(os.getpid(), 9)", timeout=2)
+    report = replay(notebook)
+    assert (verdicts(report), report.exit_code) == (["same_error", "same_error"], 0), str(report)
+    said = [stream_text(cell, "stderr") for cell in code_cells(report.output)]
+    assert all("[nbtape: " in words for words in said)
+    assert said == [stream_text(cell, "stderr") for cell in code_cells(notebook)]
+
+
 def test_where_the_notebook_was_moved_its_own_path_is_no_difference(output_dir: Path) -> None:
     notebook = record(output_dir, "import os\nos.getcwd()")
     (elsewhere := output_dir / "moved").mkdir()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nbtape.judging.judge import judge
 from nbtape.judging.verdicts import Context, Judgement, ReplaySettings, matches
 from nbtape.recorded import own_metadata, own_status
+from nbtape.remarks import tells_ending
 from nbtape.replaying.expectations import FAILED, expectation
 from nbtape.replaying.report import ReplayedCell
 
@@ -140,7 +141,7 @@ def _as_far_as_both(
     before: list[dict[str, Any]], after: list[dict[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What two runs had shown when the one that had shown less was stopped."""
-    shown = [[output for output in outputs if output["output_type"] != "error"] for outputs in (before, after)]
+    shown = [[output for output in outputs if not tells_ending(output)] for outputs in (before, after)]
     common = min(map(len, shown))
     pairs = [_same_length(*pair) for pair in zip(*(outputs[:common] for outputs in shown), strict=True)]
     return [old for old, _ in pairs], [new for _, new in pairs]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nbtape.outputs import fit_json, output_size
 from nbtape.recorded import own_metadata
 from nbtape.recorder import Listener
-from nbtape.recording import tell_cut
+from nbtape.remarks import tell_cut, tell_ending
 from nbtape.starting import start_kernel
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ class Rerun:
         cell = self._notebook["cells"][index]
         outcome = await runner.run(index, timeout, min(self._room, self._terms.options["max_cell_chars"]), stop)
         tell_cut(cell, outcome.left_out)
+        tell_ending(cell, outcome.status)
         self._room = max(0, self._room - sum(map(output_size, cell["outputs"])))
         _close(cell, _facts(outcome, timeout, self._epoch))
         if outcome.installed is not None:
