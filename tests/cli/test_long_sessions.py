@@ -1,0 +1,78 @@
+"""2,000 cells and 100 MB, as a person looks at them with the command: the seconds that are promised."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import time
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+from playwright.sync_api import expect
+
+from calling import Watching, nbtape
+from reading import eventually, seconds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.alone
+
+_CELLS = 2000
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half of the cells are Markdown; the others show text, a table and a picture each."""
+    cells = []
+    for number in range(_CELLS // 2):
+        Image.effect_noise((250, 250), 90).save(picture := BytesIO(), "PNG")
+        rows = "".join(f"<tr><td>{row}</td><td>{row * number}</td></tr>" for row in range(320))
+        outputs = [
+            new_output("stream", text="".join(f"line {line} of {number}\n" for line in range(400))),
+            new_output("display_data", {"image/png": base64.b64encode(picture.getvalue()).decode()}),
+            new_output("execute_result", {"text/html": f"<table>{rows}</table>", "text/plain": "a table"}),
+        ]
+        metadata = {"nbtape": {"status": "ok", "duration": 0.1, "kernel_epoch": 1}}
+        code = new_code_cell(f"step({number})", outputs=outputs, execution_count=number + 1, metadata=metadata)
+        cells += [new_markdown_cell(f"## Step {number}"), code]
+    path = tmp_path_factory.mktemp("long") / "session.ipynb"
+    ours = {"nbtape": {"version": 1, "started": "2026-01-01T00:00:00+00:00"}}
+    nbformat.write(new_notebook(cells=cells, metadata=ours), path)
+    assert path.stat().st_size > 100e6
+    return path
+
+
+def test_it_is_shown_in_less_than_a_second(session: Path) -> None:
+    def show() -> None:
+        done = nbtape("show", session, cwd=session.parent)
+        assert f"step({_CELLS // 2 - 1})" in done.stdout
+
+    assert min(seconds(show) for _ in range(3)) < 1
+
+
+def test_it_is_watched_on_a_page_in_less_than_three_seconds(session: Path, browser: Browser) -> None:
+    def watch() -> None:
+        watching = Watching(session, "--web", cwd=session.parent)
+        with contextlib.ExitStack() as stack:
+            stack.callback(watching.end)
+            stack.callback(watching.process.kill)
+            assert eventually(lambda: watching.text.endswith("\n"), 30), watching.error
+            page = stack.enter_context(browser.new_context()).new_page()
+            page.goto(watching.text.strip())
+            newest = page.locator("main > section:last-child")
+            expect(newest).to_contain_text(f"step({_CELLS // 2 - 1})")
+            expect(newest.locator("img")).to_be_visible()
+            spent.append(time.monotonic() - began)
+
+    spent: list[float] = []
+    for _ in range(3):
+        began = time.monotonic()
+        watch()
+    assert min(spent) < 3
