@@ -107,6 +107,18 @@ def test_of_a_journal_that_ends_anywhere_all_that_is_whole_is_read(tmp_path: Pat
         assert len(sources(read_document(notebook.path))) == 1 + sum(complete <= end for complete in ends)
 
 
+def test_a_journal_that_its_writer_could_not_empty_brings_back_nothing_that_was_before(tmp_path: Path) -> None:
+    notebook = make(tmp_path, "first")
+    notebook.add_code("second", {})
+    notebook.keep()
+    left = read_journal(notebook.path)
+    notebook.cells[1]["execution_count"] = 7
+    notebook.touch(1)
+    notebook.save()
+    path_of(notebook.path).write_bytes(left)
+    assert [cell["execution_count"] for cell in read_document(notebook.path)["cells"]] == [None, 7]
+
+
 @pytest.mark.parametrize("position", [0.1, 0.5, 0.9])
 def test_what_follows_a_damaged_entry_is_not_read(tmp_path: Path, position: float) -> None:
     notebook = make(tmp_path, "first")
@@ -136,7 +148,7 @@ def cell_entry(source: str, **fields: Any) -> bytes:
 
 
 STARTED = METADATA["nbtape"]["started"]  # type: ignore[index]
-HEAD = f"nbtape journal 1 {STARTED}\n".encode()
+HEAD = f"nbtape journal 1 {STARTED} 9\n".encode()
 
 
 @pytest.mark.parametrize(
@@ -149,6 +161,8 @@ HEAD = f"nbtape journal 1 {STARTED}\n".encode()
         HEAD + b"cell 2 zz\n{}\n",
         HEAD + b"\xff\xff 2 00000000\n{}\n",
         HEAD.replace(b"2026", b"2027") + b"cell 2 9a6f0f4c\n{}\n",
+        HEAD.replace(b" 9", b" x") + b"cell 2 9a6f0f4c\n{}\n",
+        HEAD.replace(b" 9", b"") + b"cell 2 9a6f0f4c\n{}\n",
         b"nbtape journal 2 x\n",
     ],
 )
@@ -237,10 +251,10 @@ def test_a_full_disk_leaves_a_journal_whole_and_the_next_save_has_all(small_disk
 
 def test_entries_are_added_whole_or_not_at_all(small_disk: Path) -> None:
     journal = Journal(small_disk / "session.ipynb")
-    journal.add("now", [("cell", b"{}")])
+    journal.add("now", 1, [("cell", b"{}")])
     before = read_journal(small_disk / "session.ipynb")
     with pytest.raises(OSError, match="No space left"):
-        journal.add("now", [("cell", b"x" * 600_000)])
+        journal.add("now", 1, [("cell", b"x" * 600_000)])
     assert read_journal(small_disk / "session.ipynb") == before
 
 

@@ -36,6 +36,8 @@ _LOOK: Final = 1.0
 #: Seconds after a save until the replaced file is let go of: by then a cell that is to run has been sent, and there is
 #: nothing to do but to wait for the kernel.
 _LET_GO: Final = 0.0005
+#: Bytes that are let go of at once: a thread costs more.
+_SMALL: Final = 1 << 18
 
 
 class Autosave:
@@ -199,7 +201,10 @@ class Autosave:
             logger.warning("%s", exc)
 
     def _let_go_soon(self) -> None:
-        self._let_go_task = asyncio.ensure_future(offload(self._notebook.let_go))
+        if self._notebook.size < _SMALL:
+            self._notebook.let_go()
+        else:
+            self._let_go_task = asyncio.ensure_future(offload(self._notebook.let_go))
 
     def _flush_soon(self) -> None:
         self._flush_timer = None

@@ -4,10 +4,11 @@ A notebook of 100 MB cannot be written after every cell. What is not in it yet i
 empty or gone whenever the notebook has everything, and which every reader of ours folds in. It goes when its writer
 stops; one that was killed leaves it behind, for whoever goes on.
 
-Format, version 1. A line `nbtape journal 1 <started>`, where the last word is the one of the notebook's metadata; then
-entries, each a line `<kind> <bytes> <CRC-32, hexadecimal>`, so many bytes of JSON, and a line end. Kinds: `cell`, one
-that the notebook does not have yet; `change`, one that it has, to be replaced; `metadata`, that of the notebook. An
-entry that is not whole was being written when the process ended, and nothing comes after it.
+Format, version 1. A line `nbtape journal 1 <started> <revision>`, where the words are those of the notebook's metadata:
+a notebook of a later revision has it all, for its writer was killed before he could empty the journal. Then entries,
+each a line `<kind> <bytes> <CRC-32, hexadecimal>`, so many bytes of JSON, and a line end. Kinds: `cell`, one that the
+notebook does not have yet; `change`, one that it has, to be replaced; `metadata`, that of the notebook. An entry that
+is not whole was being written when the process ended, and nothing comes after it.
 """
 
 from __future__ import annotations
@@ -46,21 +47,17 @@ class Journal:
         self._close: Callable[[], object] = lambda: None
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing was added since the notebook had everything."""
-        return not self._end
-
-    @property
     def is_there(self) -> bool:
         """Whether there is one, ours or one that another writer of the notebook left behind."""
         return self._path.is_file()
 
-    def add(self, started: str, entries: Iterable[tuple[Kind, bytes]]) -> None:
+    def add(self, started: str, revision: int, entries: Iterable[tuple[Kind, bytes]]) -> None:
         """Add entries, all or none.
 
         Args:
             started: When the recording began, as the notebook's metadata has it.
-            entries: What has changed: encoded cells, metadata.
+            revision: The number of its last save.
+            entries: What has changed since: encoded cells, metadata.
 
         Raises:
             OSError: They cannot be written.
@@ -73,7 +70,7 @@ class Journal:
         if self._file is None:
             self._file = self._new()
         if not self._end:
-            content = _VERSION + started.encode() + b"\n" + content
+            content = _VERSION + b"%b %d\n" % (started.encode(), revision) + content
         try:
             _write(self._file, content)
         except OSError:
@@ -133,7 +130,7 @@ def read_journal(notebook: Path) -> bytes:
 
 
 def fold_in(document: dict[str, Any], journal: bytes) -> None:
-    """Bring what a journal holds into the notebook that it belongs to; leave any other as it is.
+    """Bring what a journal holds into the notebook that it belongs to; leave any other as it is, and a later one.
 
     A cell whose source somebody has changed since stays as it is, and one that somebody has deleted does not come back.
 
@@ -143,12 +140,11 @@ def fold_in(document: dict[str, Any], journal: bytes) -> None:
     """
     metadata = document.get("metadata")
     ours = metadata.get("nbtape") if isinstance(metadata, dict) else None
-    started = ours.get("started") if isinstance(ours, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(started, str):
+    if not isinstance(metadata, dict) or not isinstance(ours, dict) or not isinstance(ours.get("started"), str):
         return
     cells: list[dict[str, Any]] = document["cells"]
     places = {str(cell.get("id")): place for place, cell in enumerate(cells)}
-    for kind, content in _entries(io.BytesIO(journal), _VERSION + started.encode() + b"\n"):
+    for kind, content in _entries(io.BytesIO(journal), ours):
         name = str(content.get("id"))
         if kind == "metadata":
             metadata.update(content)
@@ -165,6 +161,10 @@ def _source(cell: Mapping[str, Any]) -> str:
     return "".join(map(str, source)) if isinstance(source, list) else str(source)
 
 
+def _count(value: object) -> int:
+    return value if type(value) is int else 0
+
+
 def _entry(entry: tuple[Kind, bytes]) -> bytes:
     kind, content = entry
     return b"%s %d %08x\n%s\n" % (kind.encode(), len(content), zlib.crc32(content), content)
@@ -176,10 +176,11 @@ def _write(file: int, content: bytes) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def _entries(journal: io.BytesIO, head: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What a journal says, if it begins with `head`, until there is nothing that could be read."""
+def _entries(journal: io.BytesIO, ours: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a journal says, if it belongs to a notebook of this metadata, until there is nothing that could be read."""
     with contextlib.suppress(ValueError, RecursionError):
-        if journal.readline() != head:
+        head, _, revision = journal.readline().rpartition(b" ")
+        if head != _VERSION + ours["started"].encode() or _count(ours.get("revision")) > int(revision):
             return
         while len(words := journal.readline().split()) == _WORDS:
             kind, size, crc = words[0].decode(), int(words[1]), int(words[2], 16)

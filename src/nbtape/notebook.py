@@ -358,7 +358,8 @@ class Notebook:
             writable_mode(self.path)
             if self._others.is_changed:
                 self._others.refuse_writer(self._lock)
-            self._journal.add(str(own_metadata(self.node).get("started")), self._entries(changed))
+            started = str(own_metadata(self.node).get("started"))
+            self._journal.add(started, self._revision, self._entries(changed))
             self._described = False
 
     def _entries(self, changed: Iterable[tuple[int, bytes]]) -> Iterator[tuple[Kind, bytes]]:
@@ -401,10 +402,7 @@ class Notebook:
             move(draft, path)
 
         revision = self._revision + 1
-        with self._changes() as changed:
-            if not self._journal.is_empty:  # killed before it is cleared, it must not bring back what was before
-                with contextlib.suppress(OSError):
-                    self._journal.add(str(own_metadata(self.node).get("started")), self._entries(changed))
+        with self._changes():
             metadata, has_cells = self._metadata_of(revision), bool(self.cells.order)
             tail = encode_tail(metadata, self.node["nbformat_minor"], has_cells=has_cells)
             size = len(HEAD) + self.cells.length + len(tail)
