@@ -17,10 +17,11 @@ import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import images, telling
+from benchmarks import images, profiling, telling
 from benchmarks.machine import machine, versions
 from benchmarks.measuring import measure
 from benchmarks.rows import AUTOGEN_IMAGE, BASE_IMAGE, CELLS, SMOLAGENTS_IMAGE, rows
@@ -39,7 +40,11 @@ def main() -> None:
     if arguments.list:
         print(telling.goals_list(wanted))
     elif arguments.peers:
-        print(*map(environment_name, peers_of(wanted)), sep="\n")
+        print(*map(environment_name, [] if arguments.profile else peers_of(wanted)), sep="\n")
+    elif arguments.profile:
+        for row in wanted:
+            plan = row.quick if arguments.quick else row.full
+            profiling.tell(row, plan, partial(fill, plan=plan, base_image=arguments.base_image))
     else:
         sys.exit(run(wanted, arguments))
 
@@ -60,7 +65,7 @@ def run(wanted: Sequence[Row], arguments: argparse.Namespace) -> int:
     for row in wanted:
         plan = row.quick if quick else row.full
         began = time.monotonic()
-        measure(row, plan, lambda argument, plan=plan: fill(argument, plan, arguments.base_image))  # type: ignore[misc]
+        measure(row, plan, partial(fill, plan=plan, base_image=arguments.base_image))
         row.seconds = time.monotonic() - began
     facts["machine"]["load"] = f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"
     facts["versions"] = versions(peers_of(wanted))
@@ -110,6 +115,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--only", type=_named_rows, default=rows(), metavar="ROW[,ROW]")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--base-image", default="nbtape-base:trixie", metavar="NAME")
+    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--list", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--peers", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

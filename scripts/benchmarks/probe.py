@@ -25,11 +25,22 @@ def main() -> None:
     way = getattr(import_module(f"benchmarks.ways.{module}"), function)(*sys.argv[2:])
     step = next(way)
     answers.write("0\n")
-    while line := sys.stdin.readline():
-        answers.write(f"{[step() for _ in range(int(line))]!r}\n")
+    if "NBTAPE_BENCH_PROFILE" in os.environ:
+        from benchmarks.profiling import profiled
+
+        with profiled():
+            take(step, answers)
+    else:
+        take(step, answers)
     began = time.perf_counter()
     next(way, None)
     answers.write(f"{time.perf_counter() - began!r}\n")
+
+
+def take(step, answers) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001  (typing is not imported here)
+    """Take as many steps as each line says."""
+    while line := sys.stdin.readline():
+        answers.write(f"{[step() for _ in range(int(line))]!r}\n")
 
 
 if __name__ == "__main__":

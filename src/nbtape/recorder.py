@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionComplete, DeadKernelError
+from nbformat import from_dict
 
 from nbtape.outputs import clean_message, is_message, output_size
 from nbtape.streams import StreamText
@@ -276,8 +277,10 @@ class Recorder(NotebookClient):
         if growth.extend(msg):
             return outs[-1]
         growth.settle()
-        out = super().output(outs, msg, display_id, cell_index)
+        out = super().output(outs, _without_data(msg), display_id, cell_index)
         if out is not None:
+            if "data" in out:
+                out["data"] = from_dict(msg["content"]["data"])
             growth.begin(out)
         return out
 
@@ -420,6 +423,12 @@ class _TappedChannel:
 def parent_id(message: Message) -> str:
     """The id of the request that a message belongs to, empty if it has none."""
     return str(message["parent_header"].get("msg_id", ""))
+
+
+def _without_data(message: Message) -> Message:
+    """What nbformat has to check, which puts all that is shown into an error text for each shape that it has not."""
+    content = message["content"]
+    return {**message, "content": {**content, "data": {}}} if "data" in content else message
 
 
 def _size(message: Message) -> int:
