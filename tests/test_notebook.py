@@ -451,6 +451,7 @@ def test_a_full_disk_damages_nothing_and_the_next_save_that_works_writes_all(sma
     notebook.add_markdown("first", {})
     notebook.save()
     before = notebook.path.read_bytes()
+    notebook.let_go()
     filler = fill(small_disk)
     notebook.add_markdown("second", {})
     refused(notebook, "the disk is full. Free some space.")
@@ -502,18 +503,28 @@ def sources(executor: JupyterCodeExecutor) -> list[str]:
     return [cell["source"] for cell in nbformat.read(executor.notebook, 4)["cells"]]
 
 
-#: The disk is filled when the notebook has this very block, and what it replaced has given its room back.
+#: The disk is filled when the notebook has this very block, and with the room that what it replaced gives back.
 FILL = """
 import time
 print('before')
-time.sleep(0.5)
+began = time.monotonic()
 with open('filler', 'wb', buffering=0) as file:
-    try:
-        while True:
+    while time.monotonic() < began + 2:
+        try:
             file.write(b'x' * 4096)
-    except OSError:
-        print('full')
+        except OSError:
+            time.sleep(0.01)
+print('full')
 """
+
+
+def test_what_saves_have_replaced_takes_no_room_that_is_needed(small_disk: Path) -> None:
+    notebook = Notebook.create(small_disk, "session", METADATA)
+    notebook.add_markdown("x" * 100_000, {})
+    for number in range(12):
+        notebook.add_markdown(str(number), {})
+        notebook.save()
+    assert len(nbformat.read(notebook.path, 4)["cells"]) == 13
 
 
 def test_a_disk_that_a_block_filled_costs_neither_its_output_nor_the_record(small_disk: Path) -> None:

@@ -33,11 +33,9 @@ _FLUSH_INTERVAL: Final = 1.0
 #: Seconds between looks at whether somebody else has saved the notebook.
 _LOOK: Final = 1.0
 
-#: Seconds after a save until the replaced file is let go of: by then a cell that is to run has been sent, and there is
+#: Seconds after a save until replaced files are let go of: by then a cell that is to run has been sent, and there is
 #: nothing to do but to wait for the kernel.
 _LET_GO: Final = 0.0005
-#: Bytes that are let go of at once: a thread costs more.
-_SMALL: Final = 1 << 18
 
 
 class Autosave:
@@ -112,7 +110,8 @@ class Autosave:
         if not self._notebook.is_saved:  # somebody else was just writing it
             self._save_within(_INTERVAL)
         self._look_within(_LOOK)
-        asyncio.get_running_loop().call_later(_LET_GO, self._let_go_soon)
+        if self._notebook.holds_much:
+            asyncio.get_running_loop().call_later(_LET_GO, self._let_go_soon)
         self._flush_within(_FLUSH_INTERVAL)
 
     def _afforded(self) -> float:
@@ -201,10 +200,7 @@ class Autosave:
             logger.warning("%s", exc)
 
     def _let_go_soon(self) -> None:
-        if self._notebook.size < _SMALL:
-            self._notebook.let_go()
-        else:
-            self._let_go_task = asyncio.ensure_future(offload(self._notebook.let_go))
+        self._let_go_task = asyncio.ensure_future(offload(self._notebook.let_go))
 
     def _flush_soon(self) -> None:
         self._flush_timer = None
@@ -212,6 +208,7 @@ class Autosave:
 
     def _flush_quietly(self) -> None:
         try:
+            self._notebook.let_go()
             self._notebook.flush()
         except OSError as exc:
             logger.warning("%s could not be flushed to the disk: %s", self._notebook.path, exc)

@@ -65,6 +65,7 @@ Besides that the standard keys: `execution` (times), and the tags `raises-except
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import secrets
@@ -98,6 +99,10 @@ FORMAT_VERSION: Final = 1
 
 #: How often a save begins anew because somebody else has saved meanwhile; then what is new is kept in the journal.
 _ATTEMPTS: Final = 3
+
+#: Bytes and files that saves have replaced and that are still held: see `Notebook.let_go`.
+_MOST_REPLACED: Final = 1 << 18
+_MOST_REPLACED_FILES: Final = 8
 
 #: The number of a save is less than this, whatever a notebook says.
 _MOST_REVISIONS: Final = 1 << 53
@@ -138,7 +143,8 @@ class Notebook:
         self._saved = False
         self._described = True
         self._lock: WriterLock | None = None
-        self._replaced: WriterLock | None = None
+        self._replaced: list[WriterLock | None] = []
+        self._replaced_size = 0
 
     @classmethod
     def create(
@@ -271,11 +277,26 @@ class Notebook:
             for _ in range(_ATTEMPTS):
                 with contextlib.suppress(ChangedError):
                     self._look()
-                    if not self._saved:
-                        self._publish(os.replace)
-                    return
+                    if self._saved or self._is_published():
+                        return
             self._saved = False
             self._add_to_journal()
+
+    def _is_published(self) -> bool:
+        """Write everything; whether that went through, or there is more room now and it may be tried again.
+
+        Raises:
+            ChangedError: Somebody else has just saved.
+            OSError: It cannot be written.
+        """
+        try:
+            self._publish(os.replace)
+        except OSError as exc:
+            if exc.errno not in {errno.ENOSPC, errno.EDQUOT} or not self._replaced:
+                raise
+            self.let_go()
+            return False
+        return True
 
     def look(self) -> bool:
         """Bring in what somebody else has saved, for the next `save`; whether the file lacks anything of ours now.
@@ -369,12 +390,18 @@ class Notebook:
         if self._described:
             yield "metadata", self._metadata_of(self._revision)
 
-    def let_go(self) -> None:
-        """Let go of the file that the last save replaced.
+    @property
+    def holds_much(self) -> bool:
+        """Whether it is time to `let_go`."""
+        return self._replaced_size >= _MOST_REPLACED or len(self._replaced) >= _MOST_REPLACED_FILES
 
-        To free its blocks takes as long as to write them (0.25 ms for 300 KB on ext4): call it when there is time.
+    def let_go(self) -> None:
+        """Let go of the files that the last saves replaced, in whatever thread.
+
+        To free their blocks takes as long as to write them (0.25 ms for 300 KB on ext4), and longer where the disk is
+        busy: call it when there is time.
         """
-        self._replaced = None
+        self._replaced, self._replaced_size = [], 0
 
     def flush(self) -> None:
         """Have what is written last a power cut too. Waits for the disk: not for an event loop.
@@ -408,7 +435,9 @@ class Notebook:
             size = len(HEAD) + self.cells.length + len(tail)
             chunks: Iterable[bytes | memoryview] = itertools.chain([HEAD], self.cells.pieces(), [tail])
             lock, version = publish(self.path, size, chunks, move_unless_changed)
-        self._replaced, self._lock, self._others.known = self._lock, lock, version
+        self._replaced.append(self._lock)
+        self._replaced_size += size
+        self._lock, self._others.known = lock, version
         self._revision = revision
         self._history.save(revision)
         self._saved, self._described = True, False
