@@ -94,6 +94,10 @@ class KernelClient(Protocol):
         """Disconnect. The kernel lives on."""
         ...
 
+    def leave_loop(self) -> bool:
+        """Let go of this event loop, if another one can go on with the connection; whether it can."""
+        ...
+
     def execute(self, code: str, **options: Any) -> str:  # noqa: ANN401  (whatever nbclient passes)
         """Send an `execute_request` and return its message id."""
         ...
@@ -134,7 +138,7 @@ class KernelManager(Protocol):
         """A manager for another event loop, of a Python kernel that was started without a directory. This one is done.
 
         Args:
-            client: A client that found the kernel ready.
+            client: A client that found the kernel ready; where it could leave its event loop, it goes along.
             cwd: The directory that it is to work in. It does when a client of the new manager finds it ready.
         """
         ...

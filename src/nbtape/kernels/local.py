@@ -6,6 +6,7 @@ over when many start at once, and nobody else on the machine can listen to iopub
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -150,6 +151,19 @@ class LocalKernelClient(AsyncKernelClient):
         super().stop_channels()
         self.context.destroy(linger=0)
 
+    def leave_loop(self) -> bool:
+        """Let go of this event loop: a ZeroMQ socket follows whoever uses it next, from one loop to another."""
+        if not _UNIX:
+            return False
+        loop = asyncio.get_running_loop()
+        for channel in (self.shell_channel, self.iopub_channel):
+            loop.remove_reader(channel.socket.FD)
+        return True
+
+    def settle(self, directory: Path) -> None:
+        """Have the kernel work in a directory when it is found ready the next time."""
+        self.introduction, self._is_ready = move(str(directory)), False
+
     async def wait_for_ready(self, timeout: float | None = None) -> None:
         """Return when the kernel has answered `kernel_info`, was heard on iopub and has told its environment.
 
@@ -258,7 +272,7 @@ class LocalKernelManager(EndNoticed, AsyncKernelManager):
     def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits, passed through)
         super().__init__(client_class="nbtape.kernels.local.LocalKernelClient", **traits)
         self._process: Process | None = None
-        self._handed_over: tuple[KernelClient, Path] | None = None
+        self._handed_over: LocalKernelClient | None = None
         self._directory: Path | None = None
         self._reaper: weakref.finalize[..., LocalKernelManager] | None = None
 
@@ -291,23 +305,24 @@ class LocalKernelManager(EndNoticed, AsyncKernelManager):
             self._reaper = when_forgotten(self, _reap, self._process.pid, str(self._directory))
 
     def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
-        """This manager, which is of no event loop, with what the client has been told."""
-        self._handed_over = client, cwd
+        """This manager, which is of no event loop, with the client, or a new one where that had to stay."""
+        moved = client if _UNIX else self.client()
+        assert isinstance(moved, LocalKernelClient), "it is a client of this manager"
+        moved.settle(cwd)
+        self._handed_over = moved
         manager: KernelManager = self
         return manager
 
     def client(self, **kwargs: Any) -> KernelClient:  # type: ignore[override]  # noqa: ANN401
         """A client with a ZeroMQ context of its own, so that what a killed kernel had sent can still be read."""
+        if self._handed_over is not None:
+            return self._handed_over
         context = _Context()
         # A kernel that is slow to bind is found again within 10 ms, not ZeroMQ's 100; and a client that is slower
         # than its kernel for a moment loses nothing: at the default of 1,000 messages ZeroMQ drops what follows.
         context.setsockopt(zmq.RECONNECT_IVL, 10)
         context.setsockopt(zmq.RCVHWM, 0)
         client: LocalKernelClient = super().client(context=context, **kwargs)  # type: ignore[assignment]
-        if self._handed_over is not None:
-            known, directory = self._handed_over
-            client.language_info, client.environment, client.stamp = known.language_info, known.environment, known.stamp
-            client.introduction = move(str(directory))
         return client
 
     async def interrupt_kernel(self) -> None:  # type: ignore[override]

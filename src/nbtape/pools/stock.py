@@ -50,11 +50,13 @@ class Idle:
 
     Args:
         manager: Its manager.
-        client: A client that found it ready, on the pool's event loop.
+        client: A client that found it ready.
+        is_free: Whether that goes along with the kernel; else it is of the pool's event loop.
     """
 
     manager: KernelManager
     client: KernelClient
+    is_free: bool
 
     async def end(self) -> None:
         """End it."""
@@ -163,7 +165,8 @@ class Stock:
             raise KernelStartError(f"The pool cannot start kernels. {self._failure}") from self._failure
 
     def _replace(self, taken: Idle) -> None:
-        taken.client.stop_channels()
+        if not taken.is_free:
+            taken.client.stop_channels()
         asyncio.get_running_loop().call_later(_BREATH, self._missing.release)
 
     def close(self) -> None:
@@ -248,7 +251,7 @@ class Stock:
                 client.stop_channels()
             await finish(manager.shutdown_kernel(now=True))
             raise
-        return Idle(manager, client)
+        return Idle(manager, client, client.leave_loop())
 
     async def _exercise(self, client: KernelClient) -> None:
         """Have a kernel import what it is to have, and bring in what its first block would have to wait for.
