@@ -13,25 +13,29 @@ if TYPE_CHECKING:
 
 
 def by_nbtape(size: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """As a recording saves it.
+    """As a session saves it at the end of each cell: in the notebook, or where that has become dear in its journal.
 
     Args:
         size: The bytes of a picture.
     """
+    import asyncio
+
+    from nbtape.autosave import Autosave
     from nbtape.notebook import Notebook
 
-    notebook = Notebook.create(Path(), "growing", {})
-
-    def step() -> dict[str, float]:
-        outputs = [_picture(size)]
+    async def save(outputs: list[Any]) -> dict[str, float]:
         began = time.perf_counter()
         index = notebook.add_code("plt.show()", {})
         notebook.cells[index]["outputs"] = outputs
         notebook.touch(index)
-        notebook.save()
+        autosave.save()
         return {"wall": time.perf_counter() - began}
 
-    yield step
+    notebook = Notebook.create(Path(), "growing", {"nbtape": {"started": "now"}})
+    autosave = Autosave(notebook)
+    with asyncio.Runner() as runner:
+        yield lambda: runner.run(save([_picture(size)]))
+        runner.run(autosave.close())
     notebook.close()
 
 

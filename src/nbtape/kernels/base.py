@@ -94,7 +94,7 @@ class KernelClient(Protocol):
         """Disconnect. The kernel lives on."""
         ...
 
-    def leave_loop(self) -> bool:
+    async def leave_loop(self) -> bool:
         """Let go of this event loop, if another one can go on with the connection; whether it can."""
         ...
 

@@ -127,7 +127,7 @@ class WebsocketKernelClient:
             return
         self._task = asyncio.create_task(self._stay_connected())
 
-    def leave_loop(self) -> bool:
+    async def leave_loop(self) -> bool:
         """A websocket stays with its event loop."""
         return False
 

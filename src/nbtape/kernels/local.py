@@ -151,13 +151,15 @@ class LocalKernelClient(AsyncKernelClient):
         super().stop_channels()
         self.context.destroy(linger=0)
 
-    def leave_loop(self) -> bool:
+    async def leave_loop(self) -> bool:
         """Let go of this event loop: a ZeroMQ socket follows whoever uses it next, from one loop to another."""
         if not _UNIX:
             return False
         loop = asyncio.get_running_loop()
         for channel in (self.shell_channel, self.iopub_channel):
             loop.remove_reader(channel.socket.FD)
+        for _ in range(2):  # what pyzmq has put off until the loop's next turn is behind us then
+            await asyncio.sleep(0)
         return True
 
     def settle(self, directory: Path) -> None:

@@ -246,12 +246,13 @@ class Stock:
             await client.wait_for_ready(self._timeout)
             await self._exercise(client)
             await asyncio.shield(prepared)
+            is_free = await client.leave_loop()
         except BaseException:
             if client is not None:
                 client.stop_channels()
             await finish(manager.shutdown_kernel(now=True))
             raise
-        return Idle(manager, client, client.leave_loop())
+        return Idle(manager, client, is_free)
 
     async def _exercise(self, client: KernelClient) -> None:
         """Have a kernel import what it is to have, and bring in what its first block would have to wait for.
