@@ -71,7 +71,8 @@ def session(tmp_path: Path) -> Path:
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A notebook of which more is told than a pipe holds."""
     path = tmp_path_factory.mktemp("large") / "large.ipynb"
-    nbformat.write(new_notebook(cells=[new_code_cell(f"x = {number}") for number in range(5000)]), path)
+    cells = [new_code_cell(f"x = {number}", id=f"cell-{number}") for number in range(5000)]
+    nbformat.write(new_notebook(cells=cells), path)
     return path
 
 

@@ -40,8 +40,9 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
             new_output("execute_result", {"text/html": f"<table>{rows}</table>", "text/plain": "a table"}),
         ]
         metadata = {"nbtape": {"status": "ok", "duration": 0.1, "kernel_epoch": 1}}
-        code = new_code_cell(f"step({number})", outputs=outputs, execution_count=number + 1, metadata=metadata)
-        cells += [new_markdown_cell(f"## Step {number}"), code]
+        ran = {"outputs": outputs, "execution_count": number + 1, "metadata": metadata}
+        cells.append(new_markdown_cell(f"## Step {number}", id=f"said-{number}"))
+        cells.append(new_code_cell(f"step({number})", id=f"ran-{number}", **ran))
     path = tmp_path_factory.mktemp("long") / "session.ipynb"
     ours = {"nbtape": {"version": 1, "started": "2026-01-01T00:00:00+00:00"}}
     nbformat.write(new_notebook(cells=cells, metadata=ours), path)

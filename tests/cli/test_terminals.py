@@ -32,9 +32,9 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def large(session: Path) -> Path:
-    """A notebook that is not read at once."""
+    """A notebook that is not read at once. Of ids that are drawn, two of so many are now and then the same."""
     path = session.with_name("large.ipynb")
-    nbformat.write(new_notebook(cells=[new_code_cell("x = 1") for _ in range(4000)]), path)
+    nbformat.write(new_notebook(cells=[new_code_cell("x = 1", id=f"cell-{number}") for number in range(4000)]), path)
     return path
 
 
