@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import telling
+from benchmarks import profiling, telling
 from benchmarks.comparisons import Goal, Plan, Row, Way
 from benchmarks.measuring import measure
 from benchmarks.rows import rows
@@ -45,6 +46,22 @@ def test_a_run_prints_a_table_and_writes_each_single_time(tmp_path: Path) -> Non
     assert [len(times) for times in ours["rounds"]["wall"]] == [8, 8, 8]
     assert ours["medians"]["wall"] > empty["medians"]["wall"]
     assert ours["medians"]["cpu"] > 0
+
+
+@pytest.mark.parametrize("known", rows(), ids=lambda known: known.key)
+def test_the_goals_of_a_row_are_nbtapes(known: Row) -> None:
+    assert all("nbtape" in known.label(goal.way) for goal in known.goals)
+
+
+@pytest.mark.parametrize("key", ["import", "saves", "warm-cell"])
+def test_a_profile_tells_whose_code_takes_the_time(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (known,) = (each for each in rows() if each.key == key)
+    profiling.tell(known, SHORT, lambda argument: argument)
+    head, cost, *lines = capsys.readouterr().out.splitlines()
+    assert head.startswith(f"{key}: ")
+    assert " ms a step" in cost
+    assert re.search(r"^ +\d+\.\d%  written in C$", "\n".join(lines), re.MULTILINE)
+    assert "  of which" in lines
 
 
 def test_a_goal_that_cannot_be_measured_is_missed_and_says_why() -> None:

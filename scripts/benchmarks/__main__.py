@@ -43,7 +43,7 @@ def main() -> None:
         print(*map(environment_name, [] if arguments.profile else peers_of(wanted)), sep="\n")
     elif arguments.profile:
         for row in wanted:
-            plan = row.quick if arguments.quick else row.full
+            plan = row.plan(quick=arguments.quick)
             profiling.tell(row, plan, partial(fill, plan=plan, base_image=arguments.base_image))
     else:
         sys.exit(run(wanted, arguments))
@@ -63,7 +63,7 @@ def run(wanted: Sequence[Row], arguments: argparse.Namespace) -> int:
     facts: dict[str, Any] = {"machine": machine()}
     before = os.getloadavg()[0]
     for row in wanted:
-        plan = row.quick if quick else row.full
+        plan = row.plan(quick=quick)
         began = time.monotonic()
         measure(row, plan, partial(fill, plan=plan, base_image=arguments.base_image))
         row.seconds = time.monotonic() - began
@@ -101,9 +101,7 @@ def as_report(wanted: Iterable[Row], facts: dict[str, Any], *, quick: bool) -> d
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": quick,
         **facts,
-        "rows": [
-            {**telling.as_dict(row, quick=quick), "plan": asdict(row.quick if quick else row.full)} for row in wanted
-        ],
+        "rows": [{**telling.as_dict(row, quick=quick), "plan": asdict(row.plan(quick=quick))} for row in wanted],
     }
 
 

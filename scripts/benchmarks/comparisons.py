@@ -120,6 +120,10 @@ class Row:
     failures: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
+    def plan(self, *, quick: bool) -> Plan:
+        """How much is measured now."""
+        return self.quick if quick else self.full
+
     def label(self, key: str) -> str:
         """The name of a way for people."""
         return next(way.label for way in self.ways if way.key == key)

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import cProfile
-import io
 import os
 import pstats
 import re
 import sys
 import tempfile
 import threading
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from benchmarks.sessions import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from benchmarks.comparisons import Plan, Row
+    from benchmarks.comparisons import Plan, Row, Way
+
+T = TypeVar("T")
 
 #: The variable that names the file to which a probe writes its profile; `probe` asks for it, too.
 _TARGET: Final = "NBTAPE_BENCH_PROFILE"
@@ -29,6 +32,8 @@ _TARGET: Final = "NBTAPE_BENCH_PROFILE"
 #: What costs no time of a processor.
 _WAITS: Final = re.compile(r"'(poll|select|acquire|join|wait|get|recv)' of|time\.sleep|_queue|acquire_lock")
 
+#: Lines that are told.
+_PACKAGES: Final = 12
 _FUNCTIONS: Final = 20
 
 _Function = tuple[str, int, str]
@@ -52,34 +57,45 @@ def profiled() -> Iterator[None]:
     finally:
         profiles[0].disable()
         threading.setprofile(None)
-        pstats.Stats(*profiles, stream=io.StringIO()).dump_stats(os.environ[_TARGET])
+        pstats.Stats(*profiles).dump_stats(os.environ[_TARGET])
 
 
 def tell(row: Row, plan: Plan, fill: Callable[[str], str]) -> None:
-    """Take the steps of a round of nbtape's way, and print where they spend their time."""
-    from benchmarks.sessions import Session
-
-    way = next(way for way in row.ways if way.peer == "nbtape")
-    with tempfile.TemporaryDirectory(prefix="nbtape-bench-") as directory:
-        os.environ[_TARGET] = str(target := Path(directory) / "profile")
-        with Session(way, [fill(argument) for argument in way.arguments]) as session:
-            count = 1 if way.whole or row.process == "fresh" else plan.steps
-            session.take(count)
-            session.stop()
-        stats: dict[_Function, tuple[int, int, float, float, object]] = pstats.Stats(str(target)).stats  # type: ignore[attr-defined]
-    spent = {function: own for function, (_, _, own, _, _) in stats.items() if not _WAITS.search(function[2])}
+    """Take the steps of a round in nbtape's way, which the goals are for, and print where they spend their time."""
+    way = next(way for way in row.ways if way.key == row.goals[0].way)
+    count = 1 if way.whole or row.process == "fresh" else plan.steps
+    stats = _taken(way, [fill(argument) for argument in way.arguments], count)
+    spent = {function: own for function, (_, _, own, *_) in stats.items() if not _WAITS.search(function[2])}
     total = sum(spent.values())
     print(f"{row.key}: {row.title}; {way.label}")
     print(f"  {total / count * 1e3:.2f} ms a step, waiting apart, of {count}; cProfile makes all of it slower")
-    by_package: Counter[str] = Counter()
-    for function, own in spent.items():
-        by_package[_package(function)] += own  # type: ignore[assignment]  # seconds
-    for name, own in by_package.most_common(12):
-        print(f"  {own / total:6.1%}  {name}")
+    for name, seconds in _most(_by_package(spent), _PACKAGES):
+        print(f"  {seconds / total:6.1%}  {name}")
     print("  of which")
-    for function in sorted(spent, key=spent.__getitem__, reverse=True)[:_FUNCTIONS]:
-        calls = stats[function][1] / count
-        print(f"  {spent[function] / total:6.1%}  {calls:8.1f} calls  {_name(function)}")
+    for function, seconds in _most(spent, _FUNCTIONS):
+        print(f"  {seconds / total:6.1%}  {stats[function][1] / count:8.1f} calls  {_name(function)}")
+
+
+def _taken(way: Way, arguments: list[str], count: int) -> dict[_Function, Any]:
+    """Take so many steps in a process that is profiled; what `pstats` has of each function."""
+    with tempfile.TemporaryDirectory(prefix="nbtape-bench-") as directory:
+        os.environ[_TARGET] = str(Path(directory) / "profile")
+        with Session(way, arguments) as session:
+            session.take(count)
+            session.stop()
+        stats: dict[_Function, Any] = pstats.Stats(os.environ.pop(_TARGET)).stats  # type: ignore[attr-defined]
+    return stats
+
+
+def _by_package(spent: Mapping[_Function, float]) -> dict[str, float]:
+    packages: defaultdict[str, float] = defaultdict(float)
+    for function, seconds in spent.items():
+        packages[_package(function)] += seconds
+    return packages
+
+
+def _most(spent: Mapping[T, float], count: int) -> list[tuple[T, float]]:
+    return sorted(spent.items(), key=lambda item: -item[1])[:count]
 
 
 def _package(function: _Function) -> str:
