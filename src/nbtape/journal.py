@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _VERSION: Final = b"nbtape journal 1 "
 _WORDS: Final = 3
 
+#: The number of a save is less than this, whatever a notebook says.
+_MOST_REVISIONS: Final = 1 << 53
+
 Kind = Literal["cell", "change", "metadata"]
 
 
@@ -114,6 +117,16 @@ def path_of(notebook: Path) -> Path:
     return notebook.with_name(f".{notebook.name}.journal")
 
 
+def revision_of(ours: Mapping[str, Any]) -> int:
+    """The number of the save that a notebook came of; 0 if it does not say.
+
+    Args:
+        ours: Its metadata, under `nbtape`.
+    """
+    revision = ours.get("revision")
+    return revision if type(revision) is int and 0 <= revision < _MOST_REVISIONS else 0
+
+
 def is_journal(name: str) -> bool:
     """Whether a name is that of a journal."""
     return name.startswith(".") and name.endswith(".ipynb.journal")
@@ -161,10 +174,6 @@ def _source(cell: Mapping[str, Any]) -> str:
     return "".join(map(str, source)) if isinstance(source, list) else str(source)
 
 
-def _count(value: object) -> int:
-    return value if type(value) is int else 0
-
-
 def _entry(entry: tuple[Kind, bytes]) -> bytes:
     kind, content = entry
     return b"%s %d %08x\n%s\n" % (kind.encode(), len(content), zlib.crc32(content), content)
@@ -180,7 +189,7 @@ def _entries(journal: io.BytesIO, ours: Mapping[str, Any]) -> Iterator[tuple[str
     """What a journal says, if it belongs to a notebook of this metadata, until there is nothing that could be read."""
     with contextlib.suppress(ValueError, RecursionError):
         head, _, revision = journal.readline().rpartition(b" ")
-        if head != _VERSION + ours["started"].encode() or _count(ours.get("revision")) > int(revision):
+        if head != _VERSION + ours["started"].encode() or revision_of(ours) > int(revision):
             return
         while len(words := journal.readline().split()) == _WORDS:
             kind, size, crc = words[0].decode(), int(words[1]), int(words[2], 16)

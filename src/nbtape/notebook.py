@@ -77,7 +77,7 @@ from nbformat import from_dict
 from nbtape.drafts import NameTakenError, advice, move_to_free_place, places, publish, version_of, writable_mode
 from nbtape.encoding import encode_cell, encode_metadata, encode_tail
 from nbtape.errors import NotebookWriteError
-from nbtape.journal import Journal
+from nbtape.journal import Journal, revision_of
 from nbtape.layout import HEAD, SEPARATOR
 from nbtape.locks import WriterLock
 from nbtape.merging import History, merge
@@ -104,9 +104,6 @@ _ATTEMPTS: Final = 3
 _MOST_REPLACED: Final = 1 << 18
 _MOST_REPLACED_FILES: Final = 8
 
-#: The number of a save is less than this, whatever a notebook says.
-_MOST_REVISIONS: Final = 1 << 53
-
 #: What stands for the number in metadata that is encoded before it is known: nobody else can have it there.
 _REVISION: Final = secrets.randbits(62)
 
@@ -132,7 +129,7 @@ class Notebook:
         self.cells = Shelf(node["cells"], spare)
         if spare is not None:
             node["cells"] = self.cells
-        self._revision = _revision_of(node)
+        self._revision = revision_of(own_metadata(node))
         self._history = History()
         for _ in self.cells.order:
             self._history.add(self._revision)
@@ -277,12 +274,12 @@ class Notebook:
             for _ in range(_ATTEMPTS):
                 with contextlib.suppress(ChangedError):
                     self._look()
-                    if self._saved or self._is_published():
+                    if self._saved or self._try_to_publish():
                         return
             self._saved = False
             self._add_to_journal()
 
-    def _is_published(self) -> bool:
+    def _try_to_publish(self) -> bool:
         """Write everything; whether that went through, or there is more room now and it may be tried again.
 
         Raises:
@@ -329,7 +326,7 @@ class Notebook:
         self._saved = False
         if theirs is None:
             return True
-        seen = _revision_of(theirs)
+        seen = revision_of(own_metadata(theirs))
         merged = merge(self.cells, self._history, theirs["cells"], seen, unchanged)
         self._revision = max(self._revision, seen)
         self._take_metadata(theirs["metadata"], merged.deleted)
@@ -466,9 +463,3 @@ class Notebook:
             yield
         except OSError as exc:
             raise NotebookWriteError(self.path, advice(exc)) from exc
-
-
-def _revision_of(node: NotebookNode) -> int:
-    """The number of the save that a notebook came of; 0 if it does not say."""
-    revision = own_metadata(node).get("revision")
-    return revision if type(revision) is int and 0 <= revision < _MOST_REVISIONS else 0

@@ -45,7 +45,7 @@ def tell_ending(cell: NotebookNode, status: str) -> None:
 
 def tells_ending(output: Mapping[str, Any]) -> bool:
     """Whether an output is about the end of its cell: an error, or what `tell_ending` has said in its place."""
-    return output["output_type"] == "error" or output.get("text") in set(map(_remark, _ENDINGS.values()))
+    return output["output_type"] == "error" or output.get("text") in [_remark(words) for words in _ENDINGS.values()]
 
 
 def _say(cell: NotebookNode, words: str) -> None:

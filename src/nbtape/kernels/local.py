@@ -138,6 +138,8 @@ class LocalKernelClient(AsyncKernelClient):
         self.environment: Environment | None = None
         self.stamp = ""
         self.introduction: Mapping[str, str] = LOCAL_INTRODUCTION
+        #: Whether it has left its event loop.
+        self.is_free = False
         self._is_heard = False
         self._is_ready = False
 
@@ -153,14 +155,14 @@ class LocalKernelClient(AsyncKernelClient):
 
     async def leave_loop(self) -> bool:
         """Let go of this event loop: a ZeroMQ socket follows whoever uses it next, from one loop to another."""
-        if not _UNIX:
-            return False
-        loop = asyncio.get_running_loop()
-        for channel in (self.shell_channel, self.iopub_channel):
-            loop.remove_reader(channel.socket.FD)
-        for _ in range(2):  # what pyzmq has put off until the loop's next turn is behind us then
-            await asyncio.sleep(0)
-        return True
+        if _UNIX:
+            loop = asyncio.get_running_loop()
+            for channel in (self.shell_channel, self.iopub_channel):
+                loop.remove_reader(channel.socket.FD)
+            for _ in range(2):  # what pyzmq has put off until the loop's next turn is behind us then
+                await asyncio.sleep(0)
+            self.is_free = True
+        return self.is_free
 
     def settle(self, directory: Path) -> None:
         """Have the kernel work in a directory when it is found ready the next time."""
@@ -308,23 +310,24 @@ class LocalKernelManager(EndNoticed, AsyncKernelManager):
 
     def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
         """This manager, which is of no event loop, with the client, or a new one where that had to stay."""
-        moved = client if _UNIX else self.client()
-        assert isinstance(moved, LocalKernelClient), "it is a client of this manager"
-        moved.settle(cwd)
-        self._handed_over = moved
+        assert isinstance(client, LocalKernelClient), "it is a client of this manager"
+        self._handed_over = client if client.is_free else self._new_client()
+        self._handed_over.settle(cwd)
         manager: KernelManager = self
         return manager
 
-    def client(self, **kwargs: Any) -> KernelClient:  # type: ignore[override]  # noqa: ANN401
+    def client(self) -> KernelClient:  # type: ignore[override]
+        """A client for this kernel: a new one, or the one that was handed over."""
+        return self._handed_over or self._new_client()
+
+    def _new_client(self) -> LocalKernelClient:
         """A client with a ZeroMQ context of its own, so that what a killed kernel had sent can still be read."""
-        if self._handed_over is not None:
-            return self._handed_over
         context = _Context()
         # A kernel that is slow to bind is found again within 10 ms, not ZeroMQ's 100; and a client that is slower
         # than its kernel for a moment loses nothing: at the default of 1,000 messages ZeroMQ drops what follows.
         context.setsockopt(zmq.RECONNECT_IVL, 10)
         context.setsockopt(zmq.RCVHWM, 0)
-        client: LocalKernelClient = super().client(context=context, **kwargs)  # type: ignore[assignment]
+        client: LocalKernelClient = super().client(context=context)  # type: ignore[assignment]
         return client
 
     async def interrupt_kernel(self) -> None:  # type: ignore[override]
