@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -289,6 +291,34 @@ def test_a_notebook_that_is_made_beside_another_never_gets_into_that_ones_file(t
         finally:
             over.set()
         creating.result(timeout=30)
+
+
+# Open files
+
+
+def test_a_notebook_that_is_forgotten_leaves_no_file_open(tmp_path: Path) -> None:
+    gc.disable()  # it comes when it likes, and open files are few
+    try:
+        before = open_files()
+        for _ in range(20):
+            Notebook.create(tmp_path, "session", METADATA).save()
+        assert open_files() <= before
+    finally:
+        gc.enable()
+
+
+def test_saves_with_no_time_between_them_hold_few_files_open(tmp_path: Path) -> None:
+    notebook = Notebook.create(tmp_path, "session", METADATA)
+    before = open_files()
+    for turn in range(200):
+        notebook.add_markdown(str(turn), {})
+        notebook.save()
+    assert open_files() - before < 50
+
+
+def open_files() -> int:
+    count: int = psutil.Process().num_fds()
+    return count
 
 
 # Links and permissions

@@ -104,6 +104,9 @@ _ATTEMPTS: Final = 3
 _MOST_REPLACED: Final = 1 << 18
 _MOST_REPLACED_FILES: Final = 8
 
+#: How many files are held where nobody has had time to let go: a process may have 1,024 open, all in all.
+_MOST_HELD: Final = 32
+
 #: What stands for the number in metadata that is encoded before it is known: nobody else can have it there.
 _REVISION: Final = secrets.randbits(62)
 
@@ -135,7 +138,7 @@ class Notebook:
             self._history.add(self._revision)
         self._encode_metadata()
         self._journal = Journal(path)
-        self._others = OutOfBand(path, self._is_ours)
+        self._others = OutOfBand(path)
         # What the file has: everything, the metadata of now.
         self._saved = False
         self._described = True
@@ -322,7 +325,7 @@ class Notebook:
                 unchanged.add(cell["id"])
             return cell["id"] in unchanged
 
-        theirs = self._others.read(is_known)
+        theirs = self._others.read(self._is_ours, is_known)
         self._saved = False
         if theirs is None:
             return True
@@ -432,6 +435,8 @@ class Notebook:
             size = len(HEAD) + self.cells.length + len(tail)
             chunks: Iterable[bytes | memoryview] = itertools.chain([HEAD], self.cells.pieces(), [tail])
             lock, version = publish(self.path, size, chunks, move_unless_changed)
+        if len(self._replaced) >= _MOST_HELD:
+            self.let_go()
         self._replaced.append(self._lock)
         self._replaced_size += size
         self._lock, self._others.known = lock, version

@@ -43,15 +43,13 @@ class OutOfBand:
 
     Args:
         path: The file.
-        is_ours: Whether what was read is a version of our notebook.
 
     Attributes:
         known: The file as we know it; None before we know it.
     """
 
-    def __init__(self, path: Path, is_ours: Callable[[NotebookNode], bool]) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._is_ours = is_ours
         self.known: Version | None = None
         self._unread_since: float | None = None
 
@@ -91,10 +89,13 @@ class OutOfBand:
         if taken is not None:
             taken.release()
 
-    def read(self, is_known: Callable[[NotebookNode], bool]) -> NotebookNode | None:
+    def read(
+        self, is_ours: Callable[[NotebookNode], bool], is_known: Callable[[NotebookNode], bool]
+    ) -> NotebookNode | None:
         """Somebody else's version, which is known from then on; None if there is none, and nothing in our way.
 
         Args:
+            is_ours: Whether what was read is a version of our notebook.
             is_known: Whether a cell is as we have written it.
 
         Raises:
@@ -104,7 +105,7 @@ class OutOfBand:
         if version is None or not self._is_file():
             return None
         try:
-            theirs = self._read(version[2], is_known)
+            theirs = self._read(version[2], is_ours, is_known)
         except NotebookReadError as exc:
             if version_of(self._path) != version or self._may_be_half_written():
                 raise ChangedError from exc
@@ -115,11 +116,13 @@ class OutOfBand:
         self.known, self._unread_since = version, None
         return theirs
 
-    def _read(self, size: int, is_known: Callable[[NotebookNode], bool]) -> NotebookNode:
+    def _read(
+        self, size: int, is_ours: Callable[[NotebookNode], bool], is_known: Callable[[NotebookNode], bool]
+    ) -> NotebookNode:
         if size > _MOST_BYTES:
             raise NotebookReadError(self._path, f"it has {size:,} bytes, and a notebook at most {_MOST_BYTES:,}.")
         theirs = parse_saved(self._path, read_content(self._path), is_known)
-        if not self._is_ours(theirs):
+        if not is_ours(theirs):
             raise NotebookReadError(self._path, "it is another notebook.")
         return theirs
 
