@@ -62,7 +62,8 @@ replaying.replays
 exporting.rehearsal
 pools.stock
 pools.taken
-pools.pool executor
+pools.pool epochs
+executor
 blocking
 embedded integrations.calls integrations.given
 integrations.ag2 integrations.autogen integrations.smolagents integrations.langchain

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,6 @@ from nbtape import (
     KernelNotInstalledError,
     MarkdownCodeExtractor,
     OutputDirectoryError,
-    WrongLoopError,
 )
 from nbtape.kernels.local import LocalKernels
 from reading import code_cells, descendants, eventually, read_notebook
@@ -291,41 +288,6 @@ async def test_a_source_needs_the_three_members_of_the_seam_and_no_more(output_d
 
     with pytest.raises(ZeroDivisionError):
         await session()
-
-
-def test_an_executor_belongs_to_the_loop_in_which_it_was_started(output_dir: Path) -> None:
-    executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
-    with asyncio.Runner() as home:
-        home.run(executor.start())
-        with asyncio.Runner() as abroad, pytest.raises(WrongLoopError, match="another event loop"):
-            abroad.run(run(executor, "print(1)"))
-        assert home.run(run(executor, "print(1)")).output == "1\n"
-        home.run(executor.stop())
-
-
-def test_an_executor_that_was_stopped_can_be_used_on_another_loop(output_dir: Path) -> None:
-    executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
-
-    async def session() -> str:
-        async with executor:
-            return (await run(executor, "print(1)")).output.splitlines()[-1]
-
-    assert [asyncio.run(session()) for _ in range(2)] == ["1", "1"]
-    assert len(code_cells(executor.notebook)) == 2
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of what is forgotten, Python warns rightly
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's word on what was forgotten
-def test_an_executor_that_was_forgotten_with_its_loop_leaves_no_kernel(output_dir: Path) -> None:
-    before = descendants()
-    executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
-    assert asyncio.run(run(executor, "print(1)")).output == "1\n"
-    assert descendants() != before
-    del executor
-    began = time.monotonic()
-    gc.collect()
-    assert time.monotonic() - began < 10  # ZeroMQ can wait in there for ever, and no exception gets out of there
-    assert eventually(lambda: descendants() == before)
 
 
 @pytest.mark.parametrize("server", [8888, object(), ["http://127.0.0.1:8888/"]])

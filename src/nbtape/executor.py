@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from nbtape.blocks import CodeBlock, MarkdownCodeExtractor
-from nbtape.errors import KernelError, NotebookWriteError, WrongLoopError
+from nbtape.epochs import KernelEpochs
+from nbtape.errors import KernelError, NotebookWriteError
 from nbtape.grammars import defer_grammar
 from nbtape.kernels.base import SharedKernels
 from nbtape.languages import cell_source, is_python, languages_of
@@ -25,7 +26,6 @@ from nbtape.options import (
 from nbtape.outputs import fit_text
 from nbtape.parameters import TAG, assignments
 from nbtape.results import CellResult, CodeResult, join_cells
-from nbtape.starting import start_kernel
 from nbtape.turns import Turns, see_through, take_turn
 from nbtape.variables import Variables, question, read_variables
 
@@ -33,12 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from nbtape.kernels.base import KernelManager
     from nbtape.options import Options, Server
     from nbtape.recording import Recording
     from nbtape.restoring import Origin
     from nbtape.resumption import Resumption
-    from nbtape.runner import CellRunner, Outcome
+    from nbtape.runner import Outcome
     from nbtape.starting import ReadyKernel
 
 
@@ -81,17 +80,11 @@ class AsyncJupyterCodeExecutor:
         self._name = checked_name(notebook or DEFAULT_NAME)
         self._source = checked_source(jupyter_server, kernel_name, self._options["token"], self._directory)
         self._source.check()
+        self._kernels = KernelEpochs(self._source, self._directory, self._options["startup_timeout"])
         self._turns = Turns()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._runner: CellRunner | None = None
-        self._heir: KernelManager | None = None
         self._recording: Recording | None = None
         self._url = ""
-        self._language = ""
-        self._kernel_epoch = 0
-        self._news = ""
-        self._has_state = False
         self._origin: Origin | None = None
         self._resumption: Resumption | None = None
 
@@ -188,7 +181,7 @@ class AsyncJupyterCodeExecutor:
     @property
     def kernel_epoch(self) -> int:
         """Which kernel is in use, counted from 1; 0 before the first."""
-        return self._kernel_epoch
+        return self._kernels.number
 
     def outputs(self, cell: CellResult) -> list[Mapping[str, Any]]:
         """What a cell shows now, as nbformat has it.
@@ -217,8 +210,7 @@ class AsyncJupyterCodeExecutor:
         """
         await self.interrupt()
         async with self._turns.lock:
-            await self._end_kernel()
-            await self._end_heir()
+            await self._kernels.end()
             if self._recording is not None:
                 await self._recording.close()
 
@@ -226,7 +218,7 @@ class AsyncJupyterCodeExecutor:
         """End the kernel and start a fresh one; variables are gone. The recording goes on."""
         await self.interrupt()
         async with self._turns.lock:
-            await self._renew_kernel()
+            await self._kernels.renew()
             await self._start()
 
     async def interrupt(self) -> None:
@@ -335,17 +327,13 @@ class AsyncJupyterCodeExecutor:
         self, expressions: Mapping[str, str], timeout: float, limit: int, stop: asyncio.Event
     ) -> Variables:
         async with take_turn(self._turns.lock, stop):
-            if self._runner is None:
+            if not self._kernels.has_kernel:
                 return Variables()
-            if self._is_orphaned():
-                raise KernelError("The event loop of the kernel was closed. The next block gets a fresh kernel.")
-            if not is_python(self._language):
-                raise KernelError(
-                    f"A kernel that runs {self._language} cannot tell its variables: print them in a block."
-                )
+            if not is_python(language := self._kernels.language):
+                raise KernelError(f"A kernel that runs {language} cannot tell its variables: print them in a block.")
             self._stop = stop
             try:
-                return read_variables(await self._runner.ask(expressions, timeout, stop), limit)
+                return read_variables(await self._kernels.ask(expressions, timeout, stop), limit)
             finally:
                 self._stop = None
 
@@ -385,9 +373,9 @@ class AsyncJupyterCodeExecutor:
             return self._recorded.skip(block, "")
         if stop.is_set():
             return self._recorded.skip(block, "Interrupted before it was run.")
-        source = cell_source(block, self._language)
+        source = cell_source(block, self._kernels.language)
         if source is None:
-            spoken = languages_of(self._language)
+            spoken = languages_of(self._kernels.language)
             return self._recorded.skip(block, f"Not run: this kernel has no {block.language!r}; it runs {spoken}.")
         if fit_text(source) != source:
             return self._recorded.skip(block, "Not run: the code has characters that UTF-8 cannot hold (surrogates).")
@@ -397,8 +385,7 @@ class AsyncJupyterCodeExecutor:
         from nbtape.recording import Ending
 
         await self._start()
-        assert self._runner is not None
-        epoch, news, self._news = self._kernel_epoch, self._news, ""
+        epoch, news = self._kernels.number, self._kernels.take_news()
         index = self._recorded.begin(block, source, timeout, epoch)
         try:
             self._recorded.keep()
@@ -406,10 +393,7 @@ class AsyncJupyterCodeExecutor:
             # What cannot be recorded is not run. The save that follows says why, in an error of its own.
             return self._recorded.withdraw(index, "Not run: the notebook cannot be written.")
         room = max(0, self._options["max_notebook_chars"] - self._recorded.notebook.size)
-        outcome = await self._runner.run(index, timeout, min(room, self._options["max_cell_chars"]), stop)
-        self._has_state = True
-        if outcome.kernel_lost:
-            await self._renew_kernel()
+        outcome = await self._kernels.run(index, timeout, min(room, self._options["max_cell_chars"]), stop)
         return await self._recorded.end(index, Ending(outcome, news, _describe(outcome, timeout), epoch))
 
     @property
@@ -419,29 +403,18 @@ class AsyncJupyterCodeExecutor:
 
     async def _start(self) -> None:
         """Have a kernel that lives, and a recording."""
-        if self._runner is not None:
-            if self._is_orphaned():
-                self._news = "The event loop of the kernel was closed."
-            elif await self._runner.is_alive():
-                return
-            else:
-                self._news = f"The kernel died since the last block. {self._runner.cause_of_death()}".rstrip()
-            await self._renew_kernel()
-        self._loop = asyncio.get_running_loop()
+        if await self._kernels.is_alive():
+            return
         if self._origin is not None and self._resumption is None:
             await self._restore(self._origin)
-            if self._runner is not None:
+            if self._kernels.has_kernel:
                 return
-        if self._has_state:
-            self._news = f"{self._news} A fresh kernel was started: the variables of earlier blocks are gone.".lstrip()
-        heir, self._heir = self._heir, None
-        kernel = await start_kernel(self._source, self._directory, self._options["startup_timeout"], heir)
+        kernel = await self._kernels.start()
         try:
-            self._use(kernel, self._kernel_epoch + 1)
+            self._use(kernel, self._kernels.number + 1)
         except BaseException:
             await kernel.abandon()
             raise
-        self._has_state = False
         await self._share(kernel)
 
     async def _restore(self, origin: Origin) -> None:
@@ -454,13 +427,14 @@ class AsyncJupyterCodeExecutor:
             restored = await restore(origin, self._source, Terms(self._timeout, self._options), stop)
         finally:
             self._stop = before
-        self._recording, self._kernel_epoch = restored.recording, restored.epoch
-        self._resumption, self._has_state = restored.resumption, True
+        self._recording, self._resumption = restored.recording, restored.resumption
+        self._kernels.number = restored.epoch
         if restored.kernel is not None:
             self._use(restored.kernel, restored.epoch)
             await self._share(restored.kernel)
+        self._kernels.has_state = True
         if restored.resumption.differing or restored.resumption.note:
-            self._news = str(restored.resumption)
+            self._kernels.news = str(restored.resumption)
 
     def _use(self, kernel: ReadyKernel, epoch: int) -> None:
         """Run and record the blocks that come on this kernel."""
@@ -470,50 +444,18 @@ class AsyncJupyterCodeExecutor:
         if self._recording is None:
             described = kernel.describe(epoch)
             self._recording = Recording.create(self._directory, self._name, self._options, described)
-        elif epoch > self._kernel_epoch:  # else it is the one that the notebook was resumed with
+        elif epoch > self._kernels.number:  # else it is the one that the notebook was resumed with
             self._recording.notebook.describe(kernel.describe(epoch))
         on_output = self._options["on_output"]
         listener = Listener(self._recording.changed, lambda output: tell(on_output, output))
-        self._runner = kernel.runner(self._recording.notebook.node, listener, grace=self._options["interrupt_grace"])
-        self._recording.follow(self._runner.settle)
-        self._kernel_epoch, self._language = epoch, kernel.language
+        runner = kernel.runner(self._recording.notebook.node, listener, grace=self._options["interrupt_grace"])
+        self._recording.follow(runner.settle)
+        self._kernels.use(kernel, runner, epoch)
 
     async def _share(self, kernel: ReadyKernel) -> None:
         """Have people who open the recording be on its kernel, where that can be had."""
         if isinstance(self._source, SharedKernels):
             self._url = await self._source.share(kernel.manager, self._recorded.path)
-
-    async def _end_kernel(self) -> None:
-        if self._runner is not None:
-            orphaned = self._is_orphaned()
-            runner, self._runner = self._runner, None
-            await runner.close(now=orphaned)
-
-    async def _renew_kernel(self) -> None:
-        """End the kernel, for another one to follow, on which those are who are on this one."""
-        if self._runner is not None:
-            orphaned = self._is_orphaned()
-            runner, self._runner = self._runner, None
-            self._heir = await runner.renew(now=orphaned)
-
-    async def _end_heir(self) -> None:
-        if self._heir is not None:
-            heir, self._heir = self._heir, None
-            await heir.shutdown_kernel()
-
-    def _is_orphaned(self) -> bool:
-        """Whether the event loop of the kernel's connection is closed, so that nothing can be heard of it any more.
-
-        Raises:
-            WrongLoopError: That loop is another than this one, and lives.
-        """
-        assert self._loop is not None
-        if self._loop is not asyncio.get_running_loop() and not self._loop.is_closed():
-            raise WrongLoopError(
-                "This executor's kernel runs on another event loop. Use it there, stop it there, or use "
-                "JupyterCodeExecutor, which works in any thread."
-            )
-        return self._loop.is_closed()
 
     async def __aenter__(self) -> Self:
         await self.start()
