@@ -66,6 +66,8 @@ pools.pool epochs
 executor
 blocking
 embedded integrations.calls integrations.given
+integrations.smolagents_answer integrations.smolagents_messages
+integrations.smolagents_sent
 integrations.ag2 integrations.autogen integrations.smolagents integrations.langchain
 integrations.openai_agents integrations.pydantic_ai
 integrations.mcp_blocks integrations.mcp_reading integrations.mcp_http

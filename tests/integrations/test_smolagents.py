@@ -33,7 +33,8 @@ from smolagents import (
 from smolagents.models import ChatMessageStreamDelta
 
 from nbtape import CodeBlock, JupyterCodeExecutor, LocalJupyterServer, ServerError, replay
-from nbtape.integrations.smolagents import MIME_TYPE, JupyterExecutor
+from nbtape.integrations.smolagents import JupyterExecutor
+from nbtape.integrations.smolagents_answer import MIME_TYPE
 from reading import code_cells, read_notebook, stream_text
 
 if TYPE_CHECKING:

@@ -2,176 +2,38 @@
 
 The contract is that of https://huggingface.co/docs/smolagents/reference/python_executors. `RemotePythonExecutor` is no
 base of ours: it changes the agent's tools in place, so that they fail in the second run, and it installs packages
-unasked. What a kernel is sent is what `RemotePythonExecutor` sends, but for the end of `final_answer`.
-
-A cell that calls `final_answer(...)` stops there and is no failure: the answer is its last output, as people see it and
-as JSON, so that it is in the notebook whole and a replay compares it. `RemotePythonExecutor` has an exception bring it,
-which leaves a traceback with a serialized value in it, and no papermill goes past that.
+unasked. A cell that calls `final_answer(...)` stops there and is no failure: the answer is its last output, as people
+see it and as JSON, so that it is in the notebook whole and a replay compares it.
 """
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import io
-import json
-import re
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import PIL.Image
-from smolagents import AgentError, AgentLogger, LogLevel, SafeSerializer, SerializationError, Tool
+from smolagents import AgentError, AgentLogger, LogLevel, Tool
 from smolagents.local_python_executor import CodeOutput, PythonExecutor
-from smolagents.tools import get_tools_definition_code
 
-from nbtape.answers import MOST_PIXELS, answer, pictures
+from nbtape.answers import answer, pictures
 from nbtape.blocking import JupyterCodeExecutor
 from nbtape.blocks import CodeBlock
+from nbtape.integrations.smolagents_answer import find_answer, read_answer
+from nbtape.integrations.smolagents_messages import HeardModel, said_in
+from nbtape.integrations.smolagents_sent import tool_cells, variable_cells
 from nbtape.options import DEFAULT_KERNEL
-from nbtape.parameters import assignments
 from nbtape.results import shorten, strip_escapes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from smolagents import ActionStep, CodeAgent
 
+    from nbtape.integrations.smolagents_sent import Sent
     from nbtape.options import Options, Server
     from nbtape.results import CodeResult
-
-#: The final answer in the output that shows it: the JSON of smolagents' `SafeSerializer`, as text so that it stays what
-#: it is (JSON in a notebook has no NaN). An image is beside it, as image/png.
-MIME_TYPE: Final = "application/vnd.nbtape.smolagents-answer"
-
-#: The most characters of the final answer that people are shown.
-_SHOWN: Final = 10_000
-
-#: The most bytes of an array that a kernel may have made here.
-_LARGEST_ARRAY: Final = 256_000_000
-
-#: What arrays may be of: numbers, and texts of a fixed length.
-_DTYPE: Final = re.compile(r"(?:bool|(?:u?int|float)\d+)|<U(\d{1,9})")
-
-#: Between what an agent looks for code where it finds none of its own tags.
-_FENCES: Final = ("```(?:python|py)", "\n```")
-
-#: What the kernel runs before the code of the agent. All names but that of the tool stay inside of the function.
-_FINAL_ANSWER: Final = '''
-def _ends_the_code(tool, mime_type, most, shown):
-    """Have a tool stop the code, show what it returns, and hand that over as JSON."""
-    import base64, dataclasses, datetime, decimal, io, json, pathlib, sys
-    from IPython.display import display
-    from IPython.lib.pretty import pretty
-
-    class FinalAnswer(BaseException):
-        """Passes `except Exception`."""
-
-    def marked(kind, data):
-        return {"__type__": kind, "data": data}
-
-    def as_json(value):
-        if value is None or isinstance(value, (str, int, float)):
-            return value
-        if isinstance(value, dict):
-            if all(isinstance(key, str) for key in value) and "__type__" not in value:
-                return {key: as_json(item) for key, item in value.items()}
-            return marked("dict_with_complex_keys", [[as_json(key), as_json(item)] for key, item in value.items()])
-        if isinstance(value, list):
-            return [as_json(item) for item in value]
-        for kind in (tuple, set, frozenset):
-            if isinstance(value, kind):
-                return marked(kind.__name__, [as_json(item) for item in value])
-        if isinstance(value, bytes):
-            return marked("bytes", base64.b64encode(value).decode())
-        if isinstance(value, complex):
-            return {"__type__": "complex", "real": value.real, "imag": value.imag}
-        for kind in (datetime.datetime, datetime.date, datetime.time):
-            if isinstance(value, kind):
-                return marked(kind.__name__, value.isoformat())
-        if isinstance(value, datetime.timedelta):
-            return {"__type__": "timedelta", "total_seconds": value.total_seconds()}
-        if isinstance(value, decimal.Decimal):
-            return marked("Decimal", str(value))
-        if isinstance(value, pathlib.PurePath):
-            return marked("Path", str(value))
-        if "PIL.Image" in sys.modules and isinstance(value, sys.modules["PIL.Image"].Image):
-            file = io.BytesIO()
-            plain = value.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
-            (value if plain else value.convert("RGB")).save(file, "PNG")
-            return marked("PIL.Image", base64.b64encode(file.getvalue()).decode())
-        numpy = sys.modules.get("numpy")
-        if numpy and isinstance(value, numpy.ndarray):
-            kind, size = value.dtype.kind, value.dtype.itemsize
-            if kind == "U" or (kind in "biuf" and size <= 8):
-                dtype = f"<U{size // 4}" if kind == "U" else value.dtype.name
-                return {"__type__": "ndarray", "data": value.tolist(), "dtype": dtype}
-            return as_json(value.tolist())
-        if numpy and isinstance(value, numpy.generic):
-            return as_json(value.item())
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            names = {"class_name": type(value).__name__, "module": type(value).__module__}
-            data = {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-            return {"__type__": "dataclass", **names, "data": data}
-        raise TypeError(f"{type(value).__name__} is neither data nor an image")
-
-    def refuse(problem):
-        raise ValueError(f"final_answer cannot hand this over: {problem}")
-
-    def final_answer(*args, **kwargs):
-        __tracebackhide__ = True
-        value = tool(*args, **kwargs)
-        try:
-            data = as_json(value)
-            text = (value if isinstance(value, str) else pretty(value)).encode("utf-8", "replace").decode()
-            if len(text) > shown:
-                text = f"{text[:shown]}… ({len(text):,} characters)"
-            bundle = {"text/plain": f"Final answer: {text}"}
-            if isinstance(data, dict) and data.get("__type__") == "PIL.Image":
-                bundle["image/png"] = data.pop("data")
-            bundle[mime_type] = json.dumps(data)
-            size = len(json.dumps(bundle[mime_type])) + len(bundle.get("image/png", ""))
-        except (TypeError, ValueError, OverflowError, OSError, RecursionError) as error:
-            problem = f"{error}. Give it text, numbers, lists, dicts or an image."
-        else:
-            if size <= most:
-                raise FinalAnswer(bundle)
-            problem = f"It has {size:,} characters as JSON, and at most {most:,} are possible. Write it to a file."
-        refuse(problem)
-
-    def show(shell, kind, error, trace, tb_offset=None):
-        display(error.args[0], raw=True)
-
-    def succeed(result):
-        if isinstance(result.error_in_exec, FinalAnswer):
-            result.error_in_exec = None
-
-    # What IPython has for it: https://ipython.readthedocs.io/en/stable/config/callbacks.html
-    shell = get_ipython()
-    shell.set_custom_exc((FinalAnswer,), show)
-    if hasattr(shell, "_nbtape_succeed"):
-        shell.events.unregister("post_run_cell", shell._nbtape_succeed)
-    shell._nbtape_succeed = succeed
-    shell.events.register("post_run_cell", succeed)
-    return final_answer
-
-'''
-
-_INSTALL: Final = '''
-def _install(packages):
-    """Install what is missing."""
-    from importlib import invalidate_caches, metadata, util
-
-    def missing():
-        installed = {str(each.metadata["Name"]).lower().replace("_", "-") for each in metadata.distributions()}
-        unknown = [name for name in packages if name.lower().replace("_", "-") not in installed]
-        return [name for name in unknown if not util.find_spec(name)]
-
-    if missing():
-        get_ipython().run_line_magic("pip", "install " + " ".join(missing()))
-        invalidate_caches()
-    if missing():
-        raise ModuleNotFoundError(f"pip could not install {', '.join(missing())}.")
-'''
 
 _AGAIN: Final = "A fresh kernel has nothing of what smolagents had sent to the one before: it is sent again."
 
@@ -226,7 +88,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         self._imports = {name.split(".")[0] for name in additional_imports} - {"*"}
         self._logger = logger or AgentLogger(level=LogLevel.OFF)
         self._agent: CodeAgent | None = None
-        self._sent: dict[str, list[tuple[str, str]]] = {}
+        self._sent: dict[str, list[Sent]] = {}
         self._kernel_epoch = 0
         self._result: CodeResult | None = None
 
@@ -246,7 +108,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         """
         heard, self._agent = self._agent is agent, agent
         if self._options["record_messages"] and not heard:
-            agent.model = _HeardModel(agent.model, self._hear)
+            agent.model = HeardModel(agent.model, self._hear)
 
     def add_pictures(self, memory_step: ActionStep, agent: object = None) -> None:  # noqa: ARG002  (smolagents' names)
         """A step callback, for models that see: the pictures that the code of a step has drawn go with its output.
@@ -269,8 +131,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         """
         if self._agent is not None and self._agent.task and self._options["record_messages"]:
             self._executor.add_markdown(f"**Task**\n\n{self._agent.task.strip()}")
-        if variables:
-            self._send("variables", [(_heading("Variables", variables), _definitions(variables))])
+        self._send("variables", variable_cells(variables))
 
     def send_tools(self, tools: Mapping[str, Tool]) -> None:
         """Define tools in the kernel, after installing what they require; smolagents calls it as a run begins.
@@ -287,11 +148,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
                 f"{', '.join(agents)}: an agent cannot be called from a kernel. Give this agent none to manage, or "
                 "have a ToolCallingAgent manage both."
             )
-        packages = sorted(self._imports | _requirements(tools))
-        cells = [(_heading("Packages", packages), f"{_INSTALL.lstrip()}\n\n_install({packages})")] if packages else []
-        if tools:
-            cells.append((_heading("Tools", tools), self._tools_code(tools)))
-        self._send("tools", cells)
+        self._send("tools", tool_cells(tools, self._imports, self._options["max_cell_chars"]))
 
     def __call__(self, code_action: str) -> CodeOutput:
         """Run the code of one step.
@@ -308,8 +165,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
             raise AgentError(news + answer(result), self._logger)
         (cell,) = result.cells
         outputs = self._executor.outputs(cell)
-        shown = next((each["data"] for each in reversed(outputs) if MIME_TYPE in each.get("data", {})), None)
-        if shown is not None:
+        if (shown := find_answer(outputs)) is not None:
             logs = news + _logs(result, _plain(shown))
             return CodeOutput(output=self._final_answer(shown), logs=logs, is_final_answer=True)
         if cell.left_out and "final_answer" in code_action:
@@ -329,30 +185,11 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
 
     def _final_answer(self, shown: Mapping[str, str]) -> Any:  # noqa: ANN401  (whatever the agent answers)
         try:
-            data = json.loads(shown[MIME_TYPE])
-            if data == {"__type__": "PIL.Image"}:
-                data["data"] = shown["image/png"]
-            _check(data)
-            return SafeSerializer.from_json_safe(data)
-        except Exception as exc:
-            reason = f"{type(exc).__name__}: {exc}"[:500]
-            raise AgentError(
-                "The final answer that came from the kernel cannot be read. It has to be JSON as final_answer sends "
-                f"it; nothing is ever unpickled. ({reason})",
-                self._logger,
-            ) from exc
+            return read_answer(shown)
+        except ValueError as exc:
+            raise AgentError(str(exc), self._logger) from exc
 
-    def _tools_code(self, tools: Mapping[str, Tool]) -> str:
-        code: str = get_tools_definition_code(dict(tools))
-        if "final_answer" not in tools:
-            return code
-        # What is over the bound of a cell would not be recorded, and would be lost.
-        limit = self._options["max_cell_chars"]
-        shown = min(_SHOWN, limit // 10)
-        call = f"final_answer = _ends_the_code(final_answer, {MIME_TYPE!r}, {limit - 4 * shown}, {shown})"
-        return f"{code}\n{_FINAL_ANSWER}\n\n{call}"
-
-    def _send(self, what: str, cells: list[tuple[str, str]]) -> str:
+    def _send(self, what: str, cells: list[Sent]) -> str:
         """Run cells that are not the agent's, each below its heading; return what is to be said of the kernel."""
         if cells:
             self._sent[what] = cells
@@ -379,76 +216,8 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         assert self._agent is not None
         # The code of a plan, or of the last words when the steps are used up, is none that is run.
         is_step = bool(stop_sequences) and "<end_plan>" not in stop_sequences
-        if said := _said(message, self._agent.code_block_tags if is_step else None):
+        if said := said_in(message, self._agent.code_block_tags if is_step else None):
             self._executor.add_markdown(said, self._agent.name or self._options["agent"])
-
-
-class _HeardModel:
-    """A model that passes everything on, and tells what it answers.
-
-    Args:
-        model: The model.
-        hear: Called with the content of each message, and with what was to end it.
-    """
-
-    def __init__(self, model: Any, hear: Callable[[object, Sequence[str]], None]) -> None:  # noqa: ANN401  (a Model)
-        self._model = model
-        self._hear = hear
-        if hasattr(model, "generate_stream"):  # agents ask whether it is there
-            self.generate_stream = self._generate_stream
-
-    @property  # type: ignore[misc]  # what an agent saves is the model that it was given
-    def __class__(self) -> type:
-        return type(self._model)
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the model has)
-        return getattr(self._model, name)
-
-    def generate(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (smolagents.Model.generate)
-        message = self._model.generate(*args, **kwargs)
-        self._hear(message.content, kwargs.get("stop_sequences") or ())
-        return message
-
-    def _generate_stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:  # noqa: ANN401  (the same, in pieces)
-        pieces = []
-        for delta in self._model.generate_stream(*args, **kwargs):
-            pieces.append(delta.content or "")
-            yield delta
-        self._hear("".join(pieces), kwargs.get("stop_sequences") or ())
-
-
-def _heading(what: str, names: Mapping[str, object] | Sequence[str]) -> str:
-    listed = ", ".join(f"`{name}`" for name in names)
-    return f"**{what} of the agent**: {listed}\n\nSent by smolagents; the agent did not write this."
-
-
-def _requirements(tools: Mapping[str, Tool]) -> set[str]:
-    return {package for tool in tools.values() for package in tool.to_dict()["requirements"]} - {"smolagents"}
-
-
-def _definitions(variables: Mapping[str, object]) -> str:
-    """Python that defines variables: a line for each that Python can write, the others out of JSON."""
-    lines, others = [], {}
-    for name, value in variables.items():
-        try:
-            lines.append(assignments({name: value}))
-        except ValueError:
-            others[name] = value
-    if others:
-        lines += [SafeSerializer.get_deserializer_code(allow_pickle=False)]
-        lines += [f"globals().update(_deserialize({_dumped(name, value)!r}))" for name, value in others.items()]
-    return "\n".join(lines)
-
-
-def _dumped(name: str, value: object) -> str:
-    try:
-        dumped: str = SafeSerializer.dumps({name: value}, allow_pickle=False)
-    except SerializationError as exc:
-        raise SerializationError(
-            f"The variable {name} cannot be sent to the kernel without pickle: {exc}. Save it to a file that the "
-            "kernel can read, and pass the path."
-        ) from exc
-    return dumped
 
 
 def _plain(data: Mapping[str, str]) -> str:
@@ -463,64 +232,3 @@ def _logs(result: CodeResult, value: str | None) -> str:
     if not rest and value is not None and not result.output_files:
         return ""
     return answer(dataclasses.replace(result, output=rest)) + "\n"
-
-
-def _check(data: object) -> None:
-    """Refuse what would be much larger than it looks, is no image, or is a text that nobody can print.
-
-    Raises:
-        ValueError: It is one of these.
-        OSError: It is no image (Pillow's).
-    """
-    if isinstance(data, str):
-        data.encode()
-    if isinstance(data, list):
-        for item in data:
-            _check(item)
-    if not isinstance(data, dict):
-        return
-    if data.get("__type__") == "PIL.Image":
-        with PIL.Image.open(io.BytesIO(base64.b64decode(data["data"])), formats=["PNG"]) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"an image has {image.width} by {image.height} pixels")
-            image.load()
-    elif data.get("__type__") == "ndarray":
-        dtype = _DTYPE.fullmatch(data["dtype"])
-        if dtype is None or _leaves(data["data"]) * 4 * int(dtype[1] or 4) > _LARGEST_ARRAY:
-            raise ValueError(f"an array is of {data['dtype'][:50]!r}")
-    else:
-        _check([*data, *data.values()])
-
-
-def _leaves(data: object) -> int:
-    return sum(map(_leaves, data)) if isinstance(data, list) else 1
-
-
-def _said(message: object, tags: tuple[str, str] | None) -> str:
-    """What a message says around its code, as Markdown.
-
-    Args:
-        message: The content of the message.
-        tags: Between which regular expressions its code is, as the agent has them; None if none of it is run.
-    """
-    if isinstance(message, list):
-        message = "\n".join(str(part.get("text", "")) for part in message if isinstance(part, dict))
-    if not isinstance(message, str):
-        return ""
-    if tags is None:
-        return message.strip()
-    try:  # structured outputs, as `use_structured_outputs_internally` asks for them
-        thought = json.loads(message)["thought"]
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return _without_code(message, tags)
-    return thought if isinstance(thought, str) else ""
-
-
-def _without_code(message: str, tags: tuple[str, str]) -> str:
-    """A message without what `parse_code_blobs` of smolagents takes as code."""
-    for opening, closing in (tags, _FENCES):
-        # The closing tag ends what a model generates, and is not part of it.
-        said, blocks = re.subn(rf"{opening}.*?(?:{closing}|\Z)", "", message, flags=re.DOTALL)
-        if blocks:
-            return said.strip()
-    return message.strip()
