@@ -66,7 +66,7 @@ pools.pool epochs
 executor
 blocking
 embedded integrations.calls integrations.given
-integrations.smolagents_answer integrations.smolagents_messages
+integrations.autogen_component integrations.smolagents_answer integrations.smolagents_messages
 integrations.smolagents_sent
 integrations.ag2 integrations.autogen integrations.smolagents integrations.langchain
 integrations.openai_agents integrations.pydantic_ai

@@ -9,18 +9,16 @@ import tempfile
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from autogen_core import Component
 from autogen_core.code_executor import CodeExecutor, CodeResult
 from autogen_core.model_context import ChatCompletionContext, UnboundedChatCompletionContext
 from autogen_core.models import AssistantMessage
-from pydantic import BaseModel, ConfigDict
 
 from nbtape.answers import answer
 from nbtape.blocks import CodeBlock
-from nbtape.executor import AsyncJupyterCodeExecutor
-from nbtape.kernels.connection import JupyterConnectionInfo
+from nbtape.integrations.autogen_component import Given, JupyterCodeExecutorConfig
 from nbtape.options import DEFAULT_KERNEL
 
 if TYPE_CHECKING:
@@ -33,11 +31,6 @@ if TYPE_CHECKING:
     import nbtape
     from nbtape.options import Options, Server
 
-_NO_SECRETS: Final = (
-    "A component is read by others, so no token goes into it. Make this executor in your program, where the token is, "
-    "and hand it to what you load."
-)
-
 
 @dataclass
 class JupyterCodeResult(CodeResult):
@@ -48,27 +41,6 @@ class JupyterCodeResult(CodeResult):
     """
 
     output_files: list[Path]
-
-
-class JupyterCodeExecutorConfig(BaseModel):
-    """What `dump_component` writes down; the options are those of `nbtape.options.Options`, None where not given."""
-
-    # An error that shows what it was given could show a token.
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    kernel_name: str = DEFAULT_KERNEL
-    timeout: float = 60
-    output_dir: str | None = None
-    jupyter_server: str | None = None
-    notebook: str | None = None
-    startup_timeout: float | None = None
-    interrupt_grace: float | None = None
-    max_output_chars: int | None = None
-    max_cell_chars: int | None = None
-    max_notebook_chars: int | None = None
-    name_files: bool | None = None
-    record_messages: bool | None = None
-    agent: str | None = None
 
 
 class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
@@ -110,7 +82,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
     ) -> None:
         if not timeout >= 1:
             raise ValueError(f"Timeout must be greater than or equal to 1. It is {timeout}.")
-        self._given = _Given(
+        self._given = Given(
             kernel_name, timeout, output_dir, jupyter_server, notebook, {"name_files": False, **options}
         )
         # As AutoGen has it: a container with a bind_dir sees that directory and no other.
@@ -366,82 +338,6 @@ class NotebookContext(ChatCompletionContext):
     def dump_component(self) -> ComponentModel:
         """The context within."""
         return self._context.dump_component()
-
-
-@dataclass(frozen=True)
-class _Given:
-    """What an executor was given."""
-
-    kernel_name: str
-    timeout: float
-    output_dir: Path | str | None
-    jupyter_server: Server
-    notebook: str | None
-    options: Options
-
-    def make(self, output_dir: Path) -> AsyncJupyterCodeExecutor:
-        """The executor that does the work.
-
-        Raises:
-            ValueError: A value that cannot work.
-        """
-        with contextlib.suppress(OSError):  # the executor says what is wrong with a directory
-            output_dir.mkdir(parents=True, exist_ok=True)
-        return AsyncJupyterCodeExecutor(
-            _server(self.jupyter_server),
-            self.kernel_name,
-            self.timeout,
-            output_dir,
-            notebook=self.notebook,
-            **self.options,
-        )
-
-    def config(self) -> JupyterCodeExecutorConfig:
-        """The same, to be written down.
-
-        Raises:
-            ValueError: It cannot be, or must not be.
-        """
-        options: dict[str, Any] = {**self.options}
-        if options.pop("on_output", None) is not None:
-            raise ValueError(
-                "on_output is a function, which no component can hold: leave it out to dump this executor."
-            )
-        if options.pop("token", None) is not None:
-            raise ValueError(_NO_SECRETS)
-        return JupyterCodeExecutorConfig(
-            kernel_name=self.kernel_name,
-            timeout=self.timeout,
-            output_dir=None if self.output_dir is None else str(self.output_dir),
-            jupyter_server=_address(self.jupyter_server),
-            notebook=self.notebook,
-            **options,
-        )
-
-
-def _server(jupyter_server: Any) -> Server:  # noqa: ANN401  (AutoGen's own classes too)
-    """AutoGen's connection info as ours; all else as it is."""
-    is_info = hasattr(jupyter_server, "host") and not hasattr(jupyter_server, "connection_info")
-    return JupyterConnectionInfo.of(jupyter_server) if is_info else jupyter_server
-
-
-def _address(jupyter_server: Server) -> str | None:
-    """What a component says of a server.
-
-    Raises:
-        ValueError: It cannot be written down, or must not be.
-    """
-    if isinstance(jupyter_server, str):
-        info = JupyterConnectionInfo.from_url(jupyter_server)
-        if info.token is not None:
-            raise ValueError(_NO_SECRETS)
-        return info.url
-    if jupyter_server is not None:
-        raise ValueError(
-            f"A {type(jupyter_server).__name__} cannot be written into a component. Give jupyter_server the URL of a "
-            "server that runs, without a token; or make this executor in your program and hand it to what you load."
-        )
-    return None
 
 
 def _link(cancellation_token: CancellationToken, stop: asyncio.Event) -> None:
