@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import resource
 import subprocess
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
 from nbtape import (
@@ -24,6 +26,7 @@ from nbtape.kernels.local import LocalKernels
 from reading import code_cells, descendants, eventually, read_notebook
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from nbtape import CodeResult
@@ -224,14 +227,24 @@ async def test_calls_that_are_gathered_run_one_after_the_other(output_dir: Path)
         assert [result.output for result in results] == [f"{n}\n" for n in range(1, 11)]
 
 
+@pytest.fixture
+def usual_limit() -> Iterator[None]:
+    """As many open files as a process may have by default on Linux, besides those that the tests have open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024 + psutil.Process().num_fds(), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("usual_limit")
 async def test_fifty_sessions_at_once_have_each_their_own(output_dir: Path) -> None:
     async def session(number: int) -> list[str]:
         async with AsyncJupyterCodeExecutor(output_dir=output_dir, notebook=f"session-{number}") as executor:
             await run(executor, f"mine = {number}")
-            return [(await run(executor, f"print(mine, {cell})")).output for cell in range(3)]
+            return [(await run(executor, f"print(mine, {cell})")).output for cell in range(10)]
 
     outputs = await asyncio.gather(*map(session, range(50)))
-    assert outputs == [[f"{number} {cell}\n" for cell in range(3)] for number in range(50)]
+    assert outputs == [[f"{number} {cell}\n" for cell in range(10)] for number in range(50)]
     assert len({name for name in names(output_dir) if name.endswith(".ipynb")}) == 50
 
 

@@ -53,6 +53,9 @@ class TestContainer(FaultContract):
 
     def processes(self, client: Client) -> list[psutil.Process]:
         with contextlib.closing(docker.from_env()) as engine:
-            tops = [each.top() for each in engine.containers.list(filters={"label": f"{OWNER_LABEL}={owner()}"})]
+            tops = [
+                each.top()
+                for each in engine.containers.list(ignore_removed=True, filters={"label": f"{OWNER_LABEL}={owner()}"})
+            ]
         inside = [int(row[top["Titles"].index("PID")]) for top in tops for row in top["Processes"]]
         return [client.process, *map(psutil.Process, inside)]

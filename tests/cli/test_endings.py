@@ -289,13 +289,13 @@ class TestCtrlC:
 
     def test_a_run_in_a_container(self, tmp_path: Path, base_image: str, docker_client: docker.DockerClient) -> None:
         (tmp_path / "m.md").write_text(fenced(LONG))
-        before = {container.id for container in docker_client.containers.list()}
+        before = {container.id for container in docker_client.containers.list(ignore_removed=True)}
         arguments = ["run", "m.md", "--docker", "--base-image", base_image]
         ended = interrupted_when(tmp_path / "begun", *arguments, cwd=tmp_path, kill=os.killpg)
         assert (ended.returncode, "Traceback" in ended.stderr) == (INTERRUPTED, False)
         mounts = [
             mount["Source"]
-            for container in docker_client.containers.list()
+            for container in docker_client.containers.list(ignore_removed=True)
             if container.id not in before
             for mount in container.attrs["Mounts"]
         ]

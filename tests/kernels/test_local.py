@@ -60,6 +60,7 @@ def test_a_connection_that_is_forgotten_does_not_keep_the_collector_waiting(sock
         "    await manager.start_kernel(cwd=None)\n"
         "    client = manager.client()\n"
         "    client.start_channels()\n"
+        "    manager._connect_control_socket()\n"  # as an interrupt does where it is a message
         f"    ring = [{socket}.context, {socket}]\n"
         "    ring.append(ring)\n"
         "    manager._control_socket = client._shell_channel = None\n"

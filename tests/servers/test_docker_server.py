@@ -685,7 +685,9 @@ class TestItsEnd:
         with script(end) as process:
             name = process.stdout.readline().strip() if process.stdout else ""
             assert docker_client.containers.get(name).status == "running"
-        assert eventually(lambda: not any(docker_client.containers.list(all=True, filters={"id": name})))
+        assert eventually(
+            lambda: not any(docker_client.containers.list(all=True, ignore_removed=True, filters={"id": name}))
+        )
 
     def test_it_ends_by_itself_when_our_process_is_killed(
         self, script: Callable[..., subprocess.Popen[str]], docker_client: docker.DockerClient
@@ -694,7 +696,9 @@ class TestItsEnd:
             name = process.stdout.readline().strip() if process.stdout else ""
             assert docker_client.containers.get(name).status == "running"
             process.kill()
-        assert eventually(lambda: not any(docker_client.containers.list(all=True, filters={"id": name})), 60)
+        assert eventually(
+            lambda: not any(docker_client.containers.list(all=True, ignore_removed=True, filters={"id": name})), 60
+        )
 
     def test_the_next_start_sweeps_what_is_left(
         self, make: Make, base_image: str, docker_client: docker.DockerClient
@@ -710,7 +714,10 @@ class TestItsEnd:
         left[0].start()  # its code may have got rid of what was to end it
         try:
             make().start()
-            kept = {container.id for container in docker_client.containers.list(all=True, filters={"label": LABEL})}
+            kept = {
+                container.id
+                for container in docker_client.containers.list(all=True, ignore_removed=True, filters={"label": LABEL})
+            }
             assert [container.id in kept for container in left] == [False, False, True, True, True]
         finally:
             for container in left[2:]:

@@ -282,9 +282,17 @@ class LocalKernelManager(EndNoticed, AsyncKernelManager):
 
     @default("context")
     def _context_default(self) -> _Context:
-        """For the control socket, which is open as long as the kernel runs; `cleanup_resources` destroys it."""
+        """For the control socket, which an interrupt may open, and an end; `cleanup_resources` destroys it."""
         self._created_context = True
         return _Context()
+
+    async def _async_post_start_kernel(self, **arguments: Any) -> None:  # noqa: ANN401  (what the kernel was launched with)
+        """What jupyter_client does after the launch, but for the control socket: that is opened when it is used.
+
+        With its context it takes seven open files, and a process may have 1,024 of them, for fifty sessions.
+        """
+        assert self.provisioner is not None, "the kernel was launched"
+        await self.provisioner.post_launch(**arguments)
 
     async def start_kernel(self, *, cwd: Path | None) -> None:  # type: ignore[override]
         """Start the kernel process in `cwd`; without one, where nobody but root puts modules.
