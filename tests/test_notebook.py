@@ -602,6 +602,17 @@ def test_a_session_that_begins_on_a_full_disk_says_so_and_begins_when_there_is_r
         assert run(executor, "print(377)").output == "377\n"
 
 
+def test_a_block_that_was_not_run_for_want_of_room_leaves_the_news_to_the_next(small_disk: Path) -> None:
+    with JupyterCodeExecutor(output_dir=small_disk) as executor:
+        run(executor, "x = 1")
+        executor.restart()
+        filler = fill(small_disk)
+        with pytest.raises(NotebookWriteError):
+            run(executor, f"'{'x' * 50_000}'")
+        filler.unlink()
+        assert "variables of earlier blocks are gone" in run(executor, "3").cells[0].note
+
+
 def test_a_save_that_fails_while_a_block_runs_does_not_end_the_block(small_disk: Path) -> None:
     code = (
         FILL

@@ -385,13 +385,14 @@ class AsyncJupyterCodeExecutor:
         from nbtape.recording import Ending
 
         await self._start()
-        epoch, news = self._kernels.number, self._kernels.take_news()
+        epoch = self._kernels.number
         index = self._recorded.begin(block, source, timeout, epoch)
         try:
             self._recorded.keep()
         except NotebookWriteError:
             # What cannot be recorded is not run. The save that follows says why, in an error of its own.
             return self._recorded.withdraw(index, "Not run: the notebook cannot be written.")
+        news = self._kernels.take_news()
         room = max(0, self._options["max_notebook_chars"] - self._recorded.notebook.size)
         outcome = await self._kernels.run(index, timeout, min(room, self._options["max_cell_chars"]), stop)
         return await self._recorded.end(index, Ending(outcome, news, _describe(outcome, timeout), epoch))
