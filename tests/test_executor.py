@@ -231,7 +231,8 @@ async def test_calls_that_are_gathered_run_one_after_the_other(output_dir: Path)
 def usual_limit() -> Iterator[None]:
     """As many open files as a process may have by default on Linux, besides those that the tests have open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1024 + psutil.Process().num_fds(), hard))
+    usual = 1024 + psutil.Process().num_fds()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (usual if hard == resource.RLIM_INFINITY else min(usual, hard), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
