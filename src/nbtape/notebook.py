@@ -102,7 +102,7 @@ _ATTEMPTS: Final = 3
 
 #: Bytes and files that saves have replaced and that are still held: see `Notebook.let_go`.
 _MOST_REPLACED: Final = 1 << 18
-_MOST_REPLACED_FILES: Final = 4
+_MOST_REPLACED_FILES: Final = 8
 
 #: How many files are held where nobody has had time to let go: a process may have 1,024 open, all in all.
 _MOST_HELD: Final = 32
