@@ -30,8 +30,6 @@ class KernelEpochs:
     Attributes:
         number: Which kernel is in use, or was last, counted from 1; 0 before the first.
         language: What it runs; empty before the first.
-        has_state: Whether blocks have run on it, so that something is lost with it.
-        news: What befell the kernels since the last block.
     """
 
     def __init__(self, source: KernelSource, directory: Path, startup_timeout: float) -> None:
@@ -40,9 +38,10 @@ class KernelEpochs:
         self._startup_timeout = startup_timeout
         self.number = 0
         self.language = ""
-        self.has_state = False
-        self.news = ""
+        # Whether something is lost with the kernel; whether that has happened, and what else, since the last block.
+        self._has_state = False
         self._state_was_lost = False
+        self._news = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: CellRunner | None = None
         self._heir: KernelManager | None = None
@@ -61,11 +60,11 @@ class KernelEpochs:
         if self._runner is None:
             return False
         if self._is_orphaned():
-            self.news = "The event loop of the kernel was closed."
+            self._news = "The event loop of the kernel was closed."
         elif await self._runner.is_alive():
             return True
         else:
-            self.news = f"The kernel died since the last block. {self._runner.cause_of_death()}".rstrip()
+            self._news = f"The kernel died since the last block. {self._runner.cause_of_death()}".rstrip()
         await self.renew()
         return False
 
@@ -88,19 +87,28 @@ class KernelEpochs:
         """
         self._loop, self._runner = asyncio.get_running_loop(), runner
         self.number, self.language = number, kernel.language
-        self._state_was_lost, self.has_state = self._state_was_lost or self.has_state, False
+        self._state_was_lost, self._has_state = self._state_was_lost or self._has_state, False
+
+    def go_on(self, number: int, news: str) -> None:
+        """Take over the state of a recorded session; its kernel, if it still has one, is in use.
+
+        Args:
+            number: Which kernel of the session that is, or was.
+            news: What befell it.
+        """
+        self.number, self._has_state, self._news = number, True, news
 
     def take_news(self) -> str:
         """What a block is to be told of the kernel that it gets."""
-        news = [self.news, _FRESH if self._state_was_lost else ""]
-        self.news, self._state_was_lost = "", False
+        news = [self._news, _FRESH if self._state_was_lost else ""]
+        self._news, self._state_was_lost = "", False
         return " ".join(filter(None, news))
 
     async def run(self, index: int, timeout: float, limit: int, stop: asyncio.Event) -> Outcome:
         """Run a cell; see `CellRunner.run`. A kernel that is lost over it makes way for another."""
         assert self._runner is not None, "a kernel is in use"
         outcome = await self._runner.run(index, timeout, limit, stop)
-        self.has_state = True
+        self._has_state = True
         if outcome.kernel_lost:
             await self.renew()
         return outcome
@@ -124,10 +132,8 @@ class KernelEpochs:
         Raises:
             WrongLoopError: It runs on another event loop.
         """
-        if self._runner is not None:
-            orphaned = self._is_orphaned()
-            runner, self._runner = self._runner, None
-            self._heir = await runner.renew(now=orphaned)
+        if (runner := self._runner) is not None:
+            self._heir = await runner.renew(now=self._leave())
 
     async def end(self) -> None:
         """End the kernel, and one that was to follow.
@@ -135,13 +141,17 @@ class KernelEpochs:
         Raises:
             WrongLoopError: It runs on another event loop.
         """
-        if self._runner is not None:
-            orphaned = self._is_orphaned()
-            runner, self._runner = self._runner, None
-            await runner.close(now=orphaned)
+        if (runner := self._runner) is not None:
+            await runner.close(now=self._leave())
         if self._heir is not None:
             heir, self._heir = self._heir, None
             await heir.shutdown_kernel()
+
+    def _leave(self) -> bool:
+        """Have no kernel in use, whatever comes of its end; whether that is to be by force, as nothing hears of it."""
+        is_orphaned = self._is_orphaned()
+        self._runner = None
+        return is_orphaned
 
     def _is_orphaned(self) -> bool:
         """Whether the event loop of the kernel's connection is closed, so that nothing can be heard of it any more.

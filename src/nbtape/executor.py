@@ -410,9 +410,10 @@ class AsyncJupyterCodeExecutor:
             await self._restore(self._origin)
             if self._kernels.has_kernel:
                 return
-        kernel = await self._kernels.start()
+        kernel, number = await self._kernels.start(), self._kernels.number + 1
         try:
-            self._use(kernel, self._kernels.number + 1)
+            self._record_on(kernel, number)
+            self._use(kernel, number)
         except BaseException:
             await kernel.abandon()
             raise
@@ -429,28 +430,30 @@ class AsyncJupyterCodeExecutor:
         finally:
             self._stop = before
         self._recording, self._resumption = restored.recording, restored.resumption
-        self._kernels.number = restored.epoch
         if restored.kernel is not None:
             self._use(restored.kernel, restored.epoch)
             await self._share(restored.kernel)
-        self._kernels.has_state = True
-        if restored.resumption.differing or restored.resumption.note:
-            self._kernels.news = str(restored.resumption)
+        is_told = restored.resumption.differing or restored.resumption.note
+        self._kernels.go_on(restored.epoch, str(restored.resumption) if is_told else "")
+
+    def _record_on(self, kernel: ReadyKernel, epoch: int) -> None:
+        """Have a recording, which says what kernel it is now on."""
+        from nbtape.recording import Recording
+
+        described = kernel.describe(epoch)
+        if self._recording is None:
+            self._recording = Recording.create(self._directory, self._name, self._options, described)
+        else:
+            self._recording.notebook.describe(described)
 
     def _use(self, kernel: ReadyKernel, epoch: int) -> None:
         """Run and record the blocks that come on this kernel."""
         from nbtape.recorder import Listener
-        from nbtape.recording import Recording
 
-        if self._recording is None:
-            described = kernel.describe(epoch)
-            self._recording = Recording.create(self._directory, self._name, self._options, described)
-        elif epoch > self._kernels.number:  # else it is the one that the notebook was resumed with
-            self._recording.notebook.describe(kernel.describe(epoch))
         on_output = self._options["on_output"]
-        listener = Listener(self._recording.changed, lambda output: tell(on_output, output))
-        runner = kernel.runner(self._recording.notebook.node, listener, grace=self._options["interrupt_grace"])
-        self._recording.follow(runner.settle)
+        listener = Listener(self._recorded.changed, lambda output: tell(on_output, output))
+        runner = kernel.runner(self._recorded.notebook.node, listener, grace=self._options["interrupt_grace"])
+        self._recorded.follow(runner.settle)
         self._kernels.use(kernel, runner, epoch)
 
     async def _share(self, kernel: ReadyKernel) -> None:

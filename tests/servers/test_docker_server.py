@@ -36,6 +36,8 @@ from reading import code_cells, eventually, image_tags, read_notebook, seconds, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from docker.models.containers import Container
+
 pytestmark = pytest.mark.usefixtures("leaves_nothing", "leaves_no_container")
 
 ROOT = Path(__file__).parents[2]
@@ -625,6 +627,11 @@ print(executor.execute_code_blocks([code]).output, end="", flush=True)
 """
 
 
+def containers(engine: docker.DockerClient, **filters: str | list[str] | bool) -> list[Container]:
+    """Those that are there, running or not; without asking after one that goes just now."""
+    return engine.containers.list(all=True, ignore_removed=True, filters=filters)
+
+
 class TestItsEnd:
     @pytest.fixture
     def script(self, base_image: str, output_dir: Path) -> Callable[..., subprocess.Popen[str]]:
@@ -685,9 +692,7 @@ class TestItsEnd:
         with script(end) as process:
             name = process.stdout.readline().strip() if process.stdout else ""
             assert docker_client.containers.get(name).status == "running"
-        assert eventually(
-            lambda: not any(docker_client.containers.list(all=True, ignore_removed=True, filters={"id": name}))
-        )
+        assert eventually(lambda: not containers(docker_client, id=name))
 
     def test_it_ends_by_itself_when_our_process_is_killed(
         self, script: Callable[..., subprocess.Popen[str]], docker_client: docker.DockerClient
@@ -696,9 +701,7 @@ class TestItsEnd:
             name = process.stdout.readline().strip() if process.stdout else ""
             assert docker_client.containers.get(name).status == "running"
             process.kill()
-        assert eventually(
-            lambda: not any(docker_client.containers.list(all=True, ignore_removed=True, filters={"id": name})), 60
-        )
+        assert eventually(lambda: not containers(docker_client, id=name), 60)
 
     def test_the_next_start_sweeps_what_is_left(
         self, make: Make, base_image: str, docker_client: docker.DockerClient
@@ -714,10 +717,7 @@ class TestItsEnd:
         left[0].start()  # its code may have got rid of what was to end it
         try:
             make().start()
-            kept = {
-                container.id
-                for container in docker_client.containers.list(all=True, ignore_removed=True, filters={"label": LABEL})
-            }
+            kept = {container.id for container in containers(docker_client, label=LABEL)}
             assert [container.id in kept for container in left] == [False, False, True, True, True]
         finally:
             for container in left[2:]:

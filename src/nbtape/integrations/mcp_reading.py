@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import mimetypes
 import os
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from nbtape.answers import Picture
     from nbtape.variables import Variable, Variables
+
+logger = logging.getLogger(__name__)
 
 #: The most bytes of a file that is passed on as it is.
 _LARGEST_BLOB: Final = 5_000_000
@@ -154,8 +157,8 @@ def file_content(directory: Path, name: str, limit: int) -> ContentBlock:
     if path.suffix.lower() in PICTURE_ENDINGS:
         try:
             return _image(scaled(content))
-        except Exception:  # noqa: BLE001, S110  (whatever a decoder makes of a file that code wrote: it is no picture)
-            pass
+        except Exception as exc:  # noqa: BLE001  (whatever a decoder makes of a file that code wrote)
+            logger.info("%s is no picture that could be shown: %s", path, exc)
     if b"\0" not in content:
         try:
             text = content.decode()

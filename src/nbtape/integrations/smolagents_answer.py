@@ -14,7 +14,7 @@ from smolagents import SafeSerializer
 from nbtape.answers import MOST_PIXELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
 #: The final answer in the output that shows it: the JSON of smolagents' `SafeSerializer`, as text so that it stays what
 #: it is (JSON in a notebook has no NaN). An image is beside it, as image/png.
@@ -27,17 +27,13 @@ _LARGEST_ARRAY: Final = 256_000_000
 _DTYPE: Final = re.compile(r"(?:bool|(?:u?int|float)\d+)|<U(\d{1,9})")
 
 
-def find_answer(outputs: Iterable[Mapping[str, Any]]) -> Mapping[str, str] | None:
+def find_answer(outputs: Sequence[Mapping[str, Any]]) -> Mapping[str, str] | None:
     """The data of the last output that shows a final answer; None if there is none.
 
     Args:
         outputs: Those of a cell, as nbformat has them.
     """
-    shown = None
-    for output in outputs:
-        if MIME_TYPE in output.get("data", {}):
-            shown = output["data"]
-    return shown
+    return next((output["data"] for output in reversed(outputs) if MIME_TYPE in output.get("data", {})), None)
 
 
 def read_answer(shown: Mapping[str, str]) -> Any:  # noqa: ANN401  (whatever the agent answers)
