@@ -27,18 +27,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from jupyter_servers import TOKEN, enterprise_gateway, plain_server  # noqa: E402  (rewritten by the line before)
-from nbtape import DockerJupyterServer, JupyterConnectionInfo, LocalJupyterServer  # noqa: E402  (like the next)
-from nbtape.kernels.directories import sweep  # noqa: E402  (like the next)
-from nbtape.servers.engine import Engine  # noqa: E402  (like the next)
-from nbtape.servers.image import DEFAULT_BASE_IMAGE, Recipe, have_image  # noqa: E402  (like the next)
 from reading import descendants, eventually  # noqa: E402  (rewritten by the line before)
+
+from nbtape import DockerJupyterServer, JupyterConnectionInfo, LocalJupyterServer  # noqa: E402  (like the next)
+from nbtape.kernels.processes import sweep  # noqa: E402  (like the next)
+from nbtape.servers.docker.engine import Engine  # noqa: E402  (like the next)
+from nbtape.servers.docker.image import DEFAULT_BASE_IMAGE, Recipe, have_image  # noqa: E402  (like the next)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from playwright.sync_api import Browser
-
     from jupyterlab_pages import Lab
+    from playwright.sync_api import Browser
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

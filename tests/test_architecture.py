@@ -88,14 +88,14 @@ RANKS = {f"nbtape.{name}": rank for rank, line in enumerate(ORDER.strip().splitl
 PACKAGES = {
     "nbtape",
     "nbtape.kernels",
-    "nbtape.exporting",
+    "nbtape.export",
     "nbtape.integrations",
-    "nbtape.judging",
-    "nbtape.overview",
+    "nbtape.replay.compare",
+    "nbtape.summary",
     "nbtape.pools",
-    "nbtape.replaying",
+    "nbtape.replay",
     "nbtape.servers",
-    "nbtape.watching",
+    "nbtape.watch",
 }  # their __init__.py gathers names or is empty
 
 
@@ -146,16 +146,18 @@ def test_kernels_and_servers_know_only_errors_and_kernels() -> None:
 
 def test_what_judges_outputs_knows_only_outputs() -> None:
     for name, path in MODULES.items():
-        if name.startswith("nbtape.judging."):
+        if name.startswith("nbtape.replay.compare."):
             for other in imports(ast.parse(path.read_text())):
-                assert other in {"nbtape.outputs", "nbtape.streams"} or other.startswith("nbtape.judging.")
+                assert other in {"nbtape.session.kernel_messages", "nbtape.common.terminal_text"} or other.startswith(
+                    "nbtape.replay.compare."
+                )
 
 
 def test_the_kernel_is_on_its_way_before_the_heavy_imports(tmp_path: Path) -> None:
     code = """
 import sys
 from nbtape import CodeBlock, JupyterCodeExecutor
-from nbtape.kernels.local import LocalKernelManager
+from nbtape.kernels.local.manager import LocalKernelManager
 
 start = LocalKernelManager.start_kernel
 

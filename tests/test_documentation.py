@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from nbtape import CodeBlock, replay
-from nbtape.sources import read_source
+from nbtape.messages.transcripts import read_source
 
 REPOSITORY = Path(__file__).parents[1]
 NOTEBOOKS = REPOSITORY / "notebooks"

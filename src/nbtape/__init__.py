@@ -11,7 +11,6 @@ __version__ = "0.1.0"
 import logging as _logging
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from nbtape.blocks import CODE_WRITER_SYSTEM_MESSAGE, CodeBlock, MarkdownCodeExtractor
 from nbtape.errors import (
     BlockInterrupted,
     KernelBusyError,
@@ -28,21 +27,22 @@ from nbtape.errors import (
     SourceError,
     WrongLoopError,
 )
+from nbtape.messages.code_blocks import CODE_WRITER_SYSTEM_MESSAGE, CodeBlock, MarkdownCodeExtractor
 from nbtape.results import CellResult, CodeResult
 
 if _TYPE_CHECKING:
-    from nbtape.blocking import JupyterCodeExecutor
     from nbtape.embedded import EmbeddedIPythonCodeExecutor
-    from nbtape.executor import AsyncJupyterCodeExecutor
-    from nbtape.judging.verdicts import ReplaySettings
-    from nbtape.kernels.connection import JupyterConnectionInfo
+    from nbtape.kernels.remote.connection import JupyterConnectionInfo
     from nbtape.pools.pool import KernelPool
-    from nbtape.replaying.replays import replay
-    from nbtape.replaying.report import ReplayedCell, ReplayReport
-    from nbtape.resumption import ResumedCell, Resumption
-    from nbtape.servers.docker import DockerJupyterServer
+    from nbtape.replay.api import replay
+    from nbtape.replay.compare.settings import ReplaySettings
+    from nbtape.replay.report import ReplayedCell, ReplayReport
+    from nbtape.servers.docker.server import DockerJupyterServer
     from nbtape.servers.local import LocalJupyterServer
-    from nbtape.variables import Variable, Variables
+    from nbtape.session.blocking import JupyterCodeExecutor
+    from nbtape.session.executor import AsyncJupyterCodeExecutor
+    from nbtape.session.resume_plan import ResumedCell, Resumption
+    from nbtape.session.variables import Variable, Variables
 
 __all__ = [
     "CODE_WRITER_SYSTEM_MESSAGE",
@@ -86,21 +86,21 @@ _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 # The executors bring asyncio with them, and the servers ssl, which is most of what an import would cost.
 _LOADED_WHEN_USED = {
-    "AsyncJupyterCodeExecutor": "nbtape.executor",
-    "JupyterCodeExecutor": "nbtape.blocking",
+    "AsyncJupyterCodeExecutor": "nbtape.session.executor",
+    "JupyterCodeExecutor": "nbtape.session.blocking",
     "EmbeddedIPythonCodeExecutor": "nbtape.embedded",
-    "JupyterConnectionInfo": "nbtape.kernels.connection",
-    "DockerJupyterServer": "nbtape.servers.docker",
+    "JupyterConnectionInfo": "nbtape.kernels.remote.connection",
+    "DockerJupyterServer": "nbtape.servers.docker.server",
     "KernelPool": "nbtape.pools.pool",
     "LocalJupyterServer": "nbtape.servers.local",
-    "ReplayReport": "nbtape.replaying.report",
-    "ReplaySettings": "nbtape.judging.verdicts",
-    "ReplayedCell": "nbtape.replaying.report",
-    "ResumedCell": "nbtape.resumption",
-    "Resumption": "nbtape.resumption",
-    "Variable": "nbtape.variables",
-    "Variables": "nbtape.variables",
-    "replay": "nbtape.replaying.replays",
+    "ReplayReport": "nbtape.replay.report",
+    "ReplaySettings": "nbtape.replay.compare.settings",
+    "ReplayedCell": "nbtape.replay.report",
+    "ResumedCell": "nbtape.session.resume_plan",
+    "Resumption": "nbtape.session.resume_plan",
+    "Variable": "nbtape.session.variables",
+    "Variables": "nbtape.session.variables",
+    "replay": "nbtape.replay.api",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbtape.blocking import JupyterCodeExecutor
+from nbtape.session.blocking import JupyterCodeExecutor
 
 
 class EmbeddedIPythonCodeExecutor(JupyterCodeExecutor):

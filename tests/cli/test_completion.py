@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
-
 from calling import nbtape
+
 from nbtape.cli.commands import nbtape as root
 
 if TYPE_CHECKING:

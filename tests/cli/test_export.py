@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
-
 from calling import nbtape
+
 from nbtape import CodeBlock, JupyterCodeExecutor
 
 if TYPE_CHECKING:

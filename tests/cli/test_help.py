@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import pytest
-
 from calling import COMMAND, examples, nbtape
+
 from nbtape import __version__
 from nbtape.cli.commands import nbtape as root
 

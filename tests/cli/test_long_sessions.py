@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
+from calling import Watching, nbtape
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 from playwright.sync_api import expect
-
-from calling import Watching, nbtape
 from reading import eventually, seconds
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
+from calling import nbtape, on_a_terminal
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from calling import nbtape, on_a_terminal
 from nbtape import CodeBlock, JupyterCodeExecutor
 
 if TYPE_CHECKING:

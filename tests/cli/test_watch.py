@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
+from calling import Watching, examples
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
-
-from calling import Watching, examples
-from nbtape import CodeBlock, JupyterCodeExecutor
-from nbtape.cli.pictures import drawn, protocol_of
 from reading import eventually
+
+from nbtape import CodeBlock, JupyterCodeExecutor
+from nbtape.cli.display.terminal_images import drawn, protocol_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
+from calling import Watching
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 from playwright.sync_api import expect
-
-from calling import Watching
-from nbtape import CodeBlock, JupyterCodeExecutor
 from reading import eventually
+
+from nbtape import CodeBlock, JupyterCodeExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,10 +18,10 @@ from autogen.coding import CodeBlock as HostCodeBlock
 from autogen.coding import CodeExecutorFactory
 from autogen.coding import MarkdownCodeExtractor as HostExtractor
 from autogen.coding.base import CodeExecutor
+from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
 
 from nbtape import CODE_WRITER_SYSTEM_MESSAGE, JupyterCodeExecutor, LocalJupyterServer, MarkdownCodeExtractor
 from nbtape.embedded import EmbeddedIPythonCodeExecutor
-from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

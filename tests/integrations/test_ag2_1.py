@@ -27,11 +27,11 @@ from ag2.events import (
 from ag2.testing import TestConfig, TrackingConfig
 from ag2.tools import SandboxCodeTool
 from ag2.tools.code import CodeEnvironment, CodeRunResult
+from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
 
 from nbtape import AsyncJupyterCodeExecutor, NotebookWriteError
-from nbtape.answers import TOOL_DESCRIPTION
+from nbtape.integrations._answers import TOOL_DESCRIPTION
 from nbtape.integrations.ag2 import JupyterCodeEnvironment, add_pictures, code_tool
-from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -32,9 +32,10 @@ from autogen_core.tools import StaticWorkbench
 from autogen_ext.code_executors.docker_jupyter._jupyter_server import JupyterConnectionInfo as AutoGenConnectionInfo
 from autogen_ext.models.replay import ReplayChatCompletionClient
 from autogen_ext.tools.code_execution import PythonCodeExecutionTool
-from pydantic import ValidationError
-
 from contract import SHOW_IMAGE
+from pydantic import ValidationError
+from reading import code_cells, descendants, read_notebook, stream_text
+
 from nbtape import KernelNotInstalledError, LocalJupyterServer, OutputDirectoryError
 from nbtape.integrations.autogen import (
     DockerJupyterCodeExecutor,
@@ -42,7 +43,6 @@ from nbtape.integrations.autogen import (
     JupyterCodeResult,
     NotebookContext,
 )
-from reading import code_cells, descendants, read_notebook, stream_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,18 +9,18 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from contract import SHOW_IMAGE
 from langchain.agents import create_agent
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
-
-from contract import SHOW_IMAGE
-from nbtape import AsyncJupyterCodeExecutor, CodeResult, JupyterCodeExecutor
-from nbtape.answers import TOOL_DESCRIPTION
-from nbtape.integrations.langchain import code_tool
 from reading import code_cells, eventually, read_notebook, stream_text
+
+from nbtape import AsyncJupyterCodeExecutor, CodeResult, JupyterCodeExecutor
+from nbtape.integrations._answers import TOOL_DESCRIPTION
+from nbtape.integrations.langchain import code_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
+from calling import examples
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from PIL import Image
-
-from calling import examples
-from nbtape.answers import TOOL_DESCRIPTION
-from nbtape.integrations.mcp import NotebookServer
 from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
+
+from nbtape.integrations._answers import TOOL_DESCRIPTION
+from nbtape.integrations.mcp import NotebookServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from reading import code_cells, stream_text
 
 from nbtape import ReplaySettings, replay
-from reading import code_cells, stream_text
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks" / "agents"
 RUN_OF_AG2 = r"TERMINATING RUN \([-0-9a-f]{36}\)"

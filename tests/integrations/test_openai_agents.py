@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from agents import Agent, ModelResponse, RunConfig, Runner, ToolCallOutputItem, Usage
 from agents.models.interface import Model
-from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
-
 from contract import SHOW_IMAGE
-from nbtape import AsyncJupyterCodeExecutor, JupyterCodeExecutor
-from nbtape.answers import TOOL_DESCRIPTION
-from nbtape.integrations.openai_agents import MessageHooks, code_tool
+from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 from reading import code_cells, eventually, read_notebook, stream_text
+
+from nbtape import AsyncJupyterCodeExecutor, JupyterCodeExecutor
+from nbtape.integrations._answers import TOOL_DESCRIPTION
+from nbtape.integrations.openai_agents import MessageHooks, code_tool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -8,16 +8,16 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from contract import SHOW_IMAGE
 from pydantic_ai import Agent, BinaryContent, ModelMessagesTypeAdapter
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import FunctionModel
-
-from contract import SHOW_IMAGE
-from nbtape import AsyncJupyterCodeExecutor, CodeResult, JupyterCodeExecutor
-from nbtape.answers import TOOL_DESCRIPTION
-from nbtape.integrations import pydantic_ai
-from nbtape.integrations.pydantic_ai import code_tool
 from reading import code_cells, eventually, read_notebook, stream_text
+
+from nbtape import AsyncJupyterCodeExecutor, CodeResult, JupyterCodeExecutor
+from nbtape.integrations import pydantic_ai
+from nbtape.integrations._answers import TOOL_DESCRIPTION
+from nbtape.integrations.pydantic_ai import code_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,6 +19,7 @@ import nbformat
 import PIL.Image
 import pytest
 from nbclient import NotebookClient
+from reading import code_cells, read_notebook, stream_text
 from smolagents import (
     AgentError,
     ChatMessage,
@@ -34,8 +35,7 @@ from smolagents.models import ChatMessageStreamDelta
 
 from nbtape import CodeBlock, JupyterCodeExecutor, LocalJupyterServer, ServerError, replay
 from nbtape.integrations.smolagents import JupyterExecutor
-from nbtape.integrations.smolagents_answer import MIME_TYPE
-from reading import code_cells, read_notebook, stream_text
+from nbtape.integrations.smolagents.answer import MIME_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from playwright.sync_api import expect
-
 from contract import run
 from jupyterlab_pages import opened
+from playwright.sync_api import expect
+
 from nbtape import JupyterCodeExecutor, LocalJupyterServer
 
 if TYPE_CHECKING:

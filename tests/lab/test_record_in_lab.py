@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import expect
-
 from jupyterlab_pages import opened
-from nbtape import CodeBlock, JupyterCodeExecutor
+from playwright.sync_api import expect
 from reading import code_cells
+
+from nbtape import CodeBlock, JupyterCodeExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser
-
     from jupyterlab_pages import Lab, NotebookPage
+    from playwright.sync_api import Browser
 
 #: What is recorded, in order: each by a name under which the tests find its cell.
 CELLS = {

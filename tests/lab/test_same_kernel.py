@@ -9,21 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import expect
-
 from contract import blocks, run
 from jupyter_servers import TOKEN, ask, kernels_of
 from jupyterlab_pages import opened
-from nbtape import JupyterCodeExecutor
+from playwright.sync_api import expect
 from reading import code_cells, eventually, stream_text
+
+from nbtape import JupyterCodeExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser
-
     from jupyterlab_pages import Lab, NotebookPage
+    from playwright.sync_api import Browser
 
 #: A block that says that it runs, and does so until it is ended.
 LONG = "import time\nprint('begun', flush=True)\ntime.sleep(600)"

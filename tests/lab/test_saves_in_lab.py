@@ -6,20 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import expect
-
 from contract import run
 from jupyterlab_pages import opened
-from nbtape import JupyterCodeExecutor
+from playwright.sync_api import expect
 from reading import eventually, read_notebook, stream_text
+
+from nbtape import JupyterCodeExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser
-
     from jupyterlab_pages import Lab, NotebookPage
+    from playwright.sync_api import Browser
 
 #: What the agent has run when the person comes.
 FIRST = ("x = 1", "import pandas as pd\npd.DataFrame({'x': [1, 2]})", "1 / 0", "print(x)")

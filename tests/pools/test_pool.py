@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-
 from contract import ExecutorContract, blocks, install, kernel_pid, run
-from nbtape import AsyncJupyterCodeExecutor, DockerJupyterServer, JupyterCodeExecutor, KernelPool, KernelStartError
-from nbtape.kernels.local import LocalKernelManager
 from reading import descendants, eventually, is_running
+
+from nbtape import AsyncJupyterCodeExecutor, DockerJupyterServer, JupyterCodeExecutor, KernelPool, KernelStartError
+from nbtape.kernels.local.manager import LocalKernelManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ def replay(engine: str, cells: str, code: str, first: str = "") -> Iterator[Call
     """
     import papermill  # type: ignore[import-untyped]
 
-    import nbtape.replaying.engine  # noqa: F401  (what warms up is not counted)
+    import nbtape.replay.papermill_engine  # noqa: F401  (what warms up is not counted)
 
     _write(cells, code, first)
 

@@ -20,8 +20,8 @@ def by_nbtape(size: str) -> Iterator[Callable[[], dict[str, float]]]:
     """
     import asyncio
 
-    from nbtape.autosave import Autosave
-    from nbtape.notebook import Notebook
+    from nbtape.notebook.autosave import Autosave
+    from nbtape.notebook.document import Notebook
 
     async def save(outputs: list[Any]) -> dict[str, float]:
         began = time.perf_counter()

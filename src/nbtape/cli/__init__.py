@@ -14,7 +14,7 @@ def main() -> NoReturn:
     code = INTERRUPTED
     try:
         from nbtape.cli.commands import nbtape
-        from nbtape.cli.endings import exit_code_of
+        from nbtape.cli.exit import exit_code_of
 
         code = exit_code_of(nbtape)
     except KeyboardInterrupt:  # while that was imported, or while the end was told

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbtape.cli.log import show_log
+from nbtape.cli.display.log import show_log
 from nbtape.exit_codes import BUG, INTERRUPTED, MEANINGS, REFUSED, UNREAD, WELL
 
 if TYPE_CHECKING:

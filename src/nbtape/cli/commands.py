@@ -7,6 +7,7 @@ import click
 from nbtape import __version__
 from nbtape.cli.command import Group
 from nbtape.cli.completion import completion
+from nbtape.cli.display.consoles import wants_colour
 from nbtape.cli.environment import environment
 from nbtape.cli.export import export
 from nbtape.cli.image import image
@@ -15,7 +16,6 @@ from nbtape.cli.replay import replay
 from nbtape.cli.run import run
 from nbtape.cli.show import show
 from nbtape.cli.watch import watch
-from nbtape.consoles import wants_colour
 from nbtape.exit_codes import MEANINGS, REFUSED
 
 

@@ -8,8 +8,8 @@ import click
 
 from nbtape.cli.candidates import notebooks
 from nbtape.cli.command import Command
+from nbtape.cli.display.status_line import working
 from nbtape.cli.document import json_option, print_document
-from nbtape.cli.waiting import working
 
 
 @click.command(
@@ -30,8 +30,8 @@ def environment(*, notebook: str, as_json: bool) -> None:
     there reads it before pip does. Packages that came from no index are comments.
     """
     from nbtape.errors import NotebookReadError
-    from nbtape.reader import read_document
-    from nbtape.recorded import environment_of, place_of
+    from nbtape.notebook.format import environment_of, place_of
+    from nbtape.notebook.read import read_document
 
     path = Path(notebook)
     with working("reading the notebook"):

@@ -10,16 +10,16 @@ import click
 
 from nbtape.cli import candidates
 from nbtape.cli.command import Command, timeout_option
+from nbtape.cli.display.plain import plain_line
+from nbtape.cli.display.status_line import say, working
 from nbtape.cli.document import json_option, print_document
-from nbtape.cli.places import OUR_IMAGE, with_place
-from nbtape.cli.plain import plain_line
-from nbtape.cli.waiting import say, working
+from nbtape.cli.kernel_options import OUR_IMAGE, with_place
 from nbtape.exit_codes import FAILED, WELL
 
 if TYPE_CHECKING:
-    from nbtape.cli.places import Place
-    from nbtape.exporting.exports import Export, Format
-    from nbtape.exporting.rehearsal import Rehearsal
+    from nbtape.cli.kernel_options import Place
+    from nbtape.export.clean_run import Rehearsal
+    from nbtape.export.write import Export, Format
 
 _FORMATS: Final = ("html", "py", "md", "ipynb")
 
@@ -81,8 +81,8 @@ def export(  # noqa: PLR0913  (one argument an option)
     place.check()
     if not clean and (place.docker is not None or place.server is not None):
         raise click.UsageError("--docker and --server go with --clean: without it, nothing is run.")
-    from nbtape.exporting.exports import target_of, write
-    from nbtape.reader import read_document
+    from nbtape.export.write import target_of, write
+    from nbtape.notebook.read import read_document
 
     path = Path(notebook)
     chosen = form or _form_of(output)
@@ -109,8 +109,8 @@ def _form_of(output: str | None) -> Format:
 
 
 def _rehearse(path: Path, place: Place, timeout: float) -> Rehearsal:
-    from nbtape.cli.verdicts import Verdicts
-    from nbtape.exporting.rehearsal import rehearse
+    from nbtape.cli.display.replay_output import Verdicts
+    from nbtape.export.clean_run import rehearse
 
     with place.ready() as kernels, Verdicts(quiet=True) as progress:
         return rehearse(path, jupyter_server=kernels, timeout=timeout, on_cell=progress.follow(path))

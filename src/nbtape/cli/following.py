@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbtape.cli.plain import plain_line
-from nbtape.cli.waiting import say
-from nbtape.overview.words import conclusion_of
+from nbtape.cli.display.plain import plain_line
+from nbtape.cli.display.status_line import say
+from nbtape.summary.wording import conclusion_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nbtape.watching.session import Session
+    from nbtape.watch.follow import Session
 
 
 def say_until_when(session: Session, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from nbtape.cli.command import Group
-from nbtape.cli.waiting import working
+from nbtape.cli.display.status_line import working
 
 _BUILD: Final = "nbtape image build --package matplotlib --package pandas --tag nbtape-science"
 
@@ -43,8 +43,8 @@ def build(*, base_image: str | None, packages: tuple[str, ...], tag: str | None)
     It is what `--docker NAME` of other commands runs code in. What is printed is its name. What was built before is not
     built again.
     """
-    from nbtape.servers.engine import Engine
-    from nbtape.servers.image import DEFAULT_BASE_IMAGE, Recipe, have_image
+    from nbtape.servers.docker.engine import Engine
+    from nbtape.servers.docker.image import DEFAULT_BASE_IMAGE, Recipe, have_image
 
     with working("looking for the Docker engine") as told:
         engine = Engine()

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     import contextlib
     from pathlib import Path
 
-    from nbtape.blocking import JupyterCodeExecutor
-    from nbtape.cli.places import Place
-    from nbtape.options import Server
+    from nbtape.cli.kernel_options import Place
+    from nbtape.session.blocking import JupyterCodeExecutor
+    from nbtape.session.options import Server
 
 
 def kernels_to_follow(place: Place, directory: Path) -> contextlib.AbstractContextManager[Server]:

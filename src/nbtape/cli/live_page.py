@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nbtape.cli.display.status_line import say
 from nbtape.cli.following import say_conclusion, say_until_when
-from nbtape.cli.waiting import say
-from nbtape.overview.words import conclusion_of
+from nbtape.summary.wording import conclusion_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,12 +26,12 @@ def follow_on_page(path: Path, port: int) -> None:
         NotebookReadError: There is no notebook, or what is there is none and stays so.
         OSError: The port cannot be had.
     """
-    from nbtape.grammars import defer_grammar
+    from nbtape.common.heavy_imports import defer_grammar
 
     defer_grammar()
-    from nbtape.watching.board import Board
-    from nbtape.watching.serving import PageServer
-    from nbtape.watching.session import Session
+    from nbtape.watch.follow import Session
+    from nbtape.watch.page_server import PageServer
+    from nbtape.watch.page_state import Board
 
     session, board = Session(path), Board(path.name)
     looks = session.follow()

@@ -11,19 +11,19 @@ import click
 
 from nbtape.cli import candidates
 from nbtape.cli.command import Command, timeout_option
-from nbtape.cli.places import with_place
-from nbtape.cli.waiting import say
+from nbtape.cli.display.status_line import say
+from nbtape.cli.kernel_options import with_place
 from nbtape.errors import NbtapeError
 from nbtape.exit_codes import WELL
-from nbtape.options import DEFAULT_KERNEL
+from nbtape.session.options import DEFAULT_KERNEL
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from nbtape.cli.places import Place
-    from nbtape.options import Server
-    from nbtape.servers.docker import DockerJupyterServer
+    from nbtape.cli.kernel_options import Place
+    from nbtape.servers.docker.server import DockerJupyterServer
+    from nbtape.session.options import Server
 
 #: The variable that may have the token of streamable HTTP.
 _TOKEN: Final = "NBTAPE_MCP_TOKEN"  # noqa: S105  (its name)
@@ -110,7 +110,7 @@ def mcp(  # noqa: PLR0913  (one argument an option)
         kernels, end = _kernels(place)
         listening = None
         if http is not None:
-            from nbtape.integrations.mcp_http import listen
+            from nbtape.integrations.mcp.http import listen
 
             listening = stack.enter_context(listen(*http, allow_remote=allow_remote))
         server = serve(kernels, kernel, timeout, output_dir, notebook=notebook, on_close=end)
@@ -122,8 +122,8 @@ def mcp(  # noqa: PLR0913  (one argument an option)
 
 
 async def _serve_http(server: Any, listening: socket.socket, token: str | None, host: str) -> None:  # noqa: ANN401  (of a package that need not be there)
-    from nbtape.integrations.mcp_http import serve_http, url_of
-    from nbtape.servers.base import check_token, make_token
+    from nbtape.common.lifecycle import check_token, make_token
+    from nbtape.integrations.mcp.http import serve_http, url_of
 
     check_token(token)
     say(f"Serving MCP at {url_of(listening)}")

@@ -13,17 +13,17 @@ import click
 
 from nbtape.cli import candidates
 from nbtape.cli.command import Command, timeout_option
+from nbtape.cli.display.replay_output import Verdicts
 from nbtape.cli.document import json_option, print_document
-from nbtape.cli.places import OUR_IMAGE, with_place
-from nbtape.cli.verdicts import Verdicts
+from nbtape.cli.kernel_options import OUR_IMAGE, with_place
 from nbtape.errors import NbtapeError
 from nbtape.exit_codes import FAILED
-from nbtape.replaying.report import REPORT_VERSION, NotReplayed, ReplayReport
+from nbtape.replay.report import REPORT_VERSION, NotReplayed, ReplayReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nbtape.cli.places import Place
+    from nbtape.cli.kernel_options import Place
 
 _VERDICTS: Final = {
     "same": "the same outputs",
@@ -180,7 +180,7 @@ def _replay_all(
 
 
 def _replay(notebook: Path, output: Path | None, **options: Any) -> Outcome:  # noqa: ANN401  (as above)
-    from nbtape.replaying.replays import replay as run_again
+    from nbtape.replay.api import replay as run_again
 
     try:
         return run_again(notebook, output, **options)
@@ -200,7 +200,7 @@ def _value(text: str) -> object:
 def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
     """The report on all notebooks: a page of those that were run, or JSON."""
     if path.suffix == ".html":
-        from nbtape.replaying.page import render
+        from nbtape.replay.html_report import render
 
         page = render([outcome for outcome in outcomes if isinstance(outcome, ReplayReport)])
         path.write_text(page, encoding="utf-8")

@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbtape.blocking import JupyterCodeExecutor
-from nbtape.blocks import CodeBlock
 from nbtape.cli import candidates
 from nbtape.cli.command import Command, timeout_option
+from nbtape.cli.display.plain import plain_line
+from nbtape.cli.display.run_output import Terminal
+from nbtape.cli.display.status_line import say
 from nbtape.cli.document import json_option, print_document
 from nbtape.cli.joining import invitation, kernels_to_follow
-from nbtape.cli.places import OUR_IMAGE, with_place
-from nbtape.cli.plain import plain_line
-from nbtape.cli.waiting import say
+from nbtape.cli.kernel_options import OUR_IMAGE, with_place
 from nbtape.errors import BlockInterrupted
 from nbtape.exit_codes import FAILED, KERNEL_DIED, TIMEOUT
-from nbtape.options import DEFAULT_KERNEL, DEFAULT_NAME
+from nbtape.messages.code_blocks import CodeBlock
+from nbtape.messages.transcripts import read_source
 from nbtape.results import join_cells, output_text
-from nbtape.sources import read_source
-from nbtape.terminal import Terminal
+from nbtape.session.blocking import JupyterCodeExecutor
+from nbtape.session.options import DEFAULT_KERNEL, DEFAULT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nbtape.blocks import Prose
-    from nbtape.cli.places import Place
+    from nbtape.cli.kernel_options import Place
+    from nbtape.messages.code_blocks import Prose
     from nbtape.results import CellResult, CodeResult
 
 

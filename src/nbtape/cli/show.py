@@ -9,8 +9,8 @@ import click
 
 from nbtape.cli.candidates import notebooks
 from nbtape.cli.command import Command
+from nbtape.cli.display.status_line import working
 from nbtape.cli.document import json_option, print_document
-from nbtape.cli.waiting import working
 
 
 @click.command(
@@ -42,9 +42,9 @@ def show(*, notebook: str, index: int | None, as_json: bool) -> None:
 
 
 def _show_run(path: Path, *, as_json: bool) -> None:
-    from nbtape.cli.table import print_run
-    from nbtape.overview.outline import read_outline
-    from nbtape.overview.summary import summarise
+    from nbtape.cli.display.run_table import print_run
+    from nbtape.summary.outline import read_outline
+    from nbtape.summary.run_summary import summarise
 
     with working("reading the notebook"):
         run = summarise(read_outline(path))
@@ -55,11 +55,11 @@ def _show_run(path: Path, *, as_json: bool) -> None:
 
 
 def _show_cell(path: Path, index: int, *, as_json: bool) -> None:
-    from nbtape.cli.table import print_cell
-    from nbtape.overview.cells import fit_cell, fit_output
-    from nbtape.overview.summary import run_cell
-    from nbtape.reader import read_unchecked
+    from nbtape.cli.display.run_table import print_cell
+    from nbtape.notebook.read import read_unchecked
     from nbtape.results import cell_text, output_text
+    from nbtape.summary.normalise import fit_cell, fit_output
+    from nbtape.summary.run_summary import run_cell
 
     with working("reading the notebook"):
         cells = read_unchecked(path)["cells"]

@@ -13,18 +13,18 @@ from click.core import ParameterSource
 
 from nbtape.cli import candidates
 from nbtape.cli.command import Command
+from nbtape.cli.display.plain import plain_line
+from nbtape.cli.display.status_line import say
 from nbtape.cli.following import say_conclusion, say_until_when
 from nbtape.cli.live_page import follow_on_page
-from nbtape.cli.plain import plain_line
-from nbtape.cli.waiting import say
 from nbtape.exit_codes import INTERRUPTED, WELL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nbtape.cli.pictures import Protocol
-    from nbtape.watching.looks import Look
-    from nbtape.watching.session import Session
+    from nbtape.cli.display.terminal_images import Protocol
+    from nbtape.watch.follow import Session
+    from nbtape.watch.snapshots import Look
 
 
 @click.command(
@@ -117,7 +117,7 @@ def _check(context: click.Context, *, web: bool) -> None:
 
 
 def _chosen(place: Path, *, wait: bool) -> Path:
-    from nbtape.watching.session import newest_notebook
+    from nbtape.watch.follow import newest_notebook
 
     if wait:
         return _await(place)
@@ -125,7 +125,7 @@ def _chosen(place: Path, *, wait: bool) -> Path:
 
 
 def _await(place: Path) -> Path:
-    from nbtape.watching.session import await_session
+    from nbtape.watch.follow import await_session
 
     is_told = False
     for found in await_session(place):
@@ -145,9 +145,9 @@ def _follow(path: Path, count: int | None, draw: Callable[[Mapping[str, Any]], s
         count: With how many of the cells that are there to begin; None for all.
         draw: Shows pictures.
     """
-    from nbtape.cli.live import Live
-    from nbtape.watching.events import Teller
-    from nbtape.watching.session import Session
+    from nbtape.cli.display.watch_output import Live
+    from nbtape.watch.events import Teller
+    from nbtape.watch.follow import Session
 
     session, teller, live = Session(path), Teller(), Live(path, draw)
     is_first = True
@@ -174,7 +174,7 @@ def _introduce(session: Session, look: Look, name: str, count: int | None) -> No
 
 def _painter(pictures: str) -> Callable[[Mapping[str, Any]], str]:
     """What shows pictures, as the command line wants it."""
-    from nbtape.cli.pictures import drawn, protocol_of
+    from nbtape.cli.display.terminal_images import drawn, protocol_of
 
     chosen = pictures
     if pictures == "auto":

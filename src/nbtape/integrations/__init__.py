@@ -1,1 +1,4 @@
-"""Executors and tools for agent frameworks, one thin file each. Importing one needs its framework."""
+"""Executors and tools for agent frameworks, one module or package per framework.
+
+Behavior every framework shares belongs to `session`.
+"""

@@ -12,9 +12,9 @@ from ag2.events import ClientToolCallEvent, ImageInput, ModelResponse, ToolResul
 from ag2.tools.code import CodeRunResult, SandboxCodeTool
 from ag2.utils import MODEL_CONFIG_CONTEXT_DEPENDENCY_KEY
 
-from nbtape.answers import TOOL_DESCRIPTION, answer, pictures
-from nbtape.blocks import CodeBlock
+from nbtape.integrations._answers import TOOL_DESCRIPTION, answer, pictures
 from nbtape.integrations.calls import earlier_calls
+from nbtape.messages.code_blocks import CodeBlock
 from nbtape.offload import offload
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ag2.middleware import ToolExecution, ToolMiddleware, ToolResultType
     from ag2.tools.code import CodeLanguage
 
-    from nbtape.executor import AsyncJupyterCodeExecutor
     from nbtape.results import CodeResult
+    from nbtape.session.executor import AsyncJupyterCodeExecutor
 
 #: What is run for the call that this task works on, while `add_pictures` wants to know.
 _RESULTS: Final[ContextVar[list[CodeResult] | None]] = ContextVar("nbtape.integrations.ag2", default=None)

@@ -10,14 +10,14 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import StructuredTool, ToolException
 from pydantic import BaseModel
 
-from nbtape.answers import TOOL_DESCRIPTION, answer, pictures, trouble
-from nbtape.blocking import JupyterCodeExecutor
-from nbtape.blocks import CodeBlock
 from nbtape.errors import NbtapeError
+from nbtape.integrations._answers import TOOL_DESCRIPTION, answer, pictures, trouble
+from nbtape.integrations._tool import awaited, given_executor
 from nbtape.integrations.calls import earlier_calls
-from nbtape.integrations.given import awaited, given_executor
+from nbtape.messages.code_blocks import CodeBlock
 from nbtape.offload import offload
 from nbtape.results import CodeResult
+from nbtape.session.blocking import JupyterCodeExecutor
 
 # LangGraph hands over the conversation by this annotation, which it reads at run time; without LangGraph there is none.
 try:
@@ -28,7 +28,7 @@ except ImportError:
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nbtape.integrations.given import Executor
+    from nbtape.integrations._tool import Executor
 
 #: What a model reads, and what a program gets: the content and the artifact of a `ToolMessage`.
 Told: TypeAlias = tuple[str | list[str | dict[str, Any]], CodeResult]

@@ -13,17 +13,17 @@ from agents.tool import default_tool_error_function
 from agents.tool_context import ToolContext  # noqa: TC002  (as said)
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage
 
-from nbtape.answers import TOOL_DESCRIPTION, answer, pictures, trouble
-from nbtape.blocks import CodeBlock
 from nbtape.errors import NbtapeError
+from nbtape.integrations._answers import TOOL_DESCRIPTION, answer, pictures, trouble
+from nbtape.integrations._tool import awaited, given_executor
 from nbtape.integrations.calls import earlier_calls
-from nbtape.integrations.given import awaited, given_executor
+from nbtape.messages.code_blocks import CodeBlock
 from nbtape.offload import offload
 
 if TYPE_CHECKING:
     from agents import Agent, ModelResponse, RunContextWrapper
 
-    from nbtape.integrations.given import Executor
+    from nbtape.integrations._tool import Executor
 
 
 class MessageHooks(RunHooks[Any]):

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic_ai import BinaryContent, RunContext, Tool, ToolFailed, ToolReturn
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 
-from nbtape.answers import TOOL_DESCRIPTION, answer, pictures, trouble
-from nbtape.blocks import CodeBlock
 from nbtape.errors import NbtapeError
+from nbtape.integrations._answers import TOOL_DESCRIPTION, answer, pictures, trouble
+from nbtape.integrations._tool import awaited, given_executor
 from nbtape.integrations.calls import earlier_calls
-from nbtape.integrations.given import awaited, given_executor
+from nbtape.messages.code_blocks import CodeBlock
 from nbtape.offload import offload
 
 if TYPE_CHECKING:
-    from nbtape.integrations.given import Executor
+    from nbtape.integrations._tool import Executor
 
 
 def code_tool(

@@ -1,1 +1,4 @@
-"""Where kernels come from. Nothing in here knows of notebooks."""
+"""Where kernels come from: the protocols, starting, and the handshake before the first cell.
+
+What runs cells on a kernel is `session`; Jupyter servers that nbtape starts are `servers`.
+"""

@@ -1,1 +1,4 @@
-"""Kernels that are ready before anybody asks for one."""
+"""Pre-started kernels, kept ready for sessions.
+
+How a single kernel starts is in `kernels`.
+"""

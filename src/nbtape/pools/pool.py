@@ -8,17 +8,17 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbtape.kernels.forgotten import when_forgotten
-from nbtape.options import DEFAULT_KERNEL, checked_directory, checked_source
+from nbtape.common.finalizers import when_forgotten
+from nbtape.common.lifecycle import OwnServer
+from nbtape.pools.pooled_kernel import PooledKernels
 from nbtape.pools.stock import Stock
-from nbtape.pools.taken import PooledKernels
-from nbtape.servers.base import OwnServer
+from nbtape.session.options import DEFAULT_KERNEL, checked_directory, checked_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nbtape.kernels.base import KernelSource
-    from nbtape.options import Server
+    from nbtape.kernels.protocols import KernelSource
+    from nbtape.session.options import Server
 
 
 class KernelPool(OwnServer):
@@ -84,7 +84,7 @@ class KernelPool(OwnServer):
         if fork and (server is not None or sys.platform == "win32"):
             raise ValueError("fork=True is for kernels of this machine, on Linux and macOS: leave it out.")
         if fork or (fork is None and server is None and sys.platform == "linux"):
-            from nbtape.kernels.forked import ForkedKernels
+            from nbtape.kernels.local.forked import ForkedKernels
 
             return ForkedKernels(self._kernel_name, preload, timeout, must=bool(fork))
         return checked_source(server, self._kernel_name, token, self._directory or Path("/"))

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from nbtape.common.concurrency import finish
 from nbtape.errors import KernelError, KernelStartError
-from nbtape.kernels.introduction import failures, imports
-from nbtape.languages import is_python
-from nbtape.loops import END_LIMIT, LoopThread
-from nbtape.options import make_directory
-from nbtape.starting import prepare
-from nbtape.turns import finish
+from nbtape.kernels.handshake import failures, imports
+from nbtape.kernels.start import prepare
+from nbtape.messages.languages import is_python
+from nbtape.session.loop_thread import END_LIMIT, LoopThread
+from nbtape.session.options import make_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
-    from nbtape.kernels.base import KernelClient, KernelManager, KernelSource, KernelSpec, Message
+    from nbtape.kernels.protocols import KernelClient, KernelManager, KernelSource, KernelSpec, Message
 
 T = TypeVar("T")
 

@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from nbtape.common.finalizers import when_forgotten
+from nbtape.common.lifecycle import OwnServer, check_token, make_token
 from nbtape.errors import ServerError
-from nbtape.kernels.base import it_last_said, tail
-from nbtape.kernels.connection import JupyterConnectionInfo
-from nbtape.kernels.directories import make_private_directory
-from nbtape.kernels.forgotten import when_forgotten
 from nbtape.kernels.groups import see_groups_end
-from nbtape.servers.base import OwnServer, check_token, make_token
-from nbtape.servers.notes import ServerNotes
+from nbtape.kernels.processes import make_private_directory
+from nbtape.kernels.protocols import it_last_said, tail
+from nbtape.kernels.remote.connection import JupyterConnectionInfo
+from nbtape.servers.process.status_files import ServerNotes
 
 if TYPE_CHECKING:
     import weakref
@@ -47,8 +47,8 @@ class _Program:
     extra: str
 
 
-_GATEWAY: Final = _Program("nbtape.servers.gateway", "The Jupyter Kernel Gateway", "kernel_gateway", "server")
-_LAB: Final = _Program("nbtape.servers.lab", "JupyterLab", "jupyterlab", "lab")
+_GATEWAY: Final = _Program("nbtape.servers.process.gateway", "The Jupyter Kernel Gateway", "kernel_gateway", "server")
+_LAB: Final = _Program("nbtape.servers.process.lab", "JupyterLab", "jupyterlab", "lab")
 
 
 class LocalJupyterServer(OwnServer):

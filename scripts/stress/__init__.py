@@ -1,0 +1,1 @@
+"""Random sessions with random faults, on every kind of kernel; `scripts/stress-test --help` describes them."""

@@ -1,0 +1,52 @@
+"""A recorded run as one page of HTML, by nbconvert: a summary, then cell by cell, and nothing in it that could act.
+
+Two walls, each of which would do: what a kernel or an agent wrote is escaped or built anew (`markup.py`,
+`pictures.py`), and a policy of the page forbids scripts, and all that is loaded from elsewhere. So there is no MathJax:
+formulas stand as they were written.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from nbtape.export.html_parts import Parts, style
+from nbtape.session.kernel_messages import fit_text
+from nbtape.summary.run_summary import summarise
+from nbtape.summary.wording import facts_of
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+
+def render(notebook: NotebookNode, name: str) -> str:
+    """The page.
+
+    Args:
+        notebook: The notebook, checked.
+        name: What it is called.
+    """
+    from jinja2 import DictLoader
+    from nbconvert.exporters import TemplateExporter
+
+    run, parts = summarise(notebook), Parts(notebook["metadata"])
+    template = files("nbtape.export").joinpath("page.html.j2").read_text(encoding="utf-8")
+    exporter = TemplateExporter(
+        extra_loaders=[DictLoader({"page": template})],
+        template_file="page",
+        # By default nbconvert would also look in the working directory for templates, and for preprocessors to run.
+        extra_template_basedirs=[],
+        template_paths=[],
+        filters={"prose": parts.prose, "head": parts.head, "shown": parts.output},
+    )
+    resources = {
+        "name": name,
+        "counts": run.counts,
+        "facts": facts_of(run),
+        "cells": {cell.index: cell for cell in run.cells},
+        "failed": run.failed,
+        "failures": {cell.index for cell in run.failed},
+        "style": style(),
+    }
+    page, _ = exporter.from_notebook_node(notebook, resources)
+    return fit_text(page)

@@ -1,0 +1,56 @@
+"""A recorded run as a Python script with percent cells, which `nbtape run` runs again, and any editor knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbtape.session.kernel_messages import fit_text
+from nbtape.summary.run_summary import summarise
+from nbtape.summary.wording import counted, facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nbformat import NotebookNode
+
+#: Tags that say how a cell is to be run, and go along.
+_TAGS = ("parameters", "raises-exception", "skip-execution")
+
+
+def write_script(notebook: NotebookNode, name: str) -> str:
+    """The script. Magics and shell commands are comments, for Python does not know them; Jupytext reads them again.
+
+    Args:
+        notebook: The notebook, checked.
+        name: What it is called.
+
+    Raises:
+        ValueError: Its code is not Python.
+    """
+    import jupytext  # type: ignore[import-untyped]
+    from nbformat.v4 import new_notebook
+
+    language = notebook["metadata"].get("language_info", {}).get("name", "python")
+    if language != "python":
+        raise ValueError(f"{name} is in {str(language)[:50]}, and a script is in Python: export it --to html or md.")
+    cells = [_cell(cell) for cell in notebook["cells"] if cell["cell_type"] != "raw"]
+    filters = {"notebook_metadata_filter": "-all", "cell_metadata_filter": "tags,-all"}
+    script = jupytext.writes(new_notebook(cells=cells, metadata={"jupytext": filters}), fmt="py:percent")
+    return f"{_head(notebook, name)}\n{fit_text(script)}"
+
+
+def _cell(cell: Mapping[str, Any]) -> NotebookNode:
+    from nbformat.v4 import new_code_cell, new_markdown_cell
+
+    if cell["cell_type"] == "markdown":
+        # Each line becomes a comment. Whatever ends a line for Python must not be within one: prose is no code.
+        return new_markdown_cell("\n".join(cell["source"].splitlines()))  # type: ignore[no-any-return]
+    tags = [tag for tag in cell["metadata"].get("tags", []) if tag in _TAGS]
+    return new_code_cell(cell["source"], metadata={"tags": tags} if tags else {})  # type: ignore[no-any-return]
+
+
+def _head(notebook: NotebookNode, name: str) -> str:
+    """What the run was, as comments."""
+    run = summarise(notebook)
+    facts = [f"{fact}: {value}" for fact, value in facts_of(run)]
+    return "".join(f"# {' '.join(line.split())}\n" for line in (f"{name}: {counted(run)}", *facts))

@@ -1,0 +1,387 @@
+"""An MCP server whose tools run code in one Jupyter kernel and record it as one notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from functools import partial
+from pathlib import Path  # noqa: TC003  (see the next line)
+
+# What annotates a tool is evaluated by the SDK when the tool is added: it is imported when this runs, too.
+from typing import TYPE_CHECKING, Annotated, Any, Final, Unpack
+
+import anyio
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, ToolAnnotations
+from pydantic import Field
+
+from nbtape import __version__
+from nbtape.errors import NbtapeError, NotebookWriteError
+from nbtape.integrations._answers import TOOL_DESCRIPTION, answer, pictures
+from nbtape.integrations.mcp.blocks import Session
+from nbtape.integrations.mcp.content import (
+    cells_text,
+    file_content,
+    files_text,
+    image_content,
+    text_content,
+    variables_text,
+)
+from nbtape.offload import offload
+from nbtape.results import shorten
+from nbtape.session.options import DEFAULT_KERNEL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from nbtape.integrations.mcp.blocks import Block
+    from nbtape.session.options import Options, Server
+
+_INSTRUCTIONS: Final = """\
+There is one Jupyter kernel and one notebook here, shared by all who are connected. run_code runs code in the kernel, \
+which keeps its state, and records it as a cell of the notebook; add_markdown says in the notebook what it is about. \
+Code that runs longer than a call waits goes on: poll_code waits for it, interrupt_kernel stops it."""
+
+#: Seconds that a call waits for a block unless it says otherwise. Clients give up on a call after some time (the SDK
+#: for TypeScript after 60 s), and that interrupts the block.
+_WAIT: Final = 50.0
+
+#: Seconds that the end of the kernel may hold up the end of the process when a signal asks for it. What is begun in a
+#: container by then (an image that is built, say) ends with the process.
+_FAREWELL: Final = 15.0
+
+#: Seconds between two reports of progress, with new output and without.
+_REPORT_EVERY: Final = (0.25, 1.0)
+
+_Timeout = Annotated[
+    float | None,
+    Field(ge=1, le=7 * 24 * 3600, description="Seconds after which the code is stopped. Left out: the server's own."),
+]
+_Wait = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=3600,
+        description="Seconds to wait for the end of the code. If it takes longer it goes on, and you get its output so "
+        "far. With 0 you get that at once.",
+    ),
+]
+_Number = Annotated[
+    int | None,
+    Field(description="The number of a block, as answers call it. Left out: the last one."),
+]
+
+
+class NotebookServer(MCPServer):
+    """An MCP server with one kernel and one notebook, which all its clients share.
+
+    The kernel starts with the first call that needs it and ends with the server. The contract of its tools is
+    https://modelcontextprotocol.io/specification/2026-07-28/server/tools
+
+    A block that does not end well (an error, a timeout, a dead kernel) answers with `isError` set, and with all that it
+    printed and drew: the specification has an error that comes of what a model sent reported so, for the model to
+    correct itself. What keeps code from being run at all is a tool error too, in a sentence.
+
+    Cancelling a request interrupts its block: with `notifications/cancelled`, or, on streamable HTTP of protocol
+    2026-07-28, by closing the response stream, which is how that protocol cancels. A client of an older protocol that
+    vanishes has cancelled nothing: its block goes on, and any client can poll it. So does a block that was left
+    running, whatever becomes of the client.
+
+    Args:
+        jupyter_server: Where the kernel comes from, as for `nbtape.AsyncJupyterCodeExecutor`, like the rest. It is
+            neither started nor stopped here.
+        kernel_name: The kernel spec.
+        timeout: Seconds for each block that does not name its own, at least 1.
+        output_dir: Where the notebook and its files go. Made if its parent exists.
+        notebook: The name of the notebook.
+        on_close: Called in a thread at the end of the server, when the kernel has ended.
+        options: See `nbtape.session.options.Options`.
+
+    Raises:
+        ValueError: A value that cannot work.
+    """
+
+    def __init__(
+        self,
+        jupyter_server: Server = None,
+        kernel_name: str = DEFAULT_KERNEL,
+        timeout: float = 60,
+        output_dir: Path | str = ".",
+        *,
+        notebook: str | None = None,
+        on_close: Callable[[], None] | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        self._session = Session(jupyter_server, kernel_name, timeout, output_dir, notebook, options)
+        self._on_close = on_close
+        super().__init__(
+            "nbtape", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING", lifespan=self._live
+        )
+        _Tools(self._session).add_to(self, kernel_name)
+
+    @property
+    def notebook(self) -> Path:
+        """The recording; before the first use, where it will be if that name is free."""
+        return self._session.executor.notebook
+
+    async def run_stdio_async(self) -> None:
+        """Serve a client on standard input and output until it closes them, or until a signal.
+
+        SIGTERM, SIGHUP and Ctrl-C end the kernel and complete the notebook, and then this process, by the same signal:
+        the SDK reads in a thread that nothing but input wakes, so there is no way back.
+        """
+        with self._signals():
+            try:
+                await super().run_stdio_async()
+            except* (BrokenPipeError, anyio.BrokenResourceError):
+                pass  # the client is gone, and there is nobody to be told
+
+    @contextlib.asynccontextmanager
+    async def _live(self, _: MCPServer) -> AsyncIterator[None]:
+        """As long as the server serves; the SDK enters it once, on either transport."""
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._close()
+
+    async def _close(self) -> None:
+        await self._session.close()
+        if self._on_close is not None:
+            await offload(self._on_close)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Have signals end us in order; only a main thread hears of them."""
+        loop = asyncio.get_running_loop()
+        numbers = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
+        if threading.current_thread() is not threading.main_thread():
+            numbers = []
+        ending: list[asyncio.Task[None]] = []
+
+        def forget() -> None:
+            while numbers:
+                loop.remove_signal_handler(numbers.pop())
+
+        def end(number: signal.Signals) -> None:
+            forget()  # a second one ends us at once
+            ending.append(asyncio.ensure_future(self._die_of(number)))
+
+        for number in numbers:
+            loop.add_signal_handler(number, end, number)
+        try:
+            yield
+        finally:
+            forget()
+
+    async def _die_of(self, number: signal.Signals) -> None:
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._close(), _FAREWELL)
+        finally:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+class _Tools:
+    """What clients can call. Each method is a tool, and its docstring is what a model reads of it.
+
+    Args:
+        session: The kernel and the notebook.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add_to(self, server: MCPServer, kernel_name: str) -> None:
+        """Offer the tools.
+
+        Args:
+            server: The server.
+            kernel_name: The kernel spec, which a model is told if it is not the usual one.
+        """
+        runs = TOOL_DESCRIPTION
+        if kernel_name != DEFAULT_KERNEL:
+            runs += f" The kernel here is {kernel_name!r}: write its language."
+        writes = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=True)
+        ends = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
+        adds = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
+        reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+        server.add_tool(self.run_code, title="Run code", description=runs, annotations=writes, structured_output=False)
+        for tool, title, hints in (
+            (self.poll_code, "Wait for running code", reads),
+            (self.interrupt_kernel, "Interrupt running code", ends),
+            (self.restart_kernel, "Restart the kernel", ends),
+            (self.add_markdown, "Add Markdown to the notebook", adds),
+            (self.list_variables, "List variables", reads),
+            (self.read_notebook, "Read the notebook", reads),
+            (self.list_files, "List output files", reads),
+            (self.fetch_file, "Fetch an output file", reads),
+        ):
+            server.add_tool(tool, title=title, annotations=hints, structured_output=False)
+
+    async def run_code(
+        self,
+        code: Annotated[str, Field(description="The code to run, as one cell of a notebook.")],
+        ctx: Context,
+        timeout: _Timeout = None,
+        wait: _Wait = _WAIT,
+    ) -> CallToolResult:
+        with _plain_errors():
+            block = self._session.begin(code, timeout)
+        try:
+            await _attend(block, wait, ctx, self._session)
+        except asyncio.CancelledError:
+            block.stop.set()
+            raise
+        finally:
+            block.is_left = True
+        return await self._told(block)
+
+    async def poll_code(self, ctx: Context, block: _Number = None, wait: _Wait = _WAIT) -> CallToolResult:
+        """Wait for code that run_code left running. You get its result, or its output so far if it still runs."""
+        found = self._session.find(block)
+        if found is None:
+            raise ToolError("No code has been run yet." if block is None else f"Nothing is known of a block {block}.")
+        await _attend(found, wait, ctx, self._session)
+        return await self._told(found)
+
+    async def interrupt_kernel(self) -> CallToolResult:
+        """Stop the code that runs, as Ctrl-C does. Variables are kept, unless the code does not obey."""
+        stopped = await self._session.see(self._session.interrupt())
+        if not stopped:
+            return _said("No code is running.")
+        return _said("\n".join(f"Block {block.number} was stopped. {_ended(block)}" for block in stopped))
+
+    async def restart_kernel(self) -> CallToolResult:
+        """Stop what runs and start a fresh kernel: variables, imports and functions are gone. The notebook goes on."""
+        with _plain_errors():
+            await self._session.see(self._session.restart())
+        return _said("A fresh kernel was started: variables are gone. The notebook goes on.")
+
+    async def add_markdown(
+        self, text: Annotated[str, Field(description="Markdown: a heading, what comes next and why, what was found.")]
+    ) -> CallToolResult:
+        """Add a Markdown cell to the notebook, for the people who will read it."""
+        with _plain_errors():
+            self._session.refuse_if_left_running()
+            await self._session.see(self._session.executor.add_markdown(text))
+        return _said(f"Added to {self._session.executor.notebook}.")
+
+    async def list_variables(self) -> CallToolResult:
+        """List the variables of the kernel: name, type, shape, size, and how each is displayed, shortened."""
+        with _plain_errors():
+            self._session.refuse_if_left_running()
+            variables = await self._session.see(self._session.executor.variables())
+        return self._bounded(variables_text(variables), "print those that matter in a block")
+
+    async def read_notebook(
+        self,
+        first: Annotated[
+            int | None,
+            Field(description="Position of the first cell, from 0; negative from the end. Left out: the last cells."),
+        ] = None,
+        count: Annotated[int, Field(ge=1, le=200, description="How many cells.")] = 20,
+    ) -> CallToolResult:
+        """Read cells of the notebook: source, how each ended, and its output, shortened. Works while code runs."""
+        self._refuse_if_unused()
+        executor = self._session.executor
+        with _plain_errors():
+            read = partial(cells_text, executor.notebook, first, count, executor.max_output_chars)
+            return _said(await offload(read))
+
+    async def list_files(self) -> CallToolResult:
+        """List the notebook and the files that the code has written, plots included, with their sizes."""
+        self._refuse_if_unused()
+        executor = self._session.executor
+        read = partial(files_text, executor.notebook.parent, executor.notebook, list(self._session.files))
+        return self._bounded(await offload(read), "list those that matter in a block")
+
+    async def fetch_file(
+        self, name: Annotated[str, Field(description="The name of a file in the output directory, or its full path.")]
+    ) -> CallToolResult:
+        """Fetch a file that the code has written: a picture is shown to you, text is shortened, the rest is base64."""
+        executor = self._session.executor
+        read = partial(file_content, executor.notebook.parent, name, executor.max_output_chars)
+        return CallToolResult(content=[await offload(read)])
+
+    def _bounded(self, text: str, where: str) -> CallToolResult:
+        return _said(shorten(text, self._session.executor.max_output_chars, where))
+
+    def _refuse_if_unused(self) -> None:
+        """A notebook that is there before the first use is somebody else's."""
+        if not self._session.executor.kernel_epoch:
+            raise ToolError("There is no notebook yet: it begins with the first call of run_code or add_markdown.")
+
+    async def _told(self, block: Block) -> CallToolResult:
+        """What became of a block, or how far it has come."""
+        if not block.has_ended:
+            return CallToolResult(content=[text_content(_still_running(block))], _meta=_meta(block, "running"))
+        if isinstance(block.error, NotebookWriteError) and block.error.result is not None:
+            result, error = block.error.result, str(block.error)  # it was run, and that was not recorded
+        elif block.result is not None:
+            result, error = block.result, ""
+        else:
+            with _plain_errors():
+                raise block.error or ToolError("The code was stopped before it had begun: it was not run.")
+        shown = await offload(partial(pictures, result))
+        text = "\n".join(filter(None, [answer(result), error]))
+        return CallToolResult(
+            content=[text_content(text), *map(image_content, shown)],
+            is_error=bool(error) or result.status != "ok",
+            _meta={**_meta(block, result.status), "nbtape/cells": [cell.index for cell in result.cells]},
+        )
+
+
+async def _attend(block: Block, seconds: float, ctx: Context, session: Session) -> None:
+    """Wait for a block, some seconds at most, and report its progress to who has asked for that."""
+    until = asyncio.get_running_loop().time() + seconds
+    soon, late = _REPORT_EVERY
+
+    def left(most: float) -> float:
+        return min(most, until - asyncio.get_running_loop().time())
+
+    while left(late) > 0 and not await block.ends_within(left(soon)):
+        await block.has_news_within(left(late))
+        if not block.has_ended:
+            idle = "The code runs." if session.executor.kernel_epoch else "The kernel is starting."
+            await ctx.report_progress(round(block.seconds, 3), message=block.so_far.last_line or idle)
+
+
+def _still_running(block: Block) -> str:
+    so_far = block.so_far.text.rstrip("\n")
+    printed = f"Its output so far:\n{so_far}" if so_far else "It has printed nothing yet."
+    return (
+        f"Block {block.number} is still running after {block.seconds:.0f} s and goes on, for at most "
+        f"{block.timeout:g} s. Wait for it with poll_code (block={block.number}), or stop it with interrupt_kernel. "
+        f"{printed}"
+    )
+
+
+def _ended(block: Block) -> str:
+    """How a block that was stopped has ended, in a line."""
+    if block.result is None:
+        return str(block.error or "It had not begun.")
+    return " ".join(cell.note for cell in block.result.cells) or f"It ended: {block.result.status}."
+
+
+def _said(text: str) -> CallToolResult:
+    return CallToolResult(content=[text_content(text)])
+
+
+def _meta(block: Block, status: str) -> dict[str, Any]:
+    """What a client may want to know of a block besides what its model reads."""
+    return {"nbtape/block": block.number, "nbtape/status": status}
+
+
+@contextlib.contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Tell a model what went wrong: of any other exception the SDK tells nothing but that there was one."""
+    try:
+        yield
+    except (NbtapeError, ValueError, OSError) as exc:
+        raise ToolError(str(exc)) from exc

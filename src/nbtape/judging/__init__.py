@@ -1,1 +1,0 @@
-"""What a cell gave when it was recorded, beside what it gave when it was run again."""

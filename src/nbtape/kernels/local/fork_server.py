@@ -1,0 +1,269 @@
+"""The warm parent: a process that has imported what kernels will need, and forks one for each request.
+
+It is run by the Python of a kernel spec, which need not have nbtape: nothing is imported here but the standard library
+and ipykernel. `nbtape.kernels.local.forked` starts it, talks to it over a socket that nobody else can reach, and has each
+request come with a socket of its own, over which the end of that kernel is told, and whose end is the kernel's.
+
+A fork has but the thread that forks, and shares what is open: `why_unsafe` says what forbids it.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import random
+import selectors
+import signal
+import socket
+import stat
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+#: Of modules that have a random state of their own, what seeds that anew. Python's `random` does so by itself.
+_SEEDERS: Final = {"numpy.random": "seed", "torch": "seed"}
+
+#: Where the system tells of all threads, also of those that Python does not know (Linux), and of what is open.
+_THREADS: Final = Path("/proc/self/task")
+_DESCRIPTORS: Final = Path("/dev/fd")
+
+#: The last of the descriptors that are ours when all is imported: the standard streams, and the socket for requests.
+_OURS: Final = 3
+
+
+@dataclass(frozen=True)
+class Request:
+    """A kernel that is to be.
+
+    Args:
+        arguments: Those of ipykernel.
+        cwd: Where it is to work.
+        env: Its environment.
+        log: The descriptor of its log.
+    """
+
+    arguments: list[str]
+    cwd: str
+    env: dict[str, str]
+    log: int
+
+
+def main() -> None:
+    """Import, tell what came of that, and fork kernels; in each of them, be that kernel."""
+    owner, *preload = sys.argv[1:]
+    if sys.path[0] == str(Path(__file__).parent):
+        del sys.path[0]
+    control = socket.socket(fileno=os.dup(0))
+    control.recv(1)  # by now the thread that started us has ended, with which Linux would end us
+    _end_with(int(owner))
+    # As ipykernel does before the first import of a kernel's code.
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    before = dict(os.environ)
+    told = _prepare(preload)
+    set_by_imports = dict(os.environ.items() - before.items())
+    control.sendall(f"{json.dumps(told)}\n".encode())
+    if told:
+        return
+    request = _Parent(control).serve()
+    if request is not None:
+        request.env.update(set_by_imports)
+        _be_kernel(request)
+
+
+def _prepare(preload: list[str]) -> dict[str, str]:
+    """Import all; why there cannot be kernels, empty if there can."""
+    import ipykernel.kernelapp  # noqa: F401
+
+    for name in preload:
+        try:
+            importlib.import_module(name)
+        except BaseException as exc:  # noqa: BLE001  (whatever a module raises)
+            return {"failed": f"{name} cannot be imported: {type(exc).__name__}: {exc}"}
+    unsafe = why_unsafe()
+    gc.collect()
+    gc.freeze()  # the collector would write to what parent and kernels share
+    return {"unsafe": unsafe} if unsafe else {}
+
+
+def why_unsafe() -> str:
+    """What forbids a fork: threads, which a kernel would lack, and connections, which it would share. Else empty.
+
+    OpenBLAS, which numpy brings, ends its threads before a fork and starts others when it needs them: they do not
+    count, and the way to know is to fork.
+    """
+    if threading.active_count() > 1:
+        names = sorted(thread.name for thread in threading.enumerate() if thread is not threading.main_thread())
+        return f"threads run ({', '.join(names)})"
+    trial = os.fork()
+    if trial == 0:
+        os._exit(0)
+    os.waitpid(trial, 0)
+    if _THREADS.is_dir() and (others := len(list(_THREADS.iterdir())) - 1):
+        return f"{others} threads of native code run"
+    return "a socket or a pipe is open" if any(map(_is_connection, _DESCRIPTORS.iterdir())) else ""
+
+
+def _is_connection(descriptor: Path) -> bool:
+    """Whether what is open leads to somebody, and is not ours."""
+    if int(descriptor.name) <= _OURS:
+        return False
+    with suppress(OSError):  # it was that of the list
+        mode = os.fstat(int(descriptor.name)).st_mode
+        return stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)
+    return False
+
+
+class _Parent:
+    """Forks kernels, and tells how each of them ended.
+
+    Args:
+        control: Where requests come from.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control: socket.socket | None = control
+        self._kernels: dict[socket.socket, int] = {}
+        self._deaths, self._bell = socket.socketpair()
+        self._deaths.setblocking(False)  # noqa: FBT003  (socket's)
+        self._bell.setblocking(False)  # noqa: FBT003
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(control, selectors.EVENT_READ)
+        self._selector.register(self._deaths, selectors.EVENT_READ)
+
+    def serve(self) -> Request | None:
+        """Until nobody asks and no kernel lives: None. In a kernel: what it is to be."""
+        while self._control is not None or self._kernels:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._control:
+                    if (request := self._take_request(self._control)) is not None:
+                        return request
+                elif key.fileobj is self._deaths:
+                    self._reap()
+                elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._kernels:
+                    self._end(key.fileobj)
+        return None
+
+    def _take_request(self, control: socket.socket) -> Request | None:
+        _, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+        if not descriptors:
+            self._selector.unregister(control)
+            self._control = None
+            return None
+        connection, log = socket.socket(fileno=descriptors[0]), descriptors[1]
+        request = Request(**json.loads(_read_line(connection)), log=log)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            process = os.fork()
+        except OSError as exc:
+            _tell(connection, {"failed": str(exc)})
+            connection.close()
+            os.close(log)
+            return None
+        if process == 0:
+            self._let_go(connection)
+            return request
+        os.close(log)
+        self._kernels[connection] = process
+        self._selector.register(connection, selectors.EVENT_READ)
+        _tell(connection, {"pid": process})
+        return None
+
+    def _let_go(self, *connections: socket.socket) -> None:
+        """In a kernel: keep nothing of what the parent has."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._selector.close()
+        for connection in (*connections, *self._kernels, self._deaths, self._bell, self._control):
+            if connection is not None:
+                connection.close()
+
+    def _reap(self) -> None:
+        """Tell of the kernels that have ended."""
+        with suppress(BlockingIOError):
+            self._deaths.recv(4096)
+        for connection, process in list(self._kernels.items()):
+            ended, status = os.waitpid(process, os.WNOHANG)
+            if ended:
+                self._selector.unregister(connection)
+                del self._kernels[connection]
+                _tell(connection, {"code": os.waitstatus_to_exitcode(status)})
+                connection.close()
+
+    def _end(self, connection: socket.socket) -> None:
+        """End a kernel and all that it started: who asked for it has gone."""
+        process = self._kernels[connection]
+        for kill in (os.killpg, os.kill):  # the second for one that has no group yet
+            with suppress(ProcessLookupError, PermissionError):
+                kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        self._selector.unregister(connection)
+        del self._kernels[connection]
+        connection.close()
+
+
+def _be_kernel(request: Request) -> None:
+    """Become an ordinary kernel."""
+    os.setsid()  # interrupts are for its group
+    _end_with(os.getppid())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for stream, descriptor in enumerate((nothing, request.log, request.log)):
+        os.dup2(descriptor, stream)
+    os.close(nothing)
+    os.close(request.log)
+    parent = str(os.getppid())
+    os.environ.clear()
+    os.environ.update(request.env, JPY_PARENT_PID=parent)
+    time.tzset()
+    os.chdir(request.cwd)
+    _seed()
+    import ipykernel_launcher  # type: ignore[import-untyped]
+    from ipykernel.kernelapp import IPKernelApp
+
+    sys.argv = [str(ipykernel_launcher.__file__), *request.arguments]
+    IPKernelApp.launch_instance([*request.arguments, f"--IPKernelApp.parent_handle={parent}"])
+
+
+def _seed() -> None:
+    """Have each kernel its own random numbers."""
+    random.seed()
+    for name, seeder in _SEEDERS.items():
+        if name in sys.modules:
+            getattr(sys.modules[name], seeder)()
+
+
+def _end_with(parent: int) -> None:
+    """End when the parent does: Linux sees to it, see prctl(2), PR_SET_PDEATHSIG. Elsewhere sockets tell, and polls."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        line += (piece := connection.recv(1 << 16))
+        if not piece:
+            raise EOFError
+    return line
+
+
+def _tell(connection: socket.socket, what: dict[str, Any]) -> None:
+    """Tell who asked for a kernel, unless he has gone."""
+    with suppress(OSError):
+        connection.sendall(f"{json.dumps(what)}\n".encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,544 @@
+"""The websocket half of a Jupyter server: a kernel's channels over a connection that may break and comes back.
+
+One connection carries all channels. When it breaks, it is made again under the same session id: then the server sends
+what the kernel sent meanwhile, if it had noticed the break and nobody else was connected. What was lost nevertheless is
+the business of the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+import time
+import uuid
+from http import HTTPStatus
+from queue import Empty
+from typing import TYPE_CHECKING, Any, Final
+
+from jupyter_client.session import Session
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.typing import Subprotocol
+
+from nbtape.environment import introduce
+from nbtape.errors import KernelStartError
+from nbtape.kernels.decoding import LARGE
+from nbtape.kernels.handshake import INTRODUCTION
+from nbtape.kernels.remote.delivery import Ledger
+from nbtape.kernels.remote.wire import BINARY, JsonWire, wire_of
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from nbtape.environment import Environment
+    from nbtape.kernels.protocols import Message
+    from nbtape.kernels.remote.connection import JupyterConnectionInfo
+    from nbtape.kernels.remote.wire import Wire
+
+logger = logging.getLogger(__name__)
+
+#: Bytes that may lie unread before we stop listening, so that a flood is slowed down and not kept in memory.
+_ROOM: Final = 64 << 20
+#: Bytes of the largest message that is read at all; it takes memory three times.
+_LARGEST: Final = 256 << 20
+#: Seconds of one attempt to connect, and between looks at the kernel meanwhile; of the pauses between attempts, of
+#: which each is twice the one before.
+_CONNECT: Final = 10.0
+_GLANCE: Final = 1.0
+_SHORTEST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 2.0
+#: Seconds of silence until the other side is asked whether it is there, and until it is taken to be gone.
+_ASK: Final = 5
+_GONE: Final = 15
+#: Seconds between the two halves of a block's end until the kernel is asked what became of the other.
+_HALF: Final = 2
+#: Seconds without a connection until a kernel counts as lost where nobody waits for it.
+_PATIENCE: Final = 10.0
+
+#: What a broken or forged frame makes the parsers raise.
+_UNREADABLE: Final = (
+    *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError),
+    struct.error,
+)
+
+
+class WebsocketKernelClient:
+    """A kernel's client over a websocket.
+
+    Args:
+        info: The server.
+        context: Whom to trust where it speaks TLS.
+        kernel_id: The kernel, which was started for us.
+        why_gone: Asks the server why the kernel cannot be there any more; empty if it may be.
+        why_dead: Says how the kernel died, if that is known here; empty if not.
+        directory: Where the kernel works; None to ask it.
+    """
+
+    def __init__(
+        self,
+        info: JupyterConnectionInfo,
+        context: ssl.SSLContext | None,
+        kernel_id: str,
+        why_gone: Callable[[], Awaitable[str]],
+        why_dead: Callable[[], str],
+        directory: str | None,
+    ) -> None:
+        self.allow_stdin = False
+        self.language_info: dict[str, Any] = {}
+        self.directory = directory or ""
+        self.environment: Environment | None = None
+        self.stamp = ""
+        self.introduction: Mapping[str, str] = INTRODUCTION
+        self.shell_channel = WebsocketChannel()
+        self.iopub_channel = WebsocketChannel()
+        self._info = info
+        self._context = context
+        self._kernel_id = kernel_id
+        self._why_gone = why_gone
+        self._why_dead = why_dead
+        self._asks_directory = directory is None
+        self._session = Session(username="nbtape")  # for ids and headers; the server signs
+        self._session_id = self._session.session  # what the server keeps messages under while we are away
+        self._wire: Wire = JsonWire()
+        self._outbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._ledger = Ledger()
+        self._block: Message | None = None
+        self._answers: dict[str, _Answer] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._connected = asyncio.Event()
+        self._settled = asyncio.Event()  # connected, or gone
+        self._lost_at = time.monotonic()
+        self._trouble = ""
+        self._pause = _SHORTEST_PAUSE
+        self._is_ready = False
+        self.cause_of_death = ""
+        #: Whether the server has another process in the place of one that died, under the same id.
+        self.was_replaced = False
+        #: Whether somebody had it ended, and no other started.
+        self.was_ended = False
+
+    def start_channels(self) -> None:
+        """Connect, and connect again whenever the connection breaks."""
+        if self._task is not None:
+            return
+        self._task = asyncio.create_task(self._stay_connected())
+
+    async def leave_loop(self) -> bool:
+        """A websocket stays with its event loop."""
+        return False
+
+    def stop_channels(self) -> None:
+        """Disconnect. The kernel lives on."""
+        if self._task is not None and not self._task.get_loop().is_closed():
+            self._task.cancel()
+
+    async def wait_stopped(self) -> None:
+        """Return when the connection is closed."""
+        if self._task is not None and not self._task.get_loop().is_closed():
+            await asyncio.wait({self._task})
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Return when the kernel answers, is heard on iopub, and has said where it works.
+
+        Raises:
+            KernelStartError: It did not within `timeout` seconds, or it died.
+        """
+        if self._is_ready:
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                if not self.language_info:
+                    info = await self._ask_until_answered("kernel_info_request", {})
+                    self.language_info = dict(info["content"].get("language_info") or {})
+                if self.language_info.get("name") == "python":
+                    await self._introduce()
+        except TimeoutError:
+            raise KernelStartError(
+                f"The kernel on {self._info.url} did not answer within {timeout:g} s. Raise startup_timeout if the "
+                f"server is slow. {self._trouble}".rstrip()
+            ) from None
+        self._is_ready = True
+
+    def execute(self, code: str, **options: Any) -> str:  # noqa: ANN401  (nbclient's)
+        """Send a block, now or when there is a connection again; return its message id.
+
+        What is asked in silence between blocks counts as one: it is sent again, too, if it did not reach the kernel.
+        """
+        self._block = self._session.msg("execute_request", _execution(code, **options))
+        request: str = self._block["msg_id"]
+        self._ledger.send_block(request)
+        self._outbox.put_nowait(self._block)
+        return request
+
+    async def is_alive(self) -> bool:
+        """Whether nothing is known of the kernel's end. Without a connection nobody knows."""
+        return not self.cause_of_death
+
+    async def is_reachable(self) -> bool:
+        """Whether the kernel is alive and connected, soon; if not, it counts as dead from now on."""
+        patience = 0 if self._ledger.waits else self._lost_at + _PATIENCE - time.monotonic()  # a block has had its time
+        try:
+            await asyncio.wait_for(self._settled.wait(), max(0.5, patience))
+        except TimeoutError:
+            away = time.monotonic() - self._lost_at
+            self._die(f"It could not be reached for {away:.0f} s. {self._trouble}")
+        return not self.cause_of_death
+
+    async def catch_up(self) -> None:
+        """Return when the kernel has answered, and all that it sent before has come; after a second in any case."""
+        if self._connected.is_set() and not self.cause_of_death:
+            with contextlib.suppress(TimeoutError, KernelStartError):
+                await asyncio.wait_for(self._ask("execute_request", _execution("", silent=True)), 1)
+
+    def missing_output(self) -> str:
+        """Why output of the last block may be missing, a sentence; empty if all of it has come."""
+        return self._ledger.missing()
+
+    async def _ask_until_answered(self, kind: str, content: dict[str, Any]) -> Message:
+        """Ask anew each second: a question may be lost, and a server may not listen to iopub yet at the first one."""
+        asked: set[asyncio.Task[Message]] = set()
+        try:
+            while True:
+                asked.add(asyncio.create_task(self._ask(kind, content)))
+                answered, _ = await asyncio.wait(asked, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+                if answered:
+                    return answered.pop().result()
+        finally:
+            for question in asked:
+                question.cancel()
+
+    async def _introduce(self) -> None:
+        """Ask a Python kernel what it runs in and where it works, and give it what every kernel gets."""
+
+        async def ask(expressions: Mapping[str, str]) -> Mapping[str, Any]:
+            question = _execution("", silent=True, user_expressions=dict(expressions))
+            content: Mapping[str, Any] = (await self._ask_until_answered("execute_request", question))["content"]
+            return content
+
+        self.environment, self.stamp = await introduce(ask, self.introduction, self.environment, self.stamp)
+        if self._asks_directory:
+            self.directory = self.environment.directory if self.environment else ""
+
+    async def _ask(self, kind: str, content: dict[str, Any]) -> Message:
+        """Ask something of our own; return its reply when all that the kernel sent before has come as well.
+
+        Raises:
+            KernelStartError: The kernel died.
+        """
+        request = self._post(kind, content)
+        answer = self._answers[request] = _Answer(asyncio.get_running_loop().create_future())
+        try:
+            return await answer.whole
+        finally:
+            del self._answers[request]
+
+    def _post(self, kind: str, content: dict[str, Any]) -> str:
+        message = self._session.msg(kind, content)
+        request: str = message["msg_id"]
+        self._ledger.send_question(request)
+        self._outbox.put_nowait(message)
+        return request
+
+    def _inquire(self) -> None:
+        """Ask the kernel whether it is done with the block: its answer shows what was lost before it."""
+        self._post("execute_request", _execution("", silent=True))
+
+    async def _stay_connected(self) -> None:
+        try:
+            while not self.cause_of_death:
+                await self._connect_and_converse()
+        except Exception:
+            logger.exception("the connection to kernel %s failed in a way that is not foreseen", self._kernel_id)
+            self._die("The connection to it failed; the log says how.")
+
+    async def _connect_and_converse(self) -> None:
+        """Until the connection breaks; or, if there is none to be had, until it is time to try again."""
+        try:
+            async with await self._connect() as connection:
+                self._pause = _SHORTEST_PAUSE
+                await self._converse(connection)
+        except (OSError, WebSocketException, TimeoutError) as exc:
+            self._trouble = _explain(exc)
+            logger.info("no connection to kernel %s on %s: %s", self._kernel_id, self._info.url, self._trouble)
+            if cause := await self._why_gone():
+                self._die(cause)
+            if not self._is_ready or _is_stuck(exc):  # before it is ready, nothing is kept that would be missed
+                self._session_id = uuid.uuid4().hex
+            await asyncio.sleep(self._pause)
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    async def _connect(self) -> ClientConnection:
+        """Connect. A server may wait with its answer for a kernel that starts: look whether that is still there."""
+        attempt = asyncio.ensure_future(self._open().__aenter__())
+        try:
+            while not (await asyncio.wait({attempt}, timeout=_GLANCE))[0]:
+                if cause := await self._why_gone():
+                    self._die(cause)
+                    raise TimeoutError
+            return attempt.result()
+        finally:
+            attempt.cancel()
+
+    def _open(self) -> _Connect:
+        options: dict[str, Any] = {} if self._context is None else {"ssl": self._context}
+        if self._info.unix_socket is not None:
+            options |= {"unix": True, "path": str(self._info.unix_socket)}
+        return _Connect(
+            f"{self._info.websocket_api}kernels/{self._kernel_id}/channels?session_id={self._session_id}",
+            create_connection=_PromptConnection,
+            additional_headers=self._info.secret_headers,
+            logger=_Discreet(logging.getLogger("websockets.client")),
+            subprotocols=[Subprotocol(BINARY)],
+            proxy=None if self._info.is_loopback else True,
+            compression=None,
+            open_timeout=_CONNECT,
+            close_timeout=1,
+            ping_interval=None,  # its deadline would strike in the middle of a flood; see _watch
+            max_size=_LARGEST,
+            **options,
+        )
+
+    async def _converse(self, connection: ClientConnection) -> None:
+        """Send and receive until the connection breaks."""
+        assert isinstance(connection, _PromptConnection)
+        self._wire = wire_of(connection.subprotocol)
+        self._connected.set()
+        self._settled.set()
+        if self._ledger.waits:
+            self._inquire()
+        helpers = [asyncio.create_task(self._send(connection)), asyncio.create_task(self._watch(connection))]
+        try:
+            async for frame in connection:
+                self._take(frame)
+                await self.iopub_channel.wait_for_room()
+        except ConnectionClosed as exc:
+            self._trouble = _explain(exc)
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            self._connected.clear()
+            if not self.cause_of_death:
+                self._settled.clear()
+            self._lost_at = time.monotonic()
+            self._ledger.cut()
+
+    async def _send(self, connection: ClientConnection) -> None:
+        while True:
+            message = await self._outbox.get()
+            with contextlib.suppress(ConnectionClosed):  # the ledger will find out
+                await connection.send(self._wire.encode("shell", message))
+
+    async def _watch(self, connection: _PromptConnection) -> None:
+        """Once a second, see whether the other side is there, and whether a block waits for what will not come."""
+        silence = half = 0
+        while True:
+            heard = connection.heard
+            await asyncio.sleep(1)
+            silence = 0 if connection.heard != heard or self.iopub_channel.is_full else silence + 1
+            half = half + 1 if self._ledger.waits_for_half else 0
+            if half == _HALF:
+                self._inquire()
+            if silence == _ASK:
+                with contextlib.suppress(ConnectionClosed):
+                    await connection.ping()
+                # A server says nothing of a kernel that was deleted.
+                if self._ledger.waits and (cause := await self._why_gone()):
+                    self._die(cause)
+            if silence >= _GONE:
+                logger.warning("kernel %s on %s is silent: connecting again", self._kernel_id, self._info.url)
+                connection.transport.abort()
+
+    def _take(self, frame: bytes | str) -> None:
+        try:
+            channel, message = self._wire.decode(frame, self.iopub_channel.room)
+            made_up = self._ledger.take(channel, message)
+        except _UNREADABLE as exc:
+            logger.warning("a message of kernel %s cannot be read and is left out: %s", self._kernel_id, exc)
+            return
+        for made_up_channel, made_up_message in made_up:
+            self._deliver(made_up_channel, made_up_message, 0)
+        self._deliver(channel, message, len(frame))
+        if self._ledger.wants_block_again() and self._block is not None:
+            self._outbox.put_nowait(self._block)
+
+    def _deliver(self, channel: str, message: Message, size: int) -> None:
+        """Pass a message on to whom it is for, which may be nobody: others use the kernel, too."""
+        parent = str(message["parent_header"].get("msg_id"))
+        if channel == "iopub" and message["msg_type"] == "status":
+            self._take_status(str(message["content"].get("execution_state")), parent)
+        if channel == "iopub" and message["msg_type"] == "shutdown_reply":
+            self._take_end(is_restart=message["content"].get("restart") is True)
+        if parent in self._answers:
+            self._answers[parent].take(channel, message)
+        elif parent.startswith(self._session.session):
+            if channel == "shell":
+                self.shell_channel.put(message, size)
+            elif channel == "iopub":
+                self.iopub_channel.put(message, size)
+
+    def _take_end(self, *, is_restart: bool) -> None:
+        self.was_replaced, self.was_ended = is_restart, not is_restart
+        self._die("Somebody had it started anew." if is_restart else "Somebody had it ended.")
+
+    def _take_status(self, state: str, parent: str) -> None:
+        if state in {"restarting", "autorestarting"} or (state == "starting" and self._is_ready):
+            self.was_replaced = True
+            self._die("Its process has ended, and the server has started another one in its place.")
+        elif state == "dead":
+            self._die("Its process has ended, says the server.")
+        elif state == "idle" and parent in self._answers:
+            self._answers[parent].end()
+
+    def _die(self, cause: str) -> None:
+        """The kernel is gone."""
+        self.cause_of_death = self.cause_of_death or self._why_dead() or cause
+        self._settled.set()
+        for answer in self._answers.values():
+            answer.fail(KernelStartError(f"The kernel died. {self.cause_of_death}"))
+
+
+class WebsocketChannel:
+    """The messages of one channel that nobody has read yet."""
+
+    def __init__(self) -> None:
+        self.room = LARGE
+        self._messages: asyncio.Queue[tuple[int, Message]] = asyncio.Queue()
+        self._size = 0
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    async def get_msg(self, timeout: float | None = None) -> Message:
+        """The next message.
+
+        Args:
+            timeout: Seconds to wait; None waits for ever.
+
+        Raises:
+            queue.Empty: None came in time.
+        """
+        try:
+            if self._messages.empty():
+                async with asyncio.timeout(timeout):
+                    size, message = await self._messages.get()
+            else:
+                size, message = self._messages.get_nowait()
+        except TimeoutError:
+            raise Empty from None
+        self._size -= size
+        if self._size < _ROOM:
+            self._has_room.set()
+        return message
+
+    def put(self, message: Message, size: int) -> None:
+        """Add a message whose frame had `size` bytes."""
+        self._messages.put_nowait((size, message))
+        self._size += size
+        if self._size >= _ROOM:
+            self._has_room.clear()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as much lies here as may."""
+        return not self._has_room.is_set()
+
+    async def wait_for_room(self) -> None:
+        """Return when there is room for another message."""
+        await self._has_room.wait()
+
+
+class _Answer:
+    """The answer to a question of our own: a reply, and `idle` when iopub has nothing more."""
+
+    def __init__(self, whole: asyncio.Future[Message]) -> None:
+        self.whole = whole
+        self._reply: Message | None = None
+        self._is_idle = False
+
+    def take(self, channel: str, message: Message) -> None:
+        if channel == "shell":
+            self._reply = message
+            self._settle()
+
+    def end(self) -> None:
+        self._is_idle = True
+        self._settle()
+
+    def fail(self, error: Exception) -> None:
+        if not self.whole.done():
+            self.whole.set_exception(error)
+
+    def _settle(self) -> None:
+        if self._reply is not None and self._is_idle and not self.whole.done():
+            self.whole.set_result(self._reply)
+
+
+class _Connect(connect):
+    """websockets' way to connect, but for redirects: they would carry the token elsewhere."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+class _Discreet(logging.LoggerAdapter[logging.Logger]):
+    """websockets' logger but for the level DEBUG: there it shows headers, with the token in them."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  (logging's)
+        return level > logging.DEBUG and super().isEnabledFor(level)
+
+
+class _PromptConnection(ClientConnection):
+    """A connection that counts what it hears, and acknowledges it at once.
+
+    Servers built on Tornado leave Nagle's algorithm on: they send the second part of an answer when we have
+    acknowledged the first, and Linux puts that off by 40 ms unless it is told not to, each time anew (tcp(7)).
+    """
+
+    heard = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += 1
+        super().data_received(data)
+        if hasattr(socket, "TCP_QUICKACK"):
+            with contextlib.suppress(OSError, AttributeError):
+                self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def _execution(
+    code: str,
+    *,
+    silent: bool = False,
+    store_history: bool = True,
+    user_expressions: dict[str, str] | None = None,
+    allow_stdin: bool = False,
+    stop_on_error: bool = True,
+) -> dict[str, Any]:
+    """The content of an `execute_request`, with jupyter_client's defaults."""
+    return {
+        "code": code,
+        "silent": silent,
+        "store_history": store_history and not silent,
+        "user_expressions": user_expressions or {},
+        "allow_stdin": allow_stdin,
+        "stop_on_error": stop_on_error,
+    }
+
+
+def _is_stuck(exc: Exception) -> bool:
+    """Whether the server may never take the session id again.
+
+    jupyter_server 2.21 does not if the connection broke while it prepared it: it fails to close what is gone.
+    """
+    return isinstance(exc, InvalidStatus) and exc.response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _explain(exc: Exception) -> str:
+    """Why there is no connection, a sentence."""
+    if isinstance(exc, InvalidStatus):
+        return f"The server refuses it (HTTP {exc.response.status_code})."
+    if isinstance(exc, TimeoutError):
+        return "The server does not answer."
+    return f"{str(exc).rstrip('.')}."

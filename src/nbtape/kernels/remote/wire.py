@@ -1,0 +1,126 @@
+"""Messages as a Jupyter server's websocket carries them: the binary subprotocol, and the JSON it falls back to.
+
+Formats: https://jupyter-server.readthedocs.io/en/latest/developers/websocket-protocols.html.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from jupyter_client.adapter import adapt
+from jupyter_client.jsonutil import json_default
+from jupyter_client.session import json_packer, json_unpacker
+
+from nbtape.kernels.decoding import LARGE, take_in
+from nbtape.kernels.headers import with_date
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nbtape.kernels.protocols import Message
+
+BINARY: Final = "v1.kernel.websocket.jupyter.org"
+
+#: The parts of a message, in the order in which they travel; buffers follow.
+_PARTS: Final = ("header", "parent_header", "metadata", "content")
+
+
+class Wire(Protocol):
+    """How messages become frames and frames messages."""
+
+    def encode(self, channel: str, message: Message) -> bytes | str:
+        """A message for a channel as a frame."""
+        ...
+
+    def decode(self, frame: bytes | str, room: int) -> tuple[str, Message]:
+        """The channel and the message of a frame.
+
+        Args:
+            frame: The frame.
+            room: The bytes that each text in a large message may keep.
+
+        Raises:
+            ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error: It is broken.
+        """
+        ...
+
+
+def wire_of(subprotocol: str | None) -> Wire:
+    """The wire that client and server have agreed on."""
+    return BinaryWire() if subprotocol == BINARY else JsonWire()
+
+
+class BinaryWire:
+    """`v1.kernel.websocket.jupyter.org`: the message's parts as the kernel gets them; the server signs."""
+
+    def encode(self, channel: str, message: Message) -> bytes:
+        """Offsets, channel, parts."""
+        parts = [channel.encode(), *(json_packer(message[name]) for name in _PARTS)]
+        offsets = [8 * (len(parts) + 2)]
+        for part in parts:
+            offsets.append(offsets[-1] + len(part))
+        return b"".join([struct.pack(f"<{len(offsets) + 1}Q", len(offsets), *offsets), *parts])
+
+    def decode(self, frame: bytes | str, room: int) -> tuple[str, Message]:
+        """The parts between the offsets."""
+        if isinstance(frame, str):
+            raise TypeError("a text frame, where binary ones were agreed on")
+        (count,) = struct.unpack_from("<Q", frame)
+        offsets = struct.unpack_from(f"<{count}Q", frame, 8)
+        channel, *parts = _parts(memoryview(frame), offsets)
+        taken = [_taken_in(part, room) for part in parts[: len(_PARTS)]]
+        fields = dict(zip(_PARTS, [json_unpacker(text) for text, _ in taken], strict=False))
+        return bytes(channel).decode(), _whole(fields, parts[len(_PARTS) :], sum(cut for _, cut in taken))
+
+
+class JsonWire:
+    """What a server speaks that knows no subprotocol: JSON, and where a message has buffers, JSON and the buffers."""
+
+    def encode(self, channel: str, message: Message) -> str:
+        """The message with its channel."""
+        return json.dumps({**message, "channel": channel, "buffers": []}, default=json_default)
+
+    def decode(self, frame: bytes | str, room: int) -> tuple[str, Message]:
+        """JSON with a channel in it."""
+        buffers: list[memoryview] = []
+        if isinstance(frame, bytes):
+            (count,) = struct.unpack_from("!I", frame)
+            offsets = [*struct.unpack_from(f"!{count}I", frame, 4), len(frame)]
+            body, *buffers = _parts(memoryview(frame), offsets)
+        else:
+            body = memoryview(frame.encode(errors="surrogatepass"))
+        text, cut = _taken_in(body, room)
+        fields = json_unpacker(text)
+        return str(fields["channel"]), _whole(fields, buffers, cut)
+
+
+def _parts(frame: memoryview, offsets: Sequence[int]) -> list[memoryview]:
+    """What lies between the offsets."""
+    if list(offsets) != sorted(offsets):
+        raise ValueError("the parts of a frame overlap")  # and could make of little very much
+    return [frame[start:end] for start, end in pairwise(offsets)]
+
+
+def _taken_in(part: memoryview, room: int) -> tuple[bytes, int]:
+    """JSON of which there may be too much, and the characters that are left out."""
+    return take_in(part, room) if len(part) > LARGE else (bytes(part), 0)
+
+
+def _whole(fields: dict[str, Any], buffers: Sequence[memoryview], cut: int) -> Message:
+    """A message as jupyter_client has it, in the version of the protocol that it speaks."""
+    header = with_date(fields["header"])
+    return adapt(
+        {
+            "header": header,
+            "msg_id": header["msg_id"],
+            "msg_type": header["msg_type"],
+            "parent_header": with_date(fields["parent_header"]),
+            "metadata": fields["metadata"],
+            "content": fields["content"],
+            "buffers": list(buffers),
+            **({"cut": cut} if cut else {}),
+        }
+    )

@@ -1,0 +1,116 @@
+"""What `nbtape run` reads: a Markdown transcript or a percent script, as prose and code blocks in order."""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nbtape.errors import SourceError
+from nbtape.messages.code_blocks import CodeBlock, Prose, split_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What a script may begin with and no cell should hold: the line for the shell, the encoding, a YAML header in
+# comments. Left in place, the first would be taken for a commented shell command, and run.
+_HEADER = re.compile(
+    r"\A(?:#!.*\n)?"
+    r"(?:#[ \t]*(?:-\*-.*|(?:en)?coding[:=][ \t]*[-\w.]+[ \t]*)\n)?"
+    r"(?:[ \t]*\n)*"
+    r"(?:#[ \t]*---[ \t]*\n(?:#.*\n)*?#[ \t]*---[ \t]*(?:\n|\Z))?"
+)
+
+# Jupytext takes a comment such as "# rm -rf build" for a shell command that was commented out, and brings it back
+# to life. Here a magic is what starts with % or ! (or assigns one), so that no comment is ever run by its wording.
+_WORDY_COMMENT = re.compile(r"^([ \t]*#[# \t]*)(?=[a-z](?!\w*[ \t]*=[ \t]*[%!]))", re.MULTILINE)
+
+# Jupytext would also cut lines at these, even within a string. All stand-ins are from a private plane of Unicode.
+_SHIELD = "\U0010fe00"
+_HIDDEN = {ord(char): chr(0x10FE01 + number) for number, char in enumerate("\v\f\x1c\x1d\x1e\x85\u2028\u2029")}
+_SHOWN = {ord(stand_in): chr(char) for char, stand_in in _HIDDEN.items()} | {ord(_SHIELD): ""}
+
+
+def read_source(path: str) -> list[Prose | CodeBlock]:
+    """Reads what is to be run.
+
+    Args:
+        path: A Markdown file (`.md`, `.markdown`, `.txt` or no suffix), a script with percent cells (`.py`), or `-`
+            for a Markdown message on standard input.
+
+    Raises:
+        SourceError: It cannot be read as one of these, or there is nothing to run in it.
+    """
+    if path == "-":
+        name, parts = "Standard input", split_message(_decoded(sys.stdin.buffer.read(), "Standard input"))
+    else:
+        reader = _reader(Path(path))
+        name, parts = path, reader(_decoded(_content(Path(path)), path))
+    if not any(isinstance(part, CodeBlock) for part in parts):
+        raise SourceError(
+            f"{name} has nothing to run. Put code into fenced blocks (```python) of a Markdown file, "
+            "or into the code cells (# %%) of a .py file."
+        )
+    return parts
+
+
+def _reader(path: Path) -> Callable[[str], list[Prose | CodeBlock]]:
+    """Chooses by the name, before anything is read: a large file of the wrong kind is refused at once."""
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        raise SourceError(f"{path} is a directory. Name one Markdown or .py file in it.")
+    if suffix == ".py":
+        return partial(_percent_cells, name=str(path))
+    if suffix in {".md", ".markdown", ".txt", ""}:
+        return split_message
+    if suffix == ".ipynb":
+        raise SourceError(
+            f"{path} is a notebook, and run takes messages and scripts. Use `nbtape replay` for notebooks."
+        )
+    raise SourceError(
+        f"{path} has the suffix {suffix}, which run does not know. Name it .md (Markdown) or .py (percent cells), "
+        "or send Markdown on standard input and give - as the source."
+    )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as exc:
+        raise SourceError(f"{path} does not exist. Check the path, or give - to read standard input.") from exc
+    except OSError as exc:
+        raise SourceError(f"{path} cannot be read: {exc.strerror or exc}. Check its permissions.") from exc
+
+
+def _decoded(content: bytes, name: str) -> str:
+    """Text with line feeds, less a byte order mark."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise SourceError(f"{name} is not UTF-8 (at byte {exc.start}). Save it as UTF-8 and run it again.") from exc
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _percent_cells(script: str, name: str) -> list[Prose | CodeBlock]:
+    """The cells of a script in the percent format (https://jupytext.readthedocs.io/en/latest/formats-scripts.html).
+
+    Raw cells are left out: they are for converters, not for readers.
+    """
+    import jupytext  # type: ignore[import-untyped]
+
+    script = _WORDY_COMMENT.sub(rf"\1{_SHIELD}", _HEADER.sub("", script)).translate(_HIDDEN)
+    try:
+        # The marker in front keeps Jupytext from looking for a header of its own kinds in what is left.
+        notebook = jupytext.reads("# %%\n" + script, fmt="py:percent")
+    except Exception as exc:
+        raise SourceError(
+            f"The percent cells of {name} cannot be read: {exc}. Look at the options after the # %% marks."
+        ) from exc
+    cells = ((cell.cell_type, cell.source.translate(_SHOWN).strip("\n")) for cell in notebook.cells)
+    return [
+        Prose(source) if kind == "markdown" else CodeBlock(source, "python")
+        for kind, source in cells
+        if source.strip() and kind != "raw"
+    ]

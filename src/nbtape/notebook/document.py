@@ -1,0 +1,478 @@
+"""The document on disk: an ordinary notebook, valid after every write. Knows no kernel.
+
+Format: nbformat 4.5 (https://nbformat.readthedocs.io/en/latest/format_description.html), written byte for byte as
+nbformat writes it, so that a person who saves it without a change makes no diff (see `encoding.py`). It is written as
+often as that is cheap; what is not in it yet is in its journal (see `journal.py`).
+
+Our own data, version 1. In the notebook's metadata, under `nbtape`:
+
+    version       1
+    recorded_by   "nbtape <version>"
+    started       when the recording began (ISO 8601, UTC)
+    revision      the number of this save: who saves the notebook after us tells with it what he has seen
+    deleted       the ids of cells that somebody else has deleted while it was recorded
+    directory     the kernel's working directory: "." if it is the notebook's, else a path on the kernel's machine,
+                  empty if nobody knows
+    kernel_id     the id of the kernel on its server, for a server to be asked whether it still lives; and
+    kernel_epoch  its number, as in the cells; both only where kernels outlive who started them
+    environment   what the last kernel runs in, by its own word: python, platform, packages (their versions, by name),
+                  local (those of them that came from no index), directory (where it works, as it calls that),
+                  utc_offset (seconds that its local time is ahead)
+    server        the URL of the kernel's server; and
+    image         the name of its container's image, and
+    image_id      the digest of that; all three only where there is such a thing
+    resumed       a list, if the recording was gone on with: for each time
+      time            when (ISO 8601, UTC)
+      attached        whether the kernel still lived and was gone on with, too
+      kernel_epoch    the kernel from then on
+      restored_epochs  the kernels whose cells were run again on it
+    origin        only in a notebook that was forked from another one
+      notebook        the name of its file, in the same directory
+      until           how many cells were taken from it
+      sha256          what that file was
+
+In the metadata of each code cell, under `nbtape`:
+
+    status        running | ok | error | timeout | interrupted | kernel_died | not_run; `running` in a notebook that
+                  nobody writes any more: the recording was cut off there (`interrupted`, once it is resumed)
+    language      the label of the block, as the agent wrote it
+    timeout       the block's deadline, seconds
+    kernel_epoch  which kernel ran it, counted from 1
+    duration      seconds from sending the block to the end of its outputs
+    note          what nbtape had to say about it
+    outputs_incomplete
+                  true: output that the kernel sent may be missing; the note says why
+    left_out      characters of output that were over the bound and are recorded nowhere
+    extracted     files beside the notebook made from outputs: path, output (its position), mime_type
+    files         files that the block wrote or changed: path, size (bytes), sha256 (null if too large to hash)
+    installed     what the block installed or removed: name, before, after (null: not installed)
+    replay        what counts as no difference when it is run again, written by people: some of the fields of
+                  `ReplaySettings`
+
+In the metadata of a Markdown cell, under `nbtape`:
+
+    agent         the name of who said it, where that is known
+
+In the metadata of any cell, under `nbtape`:
+
+    touched       what somebody else has changed of it while the notebook was recorded: a list of cell_type, source,
+                  outputs and attachments; or `added`, where it is his
+
+Besides that the standard keys: `execution` (times), and the tags `raises-exception` on a cell that failed and
+`skip-execution` on one that was never run, which papermill, nbclient and JupyterLab know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import secrets
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from nbformat import from_dict
+
+from nbtape.errors import NotebookWriteError
+from nbtape.layout import HEAD, SEPARATOR
+from nbtape.notebook.atomic_write import (
+    NameTakenError,
+    advice,
+    move_to_free_place,
+    places,
+    publish,
+    version_of,
+    writable_mode,
+)
+from nbtape.notebook.cell_store import Shelf
+from nbtape.notebook.encoding import encode_cell, encode_metadata, encode_tail
+from nbtape.notebook.external_edits import ChangedError, OutOfBand
+from nbtape.notebook.format import own_metadata
+from nbtape.notebook.journal import Journal, revision_of
+from nbtape.notebook.lock import WriterLock
+from nbtape.notebook.merge import History, merge
+from nbtape.notebook.read import read_document
+from nbtape.session.kernel_messages import fit_json, fit_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from nbformat import NotebookNode
+
+    from nbtape.notebook.journal import Kind
+
+FORMAT_VERSION: Final = 1
+
+#: How often a save begins anew because somebody else has saved meanwhile; then what is new is kept in the journal.
+_ATTEMPTS: Final = 3
+
+#: Bytes and files that saves have replaced and that are still held: see `Notebook.let_go`.
+_MOST_REPLACED: Final = 1 << 18
+_MOST_REPLACED_FILES: Final = 8
+
+#: How many files are held where nobody has had time to let go: a process may have 1,024 open, all in all.
+_MOST_HELD: Final = 32
+
+#: What stands for the number in metadata that is encoded before it is known: nobody else can have it there.
+_REVISION: Final = secrets.randbits(62)
+
+
+class Notebook:
+    """A notebook that grows by cells and writes what has changed.
+
+    Somebody else may save it meanwhile: what he has changed stays, see `merging`.
+
+    Args:
+        path: Where it is written.
+        node: What it holds, as nbformat 4.5 has it.
+        spare: A directory with room for cells that memory need not hold; None to leave the cells as they are, for who
+            goes on to use the node.
+
+    Attributes:
+        cells: The cells, by number. Whoever changes one says so with `touch`.
+    """
+
+    def __init__(self, path: Path, node: NotebookNode, spare: Path | None = None) -> None:
+        self.path = path
+        self.node = node
+        self.cells = Shelf(node["cells"], spare)
+        if spare is not None:
+            node["cells"] = self.cells
+        self._revision = revision_of(own_metadata(node))
+        self._history = History()
+        for _ in self.cells.order:
+            self._history.add(self._revision)
+        self._encode_metadata()
+        self._journal = Journal(path)
+        self._others = OutOfBand(path)
+        # What the file has: everything, the metadata of now.
+        self._saved = False
+        self._described = True
+        self._lock: WriterLock | None = None
+        self._replaced: list[WriterLock | None] = []
+        self._replaced_size = 0
+
+    @classmethod
+    def create(
+        cls, directory: Path, name: str, metadata: Mapping[str, Any], cells: Sequence[NotebookNode] = ()
+    ) -> Notebook:
+        """A new notebook on disk: `name.ipynb`, or `name-2.ipynb` and so on where that is taken.
+
+        Args:
+            directory: An existing directory.
+            name: The wanted name, without `.ipynb`.
+            metadata: Its metadata, `kernelspec` and `language_info` included.
+            cells: What it begins with.
+
+        Raises:
+            NotebookWriteError: It cannot be written there.
+        """
+        for path in places(directory, name):
+            node = from_dict({"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+            notebook = cls(path, node, directory)
+            notebook.describe(metadata)
+            with contextlib.suppress(NameTakenError), notebook._telling():
+                notebook._publish(move_to_free_place)
+                return notebook
+        raise AssertionError("unreachable: there is always another number")
+
+    @classmethod
+    def open(cls, path: Path) -> Notebook:
+        """A notebook that is there, to be gone on with: what others wrote into it stays, and its journal is folded in.
+
+        Raises:
+            NotebookReadError: There is none that could be read.
+            NotebookInUseError: Another executor writes it.
+            NotebookWriteError: It could not be written.
+        """
+        lock = WriterLock.take(path)
+        try:
+            version = version_of(path)
+            notebook = cls(path, read_document(path), path.parent)
+            notebook._lock, notebook._saved, notebook._others.known = lock, True, version
+            writable_mode(path)
+            notebook._take_over_journal()
+        except BaseException as exc:
+            if lock is not None:
+                lock.release()
+            if isinstance(exc, OSError):
+                raise NotebookWriteError(path, advice(exc)) from exc
+            raise
+        return notebook
+
+    def _take_over_journal(self) -> None:
+        """What a journal had is in our cells: have it in the notebook before the journal goes."""
+        if self._journal.is_there:
+            self._saved = False
+            self.save()
+            self._journal.remove()
+
+    def close(self) -> None:
+        """Let others write it."""
+        self.let_go()
+        if self._saved:
+            self._journal.remove()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the file has everything, as far as we know."""
+        return self._saved
+
+    @property
+    def size(self) -> int:
+        """The bytes of all cells, as of the last save."""
+        return self.cells.size
+
+    def place(self, index: int) -> int:
+        """Where the cell of a number stands in the notebook, from 0; -1 if somebody has deleted it."""
+        place = self.cells.place(index)
+        return -1 if place is None else place
+
+    def describe(self, metadata: Mapping[str, Any]) -> None:
+        """Set keys of the notebook's metadata, under `nbtape` each key of that; None takes a key away."""
+        ours = {**own_metadata(self.node), **metadata.get("nbtape", {})}
+        ours = {key: value for key, value in ours.items() if value is not None}
+        self.node["metadata"].update(from_dict(fit_json({**metadata, "nbtape": ours})))
+        self._encode_metadata()
+        self._saved, self._described = False, True
+
+    def _encode_metadata(self) -> None:
+        """Encode the metadata but for the number of the save, which only a recording has."""
+        metadata = self.node["metadata"]
+        if "started" in own_metadata(self.node):
+            metadata = {**metadata, "nbtape": {**metadata["nbtape"], "revision": _REVISION}}
+        before, _, after = encode_metadata(metadata).partition(b"%d" % _REVISION)
+        self._metadata = before, after
+
+    def _metadata_of(self, revision: int) -> bytes:
+        before, after = self._metadata
+        return b"%b%d%b" % (before, revision, after) if after else before
+
+    def add_markdown(self, source: str, metadata: Mapping[str, Any]) -> int:
+        """Append a Markdown cell and return its number."""
+        return self._add(cell_type="markdown", source=fit_text(source), metadata=fit_json(metadata))
+
+    def add_code(self, source: str, metadata: Mapping[str, Any]) -> int:
+        """Append a code cell that has not run and return its number."""
+        source, metadata = fit_text(source), fit_json(metadata)
+        return self._add(cell_type="code", source=source, metadata=metadata, outputs=[], execution_count=None)
+
+    def _add(self, **content: Any) -> int:  # noqa: ANN401  (the fields of a cell)
+        self._saved = False
+        self._history.add()
+        return self.cells.append(from_dict({"id": str(uuid4()), **content}))
+
+    def touch(self, index: int) -> None:
+        """Cell `index` has changed: the next save writes it anew."""
+        self.cells.touch(index)
+        self._history.change(index)
+        self._saved = False
+
+    def save(self) -> None:
+        """Write what has changed. A reader sees the old notebook or the new one, never something between.
+
+        Where somebody else is just writing it, what is new is kept in the journal: see `is_saved`.
+
+        Raises:
+            NotebookWriteError: It cannot be written; the next `save` tries again.
+        """
+        with self._telling():
+            for _ in range(_ATTEMPTS):
+                with contextlib.suppress(ChangedError):
+                    self._look()
+                    if self._saved or self._try_to_publish():
+                        return
+            self._saved = False
+            self._add_to_journal()
+
+    def _try_to_publish(self) -> bool:
+        """Write everything; whether that went through, or there is more room now and it may be tried again.
+
+        Raises:
+            ChangedError: Somebody else has just saved.
+            OSError: It cannot be written.
+        """
+        try:
+            self._publish(os.replace)
+        except OSError as exc:
+            if exc.errno not in {errno.ENOSPC, errno.EDQUOT} or not self._replaced:
+                raise
+            self.let_go()
+            return False
+        return True
+
+    def look(self) -> bool:
+        """Bring in what somebody else has saved, for the next `save`; whether the file lacks anything of ours now.
+
+        Raises:
+            NotebookWriteError: Another executor writes it.
+        """
+        with self._telling(), contextlib.suppress(ChangedError):
+            return self._look()
+        return False
+
+    def _look(self) -> bool:
+        """See what somebody else has saved; whether that lacks anything of ours.
+
+        Raises:
+            ChangedError: He may still be writing it.
+            OSError: Another executor writes it.
+        """
+        if not self._others.is_changed:
+            return False
+        self._others.refuse_writer(self._lock)
+        unchanged: set[str] = set()
+
+        def is_known(cell: NotebookNode) -> bool:
+            if self._is_as_saved(cell):
+                unchanged.add(cell["id"])
+            return cell["id"] in unchanged
+
+        theirs = self._others.read(self._is_ours, is_known)
+        self._saved = False
+        if theirs is None:
+            return True
+        seen = revision_of(own_metadata(theirs))
+        merged = merge(self.cells, self._history, theirs["cells"], seen, unchanged)
+        self._revision = max(self._revision, seen)
+        self._take_metadata(theirs["metadata"], merged.deleted)
+        return merged.is_behind
+
+    def _take_metadata(self, theirs: Mapping[str, Any], deleted: list[str]) -> None:
+        """Have the metadata that somebody else has saved, but for what nbtape says of itself."""
+        ours = own_metadata(self.node)
+        if deleted:
+            ours["deleted"] = [*ours.get("deleted", []), *deleted]
+        known = {**self.node["metadata"]} if self._described else {}
+        self.node["metadata"] = from_dict({**theirs, **known, "nbtape": ours})
+        self._encode_metadata()
+
+    def _is_ours(self, theirs: NotebookNode) -> bool:
+        """Whether somebody has saved this notebook, and not another one in its place."""
+        started = own_metadata(self.node).get("started")
+        ids = {cell["id"] for cell in theirs["cells"]}
+        return own_metadata(theirs).get("started") == started is not None or not ids.isdisjoint(self.cells.ids)
+
+    def _is_as_saved(self, cell: NotebookNode) -> bool:
+        """Whether somebody has saved a cell as it was."""
+        with contextlib.suppress(KeyError, ValueError):
+            return self.cells.encoded(self.cells.number(cell["id"])) == encode_cell(cell)
+        return False
+
+    def keep(self) -> None:
+        """Have what has changed outlive us, in the journal: that costs what the change costs.
+
+        Raises:
+            NotebookWriteError: It cannot be written, or the notebook could not be; the next one tries again.
+        """
+        try:
+            with self._telling():
+                self._add_to_journal()
+        except NotebookWriteError:  # something is in its place: that must not keep anybody from recording
+            self.save()
+        self.cells.put_away()
+
+    def _add_to_journal(self) -> None:
+        """Add what has changed to the journal.
+
+        Raises:
+            OSError: It cannot be written, the notebook could not be, or another executor writes it.
+        """
+        with self._changes() as changed:
+            writable_mode(self.path)
+            if self._others.is_changed:
+                self._others.refuse_writer(self._lock)
+            started = str(own_metadata(self.node).get("started"))
+            self._journal.add(started, self._revision, self._entries(changed))
+            self._described = False
+
+    def _entries(self, changed: Iterable[tuple[int, bytes]]) -> Iterator[tuple[Kind, bytes]]:
+        """What is new, as the journal has it."""
+        for index, encoded in changed:
+            yield "change" if self._history.is_saved(index) else "cell", encoded.removeprefix(SEPARATOR)
+        if self._described:
+            yield "metadata", self._metadata_of(self._revision)
+
+    @property
+    def holds_much(self) -> bool:
+        """Whether it is time to `let_go`."""
+        return self._replaced_size >= _MOST_REPLACED or len(self._replaced) >= _MOST_REPLACED_FILES
+
+    def let_go(self) -> None:
+        """Let go of the files that the last saves replaced, in whatever thread.
+
+        To free their blocks takes as long as to write them (0.25 ms for 300 KB on ext4), and longer where the disk is
+        busy: call it when there is time.
+        """
+        self._replaced, self._replaced_size = [], 0
+
+    def flush(self) -> None:
+        """Have what is written last a power cut too. Waits for the disk: not for an event loop.
+
+        Raises:
+            OSError: The disk cannot do it, or the notebook was moved away.
+        """
+        self._journal.flush()
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def _publish(self, move: Callable[[Path, Path], None]) -> None:
+        """Write everything to a file of our own and move that into place.
+
+        Raises:
+            OSError: It cannot be written.
+            ChangedError: Somebody else has just saved.
+        """
+
+        def move_unless_changed(draft: Path, path: Path) -> None:
+            self._others.check()
+            move(draft, path)
+
+        revision = self._revision + 1
+        with self._changes():
+            metadata, has_cells = self._metadata_of(revision), bool(self.cells.order)
+            tail = encode_tail(metadata, self.node["nbformat_minor"], has_cells=has_cells)
+            size = len(HEAD) + self.cells.length + len(tail)
+            chunks: Iterable[bytes | memoryview] = itertools.chain([HEAD], self.cells.pieces(), [tail])
+            lock, version = publish(self.path, size, chunks, move_unless_changed)
+        if len(self._replaced) >= _MOST_HELD:
+            self.let_go()
+        self._replaced.append(self._lock)
+        self._replaced_size += size
+        self._lock, self._others.known = lock, version
+        self._revision = revision
+        self._history.save(revision)
+        self._saved, self._described = True, False
+        self._journal.clear()
+        self.cells.put_away()
+
+    @contextlib.contextmanager
+    def _changes(self) -> Iterator[list[tuple[int, bytes]]]:
+        """The cells that are to be written; where they cannot be, they are the next time."""
+        changed = self.cells.encode()
+        try:
+            yield changed
+        except (OSError, ChangedError):
+            for index, _ in changed:
+                self.cells.touch(index)
+            raise
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """What cannot be written is told.
+
+        Raises:
+            NotebookWriteError: Something could not.
+        """
+        try:
+            yield
+        except OSError as exc:
+            raise NotebookWriteError(self.path, advice(exc)) from exc

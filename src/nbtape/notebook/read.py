@@ -1,0 +1,187 @@
+"""A notebook that is there: read whole, checked against nbformat's schema, and as nbformat 4.5 has it."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+from nbtape.common.heavy_imports import defer_grammar
+from nbtape.errors import NotebookReadError
+from nbtape.notebook.atomic_write import version_of
+from nbtape.notebook.journal import fold_in, read_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from nbformat import NotebookNode
+
+#: The first minor version of nbformat 4 whose cells have ids.
+_IDS_SINCE: Final = 5
+
+#: How often a notebook is read again that is written meanwhile.
+_ATTEMPTS: Final = 5
+
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def read_document(path: Path) -> NotebookNode:
+    """A notebook of nbformat 4, brought to 4.5 where it is older: its cells get ids.
+
+    Raises:
+        NotebookReadError: There is none, or it is no such notebook.
+    """
+    return parse_document(path, *read_whole(path))
+
+
+def parse_document(path: Path, content: bytes, journal: bytes = b"") -> NotebookNode:
+    """The same of what a file holds.
+
+    Args:
+        path: The file, for errors.
+        content: What it holds.
+        journal: What its journal holds, if it has one.
+
+    Raises:
+        NotebookReadError: It is no such notebook.
+    """
+    defer_grammar()
+    from nbformat.v4 import to_notebook
+
+    document = _with_ids(parse_unchecked(path, content, journal))
+    _validate(path, document)
+    notebook: NotebookNode = to_notebook(document)
+    return notebook
+
+
+def parse_saved(path: Path, content: bytes, is_known: Callable[[NotebookNode], bool]) -> NotebookNode:
+    """The same of what somebody has saved, where most cells are known to be valid: those are not checked again.
+
+    Args:
+        path: The file, for errors.
+        content: What it holds.
+        is_known: Whether a cell is as it was written.
+
+    Raises:
+        NotebookReadError: It is no such notebook.
+    """
+    from nbformat.v4 import to_notebook
+
+    document = _with_ids(parse_unchecked(path, content))
+    try:
+        notebook: NotebookNode = to_notebook(document)
+        known = [is_known(cell) for cell in notebook["cells"]]
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise NotebookReadError(path, "it is no valid notebook. Open it in JupyterLab and save it.") from exc
+    unknown = [cell for cell, is_as_written in zip(document["cells"], known, strict=True) if not is_as_written]
+    _validate(path, {**document, "cells": unknown})
+    return notebook
+
+
+def read_unchecked(path: Path) -> dict[str, Any]:
+    """A notebook of nbformat 4 as its file has it, for who looks on: its cells are objects, and nothing else is sure.
+
+    To check a notebook takes a hundred times as long as to read it.
+
+    Raises:
+        NotebookReadError: There is none, or it is no such notebook.
+    """
+    return parse_unchecked(path, *read_whole(path))
+
+
+def parse_unchecked(path: Path, content: bytes, journal: bytes = b"") -> dict[str, Any]:
+    """The same of what a file holds.
+
+    Args:
+        path: The file, for errors.
+        content: What it holds.
+        journal: What its journal holds, if it has one.
+
+    Raises:
+        NotebookReadError: It is no such notebook.
+    """
+    document = _parsed(path, content)
+    _check_version(path, document)
+    fold_in(document, journal)
+    return document
+
+
+def read_whole(path: Path) -> tuple[bytes, bytes]:
+    """What the file of a notebook holds, and its journal.
+
+    Raises:
+        NotebookReadError: There is none, or it cannot be read.
+    """
+    for _ in range(_ATTEMPTS):
+        version = version_of(path)
+        content, journal = read_content(path), read_journal(path)
+        if version_of(path) == version:  # else it was written meanwhile, and the journal may be that of the new one
+            break
+    return content, journal
+
+
+def read_content(path: Path) -> bytes:
+    """What the file of a notebook holds.
+
+    Raises:
+        NotebookReadError: There is none, or it cannot be read.
+    """
+    if path.suffix != ".ipynb":
+        raise NotebookReadError(path, "its name does not end in .ipynb. Name a notebook.")
+    if not path.exists():
+        raise NotebookReadError(path, "it does not exist. Check the path.")
+    if not path.is_file():
+        raise NotebookReadError(path, "it is not a file. Name a notebook in it, if it is a directory.")
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise NotebookReadError(path, f"{exc.strerror or exc}. Check its permissions.") from exc
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(content.decode("utf-8-sig"))
+        if _SURROGATE.search(content):  # half a pair of them is JSON, but no text
+            json.dumps(document, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as exc:
+        raise NotebookReadError(path, "it is not JSON in UTF-8. Look whether it was saved whole.") from exc
+    if not isinstance(document, dict) or "nbformat" not in document:
+        raise NotebookReadError(path, "it is JSON, and no notebook. Name a notebook.")
+    return document
+
+
+def _check_version(path: Path, document: dict[str, Any]) -> None:
+    version, cells = document["nbformat"], document.get("cells")
+    if version != 4:  # noqa: PLR2004  (the one that Jupyter has written since 2015)
+        advice = "Convert it with jupyter nbconvert --to notebook --nbformat 4."
+        raise NotebookReadError(path, f"it is of nbformat {str(version)[:20]}, and not of 4. {advice}")
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+        raise NotebookReadError(path, "it has no list of cells. Name a notebook.")
+
+
+def _validate(path: Path, document: dict[str, Any]) -> None:
+    from nbformat import ValidationError, validate
+
+    try:
+        validate(document)
+    except (ValidationError, TypeError) as exc:
+        why = str(getattr(exc, "message", exc))[:200]
+        raise NotebookReadError(path, f"it is no valid notebook: {why}. Open it in JupyterLab and save it.") from exc
+
+
+def _with_ids(document: dict[str, Any]) -> dict[str, Any]:
+    """A document of at least the first version whose cells have ids."""
+    _give_ids(document["cells"])
+    minor = document.get("nbformat_minor", 0)
+    return {**document, "nbformat_minor": max(minor, _IDS_SINCE) if isinstance(minor, int) else minor}
+
+
+def _give_ids(cells: list[dict[str, Any]]) -> None:
+    """Have each cell know itself: older notebooks have no ids, and some tools copy a cell together with its own."""
+    seen: set[str] = set()
+    for cell in cells:
+        if not isinstance(cell.get("id"), str) or cell["id"] in seen:
+            cell["id"] = str(uuid.uuid4())
+        seen.add(cell["id"])

@@ -1,1 +1,0 @@
-"""Recorded notebooks as people read them: what a run was, cell by cell; see `nbtape show`."""

@@ -1,1 +1,0 @@
-"""Recorded notebooks are run again and judged; see `nbtape.replay`."""

@@ -1,0 +1,297 @@
+"""One container with a Jupyter server in it: from its start, which is over when kernels can be had, to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import shutil
+import stat
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from nbtape.common.finalizers import when_forgotten
+from nbtape.errors import ServerError
+from nbtape.kernels.processes import make_private_directory
+from nbtape.kernels.protocols import it_last_said
+from nbtape.kernels.remote.connection import JupyterConnectionInfo
+from nbtape.kernels.remote.rest import client_options
+from nbtape.servers.docker.isolation import PORT, SOCKETS, WORKSPACE, ContainerOptions, Image, arguments
+from nbtape.servers.docker.logs import Words
+from nbtape.servers.process.status_files import find_end
+from nbtape.servers.users import User
+
+if TYPE_CHECKING:
+    import weakref
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from nbtape.servers.docker.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the server in it has to end by itself.
+_FAREWELL: Final = 1
+#: Seconds between looks at whether it answers, and at whether the engine knows how it ended; and of the latter.
+_LOOK: Final = 0.02
+_TELLING: Final = 0.5
+#: Seconds back in which a lack of memory explains the end of a kernel.
+_RECENTLY: Final = 15
+
+
+class Container:
+    """A container that serves kernels. It is started once.
+
+    Args:
+        engine: Where it runs.
+        options: How it is made.
+        image: The name of its image.
+        user: The user and group of its processes, as `1000:1000`; empty for the image's own.
+        directory: The directory of ours in which its kernels work; None for one that goes with it.
+    """
+
+    def __init__(
+        self, engine: Engine, options: ContainerOptions, image: str, user: str, directory: Path | None
+    ) -> None:
+        self._engine = engine
+        self._options = options
+        self._image = image
+        self._user = user
+        self._directory = directory
+        self._sockets: Path | None = None
+        self._words: Words | None = None
+        self._end: weakref.finalize[..., Container] | None = None
+        self._id = ""
+        self._name = ""
+        self._url = ""
+        self._image_id = ""
+        self._began = 0.0
+
+    def start(self) -> JupyterConnectionInfo:
+        """Start it, and return how to reach it when kernels can be had from it.
+
+        Raises:
+            ServerError: It cannot be started, or no Jupyter server answers in it.
+        """
+        self._began = time.time()
+        try:
+            info = self._locate(self._launch())
+            self._url = info.url
+            self._wait(info)
+            return info if self._sockets is None else self._beyond_reach(info, self._sockets)
+        except BaseException:
+            self._stop()
+            raise
+
+    def stop(self) -> None:
+        """End and remove it, and return when it is gone; or leave it, if it is to be left. Harmless when it is gone."""
+        if self._options.leashed:
+            self._stop()
+            return
+        logger.warning(
+            "the container %s goes on at %s; its token is what `docker exec %s printenv KG_AUTH_TOKEN` prints, and "
+            "`docker stop %s` ends it",
+            *(self._name, self._url, self._name, self._name),
+        )
+        if self._words is not None:
+            self._words.close()
+
+    def description(self) -> dict[str, str]:
+        """Its image, by the name and by the digest of its content."""
+        return {"image": self._image, "image_id": self._image_id}
+
+    def cause_of_end(self) -> str:
+        """Why it is no more, with its last words; empty if it runs."""
+        if self._words is None or not self._words.are_over():
+            return ""
+        return f"The container {self._name} has ended{self._how()}.{self._said()}"
+
+    def cause_of_death(self, kernel_id: str) -> str:
+        """How one of its kernels ended; empty if nobody knows."""
+        if self._words is None or (cause := self.cause_of_end()):
+            return cause
+        end = find_end(self._words.last(), kernel_id)
+        if _ran_out_of_memory(self._engine.events(self._id, time.time() - _RECENTLY)):
+            limit = self._options.memory / (1 << 20)
+            return f"The container ran out of memory: all of it may use {limit:,.0f} MiB (memory=). {end}".rstrip()
+        return end
+
+    def _launch(self) -> Mapping[str, Any]:
+        """Make it and let it run; what the engine says of it then."""
+        with self._engine.refusals(f"use the image {self._image}"):
+            image = Image.of(self._image, self._engine.docker.api.inspect_image(self._image))
+        if self._options.is_cut_off and not image.is_ours:
+            raise ServerError(
+                f'The image {self._image} cannot do without a network: network="none" needs nbtape\'s own image, or '
+                "one that is built from it (docker/Dockerfile)."
+            )
+        made = arguments(self._options, image, self._user, self._mounts(), self._reach())
+        with self._engine.refusals(f"make a container of the image {self._image}"):
+            container = self._engine.docker.containers.create(**made)
+        self._id, self._name = str(container.id), str(container.name)
+        if self._options.leashed:
+            self._end = when_forgotten(self, _end, self._engine, self._id, self._sockets, removed=self._options.removed)
+        streams = {"stdin": self._options.leashed, "stdout": True, "stderr": True, "stream": True}
+        with self._engine.refusals(f"start the container {self._name}"):
+            self._words = Words(self._engine.docker.api.attach_socket(self._id, streams))
+            container.start()
+            container.reload()
+        described: Mapping[str, Any] = container.attrs
+        self._image_id = str(described["Image"])
+        return described
+
+    def _mounts(self) -> dict[str, str]:
+        """What of our files it sees, by where."""
+        mounts = {}
+        if self._directory is not None:
+            path = self._engine.path_of(self._directory)
+            if path is None:
+                logger.warning("the Docker engine does not see %s: files stay in the container", self._directory)
+                self._directory = None
+            else:
+                mounts[WORKSPACE] = path
+        if self._options.is_cut_off:
+            self._sockets = make_private_directory()
+            shared = self._sockets / "shared"
+            shared.mkdir(mode=0o700)
+            if os.getuid() == 0 and (user := User.of(self._user)):
+                os.chown(shared, user.number, user.group)
+            path = self._engine.path_of(shared)
+            if path is None or not self._engine.shares_networks:
+                raise ServerError(
+                    'network="none" needs a socket in a directory that we share with the engine: an engine on this '
+                    "machine, Linux, and, where nbtape itself is in a container, TMPDIR in a directory that both see."
+                )
+            mounts[SOCKETS] = path
+        return mounts
+
+    def _reach(self) -> dict[str, Any]:
+        """The arguments that say how it is reached: where nobody else reaches it, if there is a way."""
+        if self._options.is_cut_off:
+            return {"network_mode": "none"}
+        if self._has_address:
+            return {"network": self._options.network}
+        published = {f"{PORT}/tcp": (self._engine.publishing_address, None)}
+        return {"network": self._options.network, "ports": published}
+
+    @property
+    def _has_address(self) -> bool:
+        """Whether we reach it at an address of its own, on a network that was named; it is published nowhere then."""
+        named = self._options.network is not None and not self._options.is_cut_off
+        return named and self._engine.shares_networks
+
+    def _locate(self, described: Mapping[str, Any]) -> JupyterConnectionInfo:
+        """How it is reached, now that the engine has given it its place."""
+        settings = described["NetworkSettings"]
+        host, port = "127.0.0.1", PORT
+        if self._has_address:
+            host = settings["Networks"][self._options.network]["IPAddress"] or host
+        elif published := (settings["Ports"] or {}).get(f"{PORT}/tcp"):
+            host, port = self._engine.remote_host or host, int(published[0]["HostPort"])
+        return JupyterConnectionInfo(
+            host,
+            use_https=False,
+            port=port,
+            token=self._options.token,
+            local_root=self._directory,
+            unix_socket=None if self._sockets is None else self._sockets / "shared" / "socket",
+        )
+
+    def _beyond_reach(self, info: JupyterConnectionInfo, sockets: Path) -> JupyterConnectionInfo:
+        """The same with a second name for the socket, which the container does not see.
+
+        Whatever its code puts in the place of the first, a link to some other socket of this machine for example, we
+        meet none but the server.
+        """
+        second = sockets / "socket"
+        os.link(sockets / "shared" / "socket", second, follow_symlinks=False)
+        if not stat.S_ISSOCK(second.lstat().st_mode):
+            raise ServerError(f"The container {self._name} has no socket where its server should have put one.")
+        return dataclasses.replace(info, unix_socket=second)
+
+    def _wait(self, info: JupyterConnectionInfo) -> None:
+        """Return when kernels can be had.
+
+        Raises:
+            ServerError: They cannot.
+        """
+        deadline = time.monotonic() + self._options.startup_timeout
+        with httpx.Client(**client_options(info, None, httpx.HTTPTransport), timeout=5) as client:
+            while trouble := self._trouble(client):
+                if cause := self.cause_of_end():
+                    raise ServerError(f"{cause}\nAn image needs a command that runs a Jupyter server on port {PORT}.")
+                if time.monotonic() > deadline:
+                    raise ServerError(
+                        f"The container {self._name} of the image {self._image} gave no kernels within "
+                        f"{self._options.startup_timeout:g} s: {trouble}.{self._said()}"
+                    )
+                time.sleep(_LOOK)
+
+    def _trouble(self, client: httpx.Client) -> str:
+        """Why there are no kernels yet; empty if there are.
+
+        Raises:
+            ServerError: There will be none.
+        """
+        if self._sockets and not (self._sockets / "shared" / "socket").exists():
+            return "there is no socket of its server"
+        try:
+            answer = client.get("kernelspecs")
+        except httpx.HTTPError:
+            return "nothing answers on its socket" if self._sockets else f"nothing answers on its port {PORT}"
+        if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            raise ServerError(
+                f"The server in the image {self._image} refuses the token: its command must take it from the "
+                f"environment, $TOKEN.{self._said()}"
+            )
+        with contextlib.suppress(ValueError, AttributeError):
+            if answer.is_success and answer.json().get("kernelspecs"):
+                return ""
+        return f"what answers on its port {PORT} has no kernel specs (HTTP {answer.status_code})"
+
+    def _how(self) -> str:
+        """How it ended, for after "has ended"; empty if the engine does not know that soon."""
+        deadline = time.monotonic() + _TELLING
+        while time.monotonic() < deadline:
+            events = self._engine.events(self._id, self._began)
+            for event in events:
+                if event.get("Action") == "die":
+                    code = event["Actor"]["Attributes"].get("exitCode")
+                    return f" (exit code {code}{', out of memory' if _ran_out_of_memory(events) else ''})"
+            time.sleep(_LOOK)
+        return ""
+
+    def _said(self) -> str:
+        """Its last words, as the end of a message."""
+        return it_last_said(self._words.last()) if self._words is not None else ""
+
+    def _stop(self) -> None:
+        if self._end is not None:
+            self._end()
+        else:
+            self._undo()
+        if self._words is not None:
+            self._words.close()
+
+    def _undo(self) -> None:
+        """Leave nothing of one that is half made."""
+        if self._id:
+            self._engine.remove(self._id)
+        if self._sockets is not None:
+            shutil.rmtree(self._sockets, ignore_errors=True)
+
+
+def _end(engine: Engine, container_id: str, sockets: Path | None, *, removed: bool) -> None:
+    """End a container: at the stop, when it is forgotten, at exit."""
+    engine.stop(container_id, _FAREWELL)
+    if removed:
+        engine.remove(container_id)
+    if sockets is not None:
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _ran_out_of_memory(events: list[dict[str, Any]]) -> bool:
+    return any(event.get("Action") == "oom" for event in events)

@@ -1,0 +1,145 @@
+"""The image in which kernels run: made of our Dockerfile and our gateway, once, and known by the hash of both."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from docker.errors import ImageNotFound
+
+from nbtape.errors import ServerError
+from nbtape.servers.docker.engine import LABEL, Engine
+from nbtape.servers.users import NOBODY, User
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_DOCKERFILE: Final = Path(__file__).with_name("Dockerfile").read_text(encoding="utf-8")
+DEFAULT_BASE_IMAGE: Final = "python:3.12-slim"
+
+_PACKAGE: Final = Path(__file__).parents[1]
+#: Lines of a failed build that are told.
+_LAST_LINES: Final = 15
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an image is made of.
+
+    Args:
+        base_image: An image with Python 3.11 or newer, pip and venv.
+        packages: Python packages besides what a kernel needs, as pip takes them.
+        user: Who runs it.
+    """
+
+    base_image: str = DEFAULT_BASE_IMAGE
+    packages: Sequence[str] = ()
+    user: User = NOBODY
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """The Dockerfile's `ARG`s."""
+        return {
+            "BASE_IMAGE": self.base_image,
+            "PACKAGES": " ".join(self.packages),
+            "USER_ID": str(self.user.number),
+            "GROUP_ID": str(self.user.group),
+        }
+
+    @property
+    def tag(self) -> str:
+        """The name of the image, which says what it is made of."""
+        made_of = hashlib.sha256(json.dumps(self.arguments, sort_keys=True).encode())
+        for name, content in _files():
+            made_of.update(f"{name} {len(content)} ".encode() + content)
+        return f"nbtape-kernel:{made_of.hexdigest()[:16]}"
+
+
+def have_image(
+    engine: Engine,
+    recipe: Recipe,
+    *,
+    platform: str | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> str:
+    """Have the image of a recipe, and return its tag. It is built if it is not there: half a minute, the first time.
+
+    Args:
+        engine: Where to have it.
+        recipe: What it is made of.
+        platform: For which platform, as `linux/arm64`; None for the engine's own.
+        on_progress: Called with each step of the build.
+
+    Raises:
+        ServerError: It cannot be built.
+    """
+    tag = recipe.tag if platform is None else f"{recipe.tag}-{platform.replace('/', '-')}"
+    with engine.refusals("look for its image"):
+        try:
+            engine.docker.api.inspect_image(tag)
+        except ImageNotFound:
+            _build(engine, recipe, tag, platform, on_progress or (lambda _: None))
+    return tag
+
+
+def _build(engine: Engine, recipe: Recipe, tag: str, platform: str | None, on_progress: Callable[[str], None]) -> None:
+    logger.info("building the image %s on %s", tag, recipe.base_image)
+    on_progress(f"Building the image {tag} on {recipe.base_image}: once, half a minute or more")
+    said: list[str] = []
+    for event in engine.docker.api.build(
+        fileobj=_context(),
+        custom_context=True,
+        tag=tag,
+        buildargs=recipe.arguments,
+        labels={LABEL: "image"},
+        platform=platform,
+        rm=True,
+        forcerm=True,
+        decode=True,
+    ):
+        if "error" in event:
+            raise ServerError(_why_not_built(recipe, str(event["error"]).strip(), said))
+        line = str(event.get("stream") or event.get("status") or "").strip()
+        if line:
+            said.append(line)
+            logger.info("%s", line)
+            if line.startswith("Step "):
+                on_progress(line)
+
+
+def _why_not_built(recipe: Recipe, error: str, said: Sequence[str]) -> str:
+    if not any(line.startswith("Step 3/") for line in said):  # it did not get past FROM
+        return (
+            f"The base image {recipe.base_image} is not here and cannot be fetched: {error.rstrip('.')}. Give "
+            "base_image= one that is here (`docker images` lists them) or in a registry that can be reached; where "
+            "there is none, scripts/base-image makes one from Debian's packages."
+        )
+    last = "\n".join(said[-_LAST_LINES:])
+    return f"The image could not be built on {recipe.base_image}: {error}\nThe build last said:\n{last}"
+
+
+def _context() -> io.BytesIO:
+    """What the build is given, as a tar archive."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, content in _files():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o644
+            tar.addfile(entry, io.BytesIO(content))
+    archive.seek(0)
+    return archive
+
+
+def _files() -> Iterator[tuple[str, bytes]]:
+    """The Dockerfile, and our sources for the gateway."""
+    yield "Dockerfile", DEFAULT_DOCKERFILE.encode()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        yield f"nbtape/{path.relative_to(_PACKAGE).as_posix()}", path.read_bytes()

@@ -1,0 +1,252 @@
+"""What the server processes that we start have in common: kernels and connections that lose nothing, and their end.
+
+Each is a module that is run (`gateway.py`, `lab.py`); `--help` says how. The token comes in the environment
+(KG_AUTH_TOKEN).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import site
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from jupyter_client.ioloop.manager import AsyncIOLoopKernelManager
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from tornado.ioloop import PeriodicCallback
+from tornado.netutil import bind_sockets, bind_unix_socket
+from tornado.web import HTTPError
+from tornado.websocket import WebSocketClosedError
+
+from nbtape.kernels.groups import end_group
+from nbtape.kernels.local.manager import EndNoticed, arrange_ipykernel, describe_end
+from nbtape.servers.process.status_files import ServerNotes, end_line
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+    from socket import socket as Socket  # noqa: N812  (`socket` is a field below)
+
+    from jupyter_client.multikernelmanager import MultiKernelManager
+
+#: Seconds that kernels have to end by themselves when the server is stopped.
+_FAREWELL: Final = 0.6
+#: Milliseconds between looks at whether the owner lives.
+_OWNER_LOOK: Final = 500
+
+
+class OwnKernelManager(EndNoticed, AsyncIOLoopKernelManager):
+    """A kernel of the server, set up like the local ones, and ended with all that it started."""
+
+    #: What befalls a kernel that dies: nothing more, or that it is started anew.
+    ends: tuple[str, ...] = ("dead",)
+
+    async def _async_pre_start_kernel(self, **options: Any) -> Any:  # noqa: ANN401  (jupyter_client's)
+        # The same path when it is started again: the connection file stays.
+        file = Path(self.connection_file)
+        socket = file.with_name(file.stem.removeprefix("kernel-")[:8])
+        options["extra_arguments"] = arrange_ipykernel(self, socket)
+        return await super()._async_pre_start_kernel(**options)
+
+    pre_start_kernel = _async_pre_start_kernel  # type: ignore[assignment]  # as its base does
+
+    async def _async_post_start_kernel(self, **options: Any) -> None:  # noqa: ANN401  (jupyter_client's)
+        await super()._async_post_start_kernel(**options)
+        self._group = getattr(self.provisioner, "pgid", None)
+        if self._group:
+            self._notes.write_group(self._group)
+        for end in self.ends:
+            self.remove_restart_callback(self._take_death, end)  # is there when it is started again
+            self.add_restart_callback(self._take_death, end)
+
+    post_start_kernel = _async_post_start_kernel  # type: ignore[assignment]  # the same
+
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:  # noqa: ANN401  (jupyter_client's)
+        try:
+            with self._notes.kernel_log(self.kernel_id).open("wb") as log:
+                await super()._async_launch_kernel(kernel_cmd, **{**options, "stdout": log, "stderr": log})
+        except OSError as exc:
+            raise HTTPError(500, f"Kernel {self.kernel_name} cannot be started: {exc}. Check its kernel.json.") from exc
+
+    _launch_kernel = _async_launch_kernel  # type: ignore[assignment]  # the same
+
+    def connect_iopub(self, identity: bytes | None = None) -> Any:  # noqa: ANN401  (jupyter_client's)
+        """A stream of what the kernel publishes, which a message that is none does not bring to a standstill."""
+        stream = super().connect_iopub(identity)
+        listen = stream.on_recv
+        stream.on_recv = lambda callback, copy=True: listen(callback and self._carefully(callback), copy)
+        return stream
+
+    def _carefully(self, callback: Callable[[list[Any]], Any]) -> Callable[[list[Any]], None]:
+        def take(message: list[Any]) -> None:
+            try:
+                callback(message)
+            except Exception as exc:  # noqa: BLE001  (whatever the code of a kernel has sent)
+                self.log.warning("a message of kernel %s cannot be read: %s", self.kernel_id, exc)
+
+        return take
+
+    def _take_death(self) -> None:
+        process = getattr(self.provisioner, "process", None)
+        end = describe_end(process.returncode if process else None, self._notes.kernel_log(self.kernel_id))
+        self._notes.write_end(self.kernel_id, end)
+        self.log.warning("%s", end_line(self.kernel_id, end))
+        self.end_group()
+
+    async def _async_cleanup_resources(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002  (jupyter_client's)
+        self.end_group()
+        await super()._async_cleanup_resources(restart=restart)
+
+    cleanup_resources = _async_cleanup_resources  # type: ignore[assignment]  # the same
+
+    def end_group(self) -> None:
+        """End the kernel, if it is not over, and what its code has started and left."""
+        if self._group:
+            end_group(self._group)
+            self._notes.remove_group(self._group)
+            self._group = None
+
+    _group: int | None = None
+
+    @property
+    def _notes(self) -> ServerNotes:
+        return ServerNotes(Path(self.connection_file).parent)
+
+
+class KeepingChannels(ZMQChannelsWebsocketConnection):
+    """A client's websocket that keeps for its return what comes just when it breaks, and is otherwise thrown away."""
+
+    def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
+        super().__init__(**traits)
+        self._unsent: list[tuple[str, list[Any]]] = []
+        self._was_open = self._returns = False
+
+    def connect(self) -> Any:  # noqa: ANN401  (jupyter_server's)
+        self._was_open = True
+        self._returns = self._kept is not None
+        return super().connect()
+
+    def nudge(self) -> asyncio.Future[None]:
+        """Ask nothing of a kernel whose channels were kept: the question costs what first comes from it."""
+        if not self._returns:
+            return super().nudge()
+        nothing: asyncio.Future[None] = asyncio.Future()
+        nothing.set_result(None)
+        return nothing
+
+    def handle_incoming_message(self, incoming_msg: Any) -> None:  # noqa: ANN401  (jupyter_server's)
+        """Leave out what still comes after the end: as the older protocol it can keep the server busy for long."""
+        if self.websocket_handler.ws_connection is not None:
+            super().handle_incoming_message(incoming_msg)
+
+    def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Any]) -> None:  # noqa: ANN401  (jupyter_server's)
+        try:
+            super().handle_outgoing_message(stream, outgoing_msg)
+        except WebSocketClosedError:
+            kept = self._unsent if self._kept is None else self._kept
+            kept.append((stream.channel, outgoing_msg))
+
+    def disconnect(self) -> None:  # type: ignore[override]  # as its base does
+        if not self._was_open:  # jupyter_server would count one connection less, and throw away what it has kept
+            if self._open_sessions.get(self.session_key) is self.websocket_handler:
+                del self._open_sessions[self.session_key]
+            return
+        super().disconnect()  # type: ignore[no-untyped-call]
+        if self._kept is not None:
+            self._kept[:0] = self._unsent
+            self._unsent = []
+
+    @property
+    def _kept(self) -> list[tuple[str, list[Any]]] | None:
+        """What the server keeps for our client's return; None while it keeps nothing."""
+        kept = self.multi_kernel_manager._kernel_buffers.get(self.kernel_id)  # noqa: SLF001  (there is no other way)
+        return kept["buffer"] if kept and kept["session_key"] == self.session_key else None
+
+
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """What a server process is told.
+
+    Args:
+        ip: The address to listen on.
+        port: The port, 0 for a free one.
+        socket: The path of a unix socket to listen on in place of a port.
+        log_level: The name of a level.
+        owner: The process without which it ends; 0 for none.
+        root: The directory that clients call the root of the files.
+        notes: Its private directory.
+    """
+
+    ip: str
+    port: int
+    socket: Path | None
+    log_level: str
+    owner: int
+    root: Path
+    notes: ServerNotes
+
+    def sockets(self) -> list[Socket]:
+        """Listen; the program ends where that cannot be had."""
+        if self.socket is not None:
+            return [bind_unix_socket(str(self.socket))]
+        try:
+            return bind_sockets(self.port, self.ip)
+        except OSError as exc:
+            sys.exit(f"Port {self.port} of {self.ip} cannot be used: {exc.strerror or exc}.")
+
+    def look_for_owner(self, stop: Callable[[], None], log: logging.Logger) -> None:
+        """Stop when the owner has ended."""
+
+        def look() -> None:
+            if os.getppid() != self.owner:
+                log.warning("process %s, to which this server belongs, has ended", self.owner)
+                stop()
+
+        if self.owner:
+            PeriodicCallback(look, _OWNER_LOOK).start()
+
+
+async def end_kernels(manager: MultiKernelManager) -> None:
+    """End the kernels of a server all at once, and then by force."""
+    kernels = [cast("OwnKernelManager", manager.get_kernel(name)) for name in manager.list_kernel_ids()]
+    for kernel in kernels:
+        kernel.shutdown_wait_time = _FAREWELL
+    ends = asyncio.gather(*(kernel.shutdown_kernel() for kernel in kernels), return_exceptions=True)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(ends, 2 * _FAREWELL)
+    for kernel in kernels:
+        kernel.end_group()
+
+
+def prepare(description: str) -> Hosting:
+    """What the command line says; and the process, made ready for a server.
+
+    Args:
+        description: What the program is, for its `--help`.
+    """
+    options = _options(description)
+    # That our kernel manager is none of jupyter_server's: that of Kernel Gateway never was.
+    warnings.filterwarnings("ignore", "KernelManager class", FutureWarning)
+    options.notes.mkdir(exist_ok=True)
+    os.environ["JUPYTER_RUNTIME_DIR"] = str(options.notes)
+    if os.environ.get("PIP_USER") == "1":  # a directory that Python does not find when it starts it never looks into
+        Path(site.getusersitepackages()).mkdir(parents=True, exist_ok=True)
+    return Hosting(**{**vars(options), "notes": ServerNotes(options.notes)})
+
+
+def _options(description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--ip", default="127.0.0.1", help="the address to listen on")
+    parser.add_argument("--port", type=int, default=0, help="the port, 0 for a free one")
+    parser.add_argument("--socket", type=Path, help="a unix socket to listen on in place of a port")
+    parser.add_argument("--log-level", default="INFO", help="the name of a level")
+    parser.add_argument("--owner", type=int, default=0, help="the process without which it ends")
+    parser.add_argument("--root", type=Path, default=Path("/"), help="what clients call the root of the files")
+    parser.add_argument("--notes", type=Path, required=True, help="a private directory for its notes")
+    return parser.parse_args()

@@ -1,0 +1,93 @@
+"""The server process: a Kernel Gateway that reports its port, lives no longer than its owner, and ends quickly.
+
+`python -m nbtape.servers.process.gateway` is what `LocalJupyterServer` runs, and the image of `DockerJupyterServer`; `--help`
+says how. The token comes in the environment (KG_AUTH_TOKEN).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+if __name__ == "__main__":
+    # To import it takes a second. jsonschema would check IRIs with it, and does without; there are none here.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+from kernel_gateway.gatewayapp import KernelGatewayApp  # type: ignore[import-untyped]
+from kernel_gateway.services.kernels.manager import KernelGatewayIOLoopKernelManager  # type: ignore[import-untyped]
+from tornado.httpserver import HTTPServer
+from traitlets.config import Config
+
+from nbtape.servers.process.base import Hosting, OwnKernelManager, end_kernels, prepare
+
+#: For traitlets, which takes classes by name.
+_HERE: Final = "nbtape.servers.process.gateway"
+
+
+class GatewayKernelManager(OwnKernelManager, KernelGatewayIOLoopKernelManager):  # type: ignore[misc]  # untyped
+    """A kernel of the gateway."""
+
+
+class Gateway(KernelGatewayApp):  # type: ignore[misc]  # untyped
+    """The gateway.
+
+    Args:
+        hosting: What it was told.
+    """
+
+    def __init__(self, hosting: Hosting, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
+        super().__init__(**traits)
+        self._hosting = hosting
+
+    def migrate_config(self) -> None:
+        """Leave the user's configuration as it is, and unread: like a kernel without a server."""
+
+    def load_config_file(self, suppress_errors: bool = True) -> None:  # noqa: FBT001, FBT002  (jupyter_core's)
+        """Read none, see above."""
+
+    def init_http_server(self) -> None:
+        """Listen where we are asked to, or on a free port, and nowhere else."""
+        self.http_server = HTTPServer(self.web_app)
+        sockets = self._hosting.sockets()
+        if self._hosting.socket is None:
+            self.port: int = sockets[0].getsockname()[1]
+        self.http_server.add_sockets(sockets)
+
+    def start_app(self) -> None:
+        """Say so when requests are answered."""
+        super().start_app()
+        self._hosting.look_for_owner(self.stop, self.log)
+        self.io_loop.add_callback(lambda: self._hosting.notes.write_port(self.port))
+
+    async def _stop(self) -> None:
+        """End the kernels; websockets and the rest end with us."""
+        await end_kernels(self.kernel_manager)
+        self.io_loop.stop()
+
+
+def main() -> None:
+    """Run the gateway until it is told to end."""
+    hosting = prepare("A Jupyter Kernel Gateway for nbtape; its token is in KG_AUTH_TOKEN.")
+    settings = {
+        "Gateway": {
+            "ip": hosting.ip,
+            "port": hosting.port,
+            "log_level": hosting.log_level,
+            "kernel_websocket_connection_class": "nbtape.servers.process.base.KeepingChannels",
+        },
+        "JupyterWebsocketPersonality": {"list_kernels": True},
+        "ZMQChannelsWebsocketConnection": {"limit_rate": False},
+        "SeedingMappingKernelManager": {
+            "root_dir": str(hosting.root),
+            "kernel_manager_class": f"{_HERE}.GatewayKernelManager",
+        },
+        # Looks twice a second whether its kernels live, and starts none of them anew: that is for us to do, and to say.
+        "KernelRestarter": {"time_to_dead": 0.5, "restart_limit": 0},
+    }
+    gateway = Gateway(hosting, config=Config(settings))
+    gateway.initialize([])
+    gateway.start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The server process with pages for people: a JupyterLab that reports its port, and lives no longer than its owner.
+
+`python -m nbtape.servers.process.lab` is what `LocalJupyterServer(lab=True)` runs; `--help` says how. The token comes in the
+environment (KG_AUTH_TOKEN), and goes no further.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if __name__ == "__main__":
+    # As in gateway.py.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+from jupyter_server.auth.identity import PasswordIdentityProvider
+from jupyter_server.serverapp import ServerApp
+from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
+from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
+from traitlets import default
+from traitlets.config import Config
+
+from nbtape.servers.process.base import Hosting, OwnKernelManager, end_kernels, prepare
+
+if TYPE_CHECKING:
+    from jupyter_server.auth.identity import User
+    from tornado.web import RequestHandler
+
+#: For traitlets, which takes classes by name.
+_HERE: Final = "nbtape.servers.process.lab"
+
+
+class LabKernelManager(OwnKernelManager, ServerKernelManager):
+    """A kernel of the server, which is started anew where it dies: people may have it open."""
+
+    ends = ("restart", "dead")
+
+
+class Doorman(PasswordIdentityProvider):
+    """Who comes in: whoever has the token, and once who has a link that the owner gave."""
+
+    @default("token")
+    def _take_token(self) -> str:
+        """What it is: kernels get our environment, and a log has our settings."""
+        return os.environ.pop("KG_AUTH_TOKEN")
+
+    async def get_user_token(self, handler: RequestHandler) -> User | None:
+        """The user of a request; a link stands for a login."""
+        user = await super().get_user_token(handler)
+        notes = cast("LabServer", self.parent).hosting.notes
+        if user is None and notes.take_login(handler.get_query_argument("token", "")):
+            return self.generate_anonymous_user(handler)
+        return user
+
+
+class Pages(LabApp):  # type: ignore[misc]  # untyped
+    """JupyterLab itself, with the settings of its user and without those of servers."""
+
+    def load_config_file(self, suppress_errors: bool = True) -> None:  # noqa: FBT001, FBT002  (jupyter_core's)
+        """Read none: what opens another server to others is not meant for this one."""
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    return [{"module": _HERE, "app": Pages}]
+
+
+class LabServer(ServerApp):
+    """The server.
+
+    Args:
+        hosting: What it was told.
+    """
+
+    def __init__(self, hosting: Hosting, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
+        super().__init__(**traits)
+        self.hosting = hosting
+
+    def migrate_config(self) -> None:
+        """Leave the user's configuration as it is, and unread."""
+
+    def load_config_file(self, suppress_errors: bool = True) -> None:  # type: ignore[override]  # noqa: FBT001, FBT002  (jupyter_core's)
+        """Read none, see above."""
+
+    def _find_http_port(self) -> None:
+        """Listen where we are asked to, or on a free port, and nowhere else."""
+        self._sockets = self.hosting.sockets()
+        self.port = self._sockets[0].getsockname()[1]
+
+    def _bind_http_server(self) -> None:
+        """Answer, and say so."""
+        self.http_server.add_sockets(self._sockets)
+        self.hosting.look_for_owner(self.stop, self.log)
+        self.hosting.notes.write_port(self.port)
+
+    async def _cleanup(self) -> None:
+        """End the kernels; the rest ends with us."""
+        await end_kernels(self.kernel_manager)
+
+
+def main() -> None:
+    """Run the server until it is told to end."""
+    hosting = prepare("A JupyterLab for nbtape; its token is in KG_AUTH_TOKEN.")
+    settings = {
+        "LabServer": {
+            "ip": hosting.ip,
+            "port": hosting.port,
+            "log_level": hosting.log_level,
+            "root_dir": str(hosting.root),
+            "allow_root": True,
+            "open_browser": False,
+            "quit_button": False,
+            "jpserver_extensions": {_HERE: True},
+            "identity_provider_class": f"{_HERE}.Doorman",
+            "kernel_websocket_connection_class": "nbtape.servers.process.base.KeepingChannels",
+        },
+        "Doorman": {"allow_password_change": False},  # which would be a password of all the user's servers
+        # What was open on another server is not here.
+        "Pages": {"workspaces_dir": str(hosting.notes.directory / "workspaces")},
+        "ZMQChannelsWebsocketConnection": {"limit_rate": False},
+        "AsyncMappingKernelManager": {"kernel_manager_class": f"{_HERE}.LabKernelManager"},
+        "KernelRestarter": {"time_to_dead": 0.5},
+    }
+    server = LabServer.instance(hosting, config=Config(settings), no_browser_open_file=True)
+    server.initialize([], find_extensions=False)
+    server.start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""What a kernel sends on iopub, made fit for a notebook: checked, cleaned, nothing assumed.
+
+A kernel runs code that nobody vouches for, and that code can send any message it likes. What leaves `clean_message`
+has the shape that https://jupyter-client.readthedocs.io/en/stable/messaging.html promises and holds only what
+nbformat's schema and strict JSON allow.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from nbtape.kernels.protocols import Message
+
+Json = dict[str, Any]
+
+_MIME_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:;[\w.+=; -]*)?")
+_JSON_MIME_TYPE: Final = re.compile(r"application/(.*\+)?json")
+
+#: Nesting that JSON of a kernel may have. Deeper values are no data of anybody's, and end Python's JSON encoder.
+_DEPTH_LIMIT: Final = 64
+
+
+def fit_text(text: str) -> str:
+    """`text` as UTF-8 can hold it: pairs of surrogates joined, lone ones replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def fit_json(value: object, depth: int = 0) -> Any:  # noqa: ANN401  (any JSON value)
+    """`value` as strict JSON: no NaN, no lone surrogates, no bottomless nesting."""
+    if isinstance(value, str):
+        return fit_text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, int):
+        return value
+    if depth >= _DEPTH_LIMIT:
+        return "…"
+    if isinstance(value, dict):
+        return {fit_text(str(key)): fit_json(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [fit_json(item, depth + 1) for item in value]
+    return fit_text(str(value))
+
+
+def is_message(message: object) -> bool:
+    """Whether something has at least the frame of a message: what nbclient reads without asking."""
+    return isinstance(message, dict) and all(
+        isinstance(message.get(part), dict) for part in ("header", "parent_header", "content")
+    )
+
+
+def clean_message(message: Message) -> Message | None:
+    """The message with its content in shape, or None for one that says nothing to a notebook.
+
+    Args:
+        message: A message from iopub for which `is_message` holds.
+    """
+    kind = message["header"].get("msg_type")
+    clean = _CLEANERS.get(kind) if isinstance(kind, str) else None
+    cleaned = clean(message["content"]) if clean else None
+    return None if cleaned is None else {**message, "msg_type": kind, "content": cleaned}
+
+
+def output_size(output: Mapping[str, Any]) -> int:
+    """About how many characters an output takes in a notebook."""
+    if output["output_type"] == "stream":
+        return len(output["text"])
+    if output["output_type"] == "error":
+        return len(output["ename"]) + len(output["evalue"]) + sum(map(len, output["traceback"]))
+    return _size(output["data"]) + _size(output["metadata"])
+
+
+def _size(value: object) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(len(key) + _size(item) + 6 for key, item in value.items())
+    if isinstance(value, list):
+        return sum(_size(item) + 2 for item in value)
+    return 8
+
+
+def _dict(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return fit_text(value) if isinstance(value, str) else str(fit_json(value))
+
+
+def _stream(content: Json) -> Json:
+    name = "stderr" if content.get("name") == "stderr" else "stdout"
+    return {"name": name, "text": _text(content.get("text", ""))}
+
+
+def _display(content: Json) -> Json:
+    display_id = _dict(content.get("transient")).get("display_id")
+    return {
+        "data": _bundle(_dict(content.get("data"))),
+        "metadata": fit_json(_dict(content.get("metadata"))),
+        "transient": {"display_id": display_id} if isinstance(display_id, str) else {},
+    }
+
+
+def _result(content: Json) -> Json:
+    return {**_display(content), "execution_count": _count(content)}
+
+
+def _bundle(data: Json) -> Json:
+    """A MIME bundle as nbformat's schema has it: text under every type but the JSON ones."""
+    bundle = {}
+    for mime, value in data.items():
+        if not _MIME_TYPE.fullmatch(mime):
+            continue
+        if _JSON_MIME_TYPE.fullmatch(mime):
+            bundle[mime] = fit_json(value)
+        elif isinstance(value, list) and all(isinstance(line, str) for line in value):
+            bundle[mime] = fit_text("".join(value))
+        else:
+            bundle[mime] = fit_text(value if isinstance(value, str) else json.dumps(fit_json(value)))
+    return bundle
+
+
+def _error(content: Json) -> Json:
+    traceback = content.get("traceback")
+    return {
+        "ename": _text(content.get("ename", "")),
+        "evalue": _text(content.get("evalue", "")),
+        "traceback": [_text(line) for line in traceback] if isinstance(traceback, list) else [],
+    }
+
+
+def _count(content: Json) -> int | None:
+    count = content.get("execution_count")
+    return count if type(count) is int and count >= 0 else None
+
+
+def _execute_input(content: Json) -> Json | None:
+    count = _count(content)
+    return None if count is None else {"execution_count": count}
+
+
+def _status(content: Json) -> Json:
+    return {"execution_state": _text(content.get("execution_state", ""))}
+
+
+def _clear(content: Json) -> Json:
+    return {"wait": bool(content.get("wait", False))}
+
+
+def _comm(content: Json) -> Json | None:
+    return content if isinstance(content.get("data"), dict) and isinstance(content.get("comm_id"), str) else None
+
+
+_CLEANERS: Final[Mapping[str, Callable[[Json], Json | None]]] = {
+    "stream": _stream,
+    "display_data": _display,
+    "update_display_data": _display,
+    "execute_result": _result,
+    "error": _error,
+    "execute_input": _execute_input,
+    "status": _status,
+    "clear_output": _clear,
+    "comm_open": _comm,
+    "comm_msg": _comm,
+    "comm_close": _comm,
+}

@@ -1,0 +1,155 @@
+"""An event loop in a thread of its own, for callers without one, or with one that is busy."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import CancelledError
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from nbtape.common.concurrency import outlive
+from nbtape.errors import BlockInterrupted, WrongLoopError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from concurrent.futures import Future
+
+    from nbtape.results import CodeResult
+
+T = TypeVar("T")
+
+#: Seconds that the end of a loop may hold up the end of the process.
+END_LIMIT: Final = 10.0
+
+
+class LoopThread:
+    """An event loop in a thread of its own, from the first call to `end`, and anew if there is another call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._calls = 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a loop."""
+        return self._loop is not None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller is on it."""
+        return self._thread is threading.current_thread()
+
+    def call(self, work: Coroutine[Any, Any, T], stop: asyncio.Event | None = None) -> T:
+        """Do the work on the loop and wait for it.
+
+        Args:
+            work: The work.
+            stop: What Ctrl-C sets; the work ends by itself then. Without it, Ctrl-C cancels the work.
+
+        Raises:
+            BlockInterrupted: Ctrl-C, with what the work came to.
+        """
+        future = self.submit(work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            if stop is None:
+                future.cancel()
+                raise
+            self.tell(stop.set)
+            raise BlockInterrupted(_result_if_begun(future)) from None
+        finally:
+            with self._lock:
+                self._calls -= 1
+
+    async def wait(self, work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T:
+        """Do the work on the loop and wait for it on the caller's own; if that is cancelled, until it has ended.
+
+        Args:
+            work: The work.
+            stop: What a cancellation sets; the work ends by itself then.
+        """
+        future = asyncio.wrap_future(self.submit(work))
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            self.tell(stop.set)
+            await outlive(future)
+            raise
+        finally:
+            with self._lock:
+                self._calls -= 1
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Do the work on the loop.
+
+        Raises:
+            WrongLoopError: The caller is on the loop, and would wait for itself.
+        """
+        if self.is_current:
+            work.close()
+            raise WrongLoopError("This was called from on_output, on the executor's own thread: call it from another.")
+        # A loop and its tasks keep the context that they are made in. In the caller's, a kernel's connection would hold
+        # what context variables have there, as long as it lives: an agent, say, with its tool and our executor.
+        context = Context()
+        with self._lock:
+            if self._loop is None:
+                self._loop = context.run(asyncio.new_event_loop)
+                self._thread = threading.Thread(target=_run, args=(self._loop,), name="nbtape", daemon=True)
+                self._thread.start()
+            self._calls += 1
+            return context.run(asyncio.run_coroutine_threadsafe, work, self._loop)
+
+    def tell(self, action: Callable[[], None]) -> None:
+        """Have something done on the loop, without waiting for it."""
+        with self._lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(action)
+
+    def end_if_idle(self) -> None:
+        """End loop and thread, unless a call is under way."""
+        with self._lock:
+            if self._calls:
+                return
+            ended = self._detach()
+        _join(*ended)
+
+    def end(self) -> None:
+        """End loop and thread, whatever is under way."""
+        with self._lock:
+            ended = self._detach()
+        _join(*ended)
+
+    def _detach(self) -> tuple[asyncio.AbstractEventLoop | None, threading.Thread | None]:
+        loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        return loop, thread
+
+
+def _join(loop: asyncio.AbstractEventLoop | None, thread: threading.Thread | None) -> None:
+    if loop is not None and thread is not None:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(END_LIMIT)
+
+
+def _result_if_begun(future: Future[Any]) -> CodeResult | None:
+    """What a call came to that was told to stop; None if it still waited for its turn."""
+    try:
+        result: CodeResult = future.result()
+    except CancelledError:
+        return None
+    return result
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()

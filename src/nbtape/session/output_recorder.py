@@ -1,0 +1,435 @@
+"""Messages → outputs in a cell: nbclient's rules, with streams merged, sizes bounded and late messages kept.
+
+nbclient decides what a message does to a notebook. Added here is what it leaves out: a message that is not what it
+should be costs nothing but itself, stream chunks become one output as they come, a cell keeps no more than its bound,
+and what a thread prints after its cell has ended lands under that cell and under no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from queue import Empty
+from typing import TYPE_CHECKING, Any, Final
+
+from nbclient import NotebookClient
+from nbclient.exceptions import CellControlSignal, CellExecutionComplete, DeadKernelError
+from nbformat import from_dict
+
+from nbtape.common.terminal_text import StreamText
+from nbtape.session.kernel_messages import clean_message, is_message, output_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from nbformat import NotebookNode
+
+    from nbtape.kernels.protocols import Channel, KernelClient, KernelManager, Message
+
+logger = logging.getLogger(__name__)
+
+_DISPLAYS: Final = frozenset({"display_data", "update_display_data", "execute_result"})
+_OUTPUTS: Final = _DISPLAYS | {"stream", "error"}
+
+#: Characters of each part of an error that a cell keeps beyond its bound. Less is not asked for of any message.
+_ERROR_ROOM: Final = 4000
+
+#: How many cells are followed as they grow: that one which runs, and those whose threads print on.
+_GROWING: Final = 4
+
+#: Seconds until a kernel that dies over a question is missed.
+_LOOK: Final = 1
+
+#: Seconds that reading on may take where a kernel's threads never stop printing.
+_DRAIN_LIMIT: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who hears of a cell while it changes, on the event loop.
+
+    Args:
+        changed: The cell at this position has changed.
+        output: An output has come in, a stream chunk by chunk, as nbformat has it.
+    """
+
+    changed: Callable[[int], None]
+    output: Callable[[Mapping[str, Any]], None]
+
+
+class Recorder(NotebookClient):
+    """Writes what a kernel sends into the cells of a notebook.
+
+    Args:
+        notebook: The notebook.
+        manager: The manager of the kernel.
+        kernel: The kernel's client, connected.
+        listener: Who hears of changes.
+    """
+
+    def __init__(
+        self, notebook: NotebookNode, manager: KernelManager, kernel: KernelClient, listener: Listener
+    ) -> None:
+        # nbclient bounds neither widget state nor, once the reply is there, what is still to be read: with an
+        # iopub_timeout it gives up in the middle of a flood. Our deadline ends a cell that has nothing to read.
+        super().__init__(
+            notebook,
+            km=manager,  # type: ignore[arg-type]  # the seam, in place of jupyter_client's class
+            allow_errors=True,
+            store_widget_state=False,
+            iopub_timeout=24 * 3600,
+            shell_timeout_interval=_LOOK,
+            log=logger,
+        )
+        self.kc = _TappedClient(kernel, self)  # type: ignore[assignment]
+        self._kernel = kernel
+        self.on_cell_executed = self._replied
+        self._listener = listener
+        # Of the cells that change; the others are let go of, but for the bound of each.
+        self._growth: dict[int, _Growth] = {}
+        self._limits: dict[int, int] = {}
+        self._current = -1
+        self._requests: dict[str, int] = {}
+        # By the request of each question: whether all has come that the kernel sent before it had answered.
+        self._questions: dict[str, asyncio.Event] = {}
+        self._watch: asyncio.Task[None] | None = None
+        self.begun = asyncio.Event()
+        self.reply: Mapping[str, Any] = {}
+
+    async def record(self, index: int, limit: int) -> None:
+        """Send cell `index` and write its outputs until the kernel is idle.
+
+        Args:
+            index: The position of the cell.
+            limit: The most characters of output that it keeps.
+
+        Raises:
+            DeadKernelError: The kernel died (nbclient's).
+        """
+        self._current = index
+        self._limits[index] = limit
+        self._growth[index] = _Growth(self.nb["cells"][index], limit)
+        for old in list(self._growth)[:-_GROWING]:
+            self._growth.pop(old).settle()
+        self._kernel.iopub_channel.room = max(limit, _ERROR_ROOM)
+        self.begun.clear()
+        self.reply = {"status": "ok"}  # what stays if there is nothing to send: nbclient leaves out an empty cell
+        try:
+            await self.async_execute_cell(self.nb["cells"][index], index)
+        finally:
+            if self._watch is not None:
+                self._watch.cancel()
+            self.settle(index)
+
+    async def _async_poll_kernel_alive(self) -> None:
+        """nbclient's; it forgets to end this where a cell is given up, and would tell of a kernel that we ended."""
+        self._watch = asyncio.current_task()
+        await super()._async_poll_kernel_alive()
+
+    async def ask(self, expressions: Mapping[str, str]) -> Mapping[str, Any]:
+        """Have the kernel evaluate expressions, silently; return the content of its reply, which may be anything.
+
+        What threads print meanwhile is the last cell's, as it is between cells.
+
+        Raises:
+            DeadKernelError: The kernel died (nbclient's).
+        """
+        assert self.kc is not None
+        request = self.kc.execute("", silent=True, store_history=False, user_expressions=dict(expressions))
+        told = self._questions[request] = asyncio.Event()
+        # Where a thread has printed much, the reply comes only after that is read.
+        reading = asyncio.ensure_future(self._read_on())
+        try:
+            reply = await self.async_wait_for_reply(request)
+            await self._hear(told)
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
+            self.settle(self._current)
+        assert reply is not None, "there is no timeout"
+        content: Mapping[str, Any] = reply["content"]
+        return content
+
+    async def _hear(self, told: asyncio.Event) -> None:
+        """Wait until all has come that the kernel sent before it had answered; a dead one never says that it is idle.
+
+        Raises:
+            DeadKernelError: The kernel died (nbclient's).
+        """
+        waiting = asyncio.ensure_future(told.wait())
+        try:
+            while not (await asyncio.wait({waiting}, timeout=_LOOK))[0]:
+                if not await self._kernel.is_alive():
+                    raise DeadKernelError("Kernel died")
+        finally:
+            waiting.cancel()
+
+    async def _read_on(self) -> None:
+        while True:
+            await self._read(patience=None)
+
+    def settle(self, index: int) -> None:
+        """Bring the merged stream of a cell into its node."""
+        if index in self._growth:
+            self._growth[index].settle()
+
+    def left_out(self, index: int) -> int:
+        """The characters of output that cell `index` had over its bound."""
+        return self._growth[index].left_out
+
+    def _growth_of(self, index: int) -> _Growth:
+        """How far a cell has come, whenever it ran."""
+        if index not in self._growth:
+            growth = self._growth[index] = _Growth(self.nb["cells"][index], self._limits[index])
+            growth.take_up()
+        return self._growth[index]
+
+    async def drain(self, patience: float) -> None:
+        """Read what has come in, and what comes without a pause of `patience` seconds, for the cell it belongs to.
+
+        For where no `idle` will come: a dead kernel, and what threads printed since the last cell ended.
+        """
+        deadline = time.monotonic() + _DRAIN_LIMIT
+        with contextlib.suppress(Empty):
+            while time.monotonic() < deadline:
+                await self._read(patience)
+        self.settle(self._current)
+
+    async def _read(self, patience: float | None) -> None:
+        """Read one message for the cell it belongs to."""
+        assert self.kc is not None
+        message = await self.kc.iopub_channel.get_msg(timeout=patience)
+        if parent_id(message) in self._requests:
+            with contextlib.suppress(CellExecutionComplete):
+                self.process_message(message, self.nb["cells"][self._current], self._current)
+
+    def sent(self, request: str) -> None:
+        """The current cell went out as the message `request`, or a question after it."""
+        self._requests[request] = self._current
+
+    def take_late(self, message: Message) -> bool:
+        """Take a message that belongs to an earlier cell or to a question, and put what it shows under its cell."""
+        request, kind = parent_id(message), message["header"].get("msg_type")
+        index = self._requests.get(request, self._current)
+        if request in self._questions and kind == "status" and message["content"].get("execution_state") == "idle":
+            self._questions[request].set()
+        if index < 0:
+            return True
+        if index == self._current:
+            if request not in self._questions:
+                return False
+            if kind in _OUTPUTS or kind == "clear_output":
+                self.process_message(message, self.nb["cells"][index], index)
+        elif kind in _OUTPUTS:
+            # A `clear_output(wait=True)` of the current cell waits for an output of that cell, not for this one.
+            waiting, self.clear_before_next_output = self.clear_before_next_output, False
+            self.process_message(message, self.nb["cells"][index], index)
+            self.clear_before_next_output = waiting
+            self.settle(index)
+        return True
+
+    def process_message(self, msg: Message, cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        """nbclient's, for a message that is cleaned before and, whatever is in it, does not end the reading."""
+        message = clean_message(msg)
+        if message is None:
+            return None
+        kind, content = message["msg_type"], message["content"]
+        if kind == "execute_input":
+            self.begun.set()
+        if kind in _DISPLAYS and not self._growth_of(cell_index).bears(message):
+            return None
+        try:
+            out = super().process_message(message, cell, cell_index)
+        except CellControlSignal:
+            raise
+        except Exception:
+            logger.exception("a message of type %s cannot be recorded and is left out", kind)
+            return None
+        for index in self._display_id_map.get(content.get("transient", {}).get("display_id"), ()):
+            self._listener.changed(index)
+        if kind != "status":
+            self._listener.changed(cell_index)
+        self._make_room()
+        return out
+
+    def _make_room(self) -> None:
+        """Say how much of the next message the current cell can take."""
+        growth = self._growth[self._current]
+        self._kernel.iopub_channel.room = max(
+            growth.limit if self.clear_before_next_output else growth.room, _ERROR_ROOM
+        )
+
+    def output(
+        self, outs: list[NotebookNode], msg: Message, display_id: str | None, cell_index: int
+    ) -> NotebookNode | None:
+        """nbclient's, with the chunks of a stream merged, the cell's bound kept and the output announced."""
+        if self.output_hook_stack[parent_id(msg)]:  # an Output widget has it
+            return super().output(outs, msg, display_id, cell_index)
+        growth = self._growth_of(cell_index)
+        if self.clear_before_next_output:
+            growth.clear()
+        if not growth.admit(msg):
+            return None
+        self._listener.output({"output_type": msg["msg_type"], **msg["content"]})
+        if growth.extend(msg):
+            return outs[-1]
+        growth.settle()
+        out = super().output(outs, _without_data(msg), display_id, cell_index)
+        if out is not None:
+            if "data" in out:
+                out["data"] = from_dict(msg["content"]["data"])
+            growth.begin(out)
+        return out
+
+    def clear_output(self, outs: list[NotebookNode], msg: Message, cell_index: int) -> None:
+        """nbclient's; what is cleared no longer counts."""
+        super().clear_output(outs, msg, cell_index)
+        if not outs:
+            self._growth_of(cell_index).clear()
+
+    def _replied(self, *, execute_reply: Message, **_: Any) -> None:  # noqa: ANN401  (nbclient's hook)
+        content = execute_reply["content"]
+        self.reply = content if isinstance(content, dict) else {}
+
+
+class _Growth:
+    """How far the outputs of one cell have come: their size, and the stream that is being merged."""
+
+    def __init__(self, cell: NotebookNode, limit: int) -> None:
+        self.limit = limit
+        self._cell = cell  # whoever else asks for it is to get this one, and not what it was before
+        self._size = 0
+        self._node: NotebookNode | None = None
+        self._stream = StreamText()
+        self._has_error = False
+        self.left_out = 0
+
+    def take_up(self) -> None:
+        """Go on from what the cell shows."""
+        for output in self._cell["outputs"]:
+            self.begin(output)
+            self._has_error = self._has_error or output["output_type"] == "error"
+
+    def clear(self) -> None:
+        """The outputs were cleared."""
+        self._size, self._node, self._stream = 0, None, StreamText()
+
+    def bears(self, message: Message) -> bool:
+        """Whether an output is small enough to be shown at all, wherever it goes."""
+        size, cut = _size(message), message.get("cut", 0)
+        fits = size <= self.limit and not cut
+        if not fits:
+            self.left_out += size + cut
+        return fits
+
+    @property
+    def room(self) -> int:
+        """The characters that may still come."""
+        return self.limit - self._size - len(self._stream)
+
+    def admit(self, message: Message) -> bool:
+        """Whether there is room for an output; the text of a stream is cut to the room there is."""
+        room = self.room
+        over = _size(message) - room
+        self.left_out += message.get("cut", 0)
+        if over <= 0:
+            return True
+        if message["msg_type"] == "stream" and room > 0:
+            message["content"]["text"] = message["content"]["text"][:room]
+            self.left_out += over
+            return True
+        self.left_out += _size(message)
+        return self._admit_error(message)
+
+    def _admit_error(self, message: Message) -> bool:
+        """However much was printed before it, how a cell failed is told: the end of the traceback, once."""
+        if message["msg_type"] != "error" or self._has_error:
+            return False
+        self._has_error = True
+        content = message["content"]
+        content["ename"], content["evalue"] = content["ename"][:_ERROR_ROOM], content["evalue"][:_ERROR_ROOM]
+        content["traceback"] = ["\n".join(content["traceback"])[-_ERROR_ROOM:]]
+        self.left_out -= _size(message)
+        return True
+
+    def extend(self, message: Message) -> bool:
+        """Add a chunk to the stream that the last output holds; False if it is not of that stream."""
+        if message["msg_type"] != "stream" or self._node is None or self._node["name"] != message["content"]["name"]:
+            return False
+        if not self._cell["outputs"] or self._cell["outputs"][-1] is not self._node:  # somebody has cleared them
+            return False
+        self._stream.write(message["content"]["text"])
+        return True
+
+    def begin(self, node: NotebookNode) -> None:
+        """`node` is the last output now."""
+        self._size += len(self._stream)
+        self._node, self._stream = None, StreamText()
+        if node["output_type"] == "stream":
+            self._node = node
+            self._stream.write(node["text"])
+        else:
+            self._size += output_size(node)
+
+    def settle(self) -> None:
+        """Bring the merged text into the node."""
+        if self._node is not None:
+            self._node["text"] = self._stream.getvalue()
+
+
+class _TappedClient:
+    """All of a client that nbclient touches, with a tap on iopub."""
+
+    allow_stdin = False
+
+    def __init__(self, kernel: KernelClient, recorder: Recorder) -> None:
+        kernel.allow_stdin = False
+        self._kernel = kernel
+        self._recorder = recorder
+        self.shell_channel = kernel.shell_channel
+        self.iopub_channel = _TappedChannel(kernel.iopub_channel, recorder.take_late)
+
+    def execute(self, code: str, **options: Any) -> str:  # noqa: ANN401  (nbclient's)
+        request = self._kernel.execute(code, **options)
+        self._recorder.sent(request)
+        return request
+
+    async def is_alive(self) -> bool:
+        return await self._kernel.is_alive()
+
+
+class _TappedChannel:
+    """iopub without the messages of earlier cells and those that nobody can read."""
+
+    def __init__(self, channel: Channel, take: Callable[[Message], bool]) -> None:
+        self._channel = channel
+        self._take = take
+
+    async def get_msg(self, timeout: float | None = None) -> Message:
+        while True:
+            try:
+                message = await self._channel.get_msg(timeout=timeout)
+            except (ValueError, TypeError, KeyError, IndexError, RecursionError) as exc:
+                # What jupyter_client's Session raises on a message that is forged or broken.
+                logger.warning("a message of the kernel cannot be read and is left out: %s", exc)
+                continue
+            if is_message(message) and not self._take(message):
+                return message
+
+
+def parent_id(message: Message) -> str:
+    """The id of the request that a message belongs to, empty if it has none."""
+    return str(message["parent_header"].get("msg_id", ""))
+
+
+def _without_data(message: Message) -> Message:
+    """What nbformat has to check, which puts all that is shown into an error text for each shape that it has not."""
+    content = message["content"]
+    return {**message, "content": {**content, "data": {}}} if "data" in content else message
+
+
+def _size(message: Message) -> int:
+    return output_size({"output_type": message["msg_type"], **message["content"]})

@@ -1,0 +1,296 @@
+"""A recorded session goes on: on its kernel, if that still lives, or on a fresh one that its cells are run on again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from nbformat.v4 import new_code_cell, new_notebook
+
+from nbtape.common.concurrency import see_through
+from nbtape.errors import KernelStartError, NotebookReadError
+from nbtape.kernels.protocols import LastingKernels
+from nbtape.kernels.start import connect, start_kernel
+from nbtape.listeners import tell
+from nbtape.notebook.document import FORMAT_VERSION, Notebook
+from nbtape.notebook.format import kernel_name_of, own_metadata, recorded_seconds
+from nbtape.notebook.journal import read_journal
+from nbtape.notebook.read import parse_document, read_content, read_document
+from nbtape.offload import offload
+from nbtape.session.options import DEFAULT_KERNEL
+from nbtape.session.output_recorder import Listener
+from nbtape.session.recording import Recording, preamble, timestamp
+from nbtape.session.resume_plan import (
+    Resumption,
+    count_of,
+    epochs_of,
+    left_out,
+    next_epoch,
+    plan,
+    ran,
+    restored_epochs,
+    resumed_list,
+)
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+
+    from nbformat import NotebookNode
+
+    from nbtape.kernels.protocols import KernelSource
+    from nbtape.kernels.start import ReadyKernel
+    from nbtape.session.cell_runner import Outcome
+    from nbtape.session.options import Options
+
+logger = logging.getLogger(__name__)
+
+_DEAF: Final = Listener(lambda _: None, lambda _: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The notebook that is to be gone on with.
+
+    Args:
+        path: Where it is.
+        kernel_name: The kernel spec that it names.
+        until: How many of its cells a new notebook begins with; None to go on in the notebook itself.
+        on_progress: Told of each cell that is run again, a line for people.
+    """
+
+    path: Path
+    kernel_name: str
+    until: int | None
+    on_progress: Callable[[str], None] | None
+
+    @classmethod
+    def check(cls, notebook: Path | str, until: int | None, on_progress: Callable[[str], None] | None) -> Origin:
+        """The notebook at a path, read and left as it is.
+
+        Raises:
+            NotebookReadError: It cannot be gone on with.
+            ValueError: It has not as many cells as `until` says.
+        """
+        path = Path(os.path.realpath(notebook)) if Path(notebook).is_symlink() else Path(notebook).absolute()
+        node = read_document(path)
+        if type(version := own_metadata(node).get("version")) is int and version > FORMAT_VERSION:
+            raise NotebookReadError(path, "it was recorded by a newer nbtape. Upgrade this one.")
+        if until is not None and not 0 <= until <= len(node["cells"]):
+            raise ValueError(f"until must be from 0 to {len(node['cells'])}, the number of cells, and not {until}.")
+        return cls(path, kernel_name_of(node) or DEFAULT_KERNEL, until, on_progress)
+
+    @property
+    def name(self) -> str:
+        """The name of the notebook that comes of it, without `.ipynb`."""
+        return self.path.stem if self.until is None else f"{self.path.stem}-fork"
+
+    def open(self) -> Notebook:
+        """The notebook to be gone on with: this one, or a new one with its first cells.
+
+        Raises:
+            NotebookError: It cannot be read or written, or another executor writes it.
+        """
+        if self.until is None:
+            return Notebook.open(self.path)
+        content = read_content(self.path)
+        node = parse_document(self.path, content, read_journal(self.path))
+        cells = node["cells"][: self.until]
+        sha256 = hashlib.sha256(content).hexdigest()
+        last = max(epochs_of(cells), default=0)
+        ours = {
+            **preamble(),
+            "origin": {"notebook": self.path.name, "until": self.until, "sha256": sha256},
+            "resumed": [entry for entry in resumed_list(node) if count_of(entry, "kernel_epoch") <= last],
+        }
+        return Notebook.create(self.path.parent, self.name, {**node["metadata"], "nbtape": ours}, cells)
+
+    def discard(self, notebook: Notebook) -> None:
+        """Nothing came of it: a new notebook goes."""
+        notebook.close()
+        if self.until is not None:
+            notebook.path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a session is gone on with.
+
+    Args:
+        timeout: Seconds for each cell, unless it was recorded with more.
+        options: Those of the executor.
+    """
+
+    timeout: float
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A session that is gone on with.
+
+    Args:
+        recording: Its recording.
+        kernel: Its kernel; None if that died while cells were run again.
+        epoch: The number of that kernel.
+        resumption: What became of the cells.
+    """
+
+    recording: Recording
+    kernel: ReadyKernel | None
+    epoch: int
+    resumption: Resumption
+
+    async def discard(self, origin: Origin) -> None:
+        """Nothing comes of it after all."""
+        if self.kernel is not None:
+            await self.kernel.abandon()
+        origin.discard(self.recording.notebook)
+
+
+async def restore(origin: Origin, source: KernelSource, terms: Terms, stop: asyncio.Event) -> Restored:
+    """Go on with a recorded session. If it is cancelled, it leaves no kernel behind.
+
+    Args:
+        origin: Its notebook.
+        source: Where kernels come from.
+        terms: Timeouts and bounds.
+        stop: Interrupts the cell that runs when it is set; what is left is not run again then.
+
+    Raises:
+        KernelError: No kernel can be had.
+        NotebookError: The notebook cannot be read or written, or another executor writes it.
+    """
+    return await see_through(_restore(origin, source, terms, stop), stop, lambda restored: restored.discard(origin))
+
+
+async def _restore(origin: Origin, source: KernelSource, terms: Terms, stop: asyncio.Event) -> Restored:
+    notebook = await offload(origin.open)
+    try:
+        recording = Recording(notebook, terms.options)
+        attached = None if origin.until is not None else await _attach(notebook, source, terms.options)
+        if attached is not None:
+            return await _go_on(recording, attached)
+        return await _start_anew(origin, recording, source, terms, stop)
+    except BaseException:
+        origin.discard(notebook)
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Attached:
+    kernel: ReadyKernel
+    was_busy: bool
+
+
+async def _attach(notebook: Notebook, source: KernelSource, options: Options) -> _Attached | None:
+    """The kernel of the recording, if it still lives and answers; one that lives and does not answer is ended."""
+    kernel_id = own_metadata(notebook.node).get("kernel_id")
+    if not isinstance(source, LastingKernels) or not isinstance(kernel_id, str):
+        return None
+    spec = await source.spec()
+    if spec.name != kernel_name_of(notebook.node) or (found := await source.find(kernel_id)) is None:
+        return None
+    try:
+        with contextlib.suppress(KernelStartError):  # code may swallow the first interrupt, and then answers later
+            kernel = await connect(source, spec, found.manager, options["interrupt_grace"])
+            return _Attached(kernel, found.was_busy)
+        await found.manager.interrupt_kernel()
+        return _Attached(await connect(source, spec, found.manager, options["startup_timeout"]), found.was_busy)
+    except KernelStartError as exc:
+        logger.warning("the kernel of the recording lives and cannot be used, so it is ended: %s", exc)
+        await found.manager.shutdown_kernel(now=True)
+        return None
+    except BaseException:
+        await found.manager.shutdown_kernel(now=True)
+        raise
+
+
+async def _go_on(recording: Recording, attached: _Attached) -> Restored:
+    """Go on with the kernel of the recording."""
+    node = recording.notebook.node
+    epoch = _epoch_of_kernel(node)
+    cells = [replace(cell, reason="Not run again: the kernel still lived.") for cell in plan(node)]
+    busy = "A block still ran there, and was interrupted." if attached.was_busy else ""
+    try:
+        entry = {"time": timestamp(), "attached": True, "kernel_epoch": epoch, "restored_epochs": []}
+        recording.resume({"nbtape": {"resumed": [*resumed_list(node), entry]}}, busy)
+    except BaseException:
+        await attached.kernel.abandon()
+        raise
+    return Restored(recording, attached.kernel, epoch, Resumption(cells, attached=True, note=busy))
+
+
+async def _start_anew(
+    origin: Origin, recording: Recording, source: KernelSource, terms: Terms, stop: asyncio.Event
+) -> Restored:
+    """Start a kernel, and run on it again what had succeeded."""
+    node = recording.notebook.node
+    epoch = next_epoch(node)
+    kernel = await start_kernel(source, recording.path.parent, terms.options["startup_timeout"])
+    try:
+        resumption, is_lost = await _run_again(origin, kernel, node, terms, stop)
+        entry = {
+            "time": timestamp(),
+            "attached": False,
+            "kernel_epoch": epoch,
+            "restored_epochs": [] if is_lost else restored_epochs(node),
+        }
+        described = kernel.describe(epoch)
+        ours = {**preamble(), **own_metadata(node), **described["nbtape"], "resumed": [*resumed_list(node), entry]}
+        recording.resume({**described, "nbtape": ours}, "")
+    except BaseException:
+        await kernel.abandon()
+        raise
+    if is_lost:
+        await kernel.abandon()
+    return Restored(recording, None if is_lost else kernel, epoch, resumption)
+
+
+async def _run_again(
+    origin: Origin, kernel: ReadyKernel, node: NotebookNode, terms: Terms, stop: asyncio.Event
+) -> tuple[Resumption, bool]:
+    """Run what had succeeded, beside the recording; tell whether the kernel was lost over it.
+
+    If it is, the rest is not run: a fresh kernel would have the state of none of the cells before.
+    """
+    report = plan(node)
+    scratch = new_notebook(cells=[new_code_cell(node["cells"][cell.index]["source"]) for cell in report])
+    runner = kernel.runner(scratch, _DEAF, grace=terms.options["interrupt_grace"])
+    wanted = [position for position, cell in enumerate(report) if not cell.reason]
+    for number, position in enumerate(wanted, 1):
+        if stop.is_set():
+            return Resumption(left_out(report, "Not run again: the resumption was interrupted.")), False
+        cell = node["cells"][report[position].index]
+        tell(origin.on_progress, f"[{number}/{len(wanted)}] {_first_line(cell['source'])}")
+        # What it prints is in the record already: nothing of it is kept but how it failed, if it does.
+        outcome = await runner.run(position, _timeout(cell, terms.timeout), 0, stop)
+        report[position] = ran(report[position], outcome.status, _error(outcome))
+        if outcome.kernel_lost:
+            end = f"the kernel ended with cell {report[position].index}"
+            note = f"{end.capitalize()}, and with it what the cells before had made. {outcome.cause}".rstrip()
+            return Resumption(left_out(report, f"Not run again: {end}."), note=note), True
+    return Resumption(report), False
+
+
+def _first_line(source: str) -> str:
+    return next(iter(source.strip().splitlines()), "")[:100]
+
+
+def _timeout(cell: Mapping[str, Any], least: float) -> float:
+    """The seconds that a cell has: as many as when it was recorded, or as all have now, whichever is more."""
+    return max(least, recorded_seconds(cell, "timeout") or least)
+
+
+def _error(outcome: Outcome) -> str:
+    return f"{outcome.error_name}: {outcome.error_value}"[:500] if outcome.error_name else outcome.cause
+
+
+def _epoch_of_kernel(node: Mapping[str, Any]) -> int:
+    """The number of the kernel whose id the notebook has."""
+    return count_of(own_metadata(node), "kernel_epoch") or max(epochs_of(node["cells"]), default=1)

@@ -1,0 +1,130 @@
+"""Which variables a kernel has: what it is asked, and how its answer is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nbtape.errors import KernelError
+from nbtape.kernels.inside.variables_probe import DIMENSIONS, LARGEST, MIME_TYPE, ROOM
+from nbtape.results import strip_escapes
+from nbtape.session.kernel_messages import fit_text
+
+#: What the question is called in the request, and its answer in the reply.
+_NAME: Final = "variables"
+
+#: The probe in a namespace of its own, so that none of its names comes into that of the code. What `globals` and `exec`
+#: mean there is the code's business, so neither is asked for by its name.
+_EXPRESSION: Final = (
+    "(lambda own: __import__('builtins').exec({source!r}, own) "
+    "or own['answer']((lambda: 0).__globals__, {limit!r}, {seconds!r}))({{'__name__': 'nbtape.probe'}})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One variable of a kernel. Names, types and reprs have at most 200 characters; what is longer ends in "…".
+
+    Args:
+        name: Its name.
+        type: The qualified name of its class (`pandas.DataFrame`), of a builtin one just the name (`int`).
+        size: Bytes, as it tells: the data of an array or a frame, else the object without what it refers to; None if
+            it does not tell.
+        shape: The extents of an array or a frame, the length of what else has one, None if it has none.
+        repr: How it is displayed, of long containers the first items; in angle brackets what came instead.
+    """
+
+    name: str
+    type: str
+    size: int | None
+    shape: tuple[int, ...] | None
+    repr: str
+
+
+class Variables(list[Variable]):
+    """The variables of a kernel, sorted by name.
+
+    Args:
+        variables: Those that are told.
+        left_out: How many more there are, beyond the limit.
+    """
+
+    def __init__(self, variables: list[Variable] | None = None, left_out: int = 0) -> None:
+        super().__init__(variables or [])
+        self.left_out = left_out
+
+
+def question(limit: int, seconds: float) -> dict[str, str]:
+    """The `user_expressions` that ask a Python kernel for its variables.
+
+    Args:
+        limit: The most variables to tell of.
+        seconds: What all of them together may take in the kernel.
+
+    Raises:
+        ValueError: A limit that is no number of variables.
+    """
+    if type(limit) is not int or limit < 1:
+        raise ValueError(f"limit must be a whole number of at least 1, and not {limit!r}.")
+    from importlib import resources
+
+    source = resources.files("nbtape").joinpath("probe.py").read_text("utf-8")
+    return {_NAME: _EXPRESSION.format(source=source, limit=limit, seconds=seconds)}
+
+
+def read_variables(reply: Any, limit: int) -> Variables:  # noqa: ANN401  (code may have forged it)
+    """The variables of which a kernel tells.
+
+    Args:
+        reply: The content of its reply, whatever that is.
+        limit: The most variables that were asked for.
+
+    Raises:
+        KernelError: It makes no sense.
+    """
+    try:
+        told = reply["user_expressions"][_NAME]["data"][MIME_TYPE]
+        variables = [_variable(item) for item in _list(told["variables"], limit)]
+        return Variables(sorted(variables, key=lambda variable: variable.name), _count(told["left_out"]))
+    except (TypeError, LookupError, ValueError) as exc:
+        raise KernelError(
+            f"The kernel's answer about its variables makes no sense{_reason(reply)}. Ask again; where that does not "
+            "help, because code has changed how the kernel answers, print them in a block or restart()."
+        ) from exc
+
+
+def _variable(item: Any) -> Variable:  # noqa: ANN401  (any JSON, as in the next ones)
+    return Variable(
+        name=_text(item["name"]),
+        type=_text(item["type"]),
+        size=None if item["size"] is None else _count(item["size"]),
+        shape=None if item["shape"] is None else tuple(map(_count, _list(item["shape"], DIMENSIONS))),
+        repr=_text(item["repr"]),
+    )
+
+
+def _list(value: Any, limit: int) -> list[Any]:  # noqa: ANN401
+    if not isinstance(value, list) or len(value) > limit:
+        raise TypeError(f"no list of at most {limit}")
+    return value
+
+
+def _count(value: Any) -> int:  # noqa: ANN401
+    if type(value) is not int or not 0 <= value <= LARGEST:
+        raise TypeError("no count")
+    return value
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return strip_escapes(fit_text(value[:ROOM]))
+
+
+def _reason(reply: Any) -> str:  # noqa: ANN401
+    """The error with which the kernel answered, if it is one."""
+    try:
+        answer = reply["user_expressions"][_NAME]
+        return f" ({_text(answer['ename'])}: {_text(answer['evalue'])})"
+    except (TypeError, LookupError):
+        return ""

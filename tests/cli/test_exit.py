@@ -1,0 +1,332 @@
+"""How the command ends: with which exit code, and what it says of what went wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+from calling import COMMAND, interrupted_when, nbtape, processes_in
+from nbformat.v4 import new_code_cell, new_notebook
+from reading import code_cells, eventually, read_notebook
+
+from nbtape import CodeBlock, JupyterCodeExecutor
+from nbtape.exit_codes import (
+    BUG,
+    FAILED,
+    INTERRUPTED,
+    KERNEL_DIED,
+    MEANINGS,
+    REFUSED,
+    TIMEOUT,
+    UNREAD,
+    WELL,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import docker
+
+    from nbtape import LocalJupyterServer
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+#: Says that it runs, and goes on for longer than any test.
+LONG = "open('begun', 'w').close()\nimport time\ntime.sleep(200)"
+
+#: A bug, which we do not have at hand: something that no command expects, in the midst of one.
+BUGGY = """
+import sys
+from nbtape.cli import main, table
+def print_run(name, run):
+    raise AttributeError("no such thing")
+table.print_run = print_run
+main()
+"""
+
+
+def fenced(code: str) -> str:
+    return f"```python\n{code}\n```\n"
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Path:
+    """A notebook with one cell, which goes well."""
+    with JupyterCodeExecutor(output_dir=tmp_path) as executor:
+        executor.execute_code_blocks([CodeBlock("print(1)", "python")])
+        return executor.notebook
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A notebook of which more is told than a pipe holds."""
+    path = tmp_path_factory.mktemp("large") / "large.ipynb"
+    cells = [new_code_cell(f"x = {number}", id=f"cell-{number}") for number in range(5000)]
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+class TestExitCodes:
+    """Each of the table, from a real run."""
+
+    @pytest.mark.parametrize(
+        ("code", "message"),
+        [
+            (WELL, "print(1)"),
+            (FAILED, "1 / 0"),
+            (TIMEOUT, "import time\ntime.sleep(100)"),
+            (KERNEL_DIED, "import os\nos.kill(os.getpid(), 9)"),
+        ],
+    )
+    def test_run_has_that_of_its_result(self, code: int, message: str, tmp_path: Path) -> None:
+        done = nbtape("run", "-", "--timeout", 3, "--json", cwd=tmp_path, stdin=fenced(message))
+        assert done.returncode == code, done.stderr
+        assert json.loads(done.stdout)["exit_code"] == code
+
+    def test_a_replay_has_that_of_its_worst_notebook(self, session: Path) -> None:
+        changed = session.with_name("changed.ipynb")
+        notebook = read_notebook(session)
+        notebook.cells[0].outputs[0].text = "2\n"
+        nbformat.write(notebook, changed)
+        for names, code in (
+            ([session.name], WELL),
+            ([session.name, "changed.ipynb"], FAILED),
+            (["changed.ipynb", "none.ipynb"], REFUSED),
+        ):
+            assert nbtape("replay", *names, cwd=session.parent).returncode == code
+
+    def test_a_clean_export_that_does_not_work_has_that_of_a_failure(self, tmp_path: Path) -> None:
+        (tmp_path / "here").touch()
+        with JupyterCodeExecutor(output_dir=tmp_path) as executor:
+            executor.execute_code_blocks([CodeBlock("open('here').close()", "python")])
+        (tmp_path / "here").unlink()
+        assert nbtape("export", "session.ipynb", "--clean", cwd=tmp_path).returncode == FAILED
+
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
+            ("run nothing.md", "does not exist"),
+            ("run", "Missing argument 'SOURCE'"),
+            ("run x.md --timeout soon", "'soon' is not a valid float"),
+            ("run x.md --outptu-dir runs", "--output-dir"),
+            ("shwo x.ipynb", "show"),
+            ("run x.md --docker mine --base-image theirs", "--docker names mine"),
+            ("show", "Missing argument 'NOTEBOOK'"),
+            ("show none.ipynb", "does not exist"),
+            ("show x.md", "cannot be used"),
+            ("show .", "cannot be used"),
+            ("environment none.ipynb", "does not exist"),
+            ("export none.ipynb", "does not exist"),
+            ("export x.md --to exe", "'exe'"),
+            ("export none.ipynb -o out.exe", "--to"),
+            ("replay none.ipynb", "does not exist"),
+            ("replay none.ipynb --report no/where.json", "make it"),
+            ("replay none.ipynb --jobs 0", "0 is not in the range"),
+            ("image", "Missing command"),
+            ("mcp --http nowhere", "[HOST:]PORT"),
+        ],
+    )
+    def test_what_is_refused_is_said_in_one_line_with_a_hint(self, line: str, told: str, tmp_path: Path) -> None:
+        (tmp_path / "x.md").write_text("no code")
+        done = nbtape(*line.split(), cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (REFUSED, "")
+        (said,) = done.stderr.splitlines()
+        assert said.startswith("nbtape: ")
+        assert told in said
+
+    def test_a_file_that_cannot_be_written_is_named(self, session: Path) -> None:
+        done = nbtape("export", session.name, "-o", "no/where.html", cwd=session.parent)
+        assert done.returncode == REFUSED
+        (said,) = done.stderr.splitlines()
+        assert said.startswith("nbtape: ")
+        assert "no" in said
+
+    def test_the_table_is_in_the_help_and_in_the_readme(self, tmp_path: Path) -> None:
+        rows = {int(code): meaning for code, meaning in re.findall(r"`(\d+)` ([^·.]*[^·. ])", _readme_line())}
+        assert rows == MEANINGS
+        told = nbtape("--help", cwd=tmp_path).stdout.partition("Exit codes:\n")[2]
+        codes = re.findall(r"^  (\d+) +(.*(?:\n {4,}.*)*)", told, re.MULTILINE)
+        assert {int(code): " ".join(meaning.split()) for code, meaning in codes} == MEANINGS
+
+
+def _readme_line() -> str:
+    (line,) = [line for line in README.splitlines() if "The exit code says how it went: " in line]
+    return line.partition("how it went: ")[2]
+
+
+class TestBugs:
+    def run(self, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", BUGGY, *arguments]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+    def test_a_bug_is_a_line_and_has_a_code_of_its_own(self, session: Path) -> None:
+        done = self.run("show", session.name, cwd=session.parent)
+        assert (done.returncode, done.stdout) == (BUG, "")
+        (said,) = done.stderr.splitlines()
+        assert said.startswith("nbtape: AttributeError: no such thing. This is a bug in nbtape.")
+        assert "--debug" in said
+
+    def test_with_debug_it_says_where(self, session: Path) -> None:
+        done = self.run("show", session.name, "--debug", cwd=session.parent)
+        assert done.returncode == BUG
+        assert "in print_run" in done.stderr
+
+
+class TestDebug:
+    @pytest.mark.parametrize("way", ["before", "after", "variable"])
+    def test_it_shows_the_traceback_and_the_log(self, way: str, tmp_path: Path) -> None:
+        arguments = ["run", "-", "--output-dir", "gone/away"]
+        environment = {"NBTAPE_DEBUG": "1"} if way == "variable" else {}
+        arguments = {"before": ["--debug", *arguments], "after": [*arguments, "--debug"]}.get(way, arguments)
+        done = nbtape(*arguments, cwd=tmp_path, stdin=fenced("1"), **environment)
+        assert done.returncode == REFUSED
+        assert "Traceback" in done.stderr
+        assert done.stderr.splitlines()[-1].startswith("nbtape: Output directory gone/away")
+
+    def test_the_log_of_the_library_is_on_standard_error_without_tokens(
+        self, gateway: LocalJupyterServer, tmp_path: Path
+    ) -> None:
+        token = str(gateway.connection_info.token)
+        url = f"{gateway.connection_info.url}?token={token}"
+        done = nbtape("run", "-", "--server", url, "--json", "--debug", cwd=tmp_path, stdin=fenced("1"))
+        assert done.returncode == WELL, done.stderr
+        assert re.search(r"nbtape\.starting: a kernel python3 is started", done.stderr)
+        assert token not in done.stderr
+        assert json.loads(done.stdout)["status"] == "ok"
+
+    def test_the_log_is_bounded_and_commands_no_terminal(self, tmp_path: Path) -> None:
+        code = "# \x1b]0;owned\x07\nprint('x' * 100_000, '\\x1b]0;owned\\x07')"
+        done = nbtape("run", "-", "--json", "--debug", cwd=tmp_path, stdin=fenced(code))
+        assert "Executing cell" in done.stderr
+        assert not set(done.stderr) & set("\x1b\x07")
+        assert len(done.stderr) < 20_000
+
+    def test_without_it_there_is_no_log(self, tmp_path: Path) -> None:
+        done = nbtape("run", "-", "--json", cwd=tmp_path, stdin=fenced("1"), NBTAPE_DEBUG="0")
+        assert (done.returncode, done.stderr) == (WELL, "")
+
+
+class TestPipes:
+    """What `head` does not read any more."""
+
+    def head(self, *arguments: object, cwd: Path, both: bool = False, **colours: str) -> tuple[int, list[str]]:
+        """The exit code of the command before the pipe, and what was seen on standard error."""
+        command = shlex.join([*COMMAND, *map(str, arguments)]) + (" 2>&1" if both else "")
+        script = f"{command} | head -c 1; code=${{PIPESTATUS[0]}}; echo; echo $code"
+        # Python without buffers takes a pipe that breaks in mid-write for one that was written to.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | colours
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        *_, code = done.stdout.splitlines()
+        return int(code), done.stderr.splitlines()
+
+    def test_show_ends_quietly(self, large: Path) -> None:
+        assert self.head("show", large.name, cwd=large.parent) == (UNREAD, [])
+        assert self.head("show", large.name, "--json", cwd=large.parent, both=True) == (UNREAD, [])
+
+    @pytest.mark.parametrize("colours", [{}, {"FORCE_COLOR": "1"}])
+    def test_a_run_goes_on_and_is_recorded(self, colours: dict[str, str], tmp_path: Path) -> None:
+        code = "for number in range(30):\n    print('x' * 10_000, flush=True)\nprint('all')"
+        (tmp_path / "m.md").write_text(fenced(code) * 2)
+        assert self.head("run", "m.md", cwd=tmp_path, both=True, **colours) == (WELL, [])
+        cells = code_cells(tmp_path / "m.ipynb")
+        assert [cell.outputs[-1].text.endswith("all\n") for cell in cells] == [True, True]
+
+
+class TestCtrlC:
+    """Nothing is left running: neither a kernel, nor what it started, nor a container."""
+
+    @pytest.fixture(autouse=True)
+    def leaves_no_process(self, tmp_path: Path, leaves_nothing: None) -> None:  # noqa: ARG002
+        self.directory = tmp_path
+
+    def check_nothing_runs(self) -> None:
+        assert eventually(lambda: not processes_in(self.directory)), "processes are left behind"
+
+    @pytest.fixture
+    def long_session(self, tmp_path: Path) -> Path:
+        """A notebook whose second cell goes on, where it had ended at once."""
+        with JupyterCodeExecutor(output_dir=tmp_path) as executor:
+            code = "import os, time\nif os.path.exists('wait'):\n    open('begun', 'w').close()\n    time.sleep(200)"
+            executor.execute_code_blocks([CodeBlock("x = 1", "python"), CodeBlock(code, "python")])
+            (tmp_path / "wait").touch()
+            return executor.notebook
+
+    @pytest.mark.parametrize("kill", [os.killpg, os.kill])
+    def test_a_run(self, kill: Callable[[int, int], None], tmp_path: Path) -> None:
+        (tmp_path / "m.md").write_text(fenced(f"import subprocess\nsubprocess.Popen(['sleep', '200'])\n{LONG}"))
+        ended = interrupted_when(tmp_path / "begun", "run", "m.md", cwd=tmp_path, kill=kill)
+        assert (ended.returncode, "Traceback" in ended.stderr) == (INTERRUPTED, False)
+        assert [cell.metadata.nbtape.status for cell in code_cells(tmp_path / "m.ipynb")] == ["interrupted"]
+        self.check_nothing_runs()
+
+    @pytest.mark.parametrize("kill", [os.killpg, os.kill])
+    @pytest.mark.parametrize("options", ["", "--json", "--jobs 2"])
+    def test_a_replay(self, options: str, kill: Callable[[int, int], None], long_session: Path) -> None:
+        arguments = ["replay", long_session.name, *options.split()]
+        ended = interrupted_when(self.directory / "begun", *arguments, cwd=self.directory, kill=kill)
+        assert ended == (INTERRUPTED, "", "nbtape: Interrupted.\n")
+        self.check_nothing_runs()
+
+    @pytest.mark.parametrize("kill", [os.killpg, os.kill])
+    def test_a_clean_export(self, kill: Callable[[int, int], None], long_session: Path) -> None:
+        arguments = ["export", long_session.name, "--clean"]
+        ended = interrupted_when(self.directory / "begun", *arguments, cwd=self.directory, kill=kill)
+        assert ended == (INTERRUPTED, "", "nbtape: Interrupted.\n")
+        assert not list(self.directory.glob("*.html"))
+        self.check_nothing_runs()
+
+    def test_a_run_in_a_container(self, tmp_path: Path, base_image: str, docker_client: docker.DockerClient) -> None:
+        (tmp_path / "m.md").write_text(fenced(LONG))
+        before = {container.id for container in docker_client.containers.list(ignore_removed=True)}
+        arguments = ["run", "m.md", "--docker", "--base-image", base_image]
+        ended = interrupted_when(tmp_path / "begun", *arguments, cwd=tmp_path, kill=os.killpg)
+        assert (ended.returncode, "Traceback" in ended.stderr) == (INTERRUPTED, False)
+        mounts = [
+            mount["Source"]
+            for container in docker_client.containers.list(ignore_removed=True)
+            if container.id not in before
+            for mount in container.attrs["Mounts"]
+        ]
+        assert str(tmp_path) not in mounts
+
+    def test_at_any_moment_of_its_beginning_it_is_one_line(self, tmp_path: Path) -> None:
+        """From the first import of the command, through all others, up to a kernel that runs code."""
+        (tmp_path / "m.md").write_text(fenced(LONG))
+        begin = textwrap.dedent("""
+            import sys, nbtape.cli
+
+            class Teller:
+                def find_spec(self, name, *_):
+                    if name == "nbtape.cli.commands":
+                        print("begun", flush=True)
+
+            sys.meta_path.insert(0, Teller())
+            sys.argv[1:] = ["run", "m.md"]
+            nbtape.cli.main()
+        """)
+        for hundredths in range(0, 100, 7):
+            with subprocess.Popen(
+                [sys.executable, "-c", begin], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as process:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "begun\n"
+                with pytest.raises(subprocess.TimeoutExpired):
+                    process.wait(hundredths / 100)
+                process.send_signal(signal.SIGINT)
+                _, err = process.communicate(timeout=30)
+            said = [line for line in err.splitlines() if not line.startswith(("[1/1] ", "    file: "))]
+            assert process.returncode == INTERRUPTED, err
+            assert said in (["nbtape: Interrupted."], []), err
+        self.check_nothing_runs()

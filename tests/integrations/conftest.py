@@ -1,0 +1,23 @@
+"""Collect the tests of a framework only where it is installed: their pins collide, so each has its own environment.
+
+`scripts/test --full` makes these environments and runs the tests in each.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+#: The package that each file of tests needs.
+FRAMEWORKS = {
+    "test_ag2.py": "autogen",
+    "test_ag2_1.py": "ag2",
+    "test_autogen.py": "autogen_agentchat",
+    "test_langchain.py": "langchain",
+    "test_mcp.py": "mcp",
+    "test_openai_agents.py": "agents",
+    "test_pydantic_ai.py": "pydantic_ai",
+    "test_smolagents.py": "smolagents",
+}
+collect_ignore = [name for name, package in FRAMEWORKS.items() if find_spec(package) is None]
+if len(collect_ignore) == len(FRAMEWORKS):
+    collect_ignore.append("test_notebooks.py")  # runs the notebook of whichever framework is there

@@ -1,0 +1,109 @@
+"""What a model is told of what came of its code."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import pytest
+from contract import run
+from PIL import Image
+
+from nbtape import CodeResult, JupyterCodeExecutor
+from nbtape.integrations._answers import answer, pictures
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def of_files(*paths: Path) -> CodeResult:
+    return CodeResult(0, "", list(map(str, paths)))
+
+
+def picture(path: Path, size: tuple[int, int] = (40, 30), mode: str = "RGB") -> Path:
+    Image.new(mode, size).save(path)
+    return path
+
+
+def opened(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content))
+
+
+def test_output_is_told_as_it_is() -> None:
+    assert answer(CodeResult(0, "42\n")) == "42"
+
+
+def test_silence_is_told_in_words() -> None:
+    assert answer(CodeResult(0, "")) == "The code ran and printed nothing."
+    assert answer(CodeResult(1, "", status="not_run")) == "The code ended: not_run."
+
+
+def test_each_file_has_a_line_and_none_has_two() -> None:
+    result = CodeResult(0, "Image data saved to /a/x.png\n", ["/a/x.png", "/a/table.csv"])
+    assert answer(result) == "Image data saved to /a/x.png\nFile written: /a/table.csv"
+
+
+def test_many_files_are_counted() -> None:
+    told = answer(CodeResult(0, "done\n", [f"/a/{'n' * 200}{number}" for number in range(10_000)]))
+    assert told.endswith("9950 more files were written.")
+    assert len(told) < 5000
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_what_a_session_shows_and_writes_is_told(output_dir: Path) -> None:
+    show = "from PIL import Image\ndisplay(Image.new('RGB', (3000, 100)))\nImage.new('L', (9, 9)).save('own.png')"
+    with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
+        result = run(executor, show)
+        assert answer(result).splitlines() == [
+            f"Image data saved to {output_dir / 'session_0_0.png'}",
+            f"File written: {output_dir / 'own.png'}",
+        ]
+        shown = pictures(result)
+        assert [opened(each.content).size for each in shown] == [(1024, 34), (9, 9)]
+
+
+def test_pictures_are_png_and_no_larger_than_is_sensible(tmp_path: Path) -> None:
+    paths = [
+        picture(tmp_path / "large.jpg", (4000, 2000)),
+        picture(tmp_path / "small.png"),
+        picture(tmp_path / "moving.gif", mode="P"),
+        picture(tmp_path / "clear.webp", (2000, 10), "RGBA"),
+    ]
+    found = pictures(of_files(*paths))
+    assert [each.path for each in found] == paths
+    assert [opened(each.content).format for each in found] == ["PNG"] * 4
+    assert [opened(each.content).size for each in found] == [(1024, 512), (40, 30), (40, 30), (1024, 5)]
+    assert {each.mime_type for each in found} == {"image/png"}
+
+
+def test_the_last_pictures_count_and_each_once(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / f"{number}.png") for number in range(5)]
+    assert [each.path for each in pictures(of_files(*paths, paths[4]), most=2)] == paths[3:]
+    assert pictures(of_files(*paths), most=0) == []
+
+
+def test_what_is_no_picture_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "cut.png").write_bytes(picture(tmp_path / "whole.png", (500, 500)).read_bytes()[:100])
+    (tmp_path / "drawing.svg").write_text("<svg/>")
+    (tmp_path / "script.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
+    secret = picture(tmp_path / "secret.png")
+    (tmp_path / "link.png").symlink_to(secret)
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "directory.png").mkdir()
+    names = ("text.png", "cut.png", "drawing.svg", "script.png", "link.png", "pipe.png", "directory.png", "absent.png")
+    assert pictures(of_files(*(tmp_path / name for name in names))) == []
+
+
+def test_a_picture_that_would_fill_the_memory_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bomb = picture(tmp_path / "bomb.png")
+    content = bytearray(bomb.read_bytes())
+    content[16:24] = struct.pack(">II", 9000, 9000)  # of which there is no need to hold all to say so
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    bomb.write_bytes(content)
+    with caplog.at_level("INFO", "nbtape"):
+        assert pictures(of_files(bomb)) == []
+    assert "9000 by 9000 pixels" in caplog.text

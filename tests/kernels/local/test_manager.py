@@ -1,0 +1,311 @@
+"""Kernels of this machine: the contract, and what only a process of ours can promise."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil  # type: ignore[import-untyped,unused-ignore]
+import pytest
+from contract import FLOOD_WHILE_THE_PARENT_STANDS_STILL, ExecutorContract, check_fresh, install, kernel_pid, run
+from jupyter_core.paths import jupyter_runtime_dir
+from reading import code_cells, descendants, eventually, is_running, stream_text
+
+from nbtape import JupyterCodeExecutor, KernelStartError
+from nbtape.kernels.local.manager import LocalKernels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nbtape.kernels.protocols import KernelSource
+
+IPYKERNEL = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+
+
+@pytest.fixture
+def jupyter_path(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place for the kernel specs of a test."""
+    path = tmp_path_factory.mktemp("jupyter")
+    monkeypatch.setenv("JUPYTER_PATH", str(path))
+    return path
+
+
+def check_descriptors(act: Callable[[], None]) -> None:
+    """What is done again and again takes no more file descriptors than what is done once."""
+    process = psutil.Process()
+    act()
+    gc.collect()
+    once = process.num_fds()
+    for _ in range(3):
+        act()
+    gc.collect()
+    assert eventually(lambda: process.num_fds() <= once), f"{once} file descriptors became {process.num_fds()}"
+
+
+@pytest.mark.parametrize("socket", ["manager._control_socket", "client.shell_channel.socket"])
+def test_a_connection_that_is_forgotten_does_not_keep_the_collector_waiting(socket: str) -> None:
+    """Which of them the collector comes to first is chance; here the ZeroMQ context is always before its socket."""
+    code = (
+        "import asyncio, gc, warnings\n"
+        "from nbtape.kernels.local.manager import LocalKernels\n"
+        "async def main():\n"
+        "    manager = LocalKernels('python3').manager()\n"
+        "    await manager.start_kernel(cwd=None)\n"
+        "    client = manager.client()\n"
+        "    client.start_channels()\n"
+        "    manager._connect_control_socket()\n"  # as an interrupt does where it is a message
+        f"    ring = [{socket}.context, {socket}]\n"
+        "    ring.append(ring)\n"
+        "    manager._control_socket = client._shell_channel = None\n"
+        "    del manager._trait_values['context'], client._trait_values['context'], ring\n"
+        "    gc.collect()\n"
+        "    print('collected')\n"
+        "    await manager.shutdown_kernel(now=True)\n"
+        "asyncio.run(main())\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    assert done.stdout == "collected\n"
+
+
+class TestLocalKernels(ExecutorContract):
+    @pytest.fixture
+    def source(self) -> KernelSource | None:
+        return None
+
+    def test_of_a_kernel_that_is_quicker_than_we_are_nothing_is_lost(self, output_dir: Path) -> None:
+        code = (
+            "from nbtape import CodeBlock, JupyterCodeExecutor\n"
+            "with JupyterCodeExecutor() as executor:\n"
+            f"    executor.execute_code_blocks([CodeBlock({FLOOD_WHILE_THE_PARENT_STANDS_STILL!r}, 'python')])"
+        )
+        subprocess.run([sys.executable, "-c", code], cwd=output_dir, check=True, timeout=120)
+        (cell,) = code_cells(output_dir / "session.ipynb")
+        assert stream_text(cell) == "".join(f"line {n}\n" for n in range(5000)) + "end\n"
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+class TestProcesses:
+    """What is started ends, and what has ended is known."""
+
+    def test_a_source_can_be_given(self, output_dir: Path) -> None:
+        with JupyterCodeExecutor(LocalKernels("python3"), output_dir=output_dir) as executor:
+            assert run(executor, "print(1)").output == "1\n"
+
+    def test_a_stop_leaves_the_notebook_and_nothing_else(self, output_dir: Path, temp_dir: Path) -> None:
+        runtime = _files(Path(jupyter_runtime_dir()))
+        before, threads = descendants(), set(threading.enumerate())
+        with JupyterCodeExecutor(output_dir=output_dir) as executor:
+            pid = kernel_pid(executor)
+            assert is_running(pid)
+            assert len(list(temp_dir.glob("nbtape-*"))) == 1
+        assert not is_running(pid)
+        assert descendants() == before
+        assert list(temp_dir.glob("nbtape-*")) == []
+        assert _files(output_dir) == {"session.ipynb"}
+        assert _files(Path(jupyter_runtime_dir())) == runtime
+        assert set(threading.enumerate()) == threads
+
+    def test_a_stop_ends_what_the_code_left_running(self, output_dir: Path) -> None:
+        with JupyterCodeExecutor(output_dir=output_dir) as executor:
+            result = run(executor, "import subprocess\nprint(subprocess.Popen(['sleep', '600']).pid)")
+            left = int(result.output)
+            assert is_running(left)
+        assert eventually(lambda: not is_running(left))
+
+    def test_executors_that_come_and_go_leave_no_file_descriptors(self, output_dir: Path) -> None:
+        def come_and_go() -> None:
+            with JupyterCodeExecutor(output_dir=output_dir) as executor:
+                run(executor, "1")
+
+        check_descriptors(come_and_go)
+
+    def test_restarts_leave_no_file_descriptors(self, output_dir: Path) -> None:
+        with JupyterCodeExecutor(output_dir=output_dir) as executor:
+
+            def restart() -> None:
+                executor.restart()
+                run(executor, "1")
+
+            check_descriptors(restart)
+
+    @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+    def test_a_kernel_that_dies_while_idle_is_replaced_and_the_next_block_is_told(
+        self, output_dir: Path, sign: signal.Signals
+    ) -> None:
+        with JupyterCodeExecutor(output_dir=output_dir) as executor:
+            run(executor, "x = 1")
+            pid = kernel_pid(executor)
+            os.kill(pid, sign)
+            # Its parent can learn of its end a moment after it is a zombie: its other threads end first.
+            assert eventually(lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+            result = run(executor, "print('x' in globals())")
+            assert (result.status, result.kernel_epoch) == ("ok", 2)
+            assert result.output.endswith("\nFalse\n")
+            assert "kernel died since the last block" in result.output
+            assert "variables of earlier blocks are gone" in result.output
+
+    def test_the_cause_of_a_death_is_named(self, output_dir: Path) -> None:
+        with JupyterCodeExecutor(output_dir=output_dir) as executor:
+            result = run(executor, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+            assert "SIGKILL" in result.output
+            assert "out of memory" in result.output
+            result = run(executor, "import os\nos.write(2, b'last words\\n')\nos._exit(3)")
+            assert "exit code 3" in result.output
+            assert "last words" in result.output
+
+    def test_a_crash_in_native_code_is_a_dead_kernel(self, output_dir: Path) -> None:
+        with JupyterCodeExecutor(output_dir=output_dir) as executor:
+            result = run(executor, "import ctypes\nctypes.string_at(0)")
+            assert (result.status, result.exit_code) == ("kernel_died", 137)
+            assert "SIGSEGV" in result.output
+            check_fresh(executor)
+
+    def test_a_block_that_killed_its_kernel_is_not_run_again(self, output_dir: Path) -> None:
+        with JupyterCodeExecutor(output_dir=output_dir) as executor:
+            code = "import os, signal\nopen('ran', 'a').write('once ')\nos.kill(os.getpid(), signal.SIGKILL)"
+            run(executor, code)
+            run(executor, "1")
+        assert (output_dir / "ran").read_text() == "once "
+
+    def test_an_exit_handler_of_the_code_runs_at_the_stop(self, output_dir: Path) -> None:
+        with JupyterCodeExecutor(output_dir=output_dir) as executor:
+            run(executor, "import atexit\natexit.register(lambda: open('farewell', 'w').write('done'))")
+        assert (output_dir / "farewell").read_text() == "done"
+
+    def test_a_stop_does_not_wait_for_code_that_will_not_end(self, output_dir: Path) -> None:
+        executor = JupyterCodeExecutor(output_dir=output_dir)
+        run(executor, "import atexit, time\natexit.register(time.sleep, 600)")
+        stopper = threading.Thread(target=executor.stop)
+        stopper.start()
+        stopper.join(20)
+        assert not stopper.is_alive()
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+class TestPlace:
+    """Where the kernel works, and what lies there."""
+
+    def test_the_kernel_works_in_the_output_directory(self, tmp_path: Path) -> None:
+        directory = tmp_path / "größe 你好"
+        with JupyterCodeExecutor(output_dir=directory) as executor:
+            result = run(executor, "open('data.csv', 'w').write('1')\nimport os\nprint(os.getcwd())")
+        assert result.output == f"{directory}\n"
+        assert result.output_files == [str(directory / "data.csv")]
+
+    def test_the_sockets_are_for_us_alone(self, output_dir: Path, temp_dir: Path) -> None:
+        with JupyterCodeExecutor(output_dir=output_dir):
+            (directory,) = temp_dir.glob("nbtape-*")
+            assert stat.S_IMODE(directory.stat().st_mode) & 0o077 == 0
+
+    def test_a_long_temporary_directory_is_no_obstacle(
+        self, output_dir: Path, temp_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deep = temp_dir / ("d" * 120)  # the path of a unix socket has at most 107 bytes, on macOS 103
+        deep.mkdir()
+        monkeypatch.setenv("TMPDIR", str(deep))
+        monkeypatch.setattr("tempfile.tempdir", None)
+        with JupyterCodeExecutor(output_dir=output_dir, startup_timeout=20) as executor:
+            assert run(executor, "print(1)").output == "1\n"
+        assert list(deep.iterdir()) == []
+
+    def test_the_output_directory_may_be_relative(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with JupyterCodeExecutor(output_dir="coding") as executor:
+            monkeypatch.chdir("/")
+            run(executor, "print(1)")
+        assert executor.notebook == tmp_path / "coding" / "session.ipynb"
+        assert len(code_cells(executor.notebook)) == 1
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+class TestKernelSpecs:
+    """Every kernel spec that Jupyter knows, also those that do not work."""
+
+    @pytest.mark.parametrize("when", ["at the start", "at the first use"])
+    def test_a_kernel_that_dies_while_it_starts_is_an_error_with_its_last_words(
+        self, jupyter_path: Path, output_dir: Path, when: str
+    ) -> None:
+        name = install(jupyter_path, "unlucky", ["sh", "-c", "echo no luck today >&2; exit 3"])
+        executor = JupyterCodeExecutor(kernel_name=name, output_dir=output_dir)
+        try:
+            with pytest.raises(KernelStartError, match=r"(?s)exit code 3.*no luck today"):
+                executor.start() if when == "at the start" else run(executor, "1")
+        finally:
+            executor.stop()
+        assert _files(output_dir) == set()
+
+    def test_a_with_that_cannot_start_its_kernel_leaves_nothing(self, jupyter_path: Path, output_dir: Path) -> None:
+        executor = JupyterCodeExecutor(kernel_name=install(jupyter_path, "false", ["false"]), output_dir=output_dir)
+        with pytest.raises(KernelStartError), executor:
+            pytest.fail("there is no kernel")
+
+    def test_a_kernel_whose_program_is_missing_is_an_error_that_names_it(
+        self, jupyter_path: Path, output_dir: Path
+    ) -> None:
+        name = install(jupyter_path, "lost", ["/no/such/program", "{connection_file}"])
+        executor = JupyterCodeExecutor(kernel_name=name, output_dir=output_dir)
+        try:
+            with pytest.raises(KernelStartError, match=r"lost.*/no/such/program"):
+                executor.start()
+        finally:
+            executor.stop()
+
+    def test_a_kernel_that_never_answers_is_an_error_after_the_startup_timeout(
+        self, jupyter_path: Path, output_dir: Path
+    ) -> None:
+        name = install(jupyter_path, "silent", ["sleep", "600"])
+        executor = JupyterCodeExecutor(kernel_name=name, output_dir=output_dir, startup_timeout=1)
+        try:
+            with pytest.raises(KernelStartError, match=r"did not answer within 1 s"):
+                executor.start()
+        finally:
+            executor.stop()
+
+    def test_a_start_can_be_tried_again(self, jupyter_path: Path, output_dir: Path) -> None:
+        wanted = output_dir / "wanted"
+        script = f'test -e "{wanted}" || exit 3; exec {sys.executable} -m ipykernel_launcher -f "$1"'
+        name = install(jupyter_path, "moody", ["sh", "-c", script, "sh", "{connection_file}"])
+        executor = JupyterCodeExecutor(kernel_name=name, output_dir=output_dir)
+        try:
+            with pytest.raises(KernelStartError):
+                run(executor, "print(1)")
+            wanted.touch()
+            assert run(executor, "print(1)").output == "1\n"
+        finally:
+            executor.stop()
+
+    def test_a_kernel_behind_a_script_is_reached_over_tcp(self, jupyter_path: Path, output_dir: Path) -> None:
+        launcher = jupyter_path / "launch.sh"
+        launcher.write_text(f'#!/bin/sh\nexec {sys.executable} -m ipykernel_launcher "$@"\n')
+        launcher.chmod(0o755)
+        name = install(jupyter_path, "scripted", [str(launcher), "-f", "{connection_file}"])
+        with JupyterCodeExecutor(kernel_name=name, output_dir=output_dir, timeout=1) as executor:
+            assert run(executor, "print(1)").output == "1\n"
+            assert run(executor, "import time\ntime.sleep(60)").status == "timeout"
+            assert run(executor, "print(2)").output == "2\n"
+
+    def test_a_kernel_that_is_interrupted_by_message_is_interrupted(self, jupyter_path: Path, output_dir: Path) -> None:
+        name = install(jupyter_path, "polite", IPYKERNEL, interrupt_mode="message")
+        with JupyterCodeExecutor(kernel_name=name, output_dir=output_dir, timeout=1) as executor:
+            run(executor, "kept = 7")
+            result = run(executor, "print('before')\nimport time\ntime.sleep(60)")
+            assert result.status == "timeout"
+            assert result.output.startswith("before\n")
+            assert run(executor, "print(kept)").output == "7\n"
+
+    def test_the_environment_of_a_kernel_spec_is_the_kernels(self, jupyter_path: Path, output_dir: Path) -> None:
+        name = install(jupyter_path, "set", IPYKERNEL, env={"FLAVOUR": "salt"})
+        with JupyterCodeExecutor(kernel_name=name, output_dir=output_dir) as executor:
+            assert run(executor, "import os\nprint(os.environ['FLAVOUR'])").output == "salt\n"
+
+
+def _files(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()} if directory.is_dir() else set()

@@ -1,0 +1,258 @@
+"""Servers that are not there, not Jupyter, or will not have us: one clear error, soon, without the token."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import gc
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from contract import run
+from jupyter_servers import kernels_of, plain_server
+from reading import eventually
+
+from nbtape import JupyterCodeExecutor, JupyterConnectionInfo, KernelNotInstalledError, KernelStartError, ServerError
+from nbtape.kernels.remote.manager import RemoteKernels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from nbtape import LocalJupyterServer
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+SECRET = "sesame-7c1d"
+
+#: Seconds within which it is said what is wrong.
+SOON = 10
+
+
+def check_refused(info: JupyterConnectionInfo, said: str, output_dir: Path) -> str:
+    """An executor on this server says what is wrong, at its start, soon, and records nothing."""
+    began = time.monotonic()
+    executor = JupyterCodeExecutor(info, output_dir=output_dir)
+    with pytest.raises((ServerError, KernelStartError), match=said) as caught:
+        run(executor, "1")
+    assert time.monotonic() - began < SOON
+    executor.stop()
+    message = str(caught.value)
+    assert info.url in message
+    causes: list[BaseException] = [caught.value]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    assert not any(SECRET in str(cause) for cause in causes)
+    assert list(output_dir.iterdir()) == []
+    return message
+
+
+@pytest.fixture(params=["ours", "far"])
+def sound(
+    request: pytest.FixtureRequest, gateway: LocalJupyterServer, far_server: JupyterConnectionInfo
+) -> JupyterConnectionInfo:
+    """A server that is as it should be: ours, and somebody else's with https below a path."""
+    return gateway.connection_info if request.param == "ours" else far_server
+
+
+class TestRefusals:
+    """A Jupyter server that is asked in the wrong way."""
+
+    def test_a_wrong_token_is_named_as_the_fault(self, sound: JupyterConnectionInfo, output_dir: Path) -> None:
+        message = check_refused(
+            dataclasses.replace(sound, token=SECRET), "refuses our token.*give the server's token", output_dir
+        )
+        assert str(sound.token) not in message
+
+    def test_a_missing_token_is_missed(self, sound: JupyterConnectionInfo, output_dir: Path) -> None:
+        check_refused(dataclasses.replace(sound, token=None), "wants a token, and none was given", output_dir)
+
+    def test_a_wrong_base_path_is_named_as_the_fault(self, sound: JupyterConnectionInfo, output_dir: Path) -> None:
+        check_refused(
+            dataclasses.replace(sound, base_path="/user/bob/"), "check base_path|give the server's token", output_dir
+        )
+
+    def test_a_certificate_that_nobody_trusts_is_named_as_the_fault(
+        self, far_server: JupyterConnectionInfo, output_dir: Path
+    ) -> None:
+        check_refused(
+            dataclasses.replace(far_server, ca_file=None), "certificate that is not trusted.*ca_file=", output_dir
+        )
+
+    def test_a_certificate_for_another_host_is_named_as_the_fault(
+        self, far_server: JupyterConnectionInfo, output_dir: Path
+    ) -> None:
+        check_refused(dataclasses.replace(far_server, host="localhost"), "certificate that is not trusted", output_dir)
+
+    def test_a_certificate_may_go_unchecked(self, far_server: JupyterConnectionInfo, output_dir: Path) -> None:
+        info = dataclasses.replace(far_server, ca_file=None, verify=False)
+        with JupyterCodeExecutor(info, output_dir=output_dir) as executor:
+            assert run(executor, "print(1)").output == "1\n"
+
+    def test_https_where_http_is_spoken_is_named_as_the_fault(
+        self, gateway: LocalJupyterServer, output_dir: Path
+    ) -> None:
+        check_refused(dataclasses.replace(gateway.connection_info, use_https=True), "whether it wants http", output_dir)
+
+    def test_http_where_https_is_spoken_is_named_as_the_fault(
+        self, far_server: JupyterConnectionInfo, output_dir: Path
+    ) -> None:
+        check_refused(dataclasses.replace(far_server, use_https=False), "whether it wants https", output_dir)
+
+    def test_a_kernel_spec_that_is_not_there_is_an_error_that_names_those_that_are(
+        self, sound: JupyterConnectionInfo, output_dir: Path
+    ) -> None:
+        executor = JupyterCodeExecutor(sound, kernel_name="fortran", output_dir=output_dir)
+        with pytest.raises(KernelNotInstalledError, match=r"^Kernel fortran is not installed\..*python3"):
+            executor.start()
+        executor.stop()
+
+
+@contextlib.contextmanager
+def listening(serve: Callable[[socket.socket], Any] | None) -> Iterator[int]:
+    """Something at a port that does with every connection what it is told."""
+    kept: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    kept.append(connection)
+                    if serve is not None:
+                        serve(connection)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+            for connection in kept:
+                connection.close()
+
+
+def answering(status: str, body: bytes, *headers: str) -> Callable[[socket.socket], None]:
+    """An HTTP server that knows one answer."""
+    head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers])
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        connection.sendall(f"{head}\r\n\r\n".encode() + body)
+        connection.close()
+
+    return serve
+
+
+def secure_shell(connection: socket.socket) -> None:
+    connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+    connection.recv(1 << 16)
+    connection.close()
+
+
+def endless(connection: socket.socket) -> None:
+    connection.recv(1 << 16)
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n[")
+    with contextlib.suppress(OSError):
+        while True:
+            connection.sendall(b"1," * (1 << 16))
+
+
+class TestNoJupyter:
+    """Something else is there, or nothing."""
+
+    def test_no_server_is_said_with_what_to_do(self, output_dir: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        check_refused(info_at(port), "cannot be reached.*start it, or check host and port", output_dir)
+
+    def test_a_host_that_nobody_knows_is_said(self, output_dir: Path) -> None:
+        info = JupyterConnectionInfo("no-such-host.invalid", use_https=False, token=SECRET)
+        check_refused(info, "cannot be reached", output_dir)
+
+    def test_a_port_that_never_answers_is_given_up(self, output_dir: Path) -> None:
+        with listening(None) as port:
+            check_refused(info_at(port), "did not answer within", output_dir)
+
+    @pytest.mark.parametrize(
+        ("serve", "said"),
+        [
+            (answering("200 OK", b"<html>hello</html>"), "does not answer in JSON"),
+            (answering("200 OK", b"[1, 2]"), "no kernel specs"),
+            (answering("200 OK", b'{"kernelspecs": "none"}'), "no kernel specs"),
+            (answering("404 Not Found", b"<html>"), "check base_path"),
+            (answering("500 Internal Server Error", b"x"), r"failed \(HTTP 500"),
+            (answering("503 Service Unavailable", b'{"message": "come back later"}'), "come back later"),
+            (answering("302 Found", b"", "Location: http://127.0.0.1:1/login"), "token"),
+            (answering("200 OK", b"\xff\xfe", "Content-Encoding: gzip"), "does not speak HTTP as it should"),
+            (lambda connection: connection.close(), "does not speak HTTP as it should|broke off"),
+            (secure_shell, "does not speak HTTP as it should"),
+            (endless, "has no end"),
+        ],
+        ids=["a page", "a list", "no specs", "404", "500", "503", "redirect", "no gzip", "closes", "ssh", "endless"],
+    )
+    def test_what_is_no_jupyter_server_is_said_to_be_none(
+        self, serve: Callable[[socket.socket], Any], said: str, output_dir: Path
+    ) -> None:
+        with listening(serve) as port:
+            check_refused(info_at(port), said, output_dir)
+
+    def test_a_redirect_does_not_carry_the_token_elsewhere(self, output_dir: Path) -> None:
+        heard: list[bytes] = []
+
+        def overhear(connection: socket.socket) -> None:
+            heard.append(connection.recv(1 << 16))
+            connection.close()
+
+        with (
+            listening(overhear) as elsewhere,
+            listening(answering("307 Temporary", b"", f"Location: http://127.0.0.1:{elsewhere}/")) as port,
+        ):
+            check_refused(info_at(port), "HTTP 307", output_dir)
+        assert heard == []
+
+
+def info_at(port: int) -> JupyterConnectionInfo:
+    return JupyterConnectionInfo("127.0.0.1", use_https=False, port=port, token=SECRET)
+
+
+class TestStart:
+    """A kernel whose start goes wrong half way."""
+
+    @pytest.mark.parametrize("answer", [b"{}", b'{"id": 5}', b'{"id": "../../etc"}', b'{"id": ""}', b"[]", b"null"])
+    def test_an_id_that_is_none_is_refused(self, answer: bytes, output_dir: Path) -> None:
+        specs = b'{"kernelspecs": {"python3": {"spec": {"language": "python"}}}}'
+
+        def serve(connection: socket.socket) -> None:
+            request = connection.recv(1 << 16)
+            body = specs if b"kernelspecs" in request else answer
+            connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            connection.close()
+
+        with listening(serve) as port:
+            check_refused(info_at(port), "gave no id", output_dir)
+
+    def test_a_server_that_wants_no_token_is_left_no_kernel_by_who_forgets_to_stop(
+        self, tmp_path_factory: pytest.TempPathFactory, output_dir: Path
+    ) -> None:
+        # Without a token, Jupyter refuses a request that changes something and does not prove to be no forgery.
+        with plain_server(tmp_path_factory.mktemp("open"), "--IdentityProvider.token=") as port:
+            info = JupyterConnectionInfo("127.0.0.1", use_https=False, port=port)
+            manager = RemoteKernels(info, "python3").manager()
+            asyncio.run(manager.start_kernel(cwd=output_dir))
+            assert len(kernels_of(info)) == 1
+            del manager
+            gc.collect()
+            assert kernels_of(info) == set()
+
+    def test_a_start_that_is_given_up_leaves_no_kernel(self, gateway: LocalJupyterServer, output_dir: Path) -> None:
+        executor = JupyterCodeExecutor(gateway, output_dir=output_dir, startup_timeout=0.01)
+        with pytest.raises(KernelStartError, match=r"did not answer within 0\.01 s"):
+            executor.start()
+        executor.stop()
+        assert eventually(lambda: not kernels_of(gateway))

@@ -1,0 +1,496 @@
+"""Which code is found in a message, and that nothing else of the message is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import pickle
+import string
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from nbtape.messages.code_blocks import (
+    CODE_WRITER_SYSTEM_MESSAGE,
+    CodeBlock,
+    MarkdownCodeExtractor,
+    Prose,
+    split_message,
+)
+
+
+def blocks(message: str) -> list[CodeBlock]:
+    return MarkdownCodeExtractor().extract_code_blocks(message)
+
+
+def fenced(label: str, code: str = "x = 1") -> str:
+    return f"```{label}\n{code}\n```\n"
+
+
+# The blocks themselves
+
+
+def test_a_code_block_is_made_by_position_or_by_name() -> None:
+    block = CodeBlock(code="x", language="python")
+    assert block == CodeBlock("x", "python")
+    assert pickle.loads(pickle.dumps(block)) == block
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        block.code = "y"  # type: ignore[misc]
+
+
+def test_importing_the_module_imports_no_parser() -> None:
+    script = "import sys, nbtape.messages.code_blocks; print('markdown_it' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+# Messages
+
+
+def test_no_message_has_no_blocks() -> None:
+    assert MarkdownCodeExtractor().extract_code_blocks(None) == []
+    assert blocks("") == []
+    assert blocks("Just words, and `inline_code()`.") == []
+
+
+def test_the_text_parts_of_a_message_are_read_and_its_images_are_not() -> None:
+    message: list[dict[str, Any]] = [
+        {"type": "text", "text": fenced("python", "a = 1")},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}, "text": fenced("python", "no")},
+        {"type": "text", "text": fenced("bash", "ls")},
+    ]
+    assert MarkdownCodeExtractor().extract_code_blocks(message) == [
+        CodeBlock("a = 1", "python"),
+        CodeBlock("ls", "bash"),
+    ]
+
+
+def test_a_part_that_ends_in_a_fence_does_not_run_into_the_next_part() -> None:
+    message = [{"type": "text", "text": "```python\na = 1\n```"}, {"type": "text", "text": "Then look at it."}]
+    assert MarkdownCodeExtractor().extract_code_blocks(message) == [CodeBlock("a = 1", "python")]
+
+
+def test_parts_without_a_text_are_passed_over() -> None:
+    message: list[dict[str, Any]] = [{}, {"type": "text"}, {"type": "text", "text": None}, {"type": "text", "text": 5}]
+    assert MarkdownCodeExtractor().extract_code_blocks(message) == []
+
+
+def test_threads_may_read_messages_side_by_side() -> None:
+    message = "One\n\n" + fenced("", r'"\d"') * 20
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(map(tuple, pool.map(split_message, [message] * 64)))) == 1
+
+
+# Labels
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        "python",
+        "Python",
+        "PYTHON",
+        "py",
+        "python3",
+        "py3",
+        "python3.12",
+        "ipython",
+        "ipython3",
+        " python",
+        "\tpython  ",
+        'python title="x.py" {.line-numbers}',
+        'title="my file.json" python',
+        "{python}",
+        "{python, echo=FALSE}",
+        "{.python .x}",
+        '{#cell-1 .python startFrom="100"}',
+        "python{1,3}",
+        "python {1,3}",
+        "python:src/x.py",
+        "python,ignore",
+    ],
+)
+def test_every_spelling_of_python_is_python(info: str) -> None:
+    assert blocks(fenced(info)) == [CodeBlock("x = 1", "python")]
+
+
+@pytest.mark.parametrize(
+    ("info", "language"),
+    [
+        ("bash", "bash"),
+        ("sh", "sh"),
+        ("Shell", "shell"),
+        ("zsh", "zsh"),
+        ("R", "r"),
+        ("{r setup, include=FALSE}", "r"),
+        ("julia", "julia"),
+        ("JavaScript", "javascript"),
+        ("sql", "sql"),
+        ("c++", "c++"),
+        ("C#", "c#"),
+        ("objective-c", "objective-c"),
+        ("python2", "python2"),
+    ],
+)
+def test_other_languages_keep_their_label_in_lower_case(info: str, language: str) -> None:
+    assert blocks(fenced(info)) == [CodeBlock("x = 1", language)]
+
+
+@pytest.mark.parametrize(
+    "label",
+    """
+    json jsonc text txt plaintext output out stdout console terminal log yaml yml toml ini csv tsv diff patch mermaid
+    markdown md html xml css svg latex tex http dockerfile pycon traceback error result JSON {.json} {=html}
+    """.split(),  # noqa: SIM905
+)
+def test_a_fence_that_nobody_runs_is_prose(label: str) -> None:
+    message = f"Before\n\n{fenced(label)}\nAfter"
+    assert split_message(message) == [Prose(message)]
+
+
+@pytest.mark.parametrize("info", ["", "   ", "{}", "{1,3}", 'title="x.py"', 'title="my file.json"'])
+def test_a_fence_without_a_label_is_python_if_it_parses(info: str) -> None:
+    assert blocks(fenced(info, "x = 1")) == [CodeBlock("x = 1", "python")]
+    assert blocks(fenced(info, "SELECT * FROM t")) == [CodeBlock("SELECT * FROM t", "")]
+
+
+@pytest.mark.parametrize("code", ["377", "hello", "await main()", "# only a comment", "return 1"])
+def test_whatever_parses_as_python_is_python(code: str) -> None:
+    assert blocks(fenced("", code)) == [CodeBlock(code, "python")]
+
+
+@pytest.mark.parametrize("code", ["!ls -l", "%pip install x", "%%bash\nls", "import os\n!ls", "len?"])
+def test_an_unlabelled_block_with_magics_goes_to_the_kernel_as_it_is(code: str) -> None:
+    assert blocks(fenced("", code)) == [CodeBlock(code, "")]
+
+
+@pytest.mark.parametrize("code", ["!ls -l", "%pip install x", "import os\n!ls", "len?"])
+def test_magics_under_a_label_change_nothing(code: str) -> None:
+    assert blocks(fenced("python", code)) == [CodeBlock(code, "python")]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "-" * 50_000 + "1",
+        "not " * 10_000 + "1",
+        "(" * 1_000,
+        "lambda:" * 10_000 + "1",
+        "a" + ".b" * 30_000,
+        "1" + "+1" * 40_000,
+        "x = '\ud800'",
+        "9" * 50_000,
+        "x\n" * 100_000,
+    ],
+    ids=lambda code: code[:12].encode("ascii", "replace").decode(),
+)
+def test_a_block_too_hard_to_parse_is_left_to_the_kernel(code: str) -> None:
+    assert blocks(fenced("", code)) == [CodeBlock(code, "")]
+
+
+@pytest.mark.parametrize("code", [r'print("\d")', "1 is 1", 'assert (1, "no")'])
+@pytest.mark.parametrize("action", ["error", "always"])
+def test_looking_for_python_warns_of_nothing(code: str, action: str) -> None:
+    with warnings.catch_warnings(record=action == "always") as seen:
+        warnings.simplefilter(action)  # type: ignore[arg-type]
+        assert blocks(fenced("", code)) == [CodeBlock(code, "python")]
+    assert not seen
+
+
+def test_looking_for_python_leaves_the_warning_filters_as_they_were() -> None:
+    before = list(warnings.filters)
+    blocks(fenced("", r'"\d"'))
+    assert list(warnings.filters) == before
+
+
+# Fences
+
+
+def test_a_longer_fence_around_a_shorter_one_is_one_block() -> None:
+    code = 'text = """\n```python\nx = 1\n```\n"""'
+    assert blocks(f"````python\n{code}\n````") == [CodeBlock(code, "python")]
+    assert split_message(f"````markdown\n{fenced('python')}````") == [Prose(f"````markdown\n{fenced('python')}````")]
+
+
+def test_a_tilde_fence_may_hold_backticks_and_the_reverse() -> None:
+    assert blocks("~~~python\n```\n~~~") == [CodeBlock("```", "python")]
+    assert blocks("```python\n~~~\n```") == [CodeBlock("~~~", "python")]
+
+
+def test_a_closing_fence_may_be_longer_than_the_opening_one() -> None:
+    assert split_message("```py\nx\n`````\nAfter") == [CodeBlock("x", "python"), Prose("After")]
+
+
+def test_a_fence_that_is_never_closed_runs_to_the_end() -> None:
+    assert split_message("Look:\n```python\nx = 1\ny = 2") == [Prose("Look:"), CodeBlock("x = 1\ny = 2", "python")]
+    assert blocks("```python\nx = 1\n") == [CodeBlock("x = 1", "python")]
+    assert blocks("> ```python\n> x = 1\n\nAfter") == [CodeBlock("x = 1", "python")]
+
+
+@pytest.mark.parametrize("code", ["", "\n", "  \n\t\n"])
+def test_a_fence_with_nothing_in_it_is_prose(code: str) -> None:
+    assert split_message(f"Before\n```python\n{code}```") == [Prose(f"Before\n```python\n{code}```")]
+
+
+@pytest.mark.parametrize("code", ["\nx", "x\n", "  x", "x  ", "\n\nx\n\n", "def f():\n\treturn 1", "x\u2028y\x0cz"])
+def test_no_whitespace_is_added_and_none_is_lost(code: str) -> None:
+    assert blocks(fenced("python", code)) == [CodeBlock(code, "python")]
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_carriage_returns_become_line_feeds(end: str) -> None:
+    message = "One\n\n```python\nif x:\n    y\n```\nTwo\nThree"
+    expected = [Prose("One"), CodeBlock("if x:\n    y", "python"), Prose("Two\nThree")]
+    assert split_message(message.replace("\n", end)) == expected
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Indented:\n\n    x = 1\n    ```python\n    y\n    ```",
+        "Inline ```python x = 1``` code",
+        "<!--\n```python\nhidden()\n```\n-->",
+        "<pre>\n```python\nshown()\n```\n</pre>",
+    ],
+)
+def test_indented_inline_and_hidden_code_is_prose(message: str) -> None:
+    assert split_message(message) == [Prose(message)]
+
+
+# Prose, lists and quotes
+
+
+def test_prose_and_blocks_come_in_order_and_prose_to_the_letter() -> None:
+    message = (
+        "# Title\n\nSome  *text*  \nwith a break.\n\n```python\na\n```\n```bash\nb\n```\n\n"
+        "    indented\n\nMiddle\n\n```json\n{}\n```\n\n```r\nc\n```\n\n"
+    )
+    assert split_message(message) == [
+        Prose("# Title\n\nSome  *text*  \nwith a break."),
+        CodeBlock("a", "python"),
+        CodeBlock("b", "bash"),
+        Prose("    indented\n\nMiddle\n\n```json\n{}\n```"),
+        CodeBlock("c", "r"),
+    ]
+
+
+def test_a_list_with_blocks_in_it_stays_readable() -> None:
+    message = """\
+1.  Load it:
+
+    ```python
+    if True:
+        load()
+    ```
+
+    That should print 5:
+
+    ```output
+    5
+    ```
+    - and it is
+      fast
+
+    > as they say
+2.  ```bash
+    ls
+    ```
+Over.
+
+    indented code
+"""
+    assert split_message(message) == [
+        Prose("1.  Load it:"),
+        CodeBlock("if True:\n    load()", "python"),
+        Prose("That should print 5:\n\n```output\n5\n```\n- and it is\n  fast\n\n> as they say"),
+        CodeBlock("ls", "bash"),
+        Prose("Over.\n\n    indented code"),
+    ]
+
+
+def test_text_of_an_outer_item_after_a_block_of_an_inner_one_is_no_indented_code() -> None:
+    message = (
+        "- a\n  - b\n    - ```py\n      x\n      ```\n\n"
+        "      inner\n\n    middle\n\n  outer\n\n      code\n- last\n  line"
+    )
+    assert split_message(message) == [
+        Prose("- a\n  - b"),
+        CodeBlock("x", "python"),
+        Prose("inner\n\nmiddle\n\nouter\n\n    code\n- last\n  line"),
+    ]
+
+
+def test_a_list_indented_with_tabs_is_read_like_one_with_spaces() -> None:
+    message = "1.\tOne\n\n\t```python\n\tx = 1\n\t```\n\n\tTwo\n\n    Three"
+    assert split_message(message) == [Prose("1.\tOne"), CodeBlock("x = 1", "python"), Prose("Two\n\nThree")]
+
+
+def test_a_block_in_a_quote_loses_its_marks_and_the_quote_keeps_them() -> None:
+    message = "> One\n>\n> ```python\n> x = 1\n>\n> y = 2\n> ```\n>\n> Two\n\n    code"
+    assert split_message(message) == [
+        Prose("> One"),
+        CodeBlock("x = 1\n\ny = 2", "python"),
+        Prose("> Two\n\n    code"),
+    ]
+
+
+@pytest.mark.parametrize("fence", ["> ```py\n> x\n> ```", "   ```py\n   x\n   ```", "- a\n\n```py\nx\n```"])
+def test_indented_code_after_a_block_that_is_in_no_list_stays_indented(fence: str) -> None:
+    assert split_message(f"{fence}\n\n    code")[-2:] == [CodeBlock("x", "python"), Prose("    code")]
+
+
+def test_a_block_right_under_a_list_ends_the_list() -> None:
+    assert split_message("1. One\n```python\nx\n```\n2. Two") == [
+        Prose("1. One"),
+        CodeBlock("x", "python"),
+        Prose("2. Two"),
+    ]
+
+
+# Properties
+
+LABELS = st.sampled_from(["python", "py", "bash", "r", "sql"])
+FENCES = st.builds(lambda char, length: char * length, st.sampled_from("`~"), st.integers(3, 7))
+CONTAINERS = st.sampled_from(["", " ", "   ", "> ", "- ", "1. ", "10) ", "> > ", "> - ", "- > ", "* - ", "- a\n\n  "])
+CODE_LINES = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=40)
+CODE = st.lists(CODE_LINES, min_size=1, max_size=8).map("\n".join).filter(str.strip)
+
+
+def inside(container: str, text: str) -> str:
+    """The text within a list item, a quote or an indentation: the marker on the first line, its depth on the rest."""
+    head, _, marker = container.rpartition("\n")
+    rest = "".join(char if char in "> " else " " for char in marker)
+    first, *others = text.split("\n")
+    return "\n".join([*([head] if head else []), marker + first, *(rest + line for line in others)])
+
+
+@settings(deadline=None)
+@given(CODE, LABELS, FENCES, CONTAINERS)
+@example("\tx", "python", "```", "- ")
+@example("    x\n\n  y", "python", "```", "> - ")
+def test_code_without_a_fence_comes_out_as_it_went_in(code: str, label: str, fence: str, container: str) -> None:
+    if fence[:3] in code:
+        code = code.replace(fence[0], "'")
+    message = inside(container, f"{fence}{label}\n{code}\n{fence}")
+    assert [block.code for block in blocks(message)] == [code]
+
+
+WORDS = st.text(string.ascii_lowercase, min_size=1, max_size=6)
+PARAGRAPHS = st.lists(WORDS, min_size=1, max_size=5).map(" ".join)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(CONTAINERS, st.one_of(PARAGRAPHS, st.tuples(LABELS, PARAGRAPHS))), max_size=8))
+def test_every_paragraph_and_every_block_comes_out_once_and_in_order(
+    pieces: list[tuple[str, str | tuple[str, str]]],
+) -> None:
+    message, expected = "", []
+    for container, piece in pieces:
+        text = piece if isinstance(piece, str) else fenced(*piece)[:-1]
+        if container.startswith("- a\n"):
+            expected.append("a")
+        expected.append(piece if isinstance(piece, str) else piece[1])
+        message += inside(container, text) + "\n\n<!-- -->\n\n"
+    found = [line for part in split_message(message) for line in lines_of(part)]
+    assert [line.strip(" -*>1234567890.)") for line in found if "<!--" not in line] == expected
+
+
+def lines_of(part: Prose | CodeBlock) -> list[str]:
+    """The lines that say something."""
+    text = part.text if isinstance(part, Prose) else part.code
+    return [line for line in text.split("\n") if line.strip(" \t>")]
+
+
+SCRAPS = (
+    *("```", "~~~", "````", "python", "json", "x = 1", "> ", "- ", "1. ", "  ", "    ", "\t", "\n", "\n\n", "\r\n"),
+    *("<!--", "-->", "a", "`", "{", "}", '"', "[a]: b", "\0", "\ud800", "\u2028", "\x0c", "#", "---", "!ls"),
+)
+MARKDOWN = st.one_of(st.text(), st.lists(st.sampled_from(SCRAPS), max_size=60).map("".join))
+
+
+@settings(max_examples=500, deadline=None)
+@given(MARKDOWN)
+def test_arbitrary_text_loses_nothing_but_fences(text: str) -> None:
+    parts = split_message(text)
+    message = [line for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line.strip(" \t>")]
+    prose = [line.strip() for part in parts if isinstance(part, Prose) for line in lines_of(part)]
+    assert not Counter(prose) - Counter(line.strip() for line in message)
+    in_blocks = [len(lines_of(part)) + 2 for part in parts if isinstance(part, CodeBlock)]
+    assert len(message) <= len(prose) + sum(in_blocks)
+
+
+@settings(deadline=None)
+@given(MARKDOWN)
+def test_the_extractor_gives_the_blocks_of_the_split_message(text: str) -> None:
+    assert blocks(text) == [part for part in split_message(text) if isinstance(part, CodeBlock)]
+    assert all(part.code.strip() for part in blocks(text))
+
+
+@settings(deadline=None)
+@given(MARKDOWN)
+def test_prose_is_never_blank_and_never_stands_beside_prose(text: str) -> None:
+    parts = split_message(text)
+    assert all(lines_of(part) for part in parts if isinstance(part, Prose))
+    assert not any(isinstance(a, Prose) and isinstance(b, Prose) for a, b in itertools.pairwise(parts))
+
+
+HOSTILE = (
+    *(
+        "`",
+        "~",
+        ">",
+        "> ",
+        "- ",
+        "1. ",
+        "[",
+        "<",
+        "<a ",
+        "</",
+        "<!--",
+        '"',
+        "{",
+        " ",
+        "\t",
+        "\n",
+        "*",
+        "#",
+        "\\",
+        "a\n",
+    ),
+    *("```\n", "- ```\n", "> ```\n", "> - 1. ```\n", "[a]: b\n", "[a\n", '<a b="', "<a b=", "- a\n\n", "``` ''\nx\n"),
+    *("```\n-\n```\n", "~~~ {\n", "***\n", "a\n=", "> a\nb\n", "\u2028", "\0", "\r"),
+)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("unit", HOSTILE)
+@pytest.mark.parametrize("frame", ["{}", "``` {}\nx\n", "```\n{}", "> > > - a\n{}", "<a{}", "- {}```py\nx"])
+def test_hostile_text_is_read_in_bounded_time(unit: str, frame: str) -> None:
+    # 100 kB each, in about a second at most; what is quadratic would take minutes and run into the timeout.
+    split_message(frame.format(unit * (100_000 // len(unit))))
+
+
+# The advice for the agent
+
+
+@pytest.mark.parametrize(
+    "promise", ["```python", "```bash", "Image data saved to <path>", "%pip install", "input()", "TERMINATE"]
+)
+def test_the_system_message_tells_an_agent_what_it_must_know(promise: str) -> None:
+    assert promise in CODE_WRITER_SYSTEM_MESSAGE
+
+
+def test_blocks_know_what_the_message_says_around_them() -> None:
+    message = "First\n\n```python\na = 1\n```\n\nthen\n\n- more\n\n```bash\nls\n```\n\nand so on."
+    first, second = blocks(message)
+    assert (first.said_before, first.said_after) == ("First", "")
+    assert (second.said_before, second.said_after) == ("then\n\n- more", "and so on.")
+    assert first == CodeBlock("a = 1", "python"), "what is said makes no other block of it"
+    assert repr(first) == "CodeBlock(code='a = 1', language='python')"

@@ -1,0 +1,183 @@
+"""Cells that memory need not hold: they come back as they were, whatever the code does to the notebook meanwhile."""
+
+from __future__ import annotations
+
+import gc
+import json
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nbformat.v4 import new_code_cell, new_output
+
+from nbtape.notebook import cell_store
+from nbtape.notebook.cell_store import Shelf
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nbformat import NotebookNode
+
+
+def cell(text: str) -> NotebookNode:
+    made: NotebookNode = new_code_cell("x", outputs=[new_output("stream", name="stdout", text=text)])
+    return made
+
+
+def large(number: int) -> NotebookNode:
+    return cell(f"{number}\n" * 200_000)
+
+
+def as_json(cells: Shelf) -> Any:
+    """What is written of the cells, its length checked."""
+    written = b"".join(cells.pieces())
+    assert len(written) == cells.length
+    return json.loads(b"[" + written + b"]")
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Shelf:
+    """Ten cells of half a megabyte to a megabyte, of which memory has some."""
+    cells = Shelf([], tmp_path)
+    for number in range(10):
+        cells.append(large(number))
+        cells.encode()
+        cells.put_away()
+    return cells
+
+
+def in_memory(cells: Shelf) -> set[int]:
+    gc.collect()
+    return set(cells._nodes) | set(cells._held)
+
+
+def test_cells_that_are_put_away_come_back_as_they_were(full: Shelf) -> None:
+    assert 0 not in in_memory(full)
+    assert [made["outputs"] for made in full] == [large(number)["outputs"] for number in range(10)]
+    assert [len(made["outputs"][0]["text"]) for made in as_json(full)] == [200_000] * 10
+
+
+def test_the_last_used_stay_in_memory_within_the_room(full: Shelf) -> None:
+    kept = in_memory(full)
+    assert kept == set(range(10 - len(kept), 10))
+    assert sum(2 * len(full._encoded[index]) for index in kept) <= cell_store.ROOM
+    full[0]
+    full.put_away()
+    assert 0 in in_memory(full)
+    assert len(in_memory(full)) <= len(kept)
+
+
+def test_a_cell_that_somebody_holds_stays_the_same_object(full: Shelf) -> None:
+    held = full[0]
+    for number in range(1, 10):
+        full[number]
+    full.put_away()
+    assert 0 not in full._nodes
+    assert full[0] is held
+    held["outputs"][0]["text"] = "changed"
+    full.touch(0)
+    for number in range(1, 10):
+        full[number]
+    full.put_away()
+    full.encode()
+    del held
+    full.put_away()
+    assert full[0]["outputs"][0]["text"] == "changed"
+    assert as_json(full)[0]["outputs"][0]["text"] == ["changed"]
+
+
+def test_a_change_that_is_not_encoded_yet_is_never_put_away(full: Shelf) -> None:
+    full[0]["metadata"]["new"] = True
+    full.touch(0)
+    for number in range(1, 10):
+        full[number]
+    full.put_away()
+    assert 0 in full._nodes
+    assert [index for index, _ in full.encode()] == [0]
+
+
+def test_nothing_lies_in_the_directory(full: Shelf, tmp_path: Path) -> None:
+    assert full._file is not None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_directory_all_cells_stay_and_are_shared() -> None:
+    given_cells = [large(number) for number in range(10)]
+    cells = Shelf(given_cells, None)
+    cells.put_away()
+    assert all(mine is theirs for mine, theirs in zip(cells, given_cells, strict=True))
+
+
+def test_a_cell_that_is_let_go_of_leaves_memory(tmp_path: Path) -> None:
+    cells = Shelf([], tmp_path)
+    first = large(0)
+    gone = weakref.ref(first)
+    cells.append(first)
+    del first
+    for number in range(1, 10):
+        cells.append(large(number))
+    cells.encode()
+    cells.put_away()
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_full_disk_leaves_cells_in_memory_and_what_is_stored_whole(small_disk: Path) -> None:
+    cells = Shelf([], small_disk)
+    for number in range(100):
+        cells.append(cell(f"{number} " + "x" * 100_000))
+        cells.encode()
+        cells.put_away()
+    assert 0 not in in_memory(cells)
+    assert len(in_memory(cells)) > 90
+    assert [made["outputs"][0]["text"][0].split()[0] for made in as_json(cells)] == list(map(str, range(100)))
+
+
+@settings(deadline=None, max_examples=50)
+@given(steps=st.lists(st.tuples(st.integers(0, 6), st.text(max_size=20), st.sampled_from("arep")), max_size=40))
+def test_whatever_is_put_away_what_is_written_is_what_was_meant(
+    steps: list[tuple[int, str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cells, meant = Shelf([], tmp_path_factory.mktemp("shelf")), list[str]()
+    before, cell_store.ROOM = cell_store.ROOM, 4 * 4096  # type: ignore[misc]
+    try:
+        for position, text, step in steps:
+            if step == "a" or position >= len(meant):
+                cells.append(cell(text))
+                meant.append(text)
+            elif step == "r":
+                assert cells[position]["outputs"][0]["text"] == meant[position]
+            else:
+                cells[position]["outputs"][0]["text"] = meant[position] = text
+                cells.touch(position)
+            if step == "p":
+                cells.encode()
+                cells.put_away()
+                assert ["".join(made["outputs"][0]["text"]) for made in as_json(cells)] == meant
+    finally:
+        cell_store.ROOM = before  # type: ignore[misc]
+
+
+def test_what_has_long_been_as_it_is_is_put_together_once_and_not_at_every_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell_store, "ROOM", 100 * 4096)
+    join, joined = cell_store._join, 0
+
+    def counted_join(*arguments: Any) -> None:
+        nonlocal joined
+        joined += 1
+        join(*arguments)
+
+    monkeypatch.setattr(cell_store, "_join", counted_join)
+    cells = Shelf([], tmp_path)
+    for number in range(1000):
+        cells.append(cell(str(number)))
+        cells.encode()
+        for _ in cells.pieces():
+            pass
+        cells.put_away()
+    assert 0 not in cells._nodes
+    assert joined < 50 * len(cells)

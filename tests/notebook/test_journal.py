@@ -1,0 +1,349 @@
+"""What is not in the notebook yet: kept whatever ends us, and folded in for every reader."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+from reading import eventually, read_notebook, stream_text
+
+from nbtape import AsyncJupyterCodeExecutor, CodeBlock, JupyterCodeExecutor, NotebookWriteError
+from nbtape.notebook.document import Notebook
+from nbtape.notebook.journal import Journal, path_of, read_journal
+from nbtape.notebook.read import read_document
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nbformat import NotebookNode
+
+METADATA = {
+    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    "language_info": {"name": "python"},
+    "nbtape": {"version": 1, "started": "2026-11-22T00:00:00+00:00"},
+}
+
+
+def make(directory: Path, *sources: str) -> Notebook:
+    notebook = Notebook.create(directory, "session", METADATA)
+    for source in sources:
+        notebook.add_code(source, {})
+    notebook.save()
+    return notebook
+
+
+def sources(document: NotebookNode) -> list[str]:
+    return [cell["source"] for cell in document["cells"]]
+
+
+def on_disk(notebook: Notebook) -> list[str]:
+    """What a reader finds that knows of no journal; it is a valid notebook."""
+    return sources(read_notebook(notebook.path))
+
+
+def test_what_is_kept_is_not_in_the_notebook_and_is_read_with_it(tmp_path: Path) -> None:
+    notebook = make(tmp_path, "first")
+    notebook.add_code("second", {})
+    notebook.cells[0]["metadata"]["tags"] = ["changed"]
+    notebook.touch(0)
+    notebook.describe({"title": "Mine"})
+    notebook.keep()
+    assert on_disk(notebook) == ["first"]
+    read = read_document(notebook.path)
+    assert sources(read) == ["first", "second"]
+    assert read["cells"][0]["metadata"]["tags"] == ["changed"]
+    assert read["metadata"]["title"] == "Mine"
+    notebook.save()
+    assert on_disk(notebook) == ["first", "second"]
+    assert read_journal(notebook.path) == b""
+    notebook.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["session.ipynb"]
+
+
+def test_what_is_kept_costs_what_has_changed_and_no_more(tmp_path: Path) -> None:
+    notebook = make(tmp_path, *("x" * 100_000 for _ in range(100)))
+    notebook.add_code("new", {})
+    before = notebook.path.stat()
+    notebook.keep()
+    assert path_of(notebook.path).stat().st_size < 1000
+    assert notebook.path.stat() == before
+
+
+def test_a_notebook_is_gone_on_with_from_its_journal(tmp_path: Path) -> None:
+    notebook = make(tmp_path, "first")
+    notebook.add_code("second", {})
+    notebook.keep()
+    left = tmp_path / "left"  # as a killed process leaves it: nobody has it locked
+    left.mkdir()
+    for path in (notebook.path, path_of(notebook.path)):
+        shutil.copy(path, left)
+    again = Notebook.open(left / "session.ipynb")
+    assert on_disk(again) == ["first", "second"]
+    assert [path.name for path in left.iterdir()] == ["session.ipynb"]
+    again.add_code("third", {})
+    again.save()
+    again.close()
+    assert on_disk(again) == ["first", "second", "third"]
+
+
+def test_of_a_journal_that_ends_anywhere_all_that_is_whole_is_read(tmp_path: Path) -> None:
+    notebook = make(tmp_path, "first")
+    ends = []
+    for number in range(3):
+        notebook.add_code(f"{number}", {})
+        notebook.keep()
+        ends.append(path_of(notebook.path).stat().st_size)
+    whole = read_journal(notebook.path)
+    for end in range(len(whole)):
+        path_of(notebook.path).write_bytes(whole[:end])
+        assert len(sources(read_document(notebook.path))) == 1 + sum(complete <= end for complete in ends)
+
+
+def test_a_journal_that_its_writer_could_not_empty_brings_back_nothing_that_was_before(tmp_path: Path) -> None:
+    notebook = make(tmp_path, "first")
+    notebook.add_code("second", {})
+    notebook.keep()
+    left = read_journal(notebook.path)
+    notebook.cells[1]["execution_count"] = 7
+    notebook.touch(1)
+    notebook.save()
+    path_of(notebook.path).write_bytes(left)
+    assert [cell["execution_count"] for cell in read_document(notebook.path)["cells"]] == [None, 7]
+
+
+@pytest.mark.parametrize("position", [0.1, 0.5, 0.9])
+def test_what_follows_a_damaged_entry_is_not_read(tmp_path: Path, position: float) -> None:
+    notebook = make(tmp_path, "first")
+    for number in range(10):
+        notebook.add_code(f"{number}", {})
+        notebook.keep()
+    content = bytearray(read_journal(notebook.path))
+    content[int(position * len(content))] ^= 1
+    path_of(notebook.path).write_bytes(content)
+    found = sources(read_document(notebook.path))
+    assert found == ["first", *map(str, range(len(found) - 1))]
+    assert len(found) < 11
+
+
+def cell_entry(source: str, **fields: Any) -> bytes:
+    return json.dumps(
+        {
+            "cell_type": "code",
+            "id": "planted",
+            "metadata": {},
+            "outputs": [],
+            "execution_count": None,
+            "source": source,
+            **fields,
+        }
+    ).encode()
+
+
+STARTED = METADATA["nbtape"]["started"]  # type: ignore[index]
+HEAD = f"nbtape journal 1 {STARTED} 9\n".encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 100,
+        HEAD + b"cell 99999999999999999999 0\n{}\n",
+        HEAD + b"cell -5 0\n{}\n",
+        HEAD + b"cell 2 zz\n{}\n",
+        HEAD + b"\xff\xff 2 00000000\n{}\n",
+        HEAD.replace(b"2026", b"2027") + b"cell 2 9a6f0f4c\n{}\n",
+        HEAD.replace(b" 9", b" x") + b"cell 2 9a6f0f4c\n{}\n",
+        HEAD.replace(b" 9", b"") + b"cell 2 9a6f0f4c\n{}\n",
+        b"nbtape journal 2 x\n",
+    ],
+)
+def test_what_is_no_journal_of_the_notebook_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    notebook = make(tmp_path, "first")
+    notebook.close()
+    path_of(notebook.path).write_bytes(content)
+    assert sources(read_document(notebook.path)) == ["first"]
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+def test_what_is_in_the_place_of_a_journal_is_neither_followed_nor_waited_for(tmp_path: Path, kind: str) -> None:
+    notebook = make(tmp_path, "first")
+    victim, place = tmp_path / "victim", path_of(notebook.path)
+    victim.write_text("precious")
+    if kind == "link":
+        place.symlink_to(victim)
+    elif kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.mkdir()
+    assert sources(read_document(notebook.path)) == ["first"]
+    notebook.add_code("second", {})
+    notebook.keep()
+    assert sources(read_document(notebook.path)) == ["first", "second"]
+    notebook.save()
+    assert on_disk(notebook) == ["first", "second"]
+    assert victim.read_text() == "precious"
+
+
+def test_a_journal_that_somebody_removed_costs_nothing(tmp_path: Path) -> None:
+    notebook = make(tmp_path, "first")
+    for number in range(3):
+        notebook.add_code(str(number), {})
+        notebook.keep()
+        path_of(notebook.path).unlink(missing_ok=True)
+    notebook.add_code("last", {})
+    notebook.keep()
+    assert sources(read_document(notebook.path)) == ["first", "0", "1", "2", "last"]
+    notebook.close()
+
+
+def test_the_journal_of_a_notebook_that_is_gone_is_not_taken_for_that_of_another(tmp_path: Path) -> None:
+    first = make(tmp_path, "first")
+    first.add_code("of the first", {})
+    first.keep()
+    first.path.unlink()
+    second = Notebook.create(tmp_path, "session", {**METADATA, "nbtape": {"started": "2026-11-23T00:00:00+00:00"}})
+    assert sources(read_document(second.path)) == []
+    second.add_code("second", {})
+    second.keep()
+    assert sources(read_document(second.path)) == ["second"]
+
+
+def test_what_a_person_changed_since_stays(tmp_path: Path) -> None:
+    notebook = make(tmp_path, "edited", "deleted", "left alone")
+    for index in range(3):
+        notebook.cells[index]["execution_count"] = 7
+        notebook.touch(index)
+    notebook.add_code("new", {})
+    notebook.keep()
+    document = nbformat.read(notebook.path, 4)
+    document["cells"][0]["source"] = "by a person"
+    del document["cells"][1]
+    nbformat.write(document, notebook.path)
+    read = read_document(notebook.path)
+    assert sources(read) == ["by a person", "left alone", "new"]
+    assert [cell["execution_count"] for cell in read["cells"]] == [None, 7, None]
+
+
+def test_a_full_disk_leaves_a_journal_whole_and_the_next_save_has_all(small_disk: Path) -> None:
+    notebook = make(small_disk, "first")
+    notebook.add_code("kept", {})
+    notebook.keep()
+    notebook.add_code("y" * 600_000, {})
+    with pytest.raises(NotebookWriteError, match="the disk is full"):
+        notebook.keep()
+    assert sources(read_document(notebook.path)) == ["first", "kept"]
+    notebook.cells[2]["source"] = "short"
+    notebook.touch(2)
+    notebook.keep()
+    assert sources(read_document(notebook.path)) == ["first", "kept", "short"]
+    notebook.save()
+    assert on_disk(notebook) == ["first", "kept", "short"]
+
+
+def test_entries_are_added_whole_or_not_at_all(small_disk: Path) -> None:
+    journal = Journal(small_disk / "session.ipynb")
+    journal.add("now", 1, [("cell", b"{}")])
+    before = read_journal(small_disk / "session.ipynb")
+    with pytest.raises(OSError, match="No space left"):
+        journal.add("now", 1, [("cell", b"x" * 600_000)])
+    assert read_journal(small_disk / "session.ipynb") == before
+
+
+# In a session
+
+
+@pytest.fixture
+def no_credit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saving has had its share of the time."""
+    monkeypatch.setattr("nbtape.notebook.autosave.CREDIT", 0.0)
+
+
+@pytest.mark.usefixtures("no_credit")
+def test_a_notebook_that_is_dear_to_write_is_written_seldom_and_every_cell_is_kept(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        executor.execute_code_blocks([CodeBlock("big = 'x' * 100_000\nfor n in range(50):\n    print(big)", "python")])
+        versions = set()
+        for number in range(50):
+            executor.execute_code_blocks([CodeBlock(f"print({number})", "python")])
+            versions.add(executor.notebook.stat().st_ino)
+            cell = read_document(executor.notebook)["cells"][number + 1]
+            assert (cell["metadata"]["nbtape"]["status"], stream_text(cell)) == ("ok", f"{number}\n")
+        assert len(versions) < 40
+        assert eventually(lambda: len(read_notebook(executor.notebook)["cells"]) == 51)
+    assert read_journal(executor.notebook) == b""
+    assert sorted(path.name for path in output_dir.iterdir()) == ["session.ipynb"]
+
+
+def test_a_notebook_has_every_cell_when_its_result_is_there(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        for number in range(30):
+            executor.execute_code_blocks([CodeBlock(f"print({number})", "python")])
+            assert stream_text(read_notebook(executor.notebook)["cells"][number]) == f"{number}\n"
+
+
+SESSION = """
+import sys
+import nbtape.notebook.autosave
+from nbtape import CodeBlock, JupyterCodeExecutor
+
+nbtape.notebook.autosave.CREDIT = float(sys.argv[2])
+executor = JupyterCodeExecutor(output_dir=sys.argv[1])
+executor.execute_code_blocks([CodeBlock("big = 'x' * 100_000\\nfor n in range(30):\\n    print(big)", "python")])
+for number in range(10_000):
+    result = executor.execute_code_blocks([CodeBlock(f"print({number}, big[:50_000])", "python")])
+    print(result.cells[0].index, flush=True)
+"""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nothing_that_has_ended_is_lost_when_the_process_is_killed_at_any_moment(output_dir: Path, seed: int) -> None:
+    until = random.Random(seed).randrange(5, 60)
+    ended = -1
+    command = [sys.executable, "-c", SESSION, str(output_dir), str(seed % 2)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            ended = int(line)
+            if ended == until:
+                process.send_signal(signal.SIGKILL)
+    path = output_dir / "session.ipynb"
+    plain = read_notebook(path)
+    whole = read_document(path)
+    nbformat.validate(whole)
+    cells = whole["cells"]
+    assert len(cells) in {ended + 1, ended + 2}, "the last one may have been running"
+    for index in range(1, ended + 1):
+        assert stream_text(cells[index]).split()[0] == str(index - 1)
+        assert cells[index]["metadata"]["nbtape"]["status"] == "ok"
+    assert len(plain["cells"]) <= len(cells)
+    with JupyterCodeExecutor.resume(path) as executor:
+        executor.execute_code_blocks([CodeBlock("print('on')", "python")])
+    again = read_notebook(path)
+    assert [cell["id"] for cell in again["cells"][:-1]] == [cell["id"] for cell in cells]
+    assert sorted(left.name for left in output_dir.iterdir()) == ["session.ipynb"]
+
+
+async def test_the_memory_of_a_long_session_stays_within_its_bound(output_dir: Path) -> None:
+    code = (
+        "import base64, os\nfrom IPython.display import display\n"
+        "display({'image/png': base64.b64encode(os.urandom(75_000)).decode(), 'text/plain': 'p'}, raw=True)"
+    )
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        for number in range(100):
+            await executor.execute_code_blocks([CodeBlock(code, "python")])
+            if number == 60:
+                held = len(executor._recorded.notebook.cells._nodes)
+        cells = executor._recorded.notebook.cells
+        assert len(cells) == 100
+        assert len(cells._nodes) <= held < 60
+        first = read_document(executor.notebook)["cells"][0]
+        assert cells[0] == first

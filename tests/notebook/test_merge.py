@@ -1,0 +1,394 @@
+"""Somebody else saves the notebook while it is recorded: what he has changed stays, and nothing of ours is lost."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import tempfile
+import threading
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+from contract import blocks, run
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+from nbformat.v4 import new_code_cell, new_markdown_cell
+from reading import code_cells, eventually, read_notebook, stream_text
+
+from nbtape import JupyterCodeExecutor
+from nbtape.notebook import atomic_write
+from nbtape.notebook.document import Notebook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+METADATA = {
+    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    "language_info": {"name": "python"},
+    "nbtape": {"started": "2026-01-01T00:00:00+00:00"},
+}
+
+
+class Person:
+    """Somebody who has the notebook open, as in JupyterLab: he sees what was there when he opened it, and saves all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.open()
+
+    def open(self) -> None:
+        self.notebook = nbformat.read(self.path, as_version=4)
+
+    @property
+    def cells(self) -> list[Any]:
+        cells: list[Any] = self.notebook["cells"]
+        return cells
+
+    def save(self) -> None:
+        nbformat.validate(self.notebook)
+        self.path.write_text(nbformat.writes(self.notebook) + "\n")
+
+
+def sources(path: Path) -> list[str]:
+    return [cell["source"] for cell in read_notebook(path)["cells"]]
+
+
+def is_other(path: Path, content: bytes) -> bool:
+    return path.read_bytes() != content
+
+
+def is_saved(notebook: Notebook) -> bool:
+    notebook.save()
+    return notebook.is_saved
+
+
+def touched(path: Path) -> dict[str, list[str]]:
+    cells = read_notebook(path)["cells"]
+    marks = {cell["source"]: cell["metadata"].get("nbtape", {}).get("touched") for cell in cells}
+    return {source: mark for source, mark in marks.items() if mark}
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Iterator[Notebook]:
+    notebook = Notebook.create(tmp_path, "session", METADATA)
+    for source in "abcd":
+        notebook.add_code(source, {"nbtape": {"status": "ok"}})
+    notebook.save()
+    yield notebook
+    notebook.close()
+
+
+# A session, and a person
+
+
+def test_what_a_person_saves_stays_and_the_agent_goes_on_after_it(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        for code in ("x = 1", "x = 2", "print(x)", "print(x + 1)"):
+            run(executor, code)
+        person = Person(executor.notebook)
+        person.cells[0]["source"] = "x = 1  # mine"
+        person.cells[3]["outputs"] = []
+        del person.cells[1]
+        person.cells.insert(1, new_markdown_cell("a remark"))
+        person.save()
+        result = run(executor, "print(x + 2)")
+        assert (result.status, result.output, result.cells[0].index) == ("ok", "4\n", 4)
+    assert sources(executor.notebook) == ["x = 1  # mine", "a remark", "print(x)", "print(x + 1)", "print(x + 2)"]
+    assert touched(executor.notebook) == {
+        "x = 1  # mine": ["source"],
+        "a remark": ["added"],
+        "print(x + 1)": ["outputs"],
+    }
+    own = read_notebook(executor.notebook)["metadata"]["nbtape"]
+    assert len(own["deleted"]) == 1
+
+
+def test_what_a_person_does_to_the_cell_that_runs_costs_it_no_output(output_dir: Path) -> None:
+    code = (
+        "import time, os\nprint('begun', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('done')"
+    )
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        run(executor, "'earlier'")
+        running = threading.Thread(target=executor.execute_code_blocks, args=[blocks(code)])
+        running.start()
+        path = executor.notebook
+        assert eventually(lambda: "begun" in stream_text(code_cells(path)[-1]))
+        person = Person(path)
+        person.cells[1]["source"] += "  # a remark"
+        person.cells[1]["outputs"] = []
+        del person.cells[0]
+        person.save()
+        assert eventually(lambda: stream_text(read_notebook(path)["cells"][-1]) == "begun\n")
+        (output_dir / "go").touch()
+        running.join()
+        (cell,) = read_notebook(path)["cells"]
+        assert stream_text(cell) == "begun\ndone\n"
+        assert cell["source"].endswith("# a remark")
+        assert cell["metadata"]["nbtape"]["status"] == "ok"
+
+
+def test_a_cell_that_is_deleted_while_it_runs_stays_deleted_and_its_result_is_whole(output_dir: Path) -> None:
+    code = (
+        "import time, os\nprint('begun', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('done')"
+    )
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        results: list[Any] = []
+        running = threading.Thread(target=lambda: results.append(run(executor, code)))
+        running.start()
+        assert eventually(lambda: "begun" in "".join(map(stream_text, code_cells(executor.notebook))))
+        person = Person(executor.notebook)
+        person.cells.clear()
+        person.save()
+        (output_dir / "go").touch()
+        running.join()
+        assert results[0].output == "begun\ndone\n"
+        assert run(executor, "print(1)").output == "1\n"
+    *_, last = read_notebook(executor.notebook)["cells"]
+    assert last["source"] == "print(1)"
+
+
+def test_an_old_version_that_is_saved_over_ours_costs_nothing_even_if_nothing_runs(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        run(executor, "print('seen')")
+        person = Person(executor.notebook)
+        person.cells.append(new_markdown_cell("mine"))
+        run(executor, "print('not seen')")
+        person.save()
+        assert "print('not seen')" not in sources(executor.notebook)
+        assert eventually(lambda: sources(executor.notebook) == ["print('seen')", "mine", "print('not seen')"])
+    assert touched(executor.notebook) == {"mine": ["added"]}
+
+
+def test_a_person_who_saves_again_and_again_is_not_written_over_while_nothing_runs(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        run(executor, "print(1)")
+        person = Person(executor.notebook)
+        for number in range(3):
+            person.cells[0]["outputs"] = []
+            person.cells[0]["source"] = f"print({number})  # mine"
+            person.cells.append(new_code_cell(str(number)))
+            person.save()
+            before = executor.notebook.read_bytes()
+            assert not eventually(partial(is_other, executor.notebook, before), 1.5)
+        del person.cells[2]
+        person.save()
+        run(executor, "print(2)")
+    assert sources(executor.notebook) == ["print(2)  # mine", "0", "2", "print(2)"]
+
+
+def test_a_display_whose_cell_somebody_has_cleared_ends_nothing(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        run(executor, "handle = display('first', display_id='x')")
+        person = Person(executor.notebook)
+        person.cells[0]["outputs"] = []
+        person.save()
+        result = run(executor, "handle.update('second')\nprint('goes on')")
+        assert (result.status, result.output) == ("ok", "goes on\n")
+
+
+# The notebook alone
+
+
+def test_a_save_without_a_change_touches_nothing(notebook: Notebook) -> None:
+    notebook.touch(0)
+    Person(notebook.path).save()
+    notebook.add_markdown("more", {})
+    notebook.save()
+    assert touched(notebook.path) == {}
+
+
+def test_how_somebody_looks_at_a_cell_stays_and_is_no_change(notebook: Notebook) -> None:
+    person = Person(notebook.path)
+    person.cells[1]["metadata"]["collapsed"] = True
+    person.notebook["metadata"]["theme"] = "dark"
+    person.save()
+    notebook.add_markdown("more", {})
+    notebook.save()
+    saved = read_notebook(notebook.path)
+    assert saved["cells"][1]["metadata"]["collapsed"] is True
+    assert saved["metadata"]["theme"] == "dark"
+    assert touched(notebook.path) == {}
+
+
+def test_cells_stand_where_somebody_has_moved_them(notebook: Notebook) -> None:
+    person = Person(notebook.path)
+    person.cells.reverse()
+    person.save()
+    notebook.add_markdown("more", {})
+    notebook.save()
+    assert sources(notebook.path) == [*"dcba", "more"]
+    assert [notebook.place(number) for number in range(5)] == [3, 2, 1, 0, 4]
+    notebook.touch(0)
+    notebook.save()
+    assert sources(notebook.path) == [*"dcba", "more"]
+
+
+def test_what_somebody_is_just_writing_is_waited_for_and_ours_is_in_the_journal(notebook: Notebook) -> None:
+    person = Person(notebook.path)
+    person.cells.append(new_markdown_cell("mine"))
+    text = nbformat.writes(person.notebook)
+    notebook.path.write_text(text[: len(text) // 2])
+    notebook.add_markdown("ours", {})
+    notebook.save()
+    assert not notebook.is_saved
+    assert notebook.path.read_text() == text[: len(text) // 2]
+    person.save()
+    assert [cell["source"] for cell in reread(notebook.path)] == [*"abcd", "mine", "ours"]
+    notebook.save()
+    assert notebook.is_saved
+    assert sources(notebook.path) == [*"abcd", "mine", "ours"]
+
+
+def reread(path: Path) -> list[Any]:
+    """The cells as a reader of ours has them: with what the journal has."""
+    from nbtape.notebook.read import read_document
+
+    cells: list[Any] = read_document(path)["cells"]
+    return cells
+
+
+@pytest.mark.parametrize("content", ["", "no JSON", "[]", '{"cells": []}', json.dumps({"cells": [{}], "nbformat": 4})])
+def test_what_is_no_notebook_is_moved_aside_and_the_record_is_whole(notebook: Notebook, content: str) -> None:
+    notebook.path.write_text(content)
+    notebook.add_markdown("more", {})
+    assert eventually(lambda: is_saved(notebook))
+    assert sources(notebook.path) == [*"abcd", "more"]
+    assert notebook.path.with_name("session-2.ipynb").read_text() == content
+
+
+def test_another_notebook_in_its_place_is_moved_aside(notebook: Notebook, tmp_path: Path) -> None:
+    other = Notebook.create(tmp_path, "other", {**METADATA, "nbtape": {"started": "2025-01-01T00:00:00+00:00"}})
+    other.add_markdown("another", {})
+    other.save()
+    other.path.replace(notebook.path)
+    other.close()
+    notebook.add_markdown("more", {})
+    assert eventually(lambda: is_saved(notebook))
+    assert sources(notebook.path) == [*"abcd", "more"]
+    assert sources(tmp_path / "session-2.ipynb") == ["another"]
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_holds_nothing_up(notebook: Notebook, put: Callable[[Path], None]) -> None:
+    notebook.path.unlink()
+    put(notebook.path)
+    notebook.add_markdown("more", {})
+    notebook.save()
+    assert sources(notebook.path) == [*"abcd", "more"]
+
+
+def test_who_saves_at_the_very_moment_of_our_save_is_not_written_over(
+    notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = Person(notebook.path)
+    person.cells[0]["source"] = "mine"
+    write, saves = atomic_write._write, iter([person.save])
+
+    def write_and_be_late(*arguments: Any) -> None:
+        write(*arguments)
+        next(saves, lambda: None)()
+
+    monkeypatch.setattr(atomic_write, "_write", write_and_be_late)
+    notebook.add_markdown("more", {})
+    notebook.save()
+    assert sources(notebook.path) == ["mine", *"bcd", "more"]
+
+
+def test_what_a_notebook_says_of_its_save_may_be_anything(notebook: Notebook) -> None:
+    revisions: tuple[Any, ...] = (-1, 1 << 80, "7", None, True, [], {})
+    for revision in revisions:
+        person = Person(notebook.path)
+        person.notebook["metadata"]["nbtape"]["revision"] = revision
+        del person.cells[0]
+        person.save()
+        notebook.add_markdown("more", {})
+        notebook.save()
+    assert set("abcd") < set(sources(notebook.path))  # who cannot tell what he has seen has deleted nothing
+
+
+def test_a_stripped_notebook_is_still_ours(notebook: Notebook) -> None:
+    person = Person(notebook.path)
+    person.notebook["metadata"] = {}
+    person.cells.append(new_markdown_cell("mine"))
+    person.save()
+    notebook.add_markdown("more", {})
+    notebook.save()
+    assert sources(notebook.path) == [*"abcd", "mine", "more"]
+    assert read_notebook(notebook.path)["metadata"]["nbtape"]["started"] == METADATA["nbtape"]["started"]
+
+
+class TwoWriters(RuleBasedStateMachine):
+    """Each cell of ours is there unless he has deleted what he saw; each of his is there as he last saved it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory()
+        self.notebook = Notebook.create(Path(self.directory.name), "session", METADATA)
+        self.person = Person(self.notebook.path)
+        self.ours: set[str] = set()
+        self.removed: set[str] = set()
+        self.deleted: set[str] = set()
+        self.his: dict[str, str] = {}
+        self.count = itertools.count()
+
+    @rule()
+    def we_add(self) -> None:
+        number = self.notebook.add_code(f"ours {next(self.count)}", {})
+        self.ours.add(self.notebook.cells.ids[number])
+
+    @rule(choice=st.integers(0, 99))
+    def we_change(self, choice: int) -> None:
+        if cells := self.notebook.cells:
+            cell = cells[choice % len(cells)]
+            cell["execution_count"] = next(self.count)
+            self.notebook.touch(choice % len(cells))
+
+    @rule()
+    def we_save(self) -> None:
+        self.notebook.save()
+
+    @rule()
+    def we_look(self) -> None:
+        self.notebook.look()
+
+    @rule()
+    def he_opens(self) -> None:
+        self.person.open()
+        self.removed.clear()
+
+    @rule(choice=st.integers(0, 99))
+    def he_edits(self, choice: int) -> None:
+        if cells := self.person.cells:
+            cells[choice % len(cells)]["source"] = f"edited {next(self.count)}"
+
+    @rule(choice=st.integers(0, 99))
+    def he_adds(self, choice: int) -> None:
+        self.person.cells.insert(choice % (len(self.person.cells) + 1), new_code_cell(f"his {next(self.count)}"))
+
+    @rule(choice=st.integers(0, 99))
+    def he_deletes(self, choice: int) -> None:
+        if cells := self.person.cells:
+            self.removed.add(cells.pop(choice % len(cells))["id"])
+
+    @rule()
+    def he_saves(self) -> None:
+        self.person.save()
+        self.deleted |= self.removed
+        self.his = {cell["id"]: cell["source"] for cell in self.person.cells}
+
+    def teardown(self) -> None:
+        self.notebook.save()
+        self.notebook.close()
+        saved = {cell["id"]: cell["source"] for cell in read_notebook(self.notebook.path)["cells"]}
+        assert self.ours - self.deleted <= saved.keys()
+        assert self.his.items() <= saved.items()
+        self.directory.cleanup()
+
+
+TestTwoWriters = TwoWriters.TestCase
+TestTwoWriters.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

@@ -1,0 +1,337 @@
+"""Recorded notebooks run again, and what is said of each cell."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+from contract import record, run
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from reading import code_cells, eventually, read_notebook, stream_text
+
+from nbtape import CodeBlock, DockerJupyterServer, JupyterCodeExecutor, NotebookReadError, NotebookWriteError, replay
+from nbtape.environment import Difference
+from nbtape.notebook.format import own_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nbtape import LocalJupyterServer, ReplayReport
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+TRANSCRIPTS = sorted(path.name for path in NOTEBOOKS.glob("*.md"))
+
+#: Code that succeeds once in a directory.
+ONCE = "import os\nassert not os.path.exists('once'), 'again'\nopen('once', 'w').close()"
+
+
+def verdicts(report: ReplayReport) -> list[str]:
+    return [cell.verdict for cell in report.cells]
+
+
+def nbtape(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nbtape", "replay", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_what_comes_again_is_told_from_what_does_not(output_dir: Path) -> None:
+    count = "import os\nn = len(os.listdir())\nopen(f'file{n}', 'w').close()\nprint(n)"
+    notebook = record(
+        output_dir,
+        "print('always')",
+        "object()",
+        count,
+        "1/0",
+        "import time\nprint('begun', flush=True)\ntime.sleep(60)",
+        "import os\nif not os.path.exists('fixed'):\n    open('fixed', 'w').close()\n    raise ValueError('first')",
+        timeout=2,
+    )
+    before = notebook.read_bytes()
+    report = replay(notebook)
+    assert verdicts(report) == ["same", "cosmetic", "different", "same_error", "same_error", "fixed"]
+    assert (report.exit_code, report.output.name) == (1, "session-replayed.ipynb")
+    assert [cell.index for cell in report.cells] == list(range(6))
+    assert [cell.cell_id for cell in report.cells] == [cell["id"] for cell in code_cells(notebook)]
+    assert (report.cells[4].recorded, report.cells[4].replayed) == ("timeout", "timeout")
+    assert "ValueError: first" in report.cells[5].reason
+    assert notebook.read_bytes() == before
+    nbformat.validate(again := read_notebook(report.output))
+    assert again.metadata["papermill"]["input_path"] == str(notebook)
+    assert replay(notebook).output.name == "session-replayed-2.ipynb"
+
+
+def test_a_session_that_comes_again_is_as_recorded(output_dir: Path) -> None:
+    report = replay(record(output_dir, "x = 6", "x * 7", "1/0", "print(x)"))
+    assert (verdicts(report), report.exit_code) == (["same", "same", "same_error", "same"], 0)
+    assert str(report) == "session.ipynb: 3 same, 1 same_error."
+
+
+def test_a_cell_whose_end_no_error_tells_comes_again(output_dir: Path) -> None:
+    stubborn = (
+        "import os, time\ntry:\n    if not os.path.exists('once'):\n        open('once', 'w').close()\n"
+        "        print('early')\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    pass"
+    )
+    notebook = record(output_dir, stubborn, "import os\nos.kill(os.getpid(), 9)", timeout=2)
+    report = replay(notebook)
+    assert (verdicts(report), report.exit_code) == (["same_error", "same_error"], 0), str(report)
+    said = [stream_text(cell, "stderr") for cell in code_cells(report.output)]
+    assert all("[nbtape: " in words for words in said)
+    assert said == [stream_text(cell, "stderr") for cell in code_cells(notebook)]
+
+
+def test_where_the_notebook_was_moved_its_own_path_is_no_difference(output_dir: Path) -> None:
+    notebook = record(output_dir, "import os\nos.getcwd()")
+    (elsewhere := output_dir / "moved").mkdir()
+    assert verdicts(replay(notebook.rename(elsewhere / notebook.name))) == ["cosmetic"]
+
+
+def record_transcript(directory: Path, name: str) -> Path:
+    command = [sys.executable, "-m", "nbtape", "run", str(NOTEBOOKS / name), "--keep-going", "--json"]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    return Path(json.loads(done.stdout)["notebook"])
+
+
+@pytest.mark.parametrize("transcript", TRANSCRIPTS)
+def test_the_transcripts_of_the_documentation_come_again(output_dir: Path, transcript: str) -> None:
+    report = replay(record_transcript(output_dir, transcript))
+    assert {cell.verdict for cell in report.cells} <= {"same", "cosmetic", "same_error"}, str(report)
+    assert report.environment == []
+
+
+@pytest.mark.parametrize("transcript", TRANSCRIPTS)
+def test_the_transcripts_of_the_documentation_come_again_in_a_container(
+    output_dir: Path, science_image: str, transcript: str
+) -> None:
+    notebook = record_transcript(output_dir, transcript)
+    with DockerJupyterServer(custom_image_name=science_image) as server:
+        report = replay(notebook, jupyter_server=server)
+    assert report.exit_code == 0, str(report)
+    assert Difference("image", None, science_image) in (report.environment or [])
+    assert f"image none → {science_image}" in str(report)
+
+
+def test_what_comes_after_an_unexpected_failure_is_not_run(output_dir: Path) -> None:
+    notebook = record(output_dir, ONCE, "print('rest')")
+    report = replay(notebook)
+    assert verdicts(report) == ["error", "not_run"]
+    assert report.cells[0].reason == "AssertionError: again"
+    assert verdicts(replay(notebook, keep_going=True)) == ["error", "same"]
+
+
+def test_what_was_not_run_is_as_recorded(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        run(executor, "1/0", "print('never')")
+    report = replay(executor.notebook)
+    assert (verdicts(report), report.exit_code) == (["same_error", "same"], 0)
+
+
+def test_another_way_to_fail_is_different(output_dir: Path) -> None:
+    code = (
+        "import os\nold = os.path.exists('once')\nopen('once', 'w').close()\nraise (KeyError if old else ValueError)(1)"
+    )
+    report = replay(record(output_dir, code))
+    assert verdicts(report) == ["different"]
+    assert "ValueError" in report.cells[0].reason
+
+
+def test_a_cell_whose_tag_says_so_is_not_compared(output_dir: Path) -> None:
+    notebook = record(output_dir, "import random\nrandom.random()")
+    change(notebook, lambda cell: cell["metadata"].update(tags=["nbval-ignore-output"]))
+    assert verdicts(replay(notebook)) == ["same"]
+
+
+def test_a_cell_may_have_tolerances_of_its_own(output_dir: Path) -> None:
+    notebook = record(output_dir, "import os\nopen('n', 'a').write('x')\nprint(1 + os.path.getsize('n') / 1000)")
+    assert verdicts(replay(notebook)) == ["different"]
+    change(notebook, lambda cell: cell["metadata"]["nbtape"].update(replay={"relative": 0.01}))
+    report = replay(notebook)
+    assert verdicts(report) == ["drift"]
+    assert own_metadata(code_cells(report.output)[0])["replay"] == {"relative": 0.01}, "for a replay of the replay"
+
+
+@pytest.mark.parametrize("own", ["no", {"relativ": 1}, {"relative": "much"}, {"extra": ["("]}, {"levels": None}])
+def test_settings_of_a_cell_that_make_no_sense_are_told_before_anything_runs(output_dir: Path, own: Any) -> None:
+    notebook = record(output_dir, ONCE)
+    (output_dir / "once").unlink()
+    change(notebook, lambda cell: cell["metadata"]["nbtape"].update(replay=own))
+    with pytest.raises(ValueError, match="Cell 0 has replay settings that cannot be used"):
+        replay(notebook)
+    assert not (output_dir / "once").exists()
+
+
+def change(notebook: Path, act: Callable[[Any], Any]) -> None:
+    """Change the first cell of a notebook, as a person does."""
+    node = read_notebook(notebook)
+    act(node.cells[0])
+    nbformat.write(node, notebook)
+
+
+def test_a_cell_whose_tag_allows_it_may_fail(output_dir: Path) -> None:
+    cells = [new_code_cell("1/0", metadata={"tags": ["raises-exception"]}), new_code_cell("1")]
+    notebook = output_dir / "foreign.ipynb"
+    nbformat.write(new_notebook(cells=cells), notebook)
+    report = replay(notebook)
+    assert [(cell.verdict, cell.replayed) for cell in report.cells] == [("same", "error"), ("same", "ok")]
+
+
+def test_parameters_that_an_earlier_run_injected_are_replaced(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        executor.parameters(n=14)
+        run(executor, "print(n)")
+    first = replay(executor.notebook, parameters={"n": 3})
+    second = replay(first.output, parameters={"n": 5})
+    assert verdicts(second) == ["same", "not_run", "different"]
+    assert verdicts(replay(first.output)) == ["same", "same", "same"]
+
+
+def test_a_notebook_of_somebody_else_is_judged(output_dir: Path) -> None:
+    cells = [
+        new_code_cell("1 + 1", execution_count=1, outputs=[result("2")]),
+        new_code_cell("1 + 2", execution_count=2, outputs=[result("4")]),
+        new_code_cell("1 + 3"),
+    ]
+    notebook = output_dir / "foreign.ipynb"
+    nbformat.write(new_notebook(cells=cells), notebook)
+    report = replay(notebook)
+    assert verdicts(report) == ["same", "different", "same"]
+    assert report.cells[2].recorded == ""
+
+
+def result(text: str) -> Any:
+    return new_output("execute_result", {"text/plain": text}, execution_count=1)
+
+
+def test_parameters_override_and_the_cells_keep_their_places(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        executor.parameters(n=14)
+        run(executor, "print(n)")
+    report = replay(executor.notebook, parameters={"n": 3})
+    assert [(cell.index, cell.verdict) for cell in report.cells] == [(0, "same"), (1, "different")]
+
+
+def test_the_kernel_works_where_the_notebook_is(output_dir: Path) -> None:
+    (output_dir / "data.txt").write_text("here")
+    notebook = record(output_dir, "print(open('data.txt').read())")
+    elsewhere = output_dir / "{elsewhere}"
+    elsewhere.mkdir()
+    report = replay(notebook, elsewhere / "out.ipynb")
+    assert verdicts(report) == ["same"]
+    assert stream_text(code_cells(elsewhere / "out.ipynb")[0]) == "here\n"
+
+
+def test_on_other_kernels_it_is_judged_alike(
+    output_dir: Path, gateway: LocalJupyterServer, container: DockerJupyterServer
+) -> None:
+    paths = "import os\nprint(os.getcwd(), os.path.abspath('x.csv'))"
+    notebook = record(output_dir, "x = {'b', 'a'}", "x", "object()", "1/0", paths)
+    for server in (gateway, container):
+        report = replay(notebook, jupyter_server=server)
+        assert report.exit_code == 0, str(report)
+
+
+def test_progress_counts_what_runs_and_who_listens_badly_stops_nothing(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
+        run(executor, "1", "2")
+        executor.skip_code_blocks([CodeBlock("3", "python")], note="A policy forbids it.")
+    told: list[tuple[int, int]] = []
+
+    def listen(*news: int) -> None:
+        told.append(news)  # type: ignore[arg-type]
+        raise ZeroDivisionError
+
+    assert replay(executor.notebook, on_cell=listen).exit_code == 0
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_what_is_installed_now_is_compared_with_what_was(output_dir: Path) -> None:
+    notebook = record(output_dir, "x = 1")
+    node = read_notebook(notebook)
+    told = node["metadata"]["nbtape"]["environment"]
+    told["packages"] |= {"ipykernel": "1.0", "absent": "2.0"}
+    nbformat.write(node, notebook)
+    report = replay(notebook)
+    now = metadata.version("ipykernel")
+    assert list(map(str, report.environment or [])) == [f"ipykernel 1.0 → {now}", "absent 2.0 → none"]
+    assert report.exit_code == 0
+    assert report.to_dict()["environment"][1] == {"name": "absent", "before": "2.0", "after": None}
+    assert "environment: absent 2.0 → none" in nbtape(notebook.name, cwd=output_dir).stdout
+    del node["metadata"]["nbtape"]
+    nbformat.write(node, notebook)
+    assert replay(notebook).environment is None, "it does not tell of its own"
+
+
+def test_what_cannot_be_replayed_is_told(output_dir: Path) -> None:
+    notebook = record(output_dir, "1")
+    with pytest.raises(NotebookReadError):
+        replay(output_dir / "absent.ipynb")
+    with pytest.raises(ValueError, match="recorded notebook"):
+        replay(notebook, notebook)
+    with pytest.raises(NotebookWriteError, match="no such directory"):
+        replay(notebook, output_dir / "absent" / "out.ipynb")
+    with pytest.raises(ValueError, match="Timeout"):
+        replay(notebook, timeout=0)
+
+
+def test_the_command_says_what_has_changed_and_by_its_exit_code(output_dir: Path) -> None:
+    notebook = record(output_dir, "print('always')", ONCE, "print('rest')")
+    done = nbtape("session.ipynb", "-o", "out.ipynb", "--report", "report.json", cwd=output_dir)
+    assert done.returncode == 1, done.stderr
+    assert "cell 1: error. AssertionError: again" in done.stdout
+    told = json.loads((output_dir / "report.json").read_text())
+    assert [cell["verdict"] for cell in told["notebooks"][0]["cells"]] == ["same", "error", "not_run"]
+    (output_dir / "once").unlink()
+    done = nbtape("session.ipynb", "-o", "out.ipynb", "--report", "report.html", cwd=output_dir)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "<pre>always\n</pre>" in (output_dir / "report.html").read_text()
+    assert done.stdout == f"session.ipynb: 3 same.\nNotebook: {notebook.with_name('out.ipynb')}\n"
+
+
+def test_several_notebooks_at_once_and_one_that_cannot_be_run_stops_no_other(output_dir: Path) -> None:
+    notebook = record(output_dir, "print('always')")
+    for name in ("one", "two"):
+        shutil.copy(notebook, output_dir / f"{name}.ipynb")
+    (output_dir / "bad.ipynb").write_text("no notebook")
+    names = ("bad.ipynb", "one.ipynb", "two.ipynb", "session.ipynb")
+    done = nbtape(*names, "--jobs", "3", "-o", "out", "--report", "report.json", cwd=output_dir)
+    assert done.returncode == 2, done.stderr
+    assert "nbtape: bad.ipynb" in done.stderr
+    assert "3 of 4 notebooks are as recorded, 0 are not, 1 could not be run." in done.stdout
+    assert sorted(path.name for path in (output_dir / "out").iterdir()) == ["one.ipynb", "session.ipynb", "two.ipynb"]
+    told = json.loads((output_dir / "report.json").read_text())["notebooks"]
+    assert [entry["exit_code"] for entry in told] == [2, 0, 0, 0]
+
+
+def test_parameters_of_the_command_are_numbers_where_they_look_it(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        executor.parameters(n=14, rate=0.5, name="a")
+        run(executor, "print(repr(n), repr(rate), repr(name))")
+    done = nbtape(
+        "session.ipynb", "-o", "out.ipynb", "-p", "n", "3", "-p", "rate", "0.1", "-p", "name", "b", cwd=output_dir
+    )
+    assert done.returncode == 1, done.stderr
+    assert stream_text(code_cells(output_dir / "out.ipynb")[-1]) == "3 0.1 'b'\n"
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_ends_the_command_and_all_kernels(output_dir: Path, jobs: str) -> None:
+    cells = [new_code_cell(f"open('begun-{os.getpid()}', 'w').close()\nimport time\ntime.sleep(600)")]
+    for name in ("one", "two"):
+        nbformat.write(new_notebook(cells=cells), output_dir / f"{name}.ipynb")
+    command = [sys.executable, "-m", "nbtape", "replay", "one.ipynb", "two.ipynb", "--jobs", jobs]
+    with subprocess.Popen(command, cwd=output_dir, stderr=subprocess.PIPE, text=True) as process:
+        assert eventually((output_dir / f"begun-{os.getpid()}").exists, 60)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == "nbtape: Interrupted.\n"

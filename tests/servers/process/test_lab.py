@@ -1,0 +1,157 @@
+"""A JupyterLab of this machine: which files it shows, who is let in, and that its kernels are as everywhere."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from contract import run
+from jupyter_servers import ask, kernels_of
+from reading import eventually
+
+from nbtape import JupyterCodeExecutor, KernelPool, LocalJupyterServer, ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.machinery import ModuleSpec
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+
+@pytest.fixture
+def server(leaves_nothing: None, tmp_path: Path) -> Iterator[LocalJupyterServer]:
+    del leaves_nothing  # comes first, to look last
+    with LocalJupyterServer(lab=True, root_dir=tmp_path) as server:
+        yield server
+
+
+def test_the_shortest_way_gives_a_link_and_a_kernel_in_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with LocalJupyterServer(lab=True) as server, JupyterCodeExecutor(server, output_dir=".") as executor:
+        assert executor.url == f"{server.connection_info.url}lab/tree/session.ipynb"
+        assert run(executor, "import os\nos.getcwd()").output == repr(str(tmp_path))
+
+
+def test_a_directory_that_is_reached_by_another_way_is_the_same(
+    server: LocalJupyterServer, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    way = tmp_path_factory.mktemp("way") / "there"
+    way.symlink_to(tmp_path)
+    with JupyterCodeExecutor(server, output_dir=way) as executor:
+        assert executor.url.endswith("/lab/tree/session.ipynb")
+        assert run(executor, "import os\nos.getcwd()").output == repr(str(tmp_path))
+
+
+def test_a_link_lets_in_once(server: LocalJupyterServer, tmp_path: Path) -> None:
+    with JupyterCodeExecutor(server, output_dir=tmp_path) as executor:
+        link = server.login(executor.url)
+        assert str(server.connection_info.token) not in link
+        kernels = f"{server.connection_info.api}kernels"
+        with httpx.Client(follow_redirects=True, trust_env=False) as first:
+            assert first.get(link).url.path.startswith("/lab")
+            assert first.get(executor.url).url.path.startswith("/lab")
+            assert {kernel["id"] for kernel in first.get(kernels).json()} == kernels_of(server)
+        with httpx.Client(follow_redirects=True, trust_env=False) as second:
+            assert second.get(link).url.path == "/login"
+            assert second.get(kernels).status_code == httpx.codes.FORBIDDEN
+
+
+def test_a_link_that_was_never_given_lets_nobody_in(server: LocalJupyterServer) -> None:
+    for code in ("", "a", "..", "%2e%2e%2fport"):
+        answer = httpx.get(f"{server.connection_info.page}lab?token={code}", follow_redirects=True, trust_env=False)
+        assert answer.url.path == "/login"
+
+
+def test_a_link_leads_nowhere_but_to_the_server(server: LocalJupyterServer) -> None:
+    assert server.login().startswith(f"{server.connection_info.page}lab?token=")
+    with pytest.raises(ValueError, match="no page of the server"):
+        server.login("http://example.org/lab")
+
+
+def test_a_server_without_pages_has_no_link() -> None:
+    with pytest.raises(ValueError, match="lab=True"):
+        LocalJupyterServer().login()
+
+
+def test_neither_its_log_nor_its_kernels_know_the_token(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    with (
+        LocalJupyterServer(lab=True, root_dir=tmp_path, log_file=log, log_level="DEBUG") as server,
+        JupyterCodeExecutor(server, output_dir=tmp_path) as executor,
+    ):
+        token, link = str(server.connection_info.token), server.login()
+        httpx.get(link, follow_redirects=True, trust_env=False)
+        assert token not in run(executor, "import os\ndict(os.environ)").output
+        assert token not in executor.notebook.read_text()
+    assert token not in log.read_text()
+    assert link.rpartition("=")[2] not in log.read_text()
+
+
+def test_a_directory_that_it_does_not_show_is_refused_before_anything_starts(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    server = LocalJupyterServer(lab=True, root_dir=tmp_path)
+    with pytest.raises(ValueError, match="root_dir that has both"):
+        JupyterCodeExecutor(server, output_dir=elsewhere)
+    with pytest.raises(ValueError, match="name an output_dir in it"):
+        JupyterCodeExecutor(KernelPool(server), output_dir=elsewhere)
+
+
+def test_a_root_that_cannot_work_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="give it with lab=True"):
+        LocalJupyterServer(root_dir=tmp_path)
+    with pytest.raises(ValueError, match="no directory"):
+        LocalJupyterServer(lab=True, root_dir=tmp_path / "missing" / "more")
+
+
+def test_a_jupyterlab_that_is_not_installed_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+
+    def find_no_lab(name: str, package: str | None = None) -> ModuleSpec | None:
+        return None if name == "jupyterlab" else find(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_no_lab)
+    with pytest.raises(ServerError, match=r"pip install 'nbtape\[lab\]'"):
+        LocalJupyterServer(lab=True).start()
+
+
+def test_a_kernel_of_a_pool_has_a_link_too(server: LocalJupyterServer, tmp_path: Path) -> None:
+    with KernelPool(server, size=1) as pool, JupyterCodeExecutor(pool, output_dir=tmp_path) as executor:
+        link = executor.url
+        assert link.endswith("/lab/tree/session.ipynb")
+        executor.restart()
+        assert executor.url == link
+        assert run(executor, "import os\nos.getcwd()").output.endswith(repr(str(tmp_path)))
+
+
+def test_how_a_kernel_died_is_said_each_time(server: LocalJupyterServer, tmp_path: Path) -> None:
+    with JupyterCodeExecutor(server, output_dir=tmp_path) as executor:
+        for signal in ("SIGKILL", "SIGSEGV"):
+            result = run(executor, f"import os, signal\nos.kill(os.getpid(), signal.{signal})")
+            assert (result.status, signal in result.cells[0].note) == ("kernel_died", True)
+            assert "variables of earlier blocks are gone" in run(executor, "1").output
+
+
+def test_a_kernel_that_somebody_ends_before_it_is_used_again_is_followed_by_another(
+    server: LocalJupyterServer, tmp_path: Path
+) -> None:
+    with JupyterCodeExecutor(server, output_dir=tmp_path) as executor:
+        run(executor, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+        (kernel,) = kernels_of(server)
+        ask(server.connection_info, f"kernels/{kernel}", "DELETE")
+        assert "variables of earlier blocks are gone" in run(executor, "1").output
+        assert executor.url
+        assert kernel not in kernels_of(server)
+
+
+def test_nothing_is_left_of_an_executor_that_has_stopped(server: LocalJupyterServer, tmp_path: Path) -> None:
+    with JupyterCodeExecutor(server, output_dir=tmp_path) as executor:
+        run(executor, "1")
+        executor.restart()
+    assert eventually(lambda: kernels_of(server) == set())

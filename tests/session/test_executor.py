@@ -1,0 +1,419 @@
+"""What the async executor checks before it starts anything, and how it behaves on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import resource
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import psutil  # type: ignore[import-untyped,unused-ignore]
+import pytest
+from reading import code_cells, descendants, eventually, read_notebook
+
+from nbtape import (
+    AsyncJupyterCodeExecutor,
+    CodeBlock,
+    JupyterCodeExecutor,
+    JupyterConnectionInfo,
+    KernelNotInstalledError,
+    MarkdownCodeExtractor,
+    OutputDirectoryError,
+)
+from nbtape.kernels.local.manager import LocalKernels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from nbtape import CodeResult
+    from nbtape.kernels.protocols import KernelManager, KernelSpec
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+BOTH = pytest.mark.parametrize("face", [AsyncJupyterCodeExecutor, JupyterCodeExecutor])
+
+
+def python(*codes: str) -> list[CodeBlock]:
+    return [CodeBlock(code, "python") for code in codes]
+
+
+def names(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()]
+
+
+async def run(executor: AsyncJupyterCodeExecutor, *codes: str) -> CodeResult:
+    return await executor.execute_code_blocks(python(*codes))
+
+
+# A constructor stores and checks; it starts nothing
+
+
+@BOTH
+def test_a_constructor_starts_nothing_and_writes_nothing(face: Any, tmp_path: Path, temp_dir: Path) -> None:
+    before = descendants()
+    executor = face(output_dir=tmp_path / "coding")
+    assert executor.notebook == tmp_path / "coding" / "session.ipynb"
+    assert executor.kernel_epoch == 0
+    assert descendants() == before
+    assert list(tmp_path.iterdir()) == list(temp_dir.iterdir()) == []
+
+
+@BOTH
+@pytest.mark.parametrize("timeout", [0, -1, 0.99, math.nan, math.inf, -math.inf])
+def test_a_timeout_that_cannot_work_is_refused(face: Any, output_dir: Path, timeout: float) -> None:
+    with pytest.raises(ValueError, match="Timeout must be at least 1"):
+        face(timeout=timeout, output_dir=output_dir)
+
+
+@BOTH
+def test_a_directory_whose_parent_is_missing_is_refused(face: Any, tmp_path: Path) -> None:
+    directory = tmp_path / "no" / "such"
+    with pytest.raises(OutputDirectoryError, match=r"Output directory .* does not exist\.") as caught:
+        face(output_dir=directory)
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.directory == directory
+    assert list(tmp_path.iterdir()) == []
+
+
+@BOTH
+def test_a_directory_that_is_a_file_is_refused(face: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for directory in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match="Output directory"):
+            face(output_dir=directory)
+
+
+@BOTH
+def test_a_kernel_that_is_not_installed_is_refused_and_those_that_are_are_named(face: Any, output_dir: Path) -> None:
+    with pytest.raises(KernelNotInstalledError, match=r"Kernel nokernel is not installed\.") as caught:
+        face(kernel_name="nokernel", output_dir=output_dir)
+    assert isinstance(caught.value, ValueError)
+    assert "python3" in str(caught.value)
+    assert "python3" in caught.value.available
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["../x", "a/b", "/abs", "..", ".", ".ipynb", "a\\b", "nul\0", "x" * 300])
+def test_a_name_that_is_not_of_a_file_in_the_directory_is_refused(face: Any, output_dir: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="no name for a notebook"):
+        face(output_dir=output_dir, notebook=name)
+
+
+@BOTH
+def test_an_option_that_does_not_exist_is_refused_and_those_that_do_are_named(face: Any, output_dir: Path) -> None:
+    with pytest.raises(TypeError, match=r"max_output_char\b.*max_output_chars"):
+        face(output_dir=output_dir, max_output_char=5)
+
+
+@BOTH
+@pytest.mark.parametrize("option", ["startup_timeout", "interrupt_grace", "max_output_chars", "max_cell_chars"])
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
+def test_an_option_that_cannot_work_is_refused(face: Any, output_dir: Path, option: str, value: float) -> None:
+    with pytest.raises(ValueError, match=option):
+        face(output_dir=output_dir, **{option: value})
+
+
+@BOTH
+def test_the_code_extractor_finds_what_the_executor_runs(face: Any, output_dir: Path) -> None:
+    extractor = face(output_dir=output_dir).code_extractor
+    assert isinstance(extractor, MarkdownCodeExtractor)
+    assert extractor.extract_code_blocks("```python\nx\n```") == [CodeBlock("x", "python")]
+
+
+# The place of the recording
+
+
+@pytest.mark.parametrize("name", ["analysis", "analysis.ipynb"])
+async def test_a_notebook_has_the_name_that_was_asked_for(output_dir: Path, name: str) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir, notebook=name) as executor:
+        assert executor.notebook == output_dir / "analysis.ipynb"
+        assert read_notebook(executor.notebook)["cells"] == []
+
+
+async def test_a_directory_is_made_in_one_step(tmp_path: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=tmp_path / "coding") as executor:
+        result = await run(executor, "print(1)")
+    assert result.notebook == tmp_path / "coding" / "session.ipynb"
+    assert result.notebook.exists()
+
+
+async def test_a_recording_that_was_there_is_not_touched(output_dir: Path) -> None:
+    (output_dir / "session.ipynb").write_text("mine")
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        assert executor.notebook == output_dir / "session-2.ipynb"
+    assert (output_dir / "session.ipynb").read_text() == "mine"
+
+
+# Blocks
+
+
+async def test_anything_with_code_and_language_is_a_block(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        foreign: Any = SimpleNamespace(code="print(1)", language="python")
+        assert (await executor.execute_code_blocks([foreign])).output == "1\n"
+
+
+@pytest.mark.parametrize("block", [(b"print(1)", "python"), (None, "python"), ("print(1)", None), (1, "python")])
+async def test_code_that_is_not_text_is_refused_before_any_block_runs(output_dir: Path, block: Any) -> None:
+    executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
+    with pytest.raises(TypeError, match="both of them text"):
+        await executor.execute_code_blocks([*python("print('never')"), CodeBlock(*block)])
+    assert names(output_dir) == []
+
+
+async def test_code_that_utf8_cannot_hold_is_not_run(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        result = await run(executor, "print('\udc80')", "print('rest')")
+        assert [cell.status for cell in result.cells] == ["not_run", "not_run"]
+        assert "surrogate" in result.output
+        assert len(code_cells(executor.notebook)) == 2
+        assert (await run(executor, "print('next')")).output == "next\n"
+
+
+async def test_code_with_control_characters_is_recorded_as_it_ran(output_dir: Path) -> None:
+    code = "print(len('\x00\x0c\x7f'))"
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        result = await run(executor, code)
+        assert result.status in {"ok", "error"}  # Python itself refuses NUL in source
+        assert code_cells(executor.notebook)[0]["source"] == code
+        assert (await run(executor, "print('next')")).output == "next\n"
+
+
+async def test_skipped_blocks_are_recorded_with_the_reason(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        result = await executor.skip_code_blocks(python("import os", "os.abort()"), note="Not run: policy.")
+        assert (result.status, result.exit_code) == ("not_run", 1)
+        assert "Not run: policy." in result.output
+        cells = code_cells(executor.notebook)
+        assert [cell["metadata"]["nbtape"]["status"] for cell in cells] == ["not_run", "not_run"]
+        assert (await run(executor, "print('alive')")).output == "alive\n"
+
+
+# The life of a session
+
+
+async def test_the_first_use_starts_what_was_not_started(output_dir: Path) -> None:
+    executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
+    try:
+        await executor.add_markdown("# First")
+        assert executor.kernel_epoch == 1
+        assert (await run(executor, "print(1)")).output == "1\n"
+    finally:
+        await executor.stop()
+
+
+async def test_a_second_start_is_harmless(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        await run(executor, "x = 1")
+        await asyncio.gather(executor.start(), executor.start())
+        assert (await run(executor, "print(x)")).output == "1\n"
+        assert executor.kernel_epoch == 1
+
+
+async def test_a_stop_before_the_start_is_harmless(output_dir: Path) -> None:
+    await AsyncJupyterCodeExecutor(output_dir=output_dir).stop()
+    assert names(output_dir) == []
+
+
+async def test_calls_that_are_gathered_run_one_after_the_other(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        await run(executor, "n = 0")
+        step = "m = n\nfor _ in range(1000):\n    pass\nn = m + 1\nprint(n)"
+        results = await asyncio.gather(*(run(executor, step) for _ in range(10)))
+        assert [result.output for result in results] == [f"{n}\n" for n in range(1, 11)]
+
+
+@pytest.fixture
+def usual_limit() -> Iterator[None]:
+    """As many open files as a process may have by default on Linux, besides those that the tests have open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    usual = 1024 + psutil.Process().num_fds()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (usual if hard == resource.RLIM_INFINITY else min(usual, hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("usual_limit")
+async def test_fifty_sessions_at_once_have_each_their_own(output_dir: Path) -> None:
+    async def session(number: int) -> list[str]:
+        async with AsyncJupyterCodeExecutor(output_dir=output_dir, notebook=f"session-{number}") as executor:
+            await run(executor, f"mine = {number}")
+            return [(await run(executor, f"print(mine, {cell})")).output for cell in range(10)]
+
+    outputs = await asyncio.gather(*map(session, range(50)))
+    assert outputs == [[f"{number} {cell}\n" for cell in range(10)] for number in range(50)]
+    assert len({name for name in names(output_dir) if name.endswith(".ipynb")}) == 50
+
+
+async def test_the_loop_stays_free_while_a_block_runs(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        call = asyncio.ensure_future(run(executor, "for n in range(3000):\n    print(n, flush=True)"))
+        longest, last = 0.0, asyncio.get_running_loop().time()
+        while not call.done():
+            await asyncio.sleep(0.001)
+            now = asyncio.get_running_loop().time()
+            longest, last = max(longest, now - last), now
+        assert (await call).status == "ok"
+        assert longest < 1
+
+
+async def test_an_error_in_the_body_of_a_with_ends_the_kernel_and_comes_out(output_dir: Path) -> None:
+    before = descendants()
+    executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
+
+    async def session() -> None:
+        async with executor:
+            await run(executor, "print(1)")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await session()
+    assert eventually(lambda: descendants() == before)
+    assert len(code_cells(executor.notebook)) == 1
+
+
+class ThreeMembers:
+    """A source of kernels that has what the seam names and not a member more."""
+
+    def __init__(self) -> None:
+        self._kernels = LocalKernels("python3")
+
+    def check(self) -> None:
+        self._kernels.check()
+
+    async def spec(self) -> KernelSpec:
+        return await self._kernels.spec()
+
+    def manager(self) -> KernelManager:
+        return self._kernels.manager()
+
+
+async def test_a_source_needs_the_three_members_of_the_seam_and_no_more(output_dir: Path) -> None:
+    async def session() -> None:
+        async with AsyncJupyterCodeExecutor(ThreeMembers(), output_dir=output_dir) as executor:
+            assert (await run(executor, "print(1)")).output == "1\n"
+            await executor.restart()
+            assert (await run(executor, "print(2)")).output.endswith("2\n")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await session()
+
+
+@pytest.mark.parametrize("server", [8888, object(), ["http://127.0.0.1:8888/"]])
+def test_what_gives_no_kernels_is_refused_with_what_does(output_dir: Path, server: Any) -> None:
+    with pytest.raises(TypeError, match="Leave jupyter_server out for kernels of this machine, or give a URL"):
+        AsyncJupyterCodeExecutor(server, output_dir=output_dir)
+
+
+@pytest.mark.parametrize("server", [None, JupyterConnectionInfo("localhost", use_https=False)])
+def test_a_token_without_a_url_is_refused(output_dir: Path, server: Any) -> None:
+    with pytest.raises(ValueError, match="token goes with the URL"):
+        AsyncJupyterCodeExecutor(server, output_dir=output_dir, token="sesame")
+
+
+def test_a_server_is_asked_nothing_by_the_constructor(output_dir: Path) -> None:
+    class Server:
+        @property
+        def connection_info(self) -> JupyterConnectionInfo:
+            raise AssertionError("nothing starts here")
+
+    AsyncJupyterCodeExecutor(Server(), output_dir=output_dir)
+    AsyncJupyterCodeExecutor("http://127.0.0.1:1/", token="sesame", output_dir=output_dir)
+
+
+async def test_an_output_directory_that_cannot_be_made_any_more_is_said(output_dir: Path) -> None:
+    (output_dir / "parent").mkdir()
+    executor = AsyncJupyterCodeExecutor(output_dir=output_dir / "parent" / "runs")
+    (output_dir / "parent").rmdir()
+    before = descendants()
+    with pytest.raises(OutputDirectoryError, match="cannot be made"):
+        await executor.start()
+    assert descendants() == before
+
+
+MESSAGE = "I count first.\n\n```python\nprint(1)\n```\n\nThen I divide.\n\n```python\n1 / 0\n```\n\nThat is all."
+
+
+def described(notebook: Path) -> list[tuple[str, str, Any]]:
+    """The cells: their type, their source, and who said them."""
+    cells = read_notebook(notebook)["cells"]
+    return [(cell["cell_type"], cell["source"], cell["metadata"].get("nbtape", {}).get("agent")) for cell in cells]
+
+
+async def test_what_an_agent_says_around_its_code_is_recorded(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir, agent="coder") as executor:
+        blocks = executor.code_extractor.extract_code_blocks(MESSAGE)
+        result = await executor.execute_code_blocks(blocks)
+        await executor.add_markdown("Well.", "critic")
+        await executor.add_markdown("Hm.")
+    assert [cell.index for cell in result.cells] == [1, 3]
+    assert described(executor.notebook) == [
+        ("markdown", "I count first.", "coder"),
+        ("code", "print(1)", None),
+        ("markdown", "Then I divide.", "coder"),
+        ("code", "1 / 0", None),
+        ("markdown", "That is all.", "coder"),
+        ("markdown", "Well.", "critic"),
+        ("markdown", "Hm.", None),
+    ]
+
+
+async def test_what_an_agent_says_is_left_out_by_a_switch(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir, record_messages=False) as executor:
+        await executor.execute_code_blocks(executor.code_extractor.extract_code_blocks(MESSAGE))
+    assert [kind for kind, *_ in described(executor.notebook)] == ["code", "code"]
+
+
+async def test_files_are_not_named_by_a_switch(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir, name_files=False) as executor:
+        result = await run(executor, "from PIL import Image\nImage.new('RGB', (10, 10))")
+    assert result.output == "<PIL.Image.Image image mode=RGB size=10x10>"
+    assert result.output_files == [str(output_dir / "session_0_0.png")]
+
+
+async def test_what_a_cell_shows_can_be_asked_for(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir, max_cell_chars=1000) as executor:
+        result = await run(executor, "display({'a': 1}, raw=False)\n'x' * 5000")
+        shown, told = executor.outputs(result.cells[0])
+        assert shown["data"] == {"text/plain": "{'a': 1}"}
+        assert "left out" in told["text"]
+        assert result.cells[0].left_out >= 5000
+        assert executor.options["max_cell_chars"] == 1000
+        executor.options["max_cell_chars"] = 1
+        assert executor.options["max_cell_chars"] == 1000
+
+
+@pytest.mark.parametrize("end", ["pass", "raise SystemExit(3)"])
+def test_a_program_that_never_stops_its_executor_ends(output_dir: Path, end: str) -> None:
+    program = f"""
+import asyncio
+from nbtape import AsyncJupyterCodeExecutor, CodeBlock
+
+async def main():
+    global executor
+    executor = AsyncJupyterCodeExecutor(output_dir={str(output_dir)!r})
+    print((await executor.execute_code_blocks([CodeBlock("print(1)", "python")])).output, end="", flush=True)
+    {end}
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "1\n"
+    assert done.returncode == (3 if "SystemExit" in end else 0)
+
+
+async def test_who_said_it_may_come_with_the_block(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir, agent="coder") as executor:
+        await executor.execute_code_blocks([CodeBlock("1", "python", said_before="Mine.", said_by="planner")])
+        await executor.skip_code_blocks([CodeBlock("2", "python", said_before="Also.")], note="A policy forbids it.")
+    assert described(executor.notebook) == [
+        ("markdown", "Mine.", "planner"),
+        ("code", "1", None),
+        ("markdown", "Also.", "coder"),
+        ("code", "2", None),
+    ]

@@ -1,0 +1,156 @@
+"""The command as a test calls it: its output captured, on a terminal, stopped in the middle, or beside a session."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil  # type: ignore[import-untyped,unused-ignore]
+from reading import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "nbtape"]
+
+
+def nbtape(*arguments: object, cwd: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """What the command comes to."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def examples(name: str) -> list[str]:
+    """What the help of a command says under Examples."""
+    command = [*COMMAND, *name.split(), "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    section = told.partition("\nExamples:\n")[2].partition("\n\n")[0]
+    return [line.removeprefix("  ") for line in section.splitlines()]
+
+
+class Seen(NamedTuple):
+    """What a person saw."""
+
+    text: str
+    returncode: int
+
+    @property
+    def screen(self) -> list[str]:
+        """The lines that stand there in the end."""
+        import pyte
+
+        screen = pyte.Screen(90, 500)
+        pyte.Stream(screen).feed(self.text.replace("\n", "\r\n"))
+        return [line.rstrip() for line in screen.display if line.strip()]
+
+
+def on_a_terminal(*arguments: object, cwd: Path, **environment: str) -> Seen:
+    """What the command writes to a terminal of 90 columns, on which both its outputs are."""
+    ours, its = pty.openpty()
+    variables = {**os.environ, "COLUMNS": "90", "TERM": "xterm-256color", **environment}
+    with subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], cwd=cwd, stdin=its, stdout=its, stderr=its, env=variables
+    ) as process:
+        os.close(its)
+        written = bytearray()
+        drain(ours, written)
+        code = process.wait(timeout=60)
+    return Seen(written.decode().replace("\r\n", "\n"), code)
+
+
+class Ended(NamedTuple):
+    """How a command ended that was stopped."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def interrupted_when(mark: Path, *arguments: object, cwd: Path, kill: Callable[[int, int], None]) -> Ended:
+    """SIGINT, when the file `mark` is there: by `os.kill`, or by `os.killpg`, as a terminal does it for a Ctrl-C."""
+    command = [*COMMAND, *map(str, arguments)]
+    with subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            assert eventually(mark.exists, 60), "it never came so far"
+            kill(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    return Ended(process.returncode, out, err)
+
+
+def processes_in(directory: Path) -> list[int]:
+    """The processes that work in a directory, or below."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE and process.cwd().startswith(str(directory)):
+                found.append(process.pid)
+    return found
+
+
+#: Variables by which a terminal is known.
+TERMINALS = {"TERM", "TERM_PROGRAM", "LC_TERMINAL", "KITTY_WINDOW_ID", "TMUX", "STY"}
+
+
+class Watching:
+    """`nbtape watch` in a process of its own, on a terminal or not."""
+
+    def __init__(self, *arguments: object, cwd: Path, terminal: dict[str, str] | None = None) -> None:
+        ours, its = os.pipe() if terminal is None else pty.openpty()
+        our_error, its_error = os.pipe()
+        environment = {name: value for name, value in os.environ.items() if name not in TERMINALS}
+        self.process = subprocess.Popen(
+            [*COMMAND, "watch", *map(str, arguments)],
+            cwd=cwd,
+            stdout=its,
+            stderr=its_error,
+            env={**environment, "COLUMNS": "90", **(terminal or {})},
+        )
+        os.close(its)
+        os.close(its_error)
+        self._written, self._error = bytearray(), bytearray()
+        self._threads = [
+            threading.Thread(target=drain, args=each) for each in ((ours, self._written), (our_error, self._error))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def text(self) -> str:
+        return self._written.decode(errors="replace").replace("\r\n", "\n")
+
+    @property
+    def error(self) -> str:
+        return self._error.decode()
+
+    def end(self) -> int:
+        code = self.process.wait(30)
+        for thread in self._threads:
+            thread.join(10)
+        return code
+
+
+def drain(file: int, into: bytearray) -> None:
+    """Read what is written until nobody holds the other end; Linux tells that of a terminal by an error."""
+    with contextlib.suppress(OSError):
+        while piece := os.read(file, 65536):
+            into += piece
+    os.close(file)

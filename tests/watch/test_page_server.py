@@ -1,0 +1,220 @@
+"""The server of the page: who may ask it, and what it answers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from nbtape.export.html_parts import Parts
+from nbtape.watch.page_server import PageServer
+from nbtape.watch.page_state import Board
+from nbtape.watch.snapshots import Looker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+class Notebook:
+    """A notebook, and the board that its looks are posted on."""
+
+    def __init__(self, path: Path) -> None:
+        self.cells = [new_markdown_cell("*a*", id="a"), new_code_cell("b", id="b", execution_count=1)]
+        self.board = Board(path.name)
+        self._path = path
+        self._looker = Looker(path)
+
+    def post(self) -> None:
+        nbformat.write(new_notebook(cells=self.cells), self._path)
+        look = self._looker.look()
+        assert look is not None
+        self.board.post(look)
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Notebook:
+    notebook = Notebook(tmp_path / "x.ipynb")
+    notebook.post()
+    return notebook
+
+
+@pytest.fixture
+def server(notebook: Notebook) -> Iterator[PageServer]:
+    with PageServer(notebook.board, 0) as server:
+        yield server
+
+
+NEWS = {"page": "p", "since": 0, "has_all": False}
+
+
+def ask(
+    server: PageServer, path: str, question: object = None, method: str = "POST", **headers: str
+) -> tuple[int, bytes, Mapping[str, str]]:
+    """What is answered, if nothing else is said to somebody with the token."""
+    address, _, token = server.url.removeprefix("http://").partition("/#")
+    connection = http.client.HTTPConnection(address, timeout=10)
+    given = {"Authorization": f"Bearer {token}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    connection.request(method, path, json.dumps(question) if question is not None else None, given)
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, content, dict(answer.getheaders())
+
+
+def test_who_has_the_token_is_told(server: PageServer) -> None:
+    status, content, headers = ask(server, "/news", NEWS)
+    news = json.loads(content)
+    assert (status, headers["Content-Type"], headers["Cache-Control"]) == (200, "application/json", "no-store")
+    assert (news["name"], news["order"], news["conclusion"]) == ("x.ipynb", [1, 2], "")
+    assert news["cells"] == [[1, 0, ""], [2, 1, "ok"]]
+    _, content, _ = ask(server, "/cells", {"cells": [[1, []], [9, []]]})
+    (one, prose), missing = json.loads(content)["cells"]
+    assert (one, missing) == (1, [9, None])
+    assert "<em>a</em>" in prose["parts"][0][1]
+
+
+@pytest.mark.parametrize("path", ["/news", "/cells", "/none"])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "evil.example:PORT"}, 403),
+        ({"Host": "127.0.0.1"}, 403),
+        ({"Host": "127.0.0.1.evil.example:PORT"}, 403),
+        ({"Host": "user@127.0.0.1:PORT"}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Authorization": ""}, 401),
+        ({"Authorization": "Bearer "}, 401),
+        ({"Authorization": "Bearer ünkown"}, 401),
+        ({"Content-Length": "99999999"}, 413),
+        ({"Content-Length": "-1"}, 413),
+        ({"Content-Length": "9" * 5000}, 413),
+    ],
+)
+def test_nobody_else_is(path: str, headers: dict[str, str], status: int, server: PageServer) -> None:
+    port = server.url.rpartition(":")[2].partition("/")[0]
+    given = {name.replace("-", "_"): value.replace("PORT", port) for name, value in headers.items()}
+    refused, content, _ = ask(server, path, NEWS, **given)
+    assert refused == status
+    assert b"x.ipynb" not in content
+    assert server.is_awaited
+
+
+@pytest.mark.parametrize("path", ["/news", "/cells"])
+@pytest.mark.parametrize("question", [[], {}, {"since": [], "cells": 3}, {"cells": [[1e999, []]]}, "x", 1])
+def test_a_question_that_makes_no_sense_is_refused(path: str, question: object, server: PageServer) -> None:
+    assert ask(server, path, question)[0] == 400
+    assert ask(server, "/news", NEWS)[0] == 200
+
+
+def test_the_page_itself_holds_nothing_and_is_for_no_frame(server: PageServer) -> None:
+    status, content, headers = ask(server, "/", method="GET", Authorization="")
+    assert status == 200
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'sha256-" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe-eval" not in policy
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "x.ipynb" not in content.decode()
+    assert server.url.partition("#")[2] not in content.decode()
+    assert ask(server, "/", method="GET", Host="evil.example")[0] == 403
+    assert ask(server, "/x.ipynb", method="GET")[0] == 404
+    assert ask(server, "/", method="DELETE")[0] == 501
+
+
+def test_it_listens_on_one_address_alone(server: PageServer) -> None:
+    port = int(server.url.rpartition(":")[2].partition("/")[0])
+    socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    with pytest.raises(OSError, match=r"refused|assign|timed out"):  # as by any other address
+        socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+def test_the_token_is_in_no_log(server: PageServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for path in ("/", "/news", "/cells"):
+        for method in ("GET", "POST"):
+            ask(server, path, NEWS, method=method)
+            ask(server, path, [], method=method)
+    assert "POST /news" in caplog.text
+    assert server.url.partition("#")[2] not in caplog.text
+
+
+def test_news_wait_for_what_comes_and_then_tell_but_that(notebook: Notebook) -> None:
+    board = notebook.board
+    first = board.news(0, 0)
+    assert board.news(first["revision"], 0) == {"revision": first["revision"], "conclusion": ""}
+    told: list[dict[str, Any]] = []
+    reader = threading.Thread(target=lambda: told.append(board.news(first["revision"], 20)))
+    reader.start()
+    notebook.cells[1]["outputs"] = [new_output("stream", text="one\n")]
+    notebook.post()
+    reader.join(20)
+    (second,) = told
+    assert second["cells"] == [[2, 1, "ok"]]
+    assert second["order"] is None
+    notebook.cells.insert(0, new_code_cell("new", id="c"))
+    notebook.cells.pop()
+    notebook.post()
+    third = board.news(second["revision"], 0)
+    assert third["cells"] == [[3, 0, "not_run"], [1, 1, ""]]
+    assert third["order"] == [3, 1]
+    assert board.cell(2, ()) is None
+    board.conclude("It is over.")
+    assert board.news(third["revision"], 0)["conclusion"] == "It is over."
+
+
+def test_of_a_cell_that_has_grown_only_what_is_new_is_sent(notebook: Notebook) -> None:
+    outputs = notebook.cells[1]["outputs"] = [
+        new_output("display_data", {"text/plain": "same"}),
+        new_output("display_data", {"text/plain": "same"}),
+        new_output("stream", text="one\n"),
+    ]
+    notebook.post()
+    first = notebook.board.cell(2, ())
+    assert first is not None
+    marks = [mark for mark, _ in first["parts"]]
+    assert len(set(marks)) == 4
+    outputs[2]["text"] += "two\n"
+    notebook.post()
+    second = notebook.board.cell(2, marks)
+    assert second is not None
+    assert [mark for mark, _ in second["parts"]][:3] == marks[:3]
+    assert [html is None for _, html in second["parts"]] == [True, True, True, False]
+    assert "one\ntwo" in second["parts"][3][1]
+
+
+def test_a_cell_that_cannot_be_shown_keeps_no_other_from_it(
+    server: PageServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Parts, "prose", lambda *_: 1 / 0)
+    _, content, _ = ask(server, "/cells", {"cells": [[1, []], [2, []]]})
+    broken, whole = json.loads(content)["cells"]
+    assert broken == [1, None]
+    assert len(whole[1]["parts"]) == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_it_ends_when_every_page_that_is_open_has_all(server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbtape.watch.page_server._FIRST", 0.2)
+    server.linger()
+    for page in ("one", "two"):
+        ask(server, "/news", {**NEWS, "page": page})
+    ending = threading.Thread(target=server.linger)
+    ending.start()
+    ask(server, "/news", {**NEWS, "page": "one", "has_all": True})
+    ending.join(0.3)
+    assert ending.is_alive()
+    ask(server, "/news", {**NEWS, "page": "two", "has_all": True})
+    ending.join(5)
+    assert not ending.is_alive()
