@@ -14,14 +14,8 @@ import pytest
 from contract import record
 from reading import code_cells, read_notebook, stream_text
 
-from nbtape.environment import (
-    Difference,
-    Environment,
-    differences,
-    may_install,
-    read_environment,
-    told_environment,
-)
+from nbtape.environment import Difference, Environment, differences, may_install, read_environment
+from nbtape.kernels.handshake import told_environment
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import nbtape
 
 #: What is imported where it is used, so that `import nbtape` stays light.
@@ -48,6 +50,7 @@ def test_the_public_names_are_these() -> None:
         "NotebookInUseError",
         "NotebookReadError",
         "NotebookWriteError",
+        "Options",
         "OutputDirectoryError",
         "ReplayReport",
         "ReplaySettings",
@@ -77,3 +80,10 @@ def test_the_import_is_light() -> None:
     code = f"import sys, nbtape; print(sorted(sys.modules.keys() & {set(HEAVY)!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("first", ["nbtape", "nbtape.replay", "nbtape.replay.report"])
+def test_replay_is_the_function_whatever_is_imported_first(first: str) -> None:
+    code = f"import {first}\nfrom nbtape import replay\nimport nbtape.replay.compare.settings\nimport nbtape\nprint(callable(replay), nbtape.replay is replay)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"

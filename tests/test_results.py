@@ -13,17 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nbtape.results import (
-    EXIT_CODES,
-    CellResult,
-    CodeResult,
-    Status,
-    cell_text,
-    join_cells,
-    output_text,
-    shorten,
-    strip_escapes,
-)
+from nbtape.common.text import shorten, strip_escapes
+from nbtape.notebook.output_text import cell_text, output_text
+from nbtape.results import EXIT_CODES, CellResult, CodeResult, Status, join_cells
 
 NOTEBOOK = Path("/coding/session.ipynb")
 NOTICE = re.compile(r"\n\[… ([\d,]+) characters left out; (.*) …\]\n")

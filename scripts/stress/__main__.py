@@ -1,4 +1,6 @@
-"""Stress-tests nbtape; `scripts/stress-test --help` says how. Runs in an environment that has nbtape and what its tests need.
+"""Stress test: random sessions with random faults; `scripts/stress-test --help` has the options.
+
+It runs in an environment that has nbtape and what its tests need.
 
 Each session is played by a process of its own (`play.py`), for that may be killed or hang; what it leaves is
 judged here.

@@ -6,11 +6,11 @@ with JupyterCodeExecutor(output_dir="coding") as executor:
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-
 import logging as _logging
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+import nbtape.replay
+from nbtape._version import __version__ as __version__
 from nbtape.errors import (
     BlockInterrupted,
     KernelBusyError,
@@ -27,11 +27,11 @@ from nbtape.errors import (
     SourceError,
     WrongLoopError,
 )
-from nbtape.messages.code_blocks import CODE_WRITER_SYSTEM_MESSAGE, CodeBlock, MarkdownCodeExtractor
+from nbtape.messages.code_blocks import CodeBlock, MarkdownCodeExtractor
+from nbtape.messages.prompts import CODE_WRITER_SYSTEM_MESSAGE
 from nbtape.results import CellResult, CodeResult
 
 if _TYPE_CHECKING:
-    from nbtape.embedded import EmbeddedIPythonCodeExecutor
     from nbtape.kernels.remote.connection import JupyterConnectionInfo
     from nbtape.pools.pool import KernelPool
     from nbtape.replay.api import replay
@@ -39,8 +39,9 @@ if _TYPE_CHECKING:
     from nbtape.replay.report import ReplayedCell, ReplayReport
     from nbtape.servers.docker.server import DockerJupyterServer
     from nbtape.servers.local import LocalJupyterServer
-    from nbtape.session.blocking import JupyterCodeExecutor
+    from nbtape.session.blocking import EmbeddedIPythonCodeExecutor, JupyterCodeExecutor
     from nbtape.session.executor import AsyncJupyterCodeExecutor
+    from nbtape.session.options import Options
     from nbtape.session.resume_plan import ResumedCell, Resumption
     from nbtape.session.variables import Variable, Variables
 
@@ -67,6 +68,7 @@ __all__ = [
     "NotebookInUseError",
     "NotebookReadError",
     "NotebookWriteError",
+    "Options",
     "OutputDirectoryError",
     "ReplayReport",
     "ReplaySettings",
@@ -87,12 +89,13 @@ _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 # The executors bring asyncio with them, and the servers ssl, which is most of what an import would cost.
 _LOADED_WHEN_USED = {
     "AsyncJupyterCodeExecutor": "nbtape.session.executor",
-    "JupyterCodeExecutor": "nbtape.session.blocking",
-    "EmbeddedIPythonCodeExecutor": "nbtape.embedded",
-    "JupyterConnectionInfo": "nbtape.kernels.remote.connection",
     "DockerJupyterServer": "nbtape.servers.docker.server",
+    "EmbeddedIPythonCodeExecutor": "nbtape.session.blocking",
+    "JupyterCodeExecutor": "nbtape.session.blocking",
+    "JupyterConnectionInfo": "nbtape.kernels.remote.connection",
     "KernelPool": "nbtape.pools.pool",
     "LocalJupyterServer": "nbtape.servers.local",
+    "Options": "nbtape.session.options",
     "ReplayReport": "nbtape.replay.report",
     "ReplaySettings": "nbtape.replay.compare.settings",
     "ReplayedCell": "nbtape.replay.report",
@@ -102,6 +105,10 @@ _LOADED_WHEN_USED = {
     "Variables": "nbtape.session.variables",
     "replay": "nbtape.replay.api",
 }
+
+# Importing the package `nbtape.replay` binds its name here, over the function. It is imported first and unbound, so
+# that `nbtape.replay` is always the function; `from nbtape.replay.report import …` works all the same.
+del nbtape, replay
 
 
 def __getattr__(name: str) -> object:

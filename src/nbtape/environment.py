@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.kernels.handshake import ENVIRONMENT, told_directory, told_stamp
-
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
+
+#: What may be said of where kernels are.
+PLACE: Final = ("server", "image", "image_id")
+
 
 #: The most packages, and characters of a text, that are believed.
 _MOST_PACKAGES: Final = 10_000
@@ -109,45 +109,6 @@ class Installed:
 def may_install(source: str) -> bool:
     """Whether other packages may be installed after this code. Wrong now and then, which costs a question."""
     return _INSTALLER.search(source) is not None
-
-
-def told_environment(reply: Any) -> Environment | None:  # noqa: ANN401  (code may have forged it)
-    """The environment that a kernel tells; None if it does not, or not so that it makes sense.
-
-    Args:
-        reply: The content of its reply to a request with the expression `ENVIRONMENT`, whatever that is.
-    """
-    try:
-        (name,) = ENVIRONMENT
-        told = json.loads(ast.literal_eval(reply["user_expressions"][name]["data"]["text/plain"]))
-    except (TypeError, LookupError, ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
-    return read_environment(told)
-
-
-async def introduce(
-    ask: Callable[[Mapping[str, str]], Awaitable[Mapping[str, Any]]],
-    introduction: Mapping[str, str],
-    known: Environment | None,
-    stamp: str,
-) -> tuple[Environment | None, str]:
-    """Introduce a kernel; return what it runs in, and the stamp of that.
-
-    Args:
-        ask: Has the kernel evaluate expressions, and returns the content of its reply.
-        introduction: The expressions of its introduction.
-        known: What it ran in when its stamp was taken, if somebody else had it before it is handed over.
-        stamp: That stamp.
-
-    Raises:
-        KernelStartError: It cannot work in its directory.
-    """
-    reply = await ask(introduction)
-    directory, now = told_directory(reply), told_stamp(reply)
-    told = told_environment(reply)
-    if told is None and known is not None and now == stamp:
-        told = replace(known, directory=directory or known.directory)
-    return told or told_environment(await ask(ENVIRONMENT)), now
 
 
 def read_environment(told: Any) -> Environment | None:  # noqa: ANN401  (a file may have anything)

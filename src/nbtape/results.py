@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from nbtape.exit_codes import FAILED, INTERRUPTED, KERNEL_DIED, TIMEOUT, WELL
+from nbtape.common.text import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+WELL: Final = 0
+
+FAILED: Final = 1
+
+REFUSED: Final = 2
+
+#: EX_SOFTWARE of sysexits.h: what scripts read as 1 or 2 it is not.
+BUG: Final = 70
+
+#: As timeout(1) has it.
+TIMEOUT: Final = 124
+
+#: As a shell has it of a process that SIGINT, SIGKILL or SIGPIPE ended.
+INTERRUPTED: Final = 130
+
+KERNEL_DIED: Final = 137
+
+UNREAD: Final = 141
+
+MEANINGS: Final[Mapping[int, str]] = {
+    WELL: "all is well",
+    FAILED: "it ran, and a block failed, a cell is not as recorded, or a clean export does not work",
+    REFUSED: "it could not be run: the command line, a file, the kernel or the server",
+    BUG: "a bug in nbtape",
+    TIMEOUT: "a block ran into its timeout",
+    INTERRUPTED: "interrupted (Ctrl-C)",
+    KERNEL_DIED: "the kernel died",
+    UNREAD: "whoever read the output has gone",
+}
+
 
 Status = Literal["ok", "error", "timeout", "interrupted", "kernel_died", "not_run"]
 
@@ -118,96 +147,3 @@ def join_cells(cells: Sequence[CellResult], notebook: Path, limit: int) -> CodeR
         cells=list(cells),
         notebook=notebook,
     )
-
-
-_ESCAPES: Final = re.compile(  # ECMA-48
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # commands to the terminal's system: title, clipboard, links
-    r"|\x1b[ -/]*[0-Z\\^-~]"  # all others
-    r"|[\x1b\x9b]"  # and what is left of broken ones
-)
-
-_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def strip_escapes(text: str) -> str:
-    """`text` without the codes that colour and move on a person's terminal."""
-    return _ESCAPES.sub("", text) if "\x1b" in text or "\x9b" in text else text
-
-
-def keep_colours(text: str) -> str:
-    """`text` with those codes only that colour it, or make it bold."""
-    return _ESCAPES.sub(lambda code: code[0] if _COLOUR.fullmatch(code[0]) else "", text)
-
-
-def shorten(text: str, limit: int, where: str) -> str:
-    """At most `limit` characters of `text`: its head, how much is missing and where it is, and its tail.
-
-    Args:
-        text: What may be too long.
-        limit: The most characters to return.
-        where: Where the rest is to be found, a clause.
-    """
-    if len(text) <= limit:
-        return text
-    # The notice is measured with the largest number it can hold, so that the whole never exceeds the limit.
-    room = limit - len(_notice(len(text), where))
-    if room <= 0:
-        return text[:limit]
-    head, tail = text[: room - room // 2], text[len(text) - room // 2 :]
-    return head + _notice(len(text) - len(head) - len(tail), where) + tail
-
-
-def _notice(missing: int, where: str) -> str:
-    return f"\n[… {missing:,} characters left out; {where} …]\n"
-
-
-def cell_text(
-    outputs: Iterable[Mapping[str, Any]], saved: Mapping[int, Sequence[str]], *, is_apart: bool = False
-) -> str:
-    """The outputs of a cell as text: streams as they came, everything else from a new line.
-
-    Args:
-        outputs: The outputs, as nbformat has them.
-        saved: For the position of an output, a line for each file extracted from it.
-        is_apart: Whether a newline comes before everything else even where a line has ended, as in AutoGen 0.7.
-    """
-    parts: list[str] = []
-    after_stream = False
-    for position, output in enumerate(outputs):
-        text = strip_escapes(output_text(output, saved.get(position, ())))
-        if not text:
-            continue
-        is_stream = output["output_type"] == "stream"
-        if parts and not (is_stream and after_stream) and (is_apart or not parts[-1].endswith("\n")):
-            parts.append("\n")
-        parts.append(text)
-        after_stream = is_stream
-    return "".join(parts)
-
-
-def output_text(output: Mapping[str, Any], saved: Sequence[str] = ()) -> str:
-    """One output as text, terminal codes included.
-
-    Args:
-        output: The output, as nbformat has it.
-        saved: A line for each file extracted from it.
-    """
-    if output["output_type"] == "stream":
-        return str(output["text"])
-    if output["output_type"] == "error":
-        # An error without a traceback comes from a kernel that has none, or from a `raise` that hid it.
-        return "\n".join(output["traceback"]) or f"{output['ename']}: {output['evalue']}"
-    return "\n".join(filter(None, [_bundle_text(output["data"], drawn=bool(saved)), *saved]))
-
-
-def _bundle_text(data: Mapping[str, Any], *, drawn: bool) -> str:
-    """The most readable text of a MIME bundle; the repr of a picture that was saved says nothing beside its path."""
-    if drawn and any(mime.startswith("image/") for mime in data):
-        return ""
-    for mime in ("text/plain", "text/markdown", "text/latex"):
-        if data.get(mime):
-            return str(data[mime])
-    if "application/json" in data:
-        return json.dumps(data["application/json"], ensure_ascii=False)
-    return "" if drawn or not data else f"(output of type {', '.join(data)}: see the notebook)"

@@ -20,17 +20,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from reading import code_cells, eventually, read_notebook
 
 from nbtape import CodeBlock, JupyterCodeExecutor
-from nbtape.exit_codes import (
-    BUG,
-    FAILED,
-    INTERRUPTED,
-    KERNEL_DIED,
-    MEANINGS,
-    REFUSED,
-    TIMEOUT,
-    UNREAD,
-    WELL,
-)
+from nbtape.results import BUG, FAILED, INTERRUPTED, KERNEL_DIED, MEANINGS, REFUSED, TIMEOUT, UNREAD, WELL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from autogen.coding.base import CodeExecutor
 from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
 
 from nbtape import CODE_WRITER_SYSTEM_MESSAGE, JupyterCodeExecutor, LocalJupyterServer, MarkdownCodeExtractor
-from nbtape.embedded import EmbeddedIPythonCodeExecutor
+from nbtape.session.blocking import EmbeddedIPythonCodeExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -30,8 +30,8 @@ from ag2.tools.code import CodeEnvironment, CodeRunResult
 from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
 
 from nbtape import AsyncJupyterCodeExecutor, NotebookWriteError
-from nbtape.integrations._answers import TOOL_DESCRIPTION
 from nbtape.integrations.ag2 import JupyterCodeEnvironment, add_pictures, code_tool
+from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,8 +19,8 @@ from pydantic import Field
 from reading import code_cells, eventually, read_notebook, stream_text
 
 from nbtape import AsyncJupyterCodeExecutor, CodeResult, JupyterCodeExecutor
-from nbtape.integrations._answers import TOOL_DESCRIPTION
 from nbtape.integrations.langchain import code_tool
+from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable

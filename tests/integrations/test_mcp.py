@@ -27,8 +27,8 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from PIL import Image
 from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
 
-from nbtape.integrations._answers import TOOL_DESCRIPTION
 from nbtape.integrations.mcp import NotebookServer
+from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -17,8 +17,8 @@ from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessa
 from reading import code_cells, eventually, read_notebook, stream_text
 
 from nbtape import AsyncJupyterCodeExecutor, JupyterCodeExecutor
-from nbtape.integrations._answers import TOOL_DESCRIPTION
 from nbtape.integrations.openai_agents import MessageHooks, code_tool
+from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

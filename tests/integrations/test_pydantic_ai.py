@@ -16,8 +16,8 @@ from reading import code_cells, eventually, read_notebook, stream_text
 
 from nbtape import AsyncJupyterCodeExecutor, CodeResult, JupyterCodeExecutor
 from nbtape.integrations import pydantic_ai
-from nbtape.integrations._answers import TOOL_DESCRIPTION
 from nbtape.integrations.pydantic_ai import code_tool
+from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable

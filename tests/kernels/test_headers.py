@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jupyter_client.jsonutil import extract_dates
 
-from nbtape.kernels.headers import unpack, with_date
+from nbtape.kernels.decoding import unpack, with_date
 
 DATES = ["2026-11-22T02:42:42.200777Z", "2026-11-22T02:42:42Z", "2026-11-22T02:42:42.200777+05:30"]
 

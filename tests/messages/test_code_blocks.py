@@ -17,13 +17,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nbtape.messages.code_blocks import (
-    CODE_WRITER_SYSTEM_MESSAGE,
-    CodeBlock,
-    MarkdownCodeExtractor,
-    Prose,
-    split_message,
-)
+from nbtape.messages.code_blocks import CodeBlock, MarkdownCodeExtractor, Prose, split_message
+from nbtape.messages.prompts import CODE_WRITER_SYSTEM_MESSAGE
 
 
 def blocks(message: str) -> list[CodeBlock]:

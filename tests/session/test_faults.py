@@ -14,7 +14,7 @@ from nbtape.servers.docker.engine import OWNER_LABEL, owner
 
 if TYPE_CHECKING:
     from nbtape import DockerJupyterServer, LocalJupyterServer
-    from nbtape.session.options import Server
+    from nbtape.kernels.sources import Server
 
 
 class TestLocalKernels(FaultContract):

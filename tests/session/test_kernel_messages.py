@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook, output_from_msg
 
-from nbtape.session.kernel_messages import clean_message, fit_json, fit_text, is_message, output_size
+from nbtape.common.text import fit_json, fit_text
+from nbtape.session.kernel_messages import clean_message, is_message, output_size
 
 OUTPUTS = ["stream", "display_data", "execute_result", "error"]
 KINDS = [*OUTPUTS, "update_display_data", "execute_input", "status", "clear_output", "comm_open", "comm_msg"]

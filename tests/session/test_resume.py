@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nbtape import DockerJupyterServer, LocalJupyterServer
-    from nbtape.session.options import Server
+    from nbtape.kernels.sources import Server
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from nbtape.session.options import Server
+    from nbtape.kernels.sources import Server
 
 #: The smallest picture there is, as a cell that shows it.
 SHOW_IMAGE = """\

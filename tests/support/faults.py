@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from contract import Factory, Signal
 
     from nbtape import JupyterCodeExecutor
-    from nbtape.session.options import Server
+    from nbtape.kernels.sources import Server
 
 fault = pytest.mark.fault
 

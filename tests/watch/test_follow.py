@@ -23,9 +23,8 @@ from nbtape.notebook import lock
 from nbtape.notebook.journal import read_journal
 from nbtape.notebook.lock import WriterLock, is_locked
 from nbtape.watch.events import CellBegun, CellEnded, OutputShown, StreamGrown, Teller
-from nbtape.watch.follow import Session, await_session, newest_notebook
+from nbtape.watch.follow import Session, Writer, await_session, newest_notebook
 from nbtape.watch.snapshots import Looker
-from nbtape.watch.writers import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from nbtape.exit_codes import INTERRUPTED
+from nbtape.results import INTERRUPTED
 
 
 def main() -> NoReturn:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from nbtape.cli.display.log import show_log
-from nbtape.exit_codes import BUG, INTERRUPTED, MEANINGS, REFUSED, UNREAD, WELL
+from nbtape.results import BUG, INTERRUPTED, MEANINGS, REFUSED, UNREAD, WELL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     #: Words, each with its meaning.
     Table = Mapping[str, str]
+
+#: Goes up when a key goes away or means something else; new ones may come at any time.
+DOCUMENT_VERSION: Final = 1
+
 
 #: The exit codes that any command may have.
 _COMMON = {WELL, REFUSED, BUG, INTERRUPTED, UNREAD}
@@ -102,3 +107,24 @@ def timeout_option(default: int, meaning: str) -> Callable[[Callable[..., Any]],
     return click.option(
         "--timeout", type=float, default=str(default), show_default=True, metavar="SECONDS", help=meaning
     )
+
+
+def json_option(keys: str, **others: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option `--json`, whose help says which keys a document has.
+
+    Args:
+        keys: Their names, but for that of the version.
+        others: For another option, the names of those that it changes them to.
+    """
+    told = "".join(f"; with --{option}, {names}" for option, names in others.items())
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help=f"Print one JSON document, and nothing else. Its keys: version ({DOCUMENT_VERSION}), {keys}{told}.",
+    )
+
+
+def print_document(told: Mapping[str, Any]) -> None:
+    """Print what is told, in a line, under the version of its form."""
+    click.echo(json.dumps({"version": DOCUMENT_VERSION, **told}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from nbtape import __version__
+from nbtape._version import __version__
 from nbtape.cli.command import Group
 from nbtape.cli.completion import completion
 from nbtape.cli.display.consoles import wants_colour
@@ -16,7 +16,7 @@ from nbtape.cli.replay import replay
 from nbtape.cli.run import run
 from nbtape.cli.show import show
 from nbtape.cli.watch import watch
-from nbtape.exit_codes import MEANINGS, REFUSED
+from nbtape.results import MEANINGS, REFUSED
 
 
 @click.group(

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from nbtape.cli.candidates import notebooks
-from nbtape.cli.command import Command
+from nbtape.cli.command import Command, json_option, print_document
+from nbtape.cli.completion import notebooks
 from nbtape.cli.display.status_line import working
-from nbtape.cli.document import json_option, print_document
 
 
 @click.command(

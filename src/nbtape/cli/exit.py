@@ -12,7 +12,7 @@ from nbtape.cli.display.consoles import leave_closed_pipes, read_or_not
 from nbtape.cli.display.log import is_debugging, show_log
 from nbtape.cli.display.plain import plain
 from nbtape.errors import NbtapeError
-from nbtape.exit_codes import BUG, INTERRUPTED, REFUSED, UNREAD, WELL
+from nbtape.results import BUG, INTERRUPTED, REFUSED, UNREAD, WELL
 
 
 def exit_code_of(command: click.Command) -> int:

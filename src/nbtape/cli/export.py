@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from nbtape.cli import candidates
-from nbtape.cli.command import Command, timeout_option
+from nbtape.cli import completion
+from nbtape.cli.command import Command, json_option, print_document, timeout_option
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.status_line import say, working
-from nbtape.cli.document import json_option, print_document
 from nbtape.cli.kernel_options import OUR_IMAGE, with_place
-from nbtape.exit_codes import FAILED, WELL
+from nbtape.results import FAILED, WELL
 
 if TYPE_CHECKING:
     from nbtape.cli.kernel_options import Place
@@ -34,7 +33,7 @@ _FORMATS: Final = ("html", "py", "md", "ipynb")
         "nbtape export answer.ipynb --clean -o best.ipynb --docker",
     ],
 )
-@click.argument("notebook", required=False, metavar="NOTEBOOK", shell_complete=candidates.notebooks)
+@click.argument("notebook", required=False, metavar="NOTEBOOK", shell_complete=completion.notebooks)
 @click.option(
     "--to",
     "form",
@@ -46,7 +45,7 @@ _FORMATS: Final = ("html", "py", "md", "ipynb")
     "-o",
     "--output",
     metavar="OUT",
-    shell_complete=candidates.files(*(f".{form}" for form in _FORMATS)),
+    shell_complete=completion.files(*(f".{form}" for form in _FORMATS)),
     help="What to write; what is there is replaced.  [default: a free name beside NOTEBOOK]",
 )
 @click.option(

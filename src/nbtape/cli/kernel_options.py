@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from nbtape.cli.candidates import argument
+from nbtape.cli.completion import argument
 from nbtape.cli.display.status_line import working
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from nbtape.kernels.sources import Server
     from nbtape.servers.docker.server import DockerJupyterServer
-    from nbtape.session.options import Server
 
 #: What `--docker` means without an image: a name that none can have.
 OUR_IMAGE: Final = "(nbtape's own)"

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
-from nbtape.cli import candidates
+from nbtape.cli import completion
 from nbtape.cli.command import Command, timeout_option
 from nbtape.cli.display.status_line import say
 from nbtape.cli.kernel_options import with_place
 from nbtape.errors import NbtapeError
-from nbtape.exit_codes import WELL
-from nbtape.session.options import DEFAULT_KERNEL
+from nbtape.kernels.sources import DEFAULT_KERNEL
+from nbtape.results import WELL
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
     from nbtape.cli.kernel_options import Place
+    from nbtape.kernels.sources import Server
     from nbtape.servers.docker.server import DockerJupyterServer
-    from nbtape.session.options import Server
 
 #: The variable that may have the token of streamable HTTP.
 _TOKEN: Final = "NBTAPE_MCP_TOKEN"  # noqa: S105  (its name)
@@ -53,7 +53,7 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
     "--output-dir",
     metavar="DIR",
     default=".",
-    shell_complete=candidates.directories,
+    shell_complete=completion.directories,
     help="Where the notebook and its files go; made if need be.  [default: here]",
 )
 @click.option("--notebook", metavar="NAME", help="What the notebook is called.  [default: session]")
@@ -62,7 +62,7 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
     metavar="NAME",
     default=DEFAULT_KERNEL,
     show_default=True,
-    shell_complete=candidates.kernels,
+    shell_complete=completion.kernels,
     help="The kernel spec.",
 )
 @with_place
@@ -122,7 +122,7 @@ def mcp(  # noqa: PLR0913  (one argument an option)
 
 
 async def _serve_http(server: Any, listening: socket.socket, token: str | None, host: str) -> None:  # noqa: ANN401  (of a package that need not be there)
-    from nbtape.common.lifecycle import check_token, make_token
+    from nbtape.common.http_access import check_token, make_token
     from nbtape.integrations.mcp.http import serve_http, url_of
 
     check_token(token)

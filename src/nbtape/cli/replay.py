@@ -7,18 +7,17 @@ import dataclasses
 import json
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from nbtape.cli import candidates
-from nbtape.cli.command import Command, timeout_option
+from nbtape.cli import completion
+from nbtape.cli.command import Command, json_option, print_document, timeout_option
 from nbtape.cli.display.replay_output import Verdicts
-from nbtape.cli.document import json_option, print_document
 from nbtape.cli.kernel_options import OUR_IMAGE, with_place
 from nbtape.errors import NbtapeError
-from nbtape.exit_codes import FAILED
-from nbtape.replay.report import REPORT_VERSION, NotReplayed, ReplayReport
+from nbtape.replay.report import REPORT_VERSION, NotReplayed, Outcome, ReplayReport
+from nbtape.results import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,10 +36,6 @@ _VERDICTS: Final = {
 }
 
 
-#: What became of a notebook.
-Outcome: TypeAlias = ReplayReport | NotReplayed
-
-
 @click.command(
     cls=Command,
     exit_codes=[FAILED],
@@ -53,19 +48,19 @@ Outcome: TypeAlias = ReplayReport | NotReplayed
         "nbtape replay answer.ipynb --json | jq '.notebooks[].counts'",
     ],
 )
-@click.argument("notebooks", nargs=-1, metavar="NOTEBOOK...", shell_complete=candidates.notebooks)
+@click.argument("notebooks", nargs=-1, metavar="NOTEBOOK...", shell_complete=completion.notebooks)
 @click.option(
     "-o",
     "--output",
     metavar="NOTEBOOK|DIR",
-    shell_complete=candidates.notebooks,
+    shell_complete=completion.notebooks,
     help="The new notebook; of several notebooks, a directory for them, made if need be.  [default: "
     "NAME-replayed.ipynb beside each]",
 )
 @click.option(
     "--kernel",
     metavar="NAME",
-    shell_complete=candidates.kernels,
+    shell_complete=completion.kernels,
     help="The kernel spec.  [default: the one that the notebook names]",
 )
 @with_place
@@ -86,7 +81,7 @@ Outcome: TypeAlias = ReplayReport | NotReplayed
 @click.option(
     "--report",
     metavar="FILE",
-    shell_complete=candidates.files(".html", ".json"),
+    shell_complete=completion.files(".html", ".json"),
     help="Write the report there: a page to look at if it is an .html, else JSON.",
 )
 @json_option("exit_code, notebooks")

@@ -9,26 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbtape.cli import candidates
-from nbtape.cli.command import Command, timeout_option
+from nbtape.cli import completion
+from nbtape.cli.command import Command, json_option, print_document, timeout_option
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.run_output import Terminal
 from nbtape.cli.display.status_line import say
-from nbtape.cli.document import json_option, print_document
-from nbtape.cli.joining import invitation, kernels_to_follow
 from nbtape.cli.kernel_options import OUR_IMAGE, with_place
 from nbtape.errors import BlockInterrupted
-from nbtape.exit_codes import FAILED, KERNEL_DIED, TIMEOUT
+from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.transcripts import read_source
-from nbtape.results import join_cells, output_text
+from nbtape.notebook.output_text import output_text
+from nbtape.results import FAILED, KERNEL_DIED, TIMEOUT, join_cells
 from nbtape.session.blocking import JupyterCodeExecutor
-from nbtape.session.options import DEFAULT_KERNEL, DEFAULT_NAME
+from nbtape.session.options import DEFAULT_NAME
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Sequence
 
     from nbtape.cli.kernel_options import Place
+    from nbtape.kernels.sources import Server
     from nbtape.messages.code_blocks import Prose
     from nbtape.results import CellResult, CodeResult
 
@@ -48,18 +49,18 @@ if TYPE_CHECKING:
         "nbtape run other.md --resume answer.ipynb --until 4",
     ],
 )
-@click.argument("source", required=False, metavar="SOURCE", shell_complete=candidates.sources)
+@click.argument("source", required=False, metavar="SOURCE", shell_complete=completion.sources)
 @click.option(
     "--output-dir",
     metavar="DIR",
-    shell_complete=candidates.directories,
+    shell_complete=completion.directories,
     help="Where the notebook and its files go; made if need be.  [default: here]",
 )
 @click.option("--notebook", metavar="NAME", help="What the notebook is called.  [default: as SOURCE]")
 @click.option(
     "--resume",
     metavar="NOTEBOOK",
-    shell_complete=candidates.notebooks,
+    shell_complete=completion.notebooks,
     help="Go on with a recorded notebook, in its directory: on its kernel, if that still lives on the --server, or on "
     "a fresh one, on which the cells that had succeeded are run again first.",
 )
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
 @click.option(
     "--kernel",
     metavar="NAME",
-    shell_complete=candidates.kernels,
+    shell_complete=completion.kernels,
     help="The kernel spec, as `jupyter kernelspec list` has it.  [default: python3, or the resumed notebook's]",
 )
 @with_place
@@ -183,3 +184,36 @@ def _run_block(executor: JupyterCodeExecutor, block: CodeBlock) -> list[CellResu
         if exc.result is None:
             raise
         return exc.result.cells
+
+
+def kernels_to_follow(place: Place, directory: Path) -> contextlib.AbstractContextManager[Server]:
+    """Where kernels come from: the server that is named, or else a JupyterLab of our own.
+
+    Args:
+        place: What the command line says.
+        directory: Where the notebook goes.
+
+    Raises:
+        UsageError: There are no pages where the code is to run.
+    """
+    if place.docker is not None:
+        raise click.UsageError("--follow is for --server and for this machine: there is no JupyterLab in a container.")
+    if place.server is not None:
+        return place.ready()
+    from nbtape.servers.local import LocalJupyterServer
+
+    return LocalJupyterServer(lab=True, root_dir=directory if directory.is_dir() else directory.parent)
+
+
+def invitation(executor: JupyterCodeExecutor, kernels: Server) -> str:
+    """Where people see the notebook, a sentence.
+
+    Args:
+        executor: What records it, started.
+        kernels: Where its kernel comes from.
+    """
+    if not executor.url:
+        return f"There is nothing to follow: the server has no JupyterLab, or does not see {executor.notebook}."
+    if callable(login := getattr(kernels, "login", None)):
+        return f"Follow it in JupyterLab while it runs (the link lets one person in, once): {login(executor.url)}"
+    return f"Follow it in JupyterLab (which may ask for the server's token): {executor.url}"

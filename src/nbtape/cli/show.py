@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from nbtape.cli.candidates import notebooks
-from nbtape.cli.command import Command
+from nbtape.cli.command import Command, json_option, print_document
+from nbtape.cli.completion import notebooks
 from nbtape.cli.display.status_line import working
-from nbtape.cli.document import json_option, print_document
 
 
 @click.command(
@@ -56,8 +55,8 @@ def _show_run(path: Path, *, as_json: bool) -> None:
 
 def _show_cell(path: Path, index: int, *, as_json: bool) -> None:
     from nbtape.cli.display.run_table import print_cell
+    from nbtape.notebook.output_text import cell_text, output_text
     from nbtape.notebook.read import read_unchecked
-    from nbtape.results import cell_text, output_text
     from nbtape.summary.normalise import fit_cell, fit_output
     from nbtape.summary.run_summary import run_cell
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -11,13 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.core import ParameterSource
 
-from nbtape.cli import candidates
+from nbtape.cli import completion
 from nbtape.cli.command import Command
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.status_line import say
-from nbtape.cli.following import say_conclusion, say_until_when
-from nbtape.cli.live_page import follow_on_page
-from nbtape.exit_codes import INTERRUPTED, WELL
+from nbtape.results import INTERRUPTED, WELL
+from nbtape.summary.wording import conclusion_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         "ssh -L 8000:localhost:8000 host nbtape watch coding --web --port 8000",
     ],
 )
-@click.argument("notebook", metavar="NOTEBOOK", shell_complete=candidates.notebooks)
+@click.argument("notebook", metavar="NOTEBOOK", shell_complete=completion.notebooks)
 @click.option(
     "--cells",
     type=click.IntRange(min=0),
@@ -180,3 +180,62 @@ def _painter(pictures: str) -> Callable[[Mapping[str, Any]], str]:
     if pictures == "auto":
         chosen = (protocol_of(os.environ) if sys.stdout.isatty() else None) or "none"
     return (lambda _: "") if chosen == "none" else functools.partial(drawn, protocol=cast("Protocol", chosen))
+
+
+def say_until_when(session: Session, name: str) -> None:
+    """Say until when a notebook is followed, as of the first look."""
+    name = plain_line(name)
+    if session.lives is None:
+        say(f"Following {name}. Where it is, nobody can tell when a session ends: Ctrl-C ends this.")
+    elif session.lives:
+        say(f"Following {name} until its session ends, or Ctrl-C.")
+
+
+def say_conclusion(session: Session, name: str, counts: Mapping[str, int]) -> None:
+    """Say what became of it.
+
+    Args:
+        session: The session, which has ended.
+        name: What its notebook is called.
+        counts: How many cells of code ended how.
+    """
+    hint = " That is as far as it goes; --wait waits for a session." if session.ending == "not written" else ""
+    say(f"\n{conclusion_of(plain_line(name), session.ending, counts)}{hint}")
+
+
+def follow_on_page(path: Path, port: int) -> None:
+    """Serve the page until the session has ended and every page that is open has all of it.
+
+    Args:
+        path: The notebook.
+        port: Where to listen; 0 for any port that is free.
+
+    Raises:
+        NotebookReadError: There is no notebook, or what is there is none and stays so.
+        OSError: The port cannot be had.
+    """
+    from nbtape.common.heavy_imports import defer_grammar
+
+    defer_grammar()
+    from nbtape.watch.follow import Session
+    from nbtape.watch.page_server import PageServer
+    from nbtape.watch.page_state import Board
+
+    session, board = Session(path), Board(path.name)
+    looks = session.follow()
+    with contextlib.ExitStack() as stack:
+        server = None
+        for look in looks:
+            if look is not None:
+                board.post(look)
+                if server is None:  # what is no notebook gets no page
+                    server = stack.enter_context(PageServer(board, port))
+                    say_until_when(session, path.name)
+                    click.echo(server.url)
+        say_conclusion(session, path.name, board.counts)
+        if server is None:
+            return
+        board.conclude(conclusion_of(path.name, session.ending, board.counts))
+        if server.is_awaited:
+            say("Nobody has opened the page yet: it can be opened for a minute from now.")
+        server.linger()

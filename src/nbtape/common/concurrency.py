@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
+News = ParamSpec("News")
+
+
 T = TypeVar("T")
+
 
 logger = logging.getLogger(__name__)
 
@@ -107,3 +111,22 @@ async def outlive(task: asyncio.Future[Any]) -> None:
             await asyncio.wait({task})
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.warning("a cancelled call ended in an error: %s", error)
+
+
+async def offload(work: Callable[[], T]) -> T:
+    """Do the work in a thread, or here if the interpreter is ending and takes no more work for threads."""
+    try:
+        future = asyncio.get_running_loop().run_in_executor(None, work)
+    except RuntimeError:
+        return work()
+    return await future
+
+
+def tell(listener: Callable[News, object] | None, *news: News.args, **named: News.kwargs) -> None:
+    """Call a listener, if there is one; what it raises is logged and goes no further."""
+    if listener is None:
+        return
+    try:
+        listener(*news, **named)
+    except Exception:
+        logger.exception("%s failed", getattr(listener, "__qualname__", listener))

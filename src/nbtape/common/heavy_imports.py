@@ -1,4 +1,4 @@
-"""The import of jsonschema without a grammar that takes a second to build, and that hardly anybody asks for."""
+"""Imports that take long: done while a kernel starts, and without a grammar that takes a second to build."""
 
 from __future__ import annotations
 
@@ -34,3 +34,18 @@ def _is_valid_syntax(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401  (th
     from rfc3987_syntax import is_valid_syntax  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     return is_valid_syntax(*arguments, **named)
+
+
+def import_heavy_packages() -> None:
+    """Import what recording needs, while a kernel is on its way: nbclient, nbformat and jsonschema."""
+    defer_grammar()
+    for package in ("nbclient", "nbformat.v4"):
+        import_module(package)
+
+
+def compile_notebook_schema() -> None:
+    """Compile nbformat's schema before the first output needs it: 60 ms that a starting kernel leaves free."""
+    import_heavy_packages()
+    from nbformat.v4 import new_output
+
+    new_output("stream")

@@ -6,6 +6,7 @@ rebinding): a name that is not ours is refused, and so is a page that is not fro
 
 from __future__ import annotations
 
+import secrets
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -32,3 +33,18 @@ def is_same_origin(origin: str, host: str) -> bool:
     """
     scheme, _, netloc = origin.partition("://")
     return scheme in {"http", "https"} and netloc == host
+
+
+def check_token(token: str | None) -> None:
+    """Refuse a token that lets anybody in; None is for one that is made.
+
+    Raises:
+        ValueError: It is empty.
+    """
+    if token is not None and not token:
+        raise ValueError("A server without a token would let anybody run code: leave token out to have one made.")
+
+
+def make_token() -> str:
+    """A token that nobody can guess."""
+    return secrets.token_urlsafe(32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
@@ -43,18 +42,3 @@ class OwnServer(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self.stop)
-
-
-def check_token(token: str | None) -> None:
-    """Refuse a token that lets anybody in; None is for one that is made.
-
-    Raises:
-        ValueError: It is empty.
-    """
-    if token is not None and not token:
-        raise ValueError("A server without a token would let anybody run code: leave token out to have one made.")
-
-
-def make_token() -> str:
-    """A token that nobody can guess."""
-    return secrets.token_urlsafe(32)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from nbtape.common.text import fit_text
 from nbtape.export.html_parts import Parts, style
-from nbtape.session.kernel_messages import fit_text
 from nbtape.summary.run_summary import summarise
 from nbtape.summary.wording import facts_of
 

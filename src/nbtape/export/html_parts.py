@@ -6,9 +6,10 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common.text import keep_colours, shorten
 from nbtape.export.sanitise_html import HIGHLIGHTING, inert_html
 from nbtape.export.sanitise_images import KINDS, picture_of, picture_url
-from nbtape.results import keep_colours, output_text, shorten
+from nbtape.notebook.output_text import output_text
 from nbtape.summary.wording import edits, span
 
 if TYPE_CHECKING:

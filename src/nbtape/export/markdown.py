@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from nbtape.common.text import fit_text, shorten, strip_escapes
 from nbtape.export.sanitise_images import DRAWING, KINDS, is_still, picture_of
-from nbtape.results import output_text, shorten, strip_escapes
-from nbtape.session.kernel_messages import fit_text
+from nbtape.notebook.output_text import output_text
 from nbtape.summary.run_summary import summarise
 from nbtape.summary.wording import counted, edits, facts_of, span
 

@@ -12,9 +12,9 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from nbtape.common.text import fit_text
 from nbtape.export.sanitise_images import KINDS, picture_of, picture_url
 from nbtape.replay.compare.html_svg import is_costly
-from nbtape.session.kernel_messages import fit_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,7 +9,7 @@ import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.session.kernel_messages import fit_text
+from nbtape.common.text import fit_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nbtape.session.kernel_messages import fit_text
+from nbtape.common.text import fit_text
 from nbtape.summary.run_summary import summarise
 from nbtape.summary.wording import counted, facts_of
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from nbtape.results import shorten
+from nbtape.common.text import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: For hosts in which running code is a tool among others.
-TOOL_DESCRIPTION: Final = """\
-Runs Python code in a Jupyter kernel that keeps its state: imports, variables and functions of one call are there in \
-the next. You get back what the code printed, the value of its last expression, and its errors. After an error, what \
-ran before it is still there: send only what failed, repaired. Install what is missing with `%pip install <package>`; \
-for shell commands start with `%%bash` or `!`. Long output is shortened in the middle, so print summaries. Plots are \
-saved as files, and you are told where. Nobody can type an answer to input(). A call that takes too long is stopped."""
 
 #: The most files that are named, and characters of their names.
 _MOST_FILES: Final = 50

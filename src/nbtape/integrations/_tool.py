@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     #: Either face.
     Executor: TypeAlias = JupyterCodeExecutor | AsyncJupyterCodeExecutor
+    from collections.abc import Mapping
 
 
 def given_executor(executor: Executor | None, arguments: dict[str, Any]) -> Executor:
@@ -42,3 +43,14 @@ def awaited(executor: Executor) -> Callable[[Sequence[CodeBlock]], Awaitable[Cod
         executor: A `JupyterCodeExecutor` serves any loop, an `AsyncJupyterCodeExecutor` its own.
     """
     return executor.aexecute_code_blocks if isinstance(executor, JupyterCodeExecutor) else executor.execute_code_blocks
+
+
+def earlier_calls(call_id: str, tools: Mapping[str, str]) -> list[str]:
+    """The calls that stand before another one of the same tool in a message; without any, what it says goes in front.
+
+    Args:
+        call_id: The other one.
+        tools: The calls of the message in its order: the tool's name by the call's id.
+    """
+    same = [id_ for id_, tool in tools.items() if tool == tools[call_id]]
+    return same[: same.index(call_id)]

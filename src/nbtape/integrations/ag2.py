@@ -12,10 +12,11 @@ from ag2.events import ClientToolCallEvent, ImageInput, ModelResponse, ToolResul
 from ag2.tools.code import CodeRunResult, SandboxCodeTool
 from ag2.utils import MODEL_CONFIG_CONTEXT_DEPENDENCY_KEY
 
-from nbtape.integrations._answers import TOOL_DESCRIPTION, answer, pictures
-from nbtape.integrations.calls import earlier_calls
+from nbtape.common.concurrency import offload
+from nbtape.integrations._answers import answer, pictures
+from nbtape.integrations._tool import earlier_calls
 from nbtape.messages.code_blocks import CodeBlock
-from nbtape.offload import offload
+from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,12 +10,12 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import StructuredTool, ToolException
 from pydantic import BaseModel
 
+from nbtape.common.concurrency import offload
 from nbtape.errors import NbtapeError
-from nbtape.integrations._answers import TOOL_DESCRIPTION, answer, pictures, trouble
-from nbtape.integrations._tool import awaited, given_executor
-from nbtape.integrations.calls import earlier_calls
+from nbtape.integrations._answers import answer, pictures, trouble
+from nbtape.integrations._tool import awaited, earlier_calls, given_executor
 from nbtape.messages.code_blocks import CodeBlock
-from nbtape.offload import offload
+from nbtape.messages.prompts import TOOL_DESCRIPTION
 from nbtape.results import CodeResult
 from nbtape.session.blocking import JupyterCodeExecutor
 

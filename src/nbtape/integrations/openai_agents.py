@@ -13,12 +13,12 @@ from agents.tool import default_tool_error_function
 from agents.tool_context import ToolContext  # noqa: TC002  (as said)
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage
 
+from nbtape.common.concurrency import offload
 from nbtape.errors import NbtapeError
-from nbtape.integrations._answers import TOOL_DESCRIPTION, answer, pictures, trouble
-from nbtape.integrations._tool import awaited, given_executor
-from nbtape.integrations.calls import earlier_calls
+from nbtape.integrations._answers import answer, pictures, trouble
+from nbtape.integrations._tool import awaited, earlier_calls, given_executor
 from nbtape.messages.code_blocks import CodeBlock
-from nbtape.offload import offload
+from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
     from agents import Agent, ModelResponse, RunContextWrapper

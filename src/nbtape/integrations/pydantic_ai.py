@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic_ai import BinaryContent, RunContext, Tool, ToolFailed, ToolReturn
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 
+from nbtape.common.concurrency import offload
 from nbtape.errors import NbtapeError
-from nbtape.integrations._answers import TOOL_DESCRIPTION, answer, pictures, trouble
-from nbtape.integrations._tool import awaited, given_executor
-from nbtape.integrations.calls import earlier_calls
+from nbtape.integrations._answers import answer, pictures, trouble
+from nbtape.integrations._tool import awaited, earlier_calls, given_executor
 from nbtape.messages.code_blocks import CodeBlock
-from nbtape.offload import offload
+from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
     from nbtape.integrations._tool import Executor

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import json
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from jupyter_client.session import json_unpacker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,3 +104,22 @@ def _end_of_head(content: bytes | memoryview, end: int) -> int:
         before -= 1
     needed = len(_LONGEST_ESCAPE) if bytes(content[start + 1 : start + 2]) == b"u" else len(rb"\n")
     return start if (start - before) % 2 and end - start < needed else end
+
+
+def with_date(header: Any) -> Any:  # noqa: ANN401  (any JSON value)
+    """A header with its `date` as a datetime; anything else as it is.
+
+    See https://jupyter-client.readthedocs.io/en/stable/messaging.html#message-header.
+    """
+    date = header.get("date") if isinstance(header, dict) else None
+    if isinstance(date, str):
+        with contextlib.suppress(ValueError):
+            read = datetime.datetime.fromisoformat(date)
+            if read.tzinfo is not None:  # else jupyter_client knows what it would be
+                header["date"] = read
+    return header
+
+
+def unpack(part: bytes) -> Any:  # noqa: ANN401  (any JSON value)
+    """A part of a message, for jupyter_client's session, which then finds the date of a header read."""
+    return with_date(json_unpacker(part))

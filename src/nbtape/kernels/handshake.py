@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.environment import Environment, read_environment
 from nbtape.errors import KernelStartError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 #: pip is quiet on success and loud on failure, asks nothing, and does not advise about itself.
 #: See https://pip.pypa.io/en/stable/topics/configuration/.
@@ -200,3 +203,42 @@ INTRODUCTION: Final = {
     **STAMP,
     "quiet_installs": f"[__import__('os').environ.setdefault(*_) for _ in {list(KERNEL_ENVIRONMENT.items())!r}]",
 }
+
+
+def told_environment(reply: Any) -> Environment | None:  # noqa: ANN401  (code may have forged it)
+    """The environment that a kernel tells; None if it does not, or not so that it makes sense.
+
+    Args:
+        reply: The content of its reply to a request with the expression `ENVIRONMENT`, whatever that is.
+    """
+    try:
+        (name,) = ENVIRONMENT
+        told = json.loads(ast.literal_eval(reply["user_expressions"][name]["data"]["text/plain"]))
+    except (TypeError, LookupError, ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    return read_environment(told)
+
+
+async def introduce(
+    ask: Callable[[Mapping[str, str]], Awaitable[Mapping[str, Any]]],
+    introduction: Mapping[str, str],
+    known: Environment | None,
+    stamp: str,
+) -> tuple[Environment | None, str]:
+    """Introduce a kernel; return what it runs in, and the stamp of that.
+
+    Args:
+        ask: Has the kernel evaluate expressions, and returns the content of its reply.
+        introduction: The expressions of its introduction.
+        known: What it ran in when its stamp was taken, if somebody else had it before it is handed over.
+        stamp: That stamp.
+
+    Raises:
+        KernelStartError: It cannot work in its directory.
+    """
+    reply = await ask(introduction)
+    directory, now = told_directory(reply), told_stamp(reply)
+    told = told_environment(reply)
+    if told is None and known is not None and now == stamp:
+        told = replace(known, directory=directory or known.directory)
+    return told or told_environment(await ask(ENVIRONMENT)), now

@@ -5,10 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+#: Seconds that killed processes have to be gone.
+_PATIENCE: Final = 0.3
+
 
 #: What leaves room for "/nbtape-<process>-<8 letters>/socket-<port>".
 _LONGEST_PARENT: Final = 65
@@ -45,3 +55,20 @@ def is_running(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def end_group(group: int) -> bool:
+    """Kill all processes of a group; whether there may be some."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def see_groups_end(groups: Iterable[int]) -> None:
+    """Kill all processes of some groups, and return when they are gone, or soon."""
+    left = set(groups)
+    deadline = time.monotonic() + _PATIENCE
+    while (left := set(filter(end_group, left))) and time.monotonic() < deadline:
+        time.sleep(0.01)

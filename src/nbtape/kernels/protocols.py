@@ -7,9 +7,8 @@ https://jupyter-client.readthedocs.io/en/stable/messaging.html.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -193,6 +192,22 @@ class KernelSource(Protocol):
         ...
 
 
+class KernelProvider(Protocol):
+    """Anything that hands out kernel sources: a pool, a server, or what is known of one."""
+
+    def kernels_for(self, kernel_name: str, directory: Path) -> KernelSource:
+        """Return the kernel source for one session.
+
+        Args:
+            kernel_name: The requested kernel spec.
+            directory: The directory the session works in.
+
+        Raises:
+            ValueError: It has no such kernels, or they cannot work there.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class FoundKernel:
     """A kernel that outlived who started it. From now on it is ours, and `shutdown_kernel` ends it.
@@ -204,10 +219,6 @@ class FoundKernel:
 
     manager: KernelManager
     was_busy: bool
-
-
-#: What may be said of where kernels are.
-PLACE: Final = ("server", "image", "image_id")
 
 
 @runtime_checkable
@@ -271,32 +282,3 @@ class RenewableKernel(Protocol):
             The manager of the fresh one, which is started; None if there is none. This manager is done.
         """
         ...
-
-
-_ANSI_ESCAPE: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-
-
-def last_words(log: str, limit: int = 2000) -> str:
-    """The end of a process's log, fit for an error message.
-
-    Args:
-        log: What the process wrote.
-        limit: The most characters to return.
-    """
-    return _ANSI_ESCAPE.sub("", log).strip()[-limit:]
-
-
-def it_last_said(log: str) -> str:
-    """The end of a process's log, as the end of an error message; empty if it said nothing."""
-    said = last_words(log)
-    return f" It last said:\n{said}" if said else ""
-
-
-def tail(log: Path) -> str:
-    """The last that is in a process's log file; empty if there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 10_000))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""

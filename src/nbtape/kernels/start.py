@@ -8,20 +8,16 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.common.heavy_imports import defer_grammar
-from nbtape.errors import KernelStartError
-from nbtape.kernels.protocols import PLACE, DescribedKernels, LastingKernels
-from nbtape.session.options import make_directory
+from nbtape.common.heavy_imports import import_heavy_packages
+from nbtape.environment import PLACE
+from nbtape.errors import KernelStartError, OutputDirectoryError
+from nbtape.kernels.protocols import DescribedKernels, LastingKernels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from nbformat import NotebookNode
-
     from nbtape.kernels.protocols import KernelClient, KernelManager, KernelSource, KernelSpec
-    from nbtape.session.cell_runner import CellRunner
-    from nbtape.session.output_recorder import Listener
 
 logger = logging.getLogger(__name__)
 
@@ -71,12 +67,6 @@ class ReadyKernel:
             },
         }
 
-    def runner(self, notebook: NotebookNode, listener: Listener, *, grace: float) -> CellRunner:
-        """What runs the cells of a notebook on it; see `CellRunner`."""
-        from nbtape.session.cell_runner import CellRunner
-
-        return CellRunner(notebook, self.manager, self.client, listener, grace=grace)
-
     async def abandon(self) -> None:
         """End it, by force."""
         self.client.stop_channels()
@@ -84,32 +74,38 @@ class ReadyKernel:
 
 
 async def start_kernel(
-    source: KernelSource, directory: Path, timeout: float, heir: KernelManager | None = None
+    source: KernelSource,
+    directory: Path,
+    timeout: float,
+    *,
+    successor: KernelManager | None = None,
+    meanwhile: Callable[[], object] = import_heavy_packages,
 ) -> ReadyKernel:
-    """Start a kernel. It is on its way before the imports that the recording needs.
+    """Start a kernel, and do other work while it starts.
 
     Args:
         source: Where it comes from.
         directory: Where it is to work; made if it is missing.
         timeout: Seconds that it has to start.
-        heir: The manager of one that has been started in the place of another, if there is one and it comes up.
+        successor: The manager of a kernel that a restart has already started; used if it comes up.
+        meanwhile: What to do while the kernel process starts, such as slow imports. Called at least once.
 
     Raises:
         KernelError: It cannot be started.
         OutputDirectoryError: The directory cannot be made.
     """
     make_directory(directory)
-    # A server may have to be started first: the imports need not wait for that.
-    imports = asyncio.get_running_loop().call_later(_SOON, threading.Thread(target=_import_the_rest, daemon=True).start)
+    # If a server has to start first, the imports need not wait for it.
+    imports = asyncio.get_running_loop().call_later(_SOON, threading.Thread(target=meanwhile, daemon=True).start)
     try:
         spec = await source.spec()
     finally:
         imports.cancel()
-    if heir is not None:
+    if successor is not None:
         try:
-            return await _connect_or_end(source, spec, heir, timeout)
+            return await _connect_or_end(source, spec, successor, timeout, meanwhile)
         except KernelStartError as exc:
-            logger.warning("the kernel that was started anew has failed, and another one takes its place: %s", exc)
+            logger.warning("the restarted kernel failed; starting another one: %s", exc)
     manager = source.manager()
     try:
         logger.info("a kernel %s is started, to work in %s", spec.name, directory)
@@ -117,15 +113,15 @@ async def start_kernel(
     except BaseException:
         await manager.shutdown_kernel(now=True)
         raise
-    return await _connect_or_end(source, spec, manager, timeout)
+    return await _connect_or_end(source, spec, manager, timeout, meanwhile)
 
 
 async def _connect_or_end(
-    source: KernelSource, spec: KernelSpec, manager: KernelManager, timeout: float
+    source: KernelSource, spec: KernelSpec, manager: KernelManager, timeout: float, meanwhile: Callable[[], object]
 ) -> ReadyKernel:
-    """Connect to a kernel that is on its way; nothing is left of one that does not come up."""
+    """Connect to a kernel that is starting; shut it down if it does not come up."""
     try:
-        _import_the_rest()
+        meanwhile()
         return await connect(source, spec, manager, timeout)
     except BaseException:
         await manager.shutdown_kernel(now=True)
@@ -144,11 +140,8 @@ async def connect(source: KernelSource, spec: KernelSpec, manager: KernelManager
     Raises:
         KernelStartError: It did not, or it died.
     """
-    from nbtape.session.recording import warm_up
-
     client = manager.client()
     client.start_channels()
-    warm_up()
     try:
         await client.wait_for_ready(timeout)
     except BaseException:
@@ -160,17 +153,14 @@ async def connect(source: KernelSource, spec: KernelSpec, manager: KernelManager
     return ReadyKernel(spec, manager, client, kernel_id, place)
 
 
-def prepare() -> None:
-    """Have all at hand that the first recording of this process needs besides a kernel."""
-    _import_the_rest()
-    from nbtape.session.recording import warm_up
+def make_directory(directory: Path) -> None:
+    """Have the directory, whatever became of it or its parent since it was checked.
 
-    warm_up()
-
-
-def _import_the_rest() -> None:
-    """What is needed when a kernel is on its way."""
-    defer_grammar()
-    import nbtape.session.cell_runner  # noqa: F401
-    import nbtape.session.output_recorder
-    import nbtape.session.recording
+    Raises:
+        OutputDirectoryError: It cannot be made.
+    """
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError as exc:
+        hint = f"It cannot be made ({exc.strerror or exc}): see to its parent, or name another directory."
+        raise OutputDirectoryError(directory, hint) from exc

@@ -12,8 +12,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Final
 
+from nbtape.common.concurrency import offload
 from nbtape.errors import NotebookWriteError
-from nbtape.offload import offload
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,7 @@ import weakref
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Final, overload
 
-from nbtape.layout import FIRST, SEPARATOR
-from nbtape.notebook.encoding import decode_cell, encode_cell
+from nbtape.notebook.encoding import FIRST, SEPARATOR, decode_cell, encode_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

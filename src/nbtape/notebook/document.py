@@ -74,8 +74,8 @@ from uuid import uuid4
 
 from nbformat import from_dict
 
+from nbtape.common.text import fit_json, fit_text
 from nbtape.errors import NotebookWriteError
-from nbtape.layout import HEAD, SEPARATOR
 from nbtape.notebook.atomic_write import (
     NameTakenError,
     advice,
@@ -86,14 +86,13 @@ from nbtape.notebook.atomic_write import (
     writable_mode,
 )
 from nbtape.notebook.cell_store import Shelf
-from nbtape.notebook.encoding import encode_cell, encode_metadata, encode_tail
+from nbtape.notebook.encoding import HEAD, SEPARATOR, encode_cell, encode_metadata, encode_tail
 from nbtape.notebook.external_edits import ChangedError, OutOfBand
 from nbtape.notebook.format import own_metadata
 from nbtape.notebook.journal import Journal, revision_of
 from nbtape.notebook.lock import WriterLock
 from nbtape.notebook.merge import History, merge
 from nbtape.notebook.read import read_document
-from nbtape.session.kernel_messages import fit_json, fit_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -103,7 +102,6 @@ if TYPE_CHECKING:
 
     from nbtape.notebook.journal import Kind
 
-FORMAT_VERSION: Final = 1
 
 #: How often a save begins anew because somebody else has saved meanwhile; then what is new is kept in the journal.
 _ATTEMPTS: Final = 3

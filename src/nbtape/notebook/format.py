@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.environment import read_environment
-from nbtape.kernels.protocols import PLACE
+from nbtape._version import __version__
+from nbtape.environment import PLACE, read_environment
 from nbtape.results import EXIT_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nbtape.environment import Environment
+
+FORMAT_VERSION: Final = 1
+
 
 #: What a cell may say of how it ended; a cell that says none of these was not recorded by nbtape.
 _STATUSES: Final = frozenset({*EXIT_CODES, "running"})
@@ -95,3 +99,13 @@ def _is_repaired(cell: Mapping[str, Any]) -> bool:
     """Whether somebody has run a cell since it failed, so that it shows no error any more."""
     complete = not own_metadata(cell).get("outputs_incomplete")
     return complete and cell["execution_count"] is not None and not shows_error(cell)
+
+
+def preamble() -> dict[str, Any]:
+    """What a notebook of ours says of itself."""
+    return {"version": FORMAT_VERSION, "recorded_by": f"nbtape {__version__}", "started": timestamp()}
+
+
+def timestamp() -> str:
+    """Now, as a notebook has it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.lifecycle import OwnServer
+from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_source
 from nbtape.pools.pooled_kernel import PooledKernels
 from nbtape.pools.stock import Stock
-from nbtape.session.options import DEFAULT_KERNEL, checked_directory, checked_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nbtape.kernels.protocols import KernelSource
-    from nbtape.session.options import Server
+    from nbtape.kernels.sources import Server
 
 
 class KernelPool(OwnServer):

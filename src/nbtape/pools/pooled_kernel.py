@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nbtape.kernels.protocols import FoundKernel, KernelClient, KernelManager, KernelSpec
-    from nbtape.pools.pool import KernelPool
     from nbtape.pools.stock import Stock
 
 logger = logging.getLogger(__name__)
@@ -27,11 +26,11 @@ class PooledKernels:
     """What an executor gets its kernels from.
 
     Args:
-        pool: The pool, which lives at least as long.
+        pool: The pool, kept alive as long as this is.
         stock: What it has.
     """
 
-    def __init__(self, pool: KernelPool, stock: Stock) -> None:
+    def __init__(self, pool: object, stock: Stock) -> None:
         self._pool = pool
         self._stock = stock
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from nbtape.common.concurrency import finish
 from nbtape.errors import KernelError, KernelStartError
 from nbtape.kernels.handshake import failures, imports
-from nbtape.kernels.start import prepare
+from nbtape.kernels.start import make_directory
 from nbtape.messages.languages import is_python
+from nbtape.session.kernel_lifecycle import import_recording
 from nbtape.session.loop_thread import END_LIMIT, LoopThread
-from nbtape.session.options import make_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -183,7 +183,7 @@ class Stock:
 
     async def _keep(self) -> None:
         """Keep the stock full until it is to end."""
-        prepared = asyncio.ensure_future(asyncio.to_thread(prepare))
+        prepared = asyncio.ensure_future(asyncio.to_thread(import_recording))
         starts = min(self.size, os.cpu_count() or 1)  # more at once would be ready later, all of them
         tasks = [asyncio.create_task(work) for work in (self._watch(), *(self._fill(prepared) for _ in range(starts)))]
         await self._end.wait()

@@ -8,23 +8,23 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.environment import Difference, differences
+from nbtape.environment import PLACE, Difference, differences
 from nbtape.errors import NotebookWriteError
-from nbtape.kernels.protocols import PLACE
+from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.notebook.atomic_write import places
 from nbtape.notebook.format import environment_of, kernel_name_of, place_of
 from nbtape.notebook.read import read_document
 from nbtape.replay.cell_verdict import judge_cell, missing_cell, settings_of
 from nbtape.replay.compare.settings import Context, ReplaySettings
 from nbtape.replay.report import ReplayReport
-from nbtape.session.options import DEFAULT_KERNEL, checked_timeout
+from nbtape.session.options import checked_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nbformat import NotebookNode
 
-    from nbtape.session.options import Server
+    from nbtape.kernels.sources import Server
 
 #: The name of our engine.
 _ENGINE: Final = "nbtape"

@@ -10,9 +10,9 @@ import base64
 import html
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common.text import fit_text, strip_escapes
+from nbtape.notebook.output_text import output_text
 from nbtape.notebook.read import read_document
-from nbtape.results import output_text, strip_escapes
-from nbtape.session.kernel_messages import fit_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -16,19 +16,21 @@ from papermill.engines import Engine, NotebookExecutionManager  # type: ignore[i
 from papermill.iorw import papermill_io  # type: ignore[import-untyped]
 from papermill.log import logger  # type: ignore[import-untyped]
 
-from nbtape.listeners import tell
+from nbtape.common.concurrency import tell
+from nbtape.kernels.sources import checked_source
 from nbtape.notebook.autosave import Autosave
 from nbtape.notebook.document import Notebook
+from nbtape.notebook.format import preamble
 from nbtape.replay.expectations import expectation
 from nbtape.replay.rerun import Rerun, Terms
 from nbtape.session.loop_thread import LoopThread
-from nbtape.session.options import DEFAULTS, checked_options, checked_source
-from nbtape.session.recording import preamble
+from nbtape.session.options import DEFAULTS, checked_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nbtape.session.options import Options, Server
+    from nbtape.kernels.sources import Server
+    from nbtape.session.options import Options
 
 #: Seconds for a cell where nobody says how many: as many as papermill gives it.
 _FOR_EVER: Final = math.inf

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
-from nbtape import __version__
-from nbtape.exit_codes import FAILED, REFUSED, WELL
+from nbtape._version import __version__
+from nbtape.results import FAILED, REFUSED, WELL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,3 +128,7 @@ class ReplayReport:
         told = [f"environment: {difference}" for difference in found[:_TOLD]]
         rest = len(found) - len(told)
         return [*told, f"environment: {rest} more differences"] if rest else told
+
+
+#: What came of one notebook.
+Outcome: TypeAlias = ReplayReport | NotReplayed

@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nbtape.common.text import fit_json
 from nbtape.kernels.start import start_kernel
 from nbtape.notebook.format import own_metadata
 from nbtape.notebook.notices import tell_cut, tell_ending
-from nbtape.session.kernel_messages import fit_json, output_size
-from nbtape.session.output_recorder import Listener
+from nbtape.session.cell_runner import CellRunner
+from nbtape.session.kernel_messages import output_size
+from nbtape.session.output_limits import Listener
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from nbtape.kernels.protocols import KernelSource
     from nbtape.replay.expectations import Expectation
-    from nbtape.session.cell_runner import CellRunner, Outcome
+    from nbtape.session.cell_runner import Outcome
     from nbtape.session.options import Options
 
 
@@ -140,7 +142,9 @@ class Rerun:
         kernel = await start_kernel(self._source, self._directory, options["startup_timeout"])
         self._epoch += 1
         listener = Listener(self._watcher.changed, self._watcher.output)
-        self._runner = kernel.runner(self._notebook, listener, grace=options["interrupt_grace"])
+        self._runner = CellRunner(
+            self._notebook, kernel.manager, kernel.client, listener, grace=options["interrupt_grace"]
+        )
         self._watcher.describe(kernel.describe(self._epoch))
         self._watcher.follow(self._runner.settle)
         return self._runner

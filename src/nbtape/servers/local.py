@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from nbtape.common.finalizers import when_forgotten
-from nbtape.common.lifecycle import OwnServer, check_token, make_token
+from nbtape.common.http_access import check_token, make_token
+from nbtape.common.lifecycle import OwnServer
+from nbtape.common.text import it_last_said, tail
 from nbtape.errors import ServerError
-from nbtape.kernels.groups import see_groups_end
-from nbtape.kernels.processes import make_private_directory
-from nbtape.kernels.protocols import it_last_said, tail
+from nbtape.kernels.processes import make_private_directory, see_groups_end
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.servers.process.status_files import ServerNotes
 

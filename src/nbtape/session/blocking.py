@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.heavy_imports import defer_grammar
+from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.session.executor import AsyncJupyterCodeExecutor
 from nbtape.session.loop_thread import END_LIMIT, LoopThread
-from nbtape.session.options import DEFAULT_KERNEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
+    from nbtape.kernels.sources import Server
     from nbtape.messages.code_blocks import CodeBlock, MarkdownCodeExtractor
     from nbtape.results import CellResult, CodeResult
-    from nbtape.session.options import Options, Server
+    from nbtape.session.options import Options
     from nbtape.session.resume_plan import Resumption
     from nbtape.session.variables import Variables
 
@@ -45,7 +46,7 @@ class JupyterCodeExecutor:
         timeout: Seconds for each block, at least 1.
         output_dir: Where the notebook and its files go, and the kernel's working directory. Made if its parent exists.
         notebook: The name of the notebook, with or without `.ipynb`; where it is taken, a number is added.
-        options: See `nbtape.session.options.Options`.
+        options: See `nbtape.Options`.
 
     Raises:
         ValueError: A value that cannot work.
@@ -96,7 +97,7 @@ class JupyterCodeExecutor:
             until: How many cells, from the first, a new notebook is to begin with (`<name>-fork.ipynb`, which names
                 its origin). None goes on in this one.
             on_progress: Called with a line for people as each cell is run again, on the executor's event loop.
-            options: See `nbtape.session.options.Options`.
+            options: See `nbtape.Options`.
 
         Raises:
             NotebookReadError: There is no notebook that could be gone on with.
@@ -321,3 +322,22 @@ def _stop_forgotten(executor: AsyncJupyterCodeExecutor, thread: LoopThread) -> N
     except Exception as exc:  # noqa: BLE001  (nobody is there to be told)
         logger.warning("an executor that was not stopped could not be stopped at its end: %s", exc)
     thread.end()
+
+
+class EmbeddedIPythonCodeExecutor(JupyterCodeExecutor):
+    """`JupyterCodeExecutor` without a server, under the name of AutoGen's class; new code has no need of it.
+
+    https://github.com/ag2ai/ag2/blob/v0.14.0/autogen/coding/jupyter/embedded_ipython_code_executor.py
+
+    AutoGen's class starts its kernel when it is made and never ends it. This one starts it at the first use and ends it
+    with `stop`, with `with`, when the executor is forgotten, or at exit.
+
+    Args:
+        timeout: Seconds for each block, at least 1 (60).
+        kernel_name: The kernel spec ("python3").
+        output_dir: Where the notebook and its files go, and the kernel's working directory (".").
+        options: What else `JupyterCodeExecutor` takes. All by keyword, as there.
+
+    Raises:
+        ValueError: A value that cannot work.
+    """

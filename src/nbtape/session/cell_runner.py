@@ -9,11 +9,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from nbtape.environment import Installed, differences, may_install, told_environment
+from nbtape.common.text import strip_escapes
+from nbtape.environment import Installed, differences, may_install
 from nbtape.errors import KernelBusyError, KernelError
-from nbtape.kernels.handshake import ENVIRONMENT
+from nbtape.kernels.handshake import ENVIRONMENT, told_environment
 from nbtape.kernels.protocols import RenewableKernel
-from nbtape.results import strip_escapes
 from nbtape.session.output_recorder import Recorder
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from nbtape.kernels.protocols import KernelClient, KernelManager
     from nbtape.results import Status
-    from nbtape.session.output_recorder import Listener
+    from nbtape.session.output_limits import Listener
 
 logger = logging.getLogger(__name__)
 

@@ -6,26 +6,17 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from nbtape.common.concurrency import Turns, see_through, take_turn
+from nbtape.common.concurrency import Turns, see_through, take_turn, tell
 from nbtape.common.heavy_imports import defer_grammar
+from nbtape.common.text import fit_text
 from nbtape.errors import KernelError, NotebookWriteError
 from nbtape.kernels.protocols import SharedKernels
-from nbtape.listeners import tell
+from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_source
 from nbtape.messages.code_blocks import CodeBlock, MarkdownCodeExtractor
 from nbtape.messages.languages import cell_source, is_python, languages_of
 from nbtape.results import CellResult, CodeResult, join_cells
 from nbtape.session.kernel_lifecycle import KernelEpochs
-from nbtape.session.kernel_messages import fit_text
-from nbtape.session.options import (
-    DEFAULT_KERNEL,
-    DEFAULT_NAME,
-    checked_block,
-    checked_directory,
-    checked_name,
-    checked_options,
-    checked_source,
-    checked_timeout,
-)
+from nbtape.session.options import DEFAULT_NAME, checked_block, checked_name, checked_options, checked_timeout
 from nbtape.session.parameters import TAG, assignments
 from nbtape.session.variables import Variables, question, read_variables
 
@@ -33,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
+    from nbtape.kernels.sources import Server
     from nbtape.kernels.start import ReadyKernel
     from nbtape.session.cell_runner import Outcome
-    from nbtape.session.options import Options, Server
+    from nbtape.session.options import Options
     from nbtape.session.recording import Recording
     from nbtape.session.resume import Origin
     from nbtape.session.resume_plan import Resumption
@@ -55,7 +47,7 @@ class AsyncJupyterCodeExecutor:
         timeout: Seconds for each block, at least 1.
         output_dir: Where the notebook and its files go, and the kernel's working directory. Made if its parent exists.
         notebook: The name of the notebook, with or without `.ipynb`; where it is taken, a number is added.
-        options: See `nbtape.session.options.Options`.
+        options: See `nbtape.Options`.
 
     Raises:
         ValueError: A value that cannot work; the subclasses `OutputDirectoryError` and `KernelNotInstalledError`
@@ -114,7 +106,7 @@ class AsyncJupyterCodeExecutor:
             until: How many cells, from the first, a new notebook is to begin with (`<name>-fork.ipynb`, which names
                 its origin). None goes on in this one.
             on_progress: Called with a line for people as each cell is run again, on the executor's event loop.
-            options: See `nbtape.session.options.Options`.
+            options: See `nbtape.Options`.
 
         Raises:
             NotebookReadError: There is no notebook that could be gone on with.
@@ -448,11 +440,18 @@ class AsyncJupyterCodeExecutor:
 
     def _use(self, kernel: ReadyKernel, epoch: int) -> None:
         """Run and record the blocks that come on this kernel."""
-        from nbtape.session.output_recorder import Listener
+        from nbtape.session.cell_runner import CellRunner
+        from nbtape.session.output_limits import Listener
 
         on_output = self._options["on_output"]
         listener = Listener(self._recorded.changed, lambda output: tell(on_output, output))
-        runner = kernel.runner(self._recorded.notebook.node, listener, grace=self._options["interrupt_grace"])
+        runner = CellRunner(
+            self._recorded.notebook.node,
+            kernel.manager,
+            kernel.client,
+            listener,
+            grace=self._options["interrupt_grace"],
+        )
         self._recorded.follow(runner.settle)
         self._kernels.use(kernel, runner, epoch)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common.heavy_imports import compile_notebook_schema, import_heavy_packages
 from nbtape.errors import KernelError, WrongLoopError
 from nbtape.kernels.start import start_kernel
 
@@ -75,7 +76,13 @@ class KernelEpochs:
             KernelError: It cannot be started.
         """
         heir, self._heir = self._heir, None
-        return await start_kernel(self._source, self._directory, self._startup_timeout, heir)
+        return await start_kernel(
+            self._source,
+            self._directory,
+            self._startup_timeout,
+            successor=heir,
+            meanwhile=import_recording,
+        )
 
     def use(self, kernel: ReadyKernel, runner: CellRunner, number: int) -> None:
         """Have the next blocks run on a kernel.
@@ -166,3 +173,10 @@ class KernelEpochs:
                 "JupyterCodeExecutor, which works in any thread."
             )
         return self._loop.is_closed()
+
+
+def import_recording() -> None:
+    """Import and prepare what recording needs, while a kernel starts."""
+    import_heavy_packages()
+
+    compile_notebook_schema()

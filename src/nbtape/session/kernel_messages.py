@@ -8,9 +8,10 @@ nbformat's schema and strict JSON allow.
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import TYPE_CHECKING, Any, Final
+
+from nbtape.common.text import fit_json, fit_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,35 +22,6 @@ Json = dict[str, Any]
 
 _MIME_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:;[\w.+=; -]*)?")
 _JSON_MIME_TYPE: Final = re.compile(r"application/(.*\+)?json")
-
-#: Nesting that JSON of a kernel may have. Deeper values are no data of anybody's, and end Python's JSON encoder.
-_DEPTH_LIMIT: Final = 64
-
-
-def fit_text(text: str) -> str:
-    """`text` as UTF-8 can hold it: pairs of surrogates joined, lone ones replaced by U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-def fit_json(value: object, depth: int = 0) -> Any:  # noqa: ANN401  (any JSON value)
-    """`value` as strict JSON: no NaN, no lone surrogates, no bottomless nesting."""
-    if isinstance(value, str):
-        return fit_text(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, int):
-        return value
-    if depth >= _DEPTH_LIMIT:
-        return "…"
-    if isinstance(value, dict):
-        return {fit_text(str(key)): fit_json(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [fit_json(item, depth + 1) for item in value]
-    return fit_text(str(value))
 
 
 def is_message(message: object) -> bool:

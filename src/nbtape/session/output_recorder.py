@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,8 +18,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionComplete, DeadKernelError
 from nbformat import from_dict
 
-from nbtape.common.terminal_text import StreamText
-from nbtape.session.kernel_messages import clean_message, is_message, output_size
+from nbtape.session.kernel_messages import clean_message, is_message
+from nbtape.session.output_limits import ERROR_ROOM, Growth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,14 +27,13 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
     from nbtape.kernels.protocols import Channel, KernelClient, KernelManager, Message
+    from nbtape.session.output_limits import Listener
 
 logger = logging.getLogger(__name__)
 
 _DISPLAYS: Final = frozenset({"display_data", "update_display_data", "execute_result"})
 _OUTPUTS: Final = _DISPLAYS | {"stream", "error"}
 
-#: Characters of each part of an error that a cell keeps beyond its bound. Less is not asked for of any message.
-_ERROR_ROOM: Final = 4000
 
 #: How many cells are followed as they grow: that one which runs, and those whose threads print on.
 _GROWING: Final = 4
@@ -45,19 +43,6 @@ _LOOK: Final = 1
 
 #: Seconds that reading on may take where a kernel's threads never stop printing.
 _DRAIN_LIMIT: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Who hears of a cell while it changes, on the event loop.
-
-    Args:
-        changed: The cell at this position has changed.
-        output: An output has come in, a stream chunk by chunk, as nbformat has it.
-    """
-
-    changed: Callable[[int], None]
-    output: Callable[[Mapping[str, Any]], None]
 
 
 class Recorder(NotebookClient):
@@ -89,7 +74,7 @@ class Recorder(NotebookClient):
         self.on_cell_executed = self._replied
         self._listener = listener
         # Of the cells that change; the others are let go of, but for the bound of each.
-        self._growth: dict[int, _Growth] = {}
+        self._growth: dict[int, Growth] = {}
         self._limits: dict[int, int] = {}
         self._current = -1
         self._requests: dict[str, int] = {}
@@ -111,10 +96,10 @@ class Recorder(NotebookClient):
         """
         self._current = index
         self._limits[index] = limit
-        self._growth[index] = _Growth(self.nb["cells"][index], limit)
+        self._growth[index] = Growth(self.nb["cells"][index], limit)
         for old in list(self._growth)[:-_GROWING]:
             self._growth.pop(old).settle()
-        self._kernel.iopub_channel.room = max(limit, _ERROR_ROOM)
+        self._kernel.iopub_channel.room = max(limit, ERROR_ROOM)
         self.begun.clear()
         self.reply = {"status": "ok"}  # what stays if there is nothing to send: nbclient leaves out an empty cell
         try:
@@ -180,10 +165,10 @@ class Recorder(NotebookClient):
         """The characters of output that cell `index` had over its bound."""
         return self._growth[index].left_out
 
-    def _growth_of(self, index: int) -> _Growth:
+    def _growth_of(self, index: int) -> Growth:
         """How far a cell has come, whenever it ran."""
         if index not in self._growth:
-            growth = self._growth[index] = _Growth(self.nb["cells"][index], self._limits[index])
+            growth = self._growth[index] = Growth(self.nb["cells"][index], self._limits[index])
             growth.take_up()
         return self._growth[index]
 
@@ -259,7 +244,7 @@ class Recorder(NotebookClient):
         """Say how much of the next message the current cell can take."""
         growth = self._growth[self._current]
         self._kernel.iopub_channel.room = max(
-            growth.limit if self.clear_before_next_output else growth.room, _ERROR_ROOM
+            growth.limit if self.clear_before_next_output else growth.room, ERROR_ROOM
         )
 
     def output(
@@ -293,91 +278,6 @@ class Recorder(NotebookClient):
     def _replied(self, *, execute_reply: Message, **_: Any) -> None:  # noqa: ANN401  (nbclient's hook)
         content = execute_reply["content"]
         self.reply = content if isinstance(content, dict) else {}
-
-
-class _Growth:
-    """How far the outputs of one cell have come: their size, and the stream that is being merged."""
-
-    def __init__(self, cell: NotebookNode, limit: int) -> None:
-        self.limit = limit
-        self._cell = cell  # whoever else asks for it is to get this one, and not what it was before
-        self._size = 0
-        self._node: NotebookNode | None = None
-        self._stream = StreamText()
-        self._has_error = False
-        self.left_out = 0
-
-    def take_up(self) -> None:
-        """Go on from what the cell shows."""
-        for output in self._cell["outputs"]:
-            self.begin(output)
-            self._has_error = self._has_error or output["output_type"] == "error"
-
-    def clear(self) -> None:
-        """The outputs were cleared."""
-        self._size, self._node, self._stream = 0, None, StreamText()
-
-    def bears(self, message: Message) -> bool:
-        """Whether an output is small enough to be shown at all, wherever it goes."""
-        size, cut = _size(message), message.get("cut", 0)
-        fits = size <= self.limit and not cut
-        if not fits:
-            self.left_out += size + cut
-        return fits
-
-    @property
-    def room(self) -> int:
-        """The characters that may still come."""
-        return self.limit - self._size - len(self._stream)
-
-    def admit(self, message: Message) -> bool:
-        """Whether there is room for an output; the text of a stream is cut to the room there is."""
-        room = self.room
-        over = _size(message) - room
-        self.left_out += message.get("cut", 0)
-        if over <= 0:
-            return True
-        if message["msg_type"] == "stream" and room > 0:
-            message["content"]["text"] = message["content"]["text"][:room]
-            self.left_out += over
-            return True
-        self.left_out += _size(message)
-        return self._admit_error(message)
-
-    def _admit_error(self, message: Message) -> bool:
-        """However much was printed before it, how a cell failed is told: the end of the traceback, once."""
-        if message["msg_type"] != "error" or self._has_error:
-            return False
-        self._has_error = True
-        content = message["content"]
-        content["ename"], content["evalue"] = content["ename"][:_ERROR_ROOM], content["evalue"][:_ERROR_ROOM]
-        content["traceback"] = ["\n".join(content["traceback"])[-_ERROR_ROOM:]]
-        self.left_out -= _size(message)
-        return True
-
-    def extend(self, message: Message) -> bool:
-        """Add a chunk to the stream that the last output holds; False if it is not of that stream."""
-        if message["msg_type"] != "stream" or self._node is None or self._node["name"] != message["content"]["name"]:
-            return False
-        if not self._cell["outputs"] or self._cell["outputs"][-1] is not self._node:  # somebody has cleared them
-            return False
-        self._stream.write(message["content"]["text"])
-        return True
-
-    def begin(self, node: NotebookNode) -> None:
-        """`node` is the last output now."""
-        self._size += len(self._stream)
-        self._node, self._stream = None, StreamText()
-        if node["output_type"] == "stream":
-            self._node = node
-            self._stream.write(node["text"])
-        else:
-            self._size += output_size(node)
-
-    def settle(self) -> None:
-        """Bring the merged text into the node."""
-        if self._node is not None:
-            self._node["text"] = self._stream.getvalue()
 
 
 class _TappedClient:
@@ -429,7 +329,3 @@ def _without_data(message: Message) -> Message:
     """What nbformat has to check, which puts all that is shown into an error text for each shape that it has not."""
     content = message["content"]
     return {**message, "content": {**content, "data": {}}} if "data" in content else message
-
-
-def _size(message: Message) -> int:
-    return output_size({"output_type": message["msg_type"], **message["content"]})

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from nbformat.v4 import new_output
-
-from nbtape import __version__
+from nbtape.common.concurrency import offload
+from nbtape.common.text import fit_json, shorten
 from nbtape.notebook.autosave import Autosave
-from nbtape.notebook.document import FORMAT_VERSION, Notebook
-from nbtape.notebook.format import own_metadata
+from nbtape.notebook.document import Notebook
+from nbtape.notebook.format import own_metadata, preamble
 from nbtape.notebook.notices import tell_cut, tell_ending
-from nbtape.offload import offload
-from nbtape.results import CellResult, cell_text, shorten
+from nbtape.notebook.output_text import cell_text
+from nbtape.results import CellResult
 from nbtape.session import written_files
 from nbtape.session.extracted_files import FileExtractor
-from nbtape.session.kernel_messages import fit_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,11 +58,6 @@ class Ending:
     news: str
     note: str
     kernel_epoch: int
-
-
-def warm_up() -> None:
-    """Have nbformat's schema compiled before the first output needs it: 60 ms that a starting kernel leaves us."""
-    new_output("stream")
 
 
 class Recording:
@@ -291,16 +283,6 @@ class Recording:
 class _Files:
     paths: list[str]
     lines: Mapping[int, Sequence[str]]
-
-
-def preamble() -> dict[str, Any]:
-    """What a notebook of ours says of itself."""
-    return {"version": FORMAT_VERSION, "recorded_by": f"nbtape {__version__}", "started": timestamp()}
-
-
-def timestamp() -> str:
-    """Now, as a notebook has it."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _framed(head: str, text: str, tail: str) -> str:

@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbformat.v4 import new_code_cell, new_notebook
 
-from nbtape.common.concurrency import see_through
+from nbtape.common.concurrency import offload, see_through, tell
 from nbtape.errors import KernelStartError, NotebookReadError
 from nbtape.kernels.protocols import LastingKernels
+from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.kernels.start import connect, start_kernel
-from nbtape.listeners import tell
-from nbtape.notebook.document import FORMAT_VERSION, Notebook
-from nbtape.notebook.format import kernel_name_of, own_metadata, recorded_seconds
+from nbtape.notebook.document import Notebook
+from nbtape.notebook.format import FORMAT_VERSION, kernel_name_of, own_metadata, preamble, recorded_seconds, timestamp
 from nbtape.notebook.journal import read_journal
 from nbtape.notebook.read import parse_document, read_content, read_document
-from nbtape.offload import offload
-from nbtape.session.options import DEFAULT_KERNEL
-from nbtape.session.output_recorder import Listener
-from nbtape.session.recording import Recording, preamble, timestamp
+from nbtape.session.cell_runner import CellRunner
+from nbtape.session.output_limits import Listener
+from nbtape.session.recording import Recording
 from nbtape.session.resume_plan import (
     Resumption,
     count_of,
@@ -261,7 +260,7 @@ async def _run_again(
     """
     report = plan(node)
     scratch = new_notebook(cells=[new_code_cell(node["cells"][cell.index]["source"]) for cell in report])
-    runner = kernel.runner(scratch, _DEAF, grace=terms.options["interrupt_grace"])
+    runner = CellRunner(scratch, kernel.manager, kernel.client, _DEAF, grace=terms.options["interrupt_grace"])
     wanted = [position for position, cell in enumerate(report) if not cell.reason]
     for number, position in enumerate(wanted, 1):
         if stop.is_set():

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from nbtape.common.text import fit_text, strip_escapes
 from nbtape.errors import KernelError
 from nbtape.kernels.inside.variables_probe import DIMENSIONS, LARGEST, MIME_TYPE, ROOM
-from nbtape.results import strip_escapes
-from nbtape.session.kernel_messages import fit_text
 
 #: What the question is called in the request, and its answer in the reply.
 _NAME: Final = "variables"

@@ -10,19 +10,23 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.errors import NotebookReadError
 from nbtape.notebook.atomic_write import version_of
+from nbtape.notebook.encoding import CELL_END, FIRST, HEAD, SEPARATOR
 from nbtape.notebook.journal import fold_in, path_of, read_journal
-from nbtape.notebook.read import read_whole
+from nbtape.notebook.read import parse_unchecked, read_whole
 from nbtape.summary.normalise import fit_cell, fit_output
-from nbtape.watch.pieces import cut, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from nbtape.notebook.atomic_write import Version
+
+_LAST: Final = b"\n ]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +157,42 @@ def _keys(pieces: Sequence[_Piece]) -> list[str]:
         keys.append(name if name and not counts[name] else f"{name} {counts[name]}")
         counts[name] += 1
     return keys
+
+
+def cut(path: Path, content: bytes) -> tuple[dict[str, Any], list[memoryview]] | None:
+    """A notebook without its cells, and each cell as JSON; None where it is not laid out as nbformat does it.
+
+    Args:
+        path: The file, for errors.
+        content: What it holds. Whether a cell is JSON is not looked at.
+    """
+    begin, end = len(HEAD + FIRST), content.find(CELL_END + _LAST)
+    if end < 0 or not content.startswith(HEAD + FIRST + b"{\n"):
+        return None
+    try:
+        frame = parse_unchecked(path, HEAD + content[end + len(CELL_END) :])
+    except NotebookReadError:
+        return None
+    view = memoryview(content)
+    edges = [begin - len(SEPARATOR), *_gaps(content, begin, end), end + len(CELL_END)]
+    return frame, [view[left + len(SEPARATOR) : right] for left, right in pairwise(edges)]
+
+
+def parse(path: Path, content: bytes) -> tuple[dict[str, Any], list[memoryview]]:
+    """The same, however it is laid out.
+
+    Raises:
+        NotebookReadError: It is no notebook of nbformat 4.
+    """
+    document = parse_unchecked(path, content)
+    cells = [memoryview(json.dumps(cell).encode()) for cell in document["cells"]]
+    return {**document, "cells": []}, cells
+
+
+def _gaps(content: bytes, begin: int, end: int) -> list[int]:
+    """Where the cells end that have another one after them."""
+    found = []
+    while (begin := content.find(CELL_END + SEPARATOR + b"{\n", begin, end)) >= 0:
+        begin += len(CELL_END)
+        found.append(begin)
+    return found

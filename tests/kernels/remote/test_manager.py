@@ -9,7 +9,7 @@ from contract import ExecutorContract
 
 if TYPE_CHECKING:
     from nbtape import DockerJupyterServer, JupyterConnectionInfo, LocalJupyterServer
-    from nbtape.session.options import Server
+    from nbtape.kernels.sources import Server
 
 
 class TestOurServer(ExecutorContract):

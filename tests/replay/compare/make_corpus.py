@@ -1,6 +1,6 @@
-"""Makes the corpus: runs every cell of `cases.py` in three kernels and keeps what came out, a file for each library.
+"""Makes the corpus: runs every cell of `output_cases.py` in three kernels and keeps what came out, a file for each library.
 
-    python tests/judging/make_corpus.py
+    PYTHONPATH=tests/support python tests/replay/compare/make_corpus.py
 
 The kernels differ as two machines do: in their working directories, hash seeds and time zones, which are so far apart
 that their dates differ, too, for 19 hours of a day (from 10 to 24 and from 0 to 5 o'clock UTC). It
@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cases import CASES
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
+from output_cases import CASES
 
 if TYPE_CHECKING:
-    from cases import Case
+    from output_cases import Case
 
 CORPUS = Path(__file__).parent / "corpus"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nbtape.servers.users import User
+from nbtape.servers.docker.isolation import User
 
 
 @pytest.mark.parametrize("text", ["1000:100", "0:0"])

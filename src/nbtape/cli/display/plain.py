@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from nbtape.results import strip_escapes
-from nbtape.session.kernel_messages import fit_text
+from nbtape.common.text import fit_text, strip_escapes
 
 #: What moves, rings, erases or turns a line around and is no code that `strip_escapes` knows: controls but for tab and
 #: newline, and the marks of Unicode that change the direction of what follows, or break lines.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from nbtape.cli.replay import Outcome
+    from nbtape.replay.report import Outcome
 
 #: How verdicts are coloured; those that are no news are not.
 _STYLES = {"different": "yellow", "error": "red", "fixed": "green", "not_run": "dim", "drift": "cyan"}

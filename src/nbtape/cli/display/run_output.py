@@ -7,8 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from nbtape.cli.display.consoles import consoles, read_or_not, shows_progress
-from nbtape.results import strip_escapes
-from nbtape.session.kernel_messages import fit_text
+from nbtape.common.text import fit_text, strip_escapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,8 @@ import click
 
 from nbtape.cli.display.plain import coloured, plain, plain_line
 from nbtape.cli.display.run_table import styled
-from nbtape.results import output_text, shorten
+from nbtape.common.text import shorten
+from nbtape.notebook.output_text import output_text
 from nbtape.summary.wording import edits, span
 from nbtape.watch.events import CellBegun, OutputShown, StreamGrown
 

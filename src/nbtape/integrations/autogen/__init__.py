@@ -18,8 +18,8 @@ from autogen_core.models import AssistantMessage
 
 from nbtape.integrations._answers import answer
 from nbtape.integrations.autogen.component import Given, JupyterCodeExecutorConfig
+from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.code_blocks import CodeBlock
-from nbtape.session.options import DEFAULT_KERNEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from autogen_core.models import LLMMessage
 
     import nbtape
-    from nbtape.session.options import Options, Server
+    from nbtape.kernels.sources import Server
+    from nbtape.session.options import Options
 
 
 @dataclass
@@ -59,7 +60,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         jupyter_server: Where the kernel comes from: a server of nbtape, a `JupyterConnectionInfo`, a URL (and
             `token=`), or a server of AutoGen; None for a kernel of this machine.
         notebook: The name of the notebook, with or without `.ipynb`; where it is taken, a number is added.
-        options: See `nbtape.session.options.Options`. With `name_files=True` results read as in nbtape's other integrations,
+        options: See `nbtape.Options`. With `name_files=True` results read as in nbtape's other integrations,
             with the paths of files; by default `output` is what AutoGen has there.
 
     Raises:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
+from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.session.executor import AsyncJupyterCodeExecutor
-from nbtape.session.options import DEFAULT_KERNEL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nbtape.session.options import Options, Server
+    from nbtape.kernels.sources import Server
+    from nbtape.session.options import Options
 
 _NO_SECRETS: Final = (
     "A component is read by others, so no token goes into it. Make this executor in your program, where the token is, "
@@ -24,7 +25,7 @@ _NO_SECRETS: Final = (
 
 
 class JupyterCodeExecutorConfig(BaseModel):
-    """What `dump_component` writes down; the options are those of `nbtape.session.options.Options`, None where not given."""
+    """What `dump_component` writes down; the options are those of `nbtape.Options`, None where not given."""
 
     # An error that shows what it was given could show a token.
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)

@@ -19,9 +19,11 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from nbtape import __version__
+from nbtape._version import __version__
+from nbtape.common.concurrency import offload
+from nbtape.common.text import shorten
 from nbtape.errors import NbtapeError, NotebookWriteError
-from nbtape.integrations._answers import TOOL_DESCRIPTION, answer, pictures
+from nbtape.integrations._answers import answer, pictures
 from nbtape.integrations.mcp.blocks import Session
 from nbtape.integrations.mcp.content import (
     cells_text,
@@ -31,15 +33,15 @@ from nbtape.integrations.mcp.content import (
     text_content,
     variables_text,
 )
-from nbtape.offload import offload
-from nbtape.results import shorten
-from nbtape.session.options import DEFAULT_KERNEL
+from nbtape.kernels.sources import DEFAULT_KERNEL
+from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from nbtape.integrations.mcp.blocks import Block
-    from nbtape.session.options import Options, Server
+    from nbtape.kernels.sources import Server
+    from nbtape.session.options import Options
 
 _INSTRUCTIONS: Final = """\
 There is one Jupyter kernel and one notebook here, shared by all who are connected. run_code runs code in the kernel, \
@@ -99,7 +101,7 @@ class NotebookServer(MCPServer):
         output_dir: Where the notebook and its files go. Made if its parent exists.
         notebook: The name of the notebook.
         on_close: Called in a thread at the end of the server, when the kernel has ended.
-        options: See `nbtape.session.options.Options`.
+        options: See `nbtape.Options`.
 
     Raises:
         ValueError: A value that cannot work.

@@ -9,12 +9,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from nbtape.common.concurrency import Turns, take_turn, unless_stopped
+from nbtape.common.concurrency import Turns, take_turn, tell, unless_stopped
 from nbtape.common.terminal_text import StreamText
+from nbtape.common.text import strip_escapes
 from nbtape.errors import NbtapeError
-from nbtape.listeners import tell
 from nbtape.messages.code_blocks import CodeBlock
-from nbtape.results import output_text, strip_escapes
+from nbtape.notebook.output_text import output_text
 from nbtape.session.executor import AsyncJupyterCodeExecutor
 from nbtape.session.options import checked_timeout
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
     from pathlib import Path
 
+    from nbtape.kernels.sources import Server
     from nbtape.results import CodeResult
-    from nbtape.session.options import Options, Server
+    from nbtape.session.options import Options
 
 T = TypeVar("T")
 

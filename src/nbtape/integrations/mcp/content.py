@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import BlobResourceContents, EmbeddedResource, ImageContent, TextContent
 
+from nbtape.common.text import fit_text, shorten, strip_escapes
 from nbtape.integrations._answers import PICTURE_ENDINGS, content_of, scaled
 from nbtape.notebook.format import own_metadata, recorded_status
 from nbtape.notebook.journal import read_journal
+from nbtape.notebook.output_text import cell_text
 from nbtape.notebook.read import parse_document
-from nbtape.results import cell_text, shorten, strip_escapes
-from nbtape.session.kernel_messages import fit_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,8 +7,7 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.common.http_access import LOOPBACK, is_same_origin, name_in
-from nbtape.common.lifecycle import check_token
+from nbtape.common.http_access import LOOPBACK, check_token, is_same_origin, name_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -16,14 +16,14 @@ import PIL.Image
 from smolagents import AgentError, AgentLogger, LogLevel, Tool
 from smolagents.local_python_executor import CodeOutput, PythonExecutor
 
+from nbtape.common.text import shorten, strip_escapes
 from nbtape.integrations._answers import answer, pictures
 from nbtape.integrations.smolagents.agent_messages import HeardModel, said_in
 from nbtape.integrations.smolagents.answer import find_answer, read_answer
 from nbtape.integrations.smolagents.setup_cells import tool_cells, variable_cells
+from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.code_blocks import CodeBlock
-from nbtape.results import shorten, strip_escapes
 from nbtape.session.blocking import JupyterCodeExecutor
-from nbtape.session.options import DEFAULT_KERNEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from smolagents import ActionStep, CodeAgent
 
     from nbtape.integrations.smolagents.setup_cells import Sent
+    from nbtape.kernels.sources import Server
     from nbtape.results import CodeResult
-    from nbtape.session.options import Options, Server
+    from nbtape.session.options import Options
 
 _AGAIN: Final = "A fresh kernel has nothing of what smolagents had sent to the one before: it is sent again."
 
@@ -58,7 +59,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         additional_imports: Modules that the code may need, as in `CodeAgent(additional_authorized_imports=...)`: what
             is missing in the kernel is installed there. What the agent's tools require always is.
         logger: Told of errors besides the agent's own logger; nobody by default.
-        options: See `nbtape.session.options.Options`.
+        options: See `nbtape.Options`.
 
     Raises:
         ValueError: A value that cannot work.

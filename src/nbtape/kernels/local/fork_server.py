@@ -1,10 +1,10 @@
-"""The warm parent: a process that has imported what kernels will need, and forks one for each request.
+"""The fork server: a process that has imported what kernels need, and forks one kernel per request.
 
-It is run by the Python of a kernel spec, which need not have nbtape: nothing is imported here but the standard library
-and ipykernel. `nbtape.kernels.local.forked` starts it, talks to it over a socket that nobody else can reach, and has each
-request come with a socket of its own, over which the end of that kernel is told, and whose end is the kernel's.
+The Python of the kernel spec runs it, and that Python may lack nbtape: this module imports only the standard library
+and ipykernel. `nbtape.kernels.local.forked` starts it and sends requests over a private socket. Each request carries
+a socket of its own: the fork server reports the kernel's end there, and closing it ends the kernel.
 
-A fork has but the thread that forks, and shares what is open: `why_unsafe` says what forbids it.
+A fork has only the thread that forks, and shares open files: `why_unsafe` says what rules forking out.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from nbtape.common.finalizers import when_forgotten
+from nbtape.common.text import it_last_said
 from nbtape.errors import KernelStartError
 from nbtape.kernels.local.manager import LocalKernelManager, LocalKernels
-from nbtape.kernels.protocols import it_last_said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

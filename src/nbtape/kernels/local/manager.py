@@ -27,14 +27,12 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Type, default
 
 from nbtape.common.finalizers import when_forgotten
-from nbtape.environment import introduce
+from nbtape.common.text import it_last_said, tail
 from nbtape.errors import KernelNotInstalledError, KernelStartError
-from nbtape.kernels.decoding import LARGE, take_in
-from nbtape.kernels.groups import end_group
-from nbtape.kernels.handshake import KERNEL_ENVIRONMENT, LOCAL_INTRODUCTION, move
-from nbtape.kernels.headers import unpack
-from nbtape.kernels.processes import make_private_directory
-from nbtape.kernels.protocols import KernelSpec, it_last_said, tail
+from nbtape.kernels.decoding import LARGE, take_in, unpack
+from nbtape.kernels.handshake import KERNEL_ENVIRONMENT, LOCAL_INTRODUCTION, introduce, move
+from nbtape.kernels.processes import end_group, make_private_directory
+from nbtape.kernels.protocols import KernelSpec
 
 if TYPE_CHECKING:
     import weakref

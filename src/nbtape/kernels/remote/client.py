@@ -23,10 +23,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
-from nbtape.environment import introduce
 from nbtape.errors import KernelStartError
 from nbtape.kernels.decoding import LARGE
-from nbtape.kernels.handshake import INTRODUCTION
+from nbtape.kernels.handshake import INTRODUCTION, introduce
 from nbtape.kernels.remote.delivery import Ledger
 from nbtape.kernels.remote.wire import BINARY, JsonWire, wire_of
 

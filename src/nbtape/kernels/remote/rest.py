@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 import httpx
 
+from nbtape.common.text import last_words
 from nbtape.errors import KernelNotInstalledError, KernelStartError, ServerError
-from nbtape.kernels.protocols import KernelSpec, last_words
+from nbtape.kernels.protocols import KernelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

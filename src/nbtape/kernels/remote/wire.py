@@ -14,8 +14,7 @@ from jupyter_client.adapter import adapt
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import json_packer, json_unpacker
 
-from nbtape.kernels.decoding import LARGE, take_in
-from nbtape.kernels.headers import with_date
+from nbtape.kernels.decoding import LARGE, take_in, with_date
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from nbtape.common.finalizers import when_forgotten
+from nbtape.common.text import it_last_said
 from nbtape.errors import ServerError
 from nbtape.kernels.processes import make_private_directory
-from nbtape.kernels.protocols import it_last_said
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.kernels.remote.rest import client_options
-from nbtape.servers.docker.isolation import PORT, SOCKETS, WORKSPACE, ContainerOptions, Image, arguments
+from nbtape.servers.docker.isolation import PORT, SOCKETS, WORKSPACE, ContainerOptions, Image, User, arguments
 from nbtape.servers.docker.logs import Words
 from nbtape.servers.process.status_files import find_end
-from nbtape.servers.users import User
 
 if TYPE_CHECKING:
     import weakref

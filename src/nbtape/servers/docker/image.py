@@ -15,7 +15,7 @@ from docker.errors import ImageNotFound
 
 from nbtape.errors import ServerError
 from nbtape.servers.docker.engine import LABEL, Engine
-from nbtape.servers.users import NOBODY, User
+from nbtape.servers.docker.isolation import NOBODY, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from docker.types import Mount
 
 from nbtape.servers.docker.engine import LABEL, OWNER_LABEL, owner
-from nbtape.servers.users import User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_NUMBERS: Final = re.compile(r"(\d+)(?::(\d+))?")
+
 
 #: Where the server listens in a container, where its kernels work, where they are at home, and where the socket lies
 #: of one without a network.
@@ -27,6 +31,32 @@ exec 3<&0
 ( while read -r _ <&3; do :; done; kill -TERM 1; sleep 5; kill -KILL -1 ) >/dev/null 2>&1 &
 exec "$@" </dev/null 3<&-
 """
+
+
+@dataclass(frozen=True)
+class User:
+    """A user and its group.
+
+    Args:
+        number: The user's number.
+        group: The group's.
+    """
+
+    number: int
+    group: int
+
+    @classmethod
+    def of(cls, text: str) -> User | None:
+        """The user of `1000:1000`, or of `1000`, whose group has the same number; None of any other text."""
+        found = _NUMBERS.fullmatch(text)
+        return cls(int(found[1]), int(found[2] or found[1])) if found else None
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.group}"
+
+
+#: Who it is where there is nobody whose files it would write.
+NOBODY: Final = User(1000, 1000)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from docker.errors import DockerException
 from docker.utils import parse_bytes
 
-from nbtape.common.lifecycle import OwnServer, check_token, make_token
+from nbtape.common.http_access import check_token, make_token
+from nbtape.common.lifecycle import OwnServer
 from nbtape.errors import ServerError
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.servers.docker.container import Container
 from nbtape.servers.docker.engine import Engine
 from nbtape.servers.docker.image import DEFAULT_BASE_IMAGE, DEFAULT_DOCKERFILE, Recipe, have_image
-from nbtape.servers.docker.isolation import ContainerOptions
-from nbtape.servers.users import NOBODY, User
+from nbtape.servers.docker.isolation import NOBODY, ContainerOptions, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

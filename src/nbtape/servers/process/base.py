@@ -24,8 +24,8 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketClosedError
 
-from nbtape.kernels.groups import end_group
 from nbtape.kernels.local.manager import EndNoticed, arrange_ipykernel, describe_end
+from nbtape.kernels.processes import end_group
 from nbtape.servers.process.status_files import ServerNotes, end_line
 
 if TYPE_CHECKING:

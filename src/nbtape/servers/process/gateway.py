@@ -1,7 +1,7 @@
-"""The server process: a Kernel Gateway that reports its port, lives no longer than its owner, and ends quickly.
+"""The server process: a Jupyter Kernel Gateway that reports its port and stops with its owner.
 
-`python -m nbtape.servers.process.gateway` is what `LocalJupyterServer` runs, and the image of `DockerJupyterServer`; `--help`
-says how. The token comes in the environment (KG_AUTH_TOKEN).
+`LocalJupyterServer()` runs it with `python -m nbtape.servers.process.gateway`. `--help` lists
+the options. The token comes in the environment variable KG_AUTH_TOKEN and is passed on to no one.
 """
 
 from __future__ import annotations

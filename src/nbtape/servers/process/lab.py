@@ -1,7 +1,7 @@
-"""The server process with pages for people: a JupyterLab that reports its port, and lives no longer than its owner.
+"""The server process: a JupyterLab that reports its port and stops with its owner.
 
-`python -m nbtape.servers.process.lab` is what `LocalJupyterServer(lab=True)` runs; `--help` says how. The token comes in the
-environment (KG_AUTH_TOKEN), and goes no further.
+`LocalJupyterServer(lab=True)` runs it with `python -m nbtape.servers.process.lab`. `--help` lists
+the options. The token comes in the environment variable KG_AUTH_TOKEN and is passed on to no one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,111 @@
+"""Text made safe and short: valid UTF-8, no terminal escapes, bounded lengths."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+_ANSI_ESCAPE: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+
+
+_ESCAPES: Final = re.compile(  # ECMA-48
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # commands to the terminal's system: title, clipboard, links
+    r"|\x1b[ -/]*[0-Z\\^-~]"  # all others
+    r"|[\x1b\x9b]"  # and what is left of broken ones
+)
+
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+
+
+#: Nesting that JSON of a kernel may have. Deeper values are no data of anybody's, and end Python's JSON encoder.
+_DEPTH_LIMIT: Final = 64
+
+
+def fit_text(text: str) -> str:
+    """`text` as UTF-8 can hold it: pairs of surrogates joined, lone ones replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def fit_json(value: object, depth: int = 0) -> Any:  # noqa: ANN401  (any JSON value)
+    """`value` as strict JSON: no NaN, no lone surrogates, no bottomless nesting."""
+    if isinstance(value, str):
+        return fit_text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, int):
+        return value
+    if depth >= _DEPTH_LIMIT:
+        return "…"
+    if isinstance(value, dict):
+        return {fit_text(str(key)): fit_json(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [fit_json(item, depth + 1) for item in value]
+    return fit_text(str(value))
+
+
+def strip_escapes(text: str) -> str:
+    """`text` without the codes that colour and move on a person's terminal."""
+    return _ESCAPES.sub("", text) if "\x1b" in text or "\x9b" in text else text
+
+
+def keep_colours(text: str) -> str:
+    """`text` with those codes only that colour it, or make it bold."""
+    return _ESCAPES.sub(lambda code: code[0] if _COLOUR.fullmatch(code[0]) else "", text)
+
+
+def shorten(text: str, limit: int, where: str) -> str:
+    """At most `limit` characters of `text`: its head, how much is missing and where it is, and its tail.
+
+    Args:
+        text: What may be too long.
+        limit: The most characters to return.
+        where: Where the rest is to be found, a clause.
+    """
+    if len(text) <= limit:
+        return text
+    # The notice is measured with the largest number it can hold, so that the whole never exceeds the limit.
+    room = limit - len(_notice(len(text), where))
+    if room <= 0:
+        return text[:limit]
+    head, tail = text[: room - room // 2], text[len(text) - room // 2 :]
+    return head + _notice(len(text) - len(head) - len(tail), where) + tail
+
+
+def _notice(missing: int, where: str) -> str:
+    return f"\n[… {missing:,} characters left out; {where} …]\n"
+
+
+def last_words(log: str, limit: int = 2000) -> str:
+    """The end of a process's log, fit for an error message.
+
+    Args:
+        log: What the process wrote.
+        limit: The most characters to return.
+    """
+    return _ANSI_ESCAPE.sub("", log).strip()[-limit:]
+
+
+def it_last_said(log: str) -> str:
+    """The end of a process's log, as the end of an error message; empty if it said nothing."""
+    said = last_words(log)
+    return f" It last said:\n{said}" if said else ""
+
+
+def tail(log: Path) -> str:
+    """The last that is in a process's log file; empty if there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 10_000))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
