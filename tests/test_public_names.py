@@ -84,6 +84,9 @@ def test_the_import_is_light() -> None:
 
 @pytest.mark.parametrize("first", ["nbtape", "nbtape.replay", "nbtape.replay.report"])
 def test_replay_is_the_function_whatever_is_imported_first(first: str) -> None:
-    code = f"import {first}\nfrom nbtape import replay\nimport nbtape.replay.compare.settings\nimport nbtape\nprint(callable(replay), nbtape.replay is replay)"
+    code = (
+        f"import {first}\nfrom nbtape import replay\nimport nbtape.replay.compare.settings\nimport nbtape\n"
+        "print(callable(replay), nbtape.replay is replay)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True True\n"

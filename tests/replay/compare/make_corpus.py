@@ -1,4 +1,4 @@
-"""Makes the corpus: runs every cell of `output_cases.py` in three kernels and keeps what came out, a file for each library.
+"""Makes the corpus: runs every cell of `output_cases.py` in three kernels and keeps the outputs, a file per library.
 
     PYTHONPATH=tests/support python tests/replay/compare/make_corpus.py
 
