@@ -67,7 +67,7 @@ def question(limit: int, seconds: float) -> dict[str, str]:
         raise ValueError(f"limit must be a whole number of at least 1, and not {limit!r}.")
     from importlib import resources
 
-    source = resources.files("nbtape").joinpath("probe.py").read_text("utf-8")
+    source = resources.files("nbtape.kernels.inside").joinpath("variables_probe.py").read_text("utf-8")
     return {_NAME: _EXPRESSION.format(source=source, limit=limit, seconds=seconds)}
 
 

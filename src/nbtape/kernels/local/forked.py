@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PROGRAM: Final = Path(__file__).with_name("forking.py")
+_PROGRAM: Final = Path(__file__).with_name("fork_server.py")
 
 #: Modules that are ipykernel when they are run with -m.
 _LAUNCHERS: Final = frozenset({"ipykernel", "ipykernel_launcher"})

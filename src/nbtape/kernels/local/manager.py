@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 _UNIX: Final = sys.platform != "win32"
 
 #: What ipykernels read beside their own configuration.
-_CONFIGURATION: Final = Path(__file__).with_name("ipykernel_config.py")
+_CONFIGURATION: Final = Path(__file__).parents[1] / "inside" / "ipykernel_config.py"
 
 #: Seconds between looks at whether a kernel that is to end has ended.
 _GLANCE: Final = 0.005

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_DOCKERFILE: Final = Path(__file__).with_name("Dockerfile").read_text(encoding="utf-8")
 DEFAULT_BASE_IMAGE: Final = "python:3.12-slim"
 
-_PACKAGE: Final = Path(__file__).parents[1]
+_PACKAGE: Final = Path(__file__).parents[2]
 #: Lines of a failed build that are told.
 _LAST_LINES: Final = 15
 
