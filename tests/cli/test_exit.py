@@ -37,7 +37,8 @@ LONG = "open('begun', 'w').close()\nimport time\ntime.sleep(200)"
 #: A bug, which we do not have at hand: something that no command expects, in the midst of one.
 BUGGY = """
 import sys
-from nbtape.cli import main, table
+from nbtape.cli import main
+from nbtape.cli.display import run_table as table
 def print_run(name, run):
     raise AttributeError("no such thing")
 table.print_run = print_run
@@ -190,7 +191,7 @@ class TestDebug:
         url = f"{gateway.connection_info.url}?token={token}"
         done = nbtape("run", "-", "--server", url, "--json", "--debug", cwd=tmp_path, stdin=fenced("1"))
         assert done.returncode == WELL, done.stderr
-        assert re.search(r"nbtape\.starting: a kernel python3 is started", done.stderr)
+        assert re.search(r"nbtape\.kernels\.start: a kernel python3 is started", done.stderr)
         assert token not in done.stderr
         assert json.loads(done.stdout)["status"] == "ok"
 

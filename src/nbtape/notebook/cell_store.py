@@ -14,7 +14,8 @@ import weakref
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Final, overload
 
-from nbtape.notebook.encoding import FIRST, SEPARATOR, decode_cell, encode_cell
+from nbtape.notebook.encoding import decode_cell, encode_cell
+from nbtape.notebook.layout import FIRST, SEPARATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

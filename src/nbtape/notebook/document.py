@@ -86,10 +86,11 @@ from nbtape.notebook.atomic_write import (
     writable_mode,
 )
 from nbtape.notebook.cell_store import Shelf
-from nbtape.notebook.encoding import HEAD, SEPARATOR, encode_cell, encode_metadata, encode_tail
+from nbtape.notebook.encoding import encode_cell, encode_metadata, encode_tail
 from nbtape.notebook.external_edits import ChangedError, OutOfBand
 from nbtape.notebook.format import own_metadata
 from nbtape.notebook.journal import Journal, revision_of
+from nbtape.notebook.layout import HEAD, SEPARATOR
 from nbtape.notebook.lock import WriterLock
 from nbtape.notebook.merge import History, merge
 from nbtape.notebook.read import read_document

@@ -16,18 +16,6 @@ if TYPE_CHECKING:
 
     from nbformat import NotebookNode
 
-HEAD: Final = b'{\n "cells": ['
-
-#: What stands before each cell but the first, which has no comma.
-SEPARATOR: Final = b",\n  "
-
-#: What stands before the first.
-FIRST: Final = SEPARATOR.removeprefix(b",")
-
-#: The end of a cell, from its last line on.
-CELL_END: Final = b"\n  }"
-
-
 #: Texts of more characters than this are not split into lines.
 _SPLIT_LIMIT: Final = 1 << 20
 

@@ -10,7 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.errors import NotebookReadError
-from nbtape.notebook.encoding import CELL_END, FIRST, HEAD
+from nbtape.notebook.layout import CELL_END, FIRST, HEAD
 from nbtape.notebook.read import parse_unchecked, read_whole
 
 if TYPE_CHECKING:

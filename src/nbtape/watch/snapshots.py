@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.errors import NotebookReadError
 from nbtape.notebook.atomic_write import version_of
-from nbtape.notebook.encoding import CELL_END, FIRST, HEAD, SEPARATOR
 from nbtape.notebook.journal import fold_in, path_of, read_journal
+from nbtape.notebook.layout import CELL_END, FIRST, HEAD, SEPARATOR
 from nbtape.notebook.read import parse_unchecked, read_whole
 from nbtape.summary.normalise import fit_cell, fit_output
 

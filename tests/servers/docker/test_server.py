@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing", "leaves_no_container")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 #: Seconds within which a container is stopped.
 PROMPTLY = 2.0
