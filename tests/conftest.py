@@ -18,9 +18,17 @@ import pytest
 import trustme
 
 pytest.register_assert_rewrite(
-    "calling", "contract", "faults", "jupyter_servers", "jupyterlab_pages", "observing", "reading"
+    "calling",
+    "executors",
+    "fault_contract",
+    "jupyter_servers",
+    "jupyterlab_pages",
+    "observing",
+    "reading",
+    "session_contract",
+    "transport_contract",
 )
-pytest_plugins = ["observing"]
+pytest_plugins = ["full_matrix", "observing"]
 
 # A shell that starts us in the background has us ignore Ctrl-C, and all that we start: tests of Ctrl-C would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

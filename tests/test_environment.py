@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from contract import record
+from executors import record
 from reading import code_cells, read_notebook, stream_text
 
 from nbtape.environment import Difference, Environment, differences, may_install, read_environment

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 WAITING = "```python\nimport os, time\nprint('begun')\nwhile not os.path.exists('go'): time.sleep(0.01)\n```\n"
 
 
-def run(cwd: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    (cwd / "answer.md").write_text(WAITING)
+def run(cwd: Path, *arguments: str, code: str = WAITING, **environment: str) -> subprocess.Popen[str]:
+    (cwd / "answer.md").write_text(code)
     command = [sys.executable, "-m", "nbtape", "run", "answer.md", *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=cwd, env={**os.environ, **environment}, stdout=pipe, stderr=pipe, text=True)
@@ -76,12 +76,11 @@ def test_on_a_server_that_sees_the_notebook_the_link_has_no_token(
 def test_where_there_is_nothing_to_follow_that_is_said_and_the_code_runs(
     gateway: LocalJupyterServer, tmp_path: Path
 ) -> None:
-    (tmp_path / "go").touch()
     info = gateway.connection_info
-    process = run(tmp_path, "--follow", "--server", info.url, JUPYTER_TOKEN=str(info.token))
+    code = "```python\nprint('begun')\n```\n"
+    process = run(tmp_path, "--follow", "--server", info.url, code=code, JUPYTER_TOKEN=str(info.token))
     assert first_line(process).startswith("There is nothing to follow")
-    process.kill()
-    process.communicate()
+    assert "begun" in end(process, tmp_path)
 
 
 def test_a_container_has_nothing_to_follow(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
-from contract import run
+from executors import run
 from PIL import Image
 
 from nbtape import CodeResult, JupyterCodeExecutor

@@ -32,7 +32,7 @@ from autogen_core.tools import StaticWorkbench
 from autogen_ext.code_executors.docker_jupyter._jupyter_server import JupyterConnectionInfo as AutoGenConnectionInfo
 from autogen_ext.models.replay import ReplayChatCompletionClient
 from autogen_ext.tools.code_execution import PythonCodeExecutionTool
-from contract import SHOW_IMAGE
+from executors import SHOW_IMAGE
 from pydantic import ValidationError
 from reading import code_cells, descendants, read_notebook, stream_text
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from agents import Agent, ModelResponse, RunConfig, Runner, ToolCallOutputItem, Usage
 from agents.models.interface import Model
-from contract import SHOW_IMAGE
+from executors import SHOW_IMAGE
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 from reading import code_cells, eventually, read_notebook, stream_text
 

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from contract import SHOW_IMAGE
+from executors import SHOW_IMAGE
 from pydantic_ai import Agent, BinaryContent, ModelMessagesTypeAdapter
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import FunctionModel

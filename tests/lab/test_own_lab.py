@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contract import run
+from executors import run
 from jupyterlab_pages import opened
 from playwright.sync_api import expect
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from contract import blocks, run
+from executors import blocks, run
 from jupyter_servers import TOKEN, ask, kernels_of
 from jupyterlab_pages import opened
 from playwright.sync_api import expect

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from contract import run
+from executors import run
 from jupyterlab_pages import opened
 from playwright.sync_api import expect
 from reading import eventually, read_notebook, stream_text

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from contract import ExecutorContract, blocks, install, kernel_pid, run
+from executors import blocks, install, kernel_pid, run
 from reading import descendants, eventually, is_running
 
 from nbtape import AsyncJupyterCodeExecutor, DockerJupyterServer, JupyterCodeExecutor, KernelPool, KernelStartError
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from nbtape import LocalJupyterServer
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
-
-
-class TestPooledKernels(ExecutorContract):
-    is_starting_after = 0.001
-
-    @pytest.fixture
-    def source(self) -> Iterator[KernelPool]:
-        with KernelPool(size=1, fork=False) as pool:
-            yield pool
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from contract import record, run
+from executors import record, run
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from reading import code_cells, eventually, read_notebook, stream_text
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 import papermill  # type: ignore[import-untyped]
 import pytest
-from contract import record, run, stopped_by
+from executors import record, run, stopped_by
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from papermill.exceptions import PapermillExecutionError  # type: ignore[import-untyped]
 from reading import code_cells, eventually, read_notebook, stream_text

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
-from contract import blocks, check_fresh, run
+from executors import blocks, check_fresh, run
 from jupyter_client.session import Session
 from jupyter_servers import ask, kernels_of
 from reading import code_cells, descendants, eventually, is_running, read_notebook, seconds, stream_text

@@ -16,11 +16,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from contract import SHOW_IMAGE, blocks, record, run
+from executors import SHOW_IMAGE, blocks, record, run
 from jupyter_servers import ask, kernels_of
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
-from reading import code_cells, descendants, eventually, read_notebook, stream_text
+from reading import code_cells, descendants, eventually, kernel_id_in, read_notebook, stream_text
 
 import nbtape.notebook.document
 from nbtape import (
@@ -724,8 +724,3 @@ class TestAttachingToAFarServer(_Attaching):
     @pytest.fixture
     def info(self, far_server: JupyterConnectionInfo) -> JupyterConnectionInfo:
         return far_server
-
-
-def kernel_id_in(path: Path) -> str:
-    """The id of the kernel that a notebook names."""
-    return str(read_notebook(path)["metadata"]["nbtape"]["kernel_id"])

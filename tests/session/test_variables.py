@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from contract import run
+from executors import run
 
 from nbtape import AsyncJupyterCodeExecutor, JupyterCodeExecutor, KernelError, Variable, Variables
 from nbtape.kernels.inside.variables_probe import MIME_TYPE

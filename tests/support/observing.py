@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,14 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from nbtape import CodeResult
-
-#: Where kernels come from, by the class of the tests.
-KINDS: Final = {
-    "TestOurServer": "LocalJupyterServer",
-    "TestContainer": "container",
-    "TestFarServer": "jupyter_server",
-    "TestEnterpriseGateway": "Enterprise Gateway",
-}
 
 #: What the test that runs has seen: status, note and seconds of the first block that did not simply succeed.
 _seen: list[tuple[str, str, float]] = []
@@ -62,7 +54,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         status, note, seconds = next(iter(telling or _seen), ("", mark.kwargs.get("seen", ""), 0.0))
         observation = {
             "fault": mark.args[0],
-            "kind": KINDS.get(getattr(item.parent, "name", ""), mark.kwargs.get("kind", "local")),
+            "kind": mark.kwargs.get("kind") or getattr(getattr(item, "cls", None), "kind", "local"),
             "passed": report.passed,
             "status": status,
             "note": note,

@@ -23,6 +23,11 @@ def read_notebook(path: Path) -> NotebookNode:
     return notebook
 
 
+def kernel_id_in(path: Path) -> str:
+    """The id of the kernel that a notebook names."""
+    return str(read_notebook(path)["metadata"]["nbtape"]["kernel_id"])
+
+
 def code_cells(path: Path) -> list[NotebookNode]:
     """The code cells of a notebook."""
     return [cell for cell in read_notebook(path)["cells"] if cell["cell_type"] == "code"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
-from contract import ExecutorContract, install, kernel_pid, run
+from executors import install, kernel_pid, run
 from reading import descendants, eventually, is_running
 
 from nbtape import JupyterCodeExecutor, KernelPool, KernelStartError
@@ -26,14 +26,6 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 if sys.platform == "win32":
     pytest.skip("Windows has no fork", allow_module_level=True)
-
-
-class TestForkedKernels(ExecutorContract):
-    @pytest.fixture
-    def source(self) -> Iterator[ForkedKernels]:
-        kernels = ForkedKernels("python3", (), 60, must=True)
-        yield kernels
-        kernels.close()
 
 
 @pytest.fixture

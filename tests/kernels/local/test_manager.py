@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
-from contract import FLOOD_WHILE_THE_PARENT_STANDS_STILL, ExecutorContract, check_fresh, install, kernel_pid, run
+from executors import check_fresh, install, kernel_pid, run
 from jupyter_core.paths import jupyter_runtime_dir
-from reading import code_cells, descendants, eventually, is_running, stream_text
+from reading import code_cells, descendants, eventually, is_running
 
 from nbtape import JupyterCodeExecutor, KernelStartError
 from nbtape.kernels.local.manager import LocalKernels
@@ -24,7 +24,6 @@ from nbtape.kernels.local.manager import LocalKernels
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nbtape.kernels.protocols import KernelSource
 
 IPYKERNEL = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
@@ -73,22 +72,6 @@ def test_a_connection_that_is_forgotten_does_not_keep_the_collector_waiting(sock
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
     assert done.stdout == "collected\n"
-
-
-class TestLocalKernels(ExecutorContract):
-    @pytest.fixture
-    def source(self) -> KernelSource | None:
-        return None
-
-    def test_of_a_kernel_that_is_quicker_than_we_are_nothing_is_lost(self, output_dir: Path) -> None:
-        code = (
-            "from nbtape import CodeBlock, JupyterCodeExecutor\n"
-            "with JupyterCodeExecutor() as executor:\n"
-            f"    executor.execute_code_blocks([CodeBlock({FLOOD_WHILE_THE_PARENT_STANDS_STILL!r}, 'python')])"
-        )
-        subprocess.run([sys.executable, "-c", code], cwd=output_dir, check=True, timeout=120)
-        (cell,) = code_cells(output_dir / "session.ipynb")
-        assert stream_text(cell) == "".join(f"line {n}\n" for n in range(5000)) + "end\n"
 
 
 @pytest.mark.usefixtures("leaves_nothing")

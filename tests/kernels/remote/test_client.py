@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
-from contract import FLOOD_WHILE_THE_PARENT_STANDS_STILL, Signal, check_fresh, run
-from jupyter_servers import TOKEN, ask, kernels_of, plain_server
+from executors import FLOOD_WHILE_THE_PARENT_STANDS_STILL, Signal, check_fresh, run
+from jupyter_servers import TOKEN, ask, plain_server
 from proxy import Proxy
-from reading import code_cells, eventually, stream_text
+from reading import code_cells, eventually, kernel_id_in, stream_text
 from websockets.sync.client import connect
 
 from nbtape import JupyterCodeExecutor, JupyterConnectionInfo, ServerError
@@ -243,7 +243,7 @@ class TestLosses:
     def test_a_cut_while_another_client_is_attached_is_said_where_lines_are_lost(
         self, executor: JupyterCodeExecutor, gateway: LocalJupyterServer, proxy: Proxy
     ) -> None:
-        with attached(gateway.connection_info):
+        with attached(gateway.connection_info, executor):
             cutter = meanwhile(lambda: away(proxy, 1), 0.3)
             result = run(executor, COUNT.format(lines=50, pause=0.02))
             cutter.join()
@@ -251,7 +251,7 @@ class TestLosses:
         assert run(executor, "print(kept)").output == "7\n"
 
     def test_another_client_alone_is_no_loss(self, executor: JupyterCodeExecutor, gateway: LocalJupyterServer) -> None:
-        with attached(gateway.connection_info) as other:
+        with attached(gateway.connection_info, executor) as other:
             for _ in range(20):
                 other()
                 check_whole(run(executor, COUNT.format(lines=3, pause=0)), counted(3))
@@ -311,7 +311,7 @@ class TestHalves:
     def test_messages_of_another_session_are_not_taken_for_ours(
         self, executor: JupyterCodeExecutor, gateway: LocalJupyterServer, signal: Signal
     ) -> None:
-        with attached(gateway.connection_info) as other:
+        with attached(gateway.connection_info, executor) as other:
             other("print('not ours')")
             code = f"print('ours', flush=True)\n{signal.wait}\nprint('ours again')"
 
@@ -388,8 +388,9 @@ class TestEnds:
     def test_a_kernel_that_somebody_ends_on_the_server_is_replaced_and_the_next_block_is_told(
         self, executor: JupyterCodeExecutor, gateway: LocalJupyterServer
     ) -> None:
-        for kernel in kernels_of(gateway):
-            assert ask(gateway.connection_info, f"kernels/{kernel}", "DELETE").is_success
+        executor.start()
+        kernel = kernel_id_in(executor.notebook)
+        assert ask(gateway.connection_info, f"kernels/{kernel}", "DELETE").is_success
         result = run(executor, "print('kept' in globals())")
         assert (result.status, result.kernel_epoch) == ("ok", 2)
         assert result.output.endswith("\nFalse\n")
@@ -434,11 +435,10 @@ class TestSizes:
 
 
 class attached:  # noqa: N801  (used like a function)
-    """Another client of the one kernel that runs on a server: a person's JupyterLab. Calling it runs a cell there."""
+    """Another client of an executor's kernel: a person's JupyterLab. Calling it runs a cell there."""
 
-    def __init__(self, info: JupyterConnectionInfo) -> None:
-        (kernel,) = kernels_of(info)
-        url = f"{info.websocket_api}kernels/{kernel}/channels?session_id=somebody"
+    def __init__(self, info: JupyterConnectionInfo, executor: JupyterCodeExecutor) -> None:
+        url = f"{info.websocket_api}kernels/{kernel_id_in(executor.notebook)}/channels?session_id=somebody"
         self._connecting = connect(url, additional_headers=info.secret_headers, proxy=None, close_timeout=0.1)
 
     def __enter__(self) -> Self:

@@ -20,7 +20,7 @@ import docker
 import docker.errors
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
-from contract import Signal, blocks, check_fresh, run
+from executors import Signal, blocks, check_fresh, run
 from jupyter_servers import ask, kernels_of
 from reading import code_cells, eventually, image_tags, read_notebook, seconds, stream_text
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from contract import run
+from executors import run
 from jupyter_servers import ask, kernels_of
 from reading import eventually
 

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
-from contract import Executors, blocks, check_fresh, run, stopped_by
+from executors import Executors, blocks, check_fresh, run, stopped_by
 from observing import see
 from reading import code_cells, stream_text
 
 from nbtape import AsyncJupyterCodeExecutor, JupyterConnectionInfo
 
 if TYPE_CHECKING:
-    from contract import Factory, Signal
+    from executors import Factory, Signal
 
     from nbtape import JupyterCodeExecutor
     from nbtape.kernels.sources import Server
@@ -42,7 +42,7 @@ NEVER_RETURNS = "sum(range(10**15))"  # and looks at no signal meanwhile
 COUNTING = "import time\nfor n in range(100):\n    print(n, flush=True)\n    time.sleep(0.05)"
 
 
-class _Ends(Executors):
+class EndFaults(Executors):
     """How a kernel's process may end, besides what the contract has."""
 
     @fault("crash in native code (SIGSEGV)")
@@ -65,7 +65,7 @@ class _Ends(Executors):
         assert run(executor, "resource.setrlimit(resource.RLIMIT_AS, limit)\nprint(kept)").output == "7\n"
 
 
-class _Disobedience(Executors):
+class DisobedienceFaults(Executors):
     """Code that does not take an interrupt as it is meant."""
 
     @fault("interrupt while native code runs that looks at none")
@@ -87,7 +87,7 @@ class _Disobedience(Executors):
         assert run(executor, "print(kept)").output == "7\n"
 
 
-class _Sabotage(Executors):
+class SabotageFaults(Executors):
     """Blocks that break what they run in."""
 
     @fault("children that go on printing")
@@ -221,7 +221,7 @@ class _Sabotage(Executors):
         assert run(executor, "print('whole')").output.endswith("whole\n")
 
 
-class _Errors(Executors):
+class ErrorFaults(Executors):
     """Output around an error, and errors among blocks."""
 
     @fault("output before, during and after an error")
@@ -247,7 +247,7 @@ class _Errors(Executors):
         assert run(executor, "print(a, b)").output == "1 2\n"
 
 
-class _Hands(Executors):
+class HandFaults(Executors):
     """Several hands on one executor, at any moment."""
 
     @fault("cancelled at 50 random moments", seen="`CancelledError`; what was printed is kept.")
@@ -314,7 +314,7 @@ class _Hands(Executors):
         assert told.kernel_epoch == 2
 
 
-class _Stillstand(Executors):
+class StandstillFaults(Executors):
     """A client, or everything, stands still for a while."""
 
     #: Seconds for which everything does.
@@ -518,7 +518,7 @@ fall(10**6)
 """
 
 
-class _Floods(Executors):
+class FloodFaults(Executors):
     """More than anybody can take: the client's memory stays below 300 MB, and the text says what is left out."""
 
     def flood(self, source: Server, output_dir: Path, code: str, timeout: float = 120) -> tuple[Client, Any]:
@@ -605,5 +605,7 @@ class _Floods(Executors):
         assert client.status == "timeout"
 
 
-class FaultContract(_Ends, _Disobedience, _Sabotage, _Errors, _Hands, _Stillstand, _Floods):
+class FaultContract(
+    EndFaults, DisobedienceFaults, SabotageFaults, ErrorFaults, HandFaults, StandstillFaults, FloodFaults
+):
     """All of them."""

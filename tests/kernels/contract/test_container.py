@@ -1,0 +1,64 @@
+"""Kernels in a Docker container: what every kernel promises, and faults; with `--full`, everything."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import docker
+import psutil  # type: ignore[import-untyped,unused-ignore]
+import pytest
+from fault_contract import (
+    Client,
+    DisobedienceFaults,
+    EndFaults,
+    ErrorFaults,
+    FloodFaults,
+    HandFaults,
+    SabotageFaults,
+    StandstillFaults,
+)
+from session_contract import SessionContract
+from transport_contract import TransportContract
+
+from nbtape.servers.docker.engine import OWNER_LABEL, owner
+
+if TYPE_CHECKING:
+    from nbtape import DockerJupyterServer
+    from nbtape.kernels.sources import Server
+
+
+class Container:
+    kind = "container"
+    mount = "/workspace"
+
+    @pytest.fixture
+    def source(self, container: DockerJupyterServer) -> Server:
+        return container
+
+    def processes(self, client: Client) -> list[psutil.Process]:
+        with contextlib.closing(docker.from_env()) as engine:
+            tops = [
+                each.top()
+                for each in engine.containers.list(ignore_removed=True, filters={"label": f"{OWNER_LABEL}={owner()}"})
+            ]
+        inside = [int(row[top["Titles"].index("PID")]) for top in tops for row in top["Processes"]]
+        return [client.process, *map(psutil.Process, inside)]
+
+
+class TestTransport(Container, TransportContract):
+    pass
+
+
+class TestFaults(Container, EndFaults, HandFaults, FloodFaults):
+    pass
+
+
+@pytest.mark.full
+class TestSession(Container, SessionContract):
+    pass
+
+
+@pytest.mark.full
+class TestOtherFaults(Container, DisobedienceFaults, SabotageFaults, ErrorFaults, StandstillFaults):
+    pass

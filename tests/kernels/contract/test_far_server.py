@@ -1,0 +1,32 @@
+"""Kernels of someone else's jupyter_server: below a path, over https."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from session_contract import SessionContract
+from transport_contract import TransportContract
+
+if TYPE_CHECKING:
+    from nbtape import JupyterConnectionInfo
+    from nbtape.kernels.sources import Server
+
+
+class FarServer:
+    kind = "jupyter_server"
+    # A jupyter_server looks every three seconds whether its kernels live.
+    notices_death_within = 6.0
+
+    @pytest.fixture
+    def source(self, far_server: JupyterConnectionInfo) -> Server:
+        return far_server
+
+
+class TestTransport(FarServer, TransportContract):
+    pass
+
+
+@pytest.mark.full
+class TestSession(FarServer, SessionContract):
+    pass

@@ -1,0 +1,45 @@
+"""Kernels on this machine: everything a kernel and a session promise, and every fault."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from executors import FLOOD_WHILE_THE_PARENT_STANDS_STILL
+from fault_contract import FaultContract
+from reading import code_cells, stream_text
+from session_contract import SessionContract
+from transport_contract import TransportContract
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nbtape.kernels.sources import Server
+
+
+class LocalKernel:
+    @pytest.fixture
+    def source(self) -> Server:
+        return None
+
+
+class TestTransport(LocalKernel, TransportContract):
+    def test_of_a_kernel_that_is_quicker_than_we_are_nothing_is_lost(self, output_dir: Path) -> None:
+        code = (
+            "from nbtape import CodeBlock, JupyterCodeExecutor\n"
+            "with JupyterCodeExecutor() as executor:\n"
+            f"    executor.execute_code_blocks([CodeBlock({FLOOD_WHILE_THE_PARENT_STANDS_STILL!r}, 'python')])"
+        )
+        subprocess.run([sys.executable, "-c", code], cwd=output_dir, check=True, timeout=120)
+        (cell,) = code_cells(output_dir / "session.ipynb")
+        assert stream_text(cell) == "".join(f"line {n}\n" for n in range(5000)) + "end\n"
+
+
+class TestSession(LocalKernel, SessionContract):
+    pass
+
+
+class TestFaults(LocalKernel, FaultContract):
+    pass

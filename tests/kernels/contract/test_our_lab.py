@@ -1,0 +1,30 @@
+"""Kernels of a JupyterLab that nbtape starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from session_contract import SessionContract
+from transport_contract import TransportContract
+
+if TYPE_CHECKING:
+    from nbtape import LocalJupyterServer
+    from nbtape.kernels.sources import Server
+
+
+class OurLab:
+    kind = "LocalJupyterServer(lab=True)"
+
+    @pytest.fixture
+    def source(self, lab_server: LocalJupyterServer) -> Server:
+        return lab_server
+
+
+class TestTransport(OurLab, TransportContract):
+    pass
+
+
+@pytest.mark.full
+class TestSession(OurLab, SessionContract):
+    pass
