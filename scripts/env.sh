@@ -63,6 +63,19 @@ checksum() {
     (cd "$repo" && find "$@" -type f ! -name '*.pyc' -exec cksum {} + | LC_ALL=C sort | cksum)
 }
 
+# dependencies GROUP...: one line that changes whenever what is installed from pyproject.toml does: the dependencies,
+# extras, commands and entry points of nbtape, and these dependency groups. Settings of tools do not count.
+dependencies() {
+    find_python
+    "$python" -c '
+import hashlib, sys, tomllib
+with open(sys.argv[1], "rb") as file:
+    data = tomllib.load(file)
+groups = {name: data["dependency-groups"][name] for name in sys.argv[2:]}
+print(hashlib.sha256(repr((data["project"], groups)).encode()).hexdigest()[:16])
+' "$repo/pyproject.toml" "$@"
+}
+
 # Runs a long quiet command, with dots on the terminal while it lasts.
 patiently() {
     ticker=''
@@ -122,5 +135,5 @@ install_all() {
 
 # The package in place, so that changed sources count at once, and what the tests need.
 use_test_env() {
-    use_env test "$(checksum pyproject.toml)" --editable . --group test
+    use_env test "$(dependencies test)" --editable . --group test
 }
