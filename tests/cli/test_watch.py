@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
 from calling import Watching, examples
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from PIL import Image
 from reading import eventually
 
 from nbtape import CodeBlock, JupyterCodeExecutor
-from nbtape.cli.display.terminal_images import drawn, protocol_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,101 +171,6 @@ def test_nothing_of_a_notebook_commands_the_terminal(tmp_path: Path) -> None:
         assert watching.text.count("gnp.exe") >= 9
         colourless = re.sub(r"\x1b\[[0-9;]*m|\r\x1b\[2K", "", watching.text)
         assert not set(colourless) & set("\x1b\x9b\x07\x08\r\x00\u202e")
-
-
-def picture() -> Image.Image:
-    image = Image.new("RGB", (50, 33), "red")
-    image.paste("blue", (10, 4, 30, 20))
-    return image
-
-
-def png(image: Image.Image) -> str:
-    image.save(content := BytesIO(), "PNG")
-    return base64.b64encode(content.getvalue()).decode()
-
-
-def is_picture(content: bytes) -> bool:
-    return bool(Image.open(BytesIO(content)).convert("RGB").tobytes() == picture().tobytes())
-
-
-def test_pictures_are_shown_where_the_terminal_can(tmp_path: Path) -> None:
-    output = new_output("display_data", {"image/png": png(picture()), "text/plain": "<Figure>"})
-    cell = new_code_cell("plot", outputs=[output], execution_count=1)
-    nbformat.write(new_notebook(cells=[cell]), tmp_path / "plot.ipynb")
-    environments = {
-        r"\x1b_Ga=T,f=100,q=2,m=0;": {"TERM": "xterm-kitty"},
-        r"\x1b]1337;File=inline=1;": {"TERM": "xterm", "TERM_PROGRAM": "iTerm.app"},
-        r"\x1bPq": {"TERM": "foot"},
-        r"<Figure>": {"TERM": "xterm-kitty", "TMUX": "x"},
-    }
-    for begin, terminal in environments.items():
-        watching = Watching("plot.ipynb", cwd=tmp_path, terminal=terminal)
-        assert watching.end() == 0
-        assert begin.replace("\\x1b", "\x1b") in watching.text
-        assert ("<Figure>" in watching.text) == (begin == "<Figure>")
-    assert Watching("plot.ipynb", cwd=tmp_path).end() == 0
-    assert protocol_of({"TERM": "xterm-256color"}) is None
-
-
-def test_kitty_and_iterm2_get_the_picture_itself() -> None:
-    data = {"image/png": png(picture())}
-    kitty = re.findall(r"\x1b_G[^;]*;([^\x1b]*)\x1b\\", drawn(data, "kitty"))
-    assert is_picture(base64.b64decode("".join(kitty)))
-    iterm2 = re.fullmatch(r"\x1b\]1337;File=inline=1;size=(\d+):([^\x07]*)\x07", drawn(data, "iterm2"))
-    assert iterm2 is not None
-    content = base64.b64decode(iterm2[2])
-    assert is_picture(content)
-    assert int(iterm2[1]) == len(content)
-
-
-def test_a_large_picture_is_sent_to_kitty_in_pieces() -> None:
-    large = Image.effect_noise((3000, 2000), 90).convert("RGB")
-    pieces = re.findall(r"\x1b_G([^;]*);([^\x1b]*)\x1b\\", drawn({"image/png": png(large)}, "kitty"))
-    assert max(len(piece) for _, piece in pieces) <= 4096
-    assert [head for head, _ in pieces] == ["a=T,f=100,q=2,m=1", *["m=1"] * (len(pieces) - 2), "m=0"]
-    width, height = Image.open(BytesIO(base64.b64decode("".join(piece for _, piece in pieces)))).size
-    assert (width, height) == (800, 533)
-
-
-def test_sixels_are_the_picture() -> None:
-    assert unsixel(drawn({"image/png": png(picture())}, "sixel")).tobytes() == picture().tobytes()
-
-
-def unsixel(text: str) -> Image.Image:
-    """A picture in sixels as a terminal would draw it."""
-    body = text.removeprefix("\x1bPq").removesuffix("\x1b\\")
-    size = re.match(r'"1;1;(\d+);(\d+)', body)
-    assert size is not None
-    image = Image.new("RGB", (int(size[1]), int(size[2])), "lime")
-    colours: dict[int, Any] = {}
-    x = y = 0
-    colour: Any = None
-    for token in re.finditer(r"#(\d+)(?:;2;(\d+);(\d+);(\d+))?|!(\d+)(.)|([$-])|([?-~])", body[size.end() :]):
-        number, red, green, blue, count, repeated, move, one = token.groups()
-        if red is not None:
-            colours[int(number)] = tuple(round(int(level) * 2.55) for level in (red, green, blue))
-        elif number is not None:
-            colour = colours[int(number)]
-        elif move is not None:
-            x, y = 0, y + 6 * (move == "-")
-        for _ in range(int(count or bool(one))):
-            for row in range(6):
-                if ord(repeated or one) - 63 & 1 << row:
-                    image.putpixel((x, y + row), colour)
-            x += 1
-    return image
-
-
-@pytest.mark.parametrize(
-    "data", [{}, {"image/png": "x"}, {"image/svg+xml": "<svg/>"}, {"image/png": ["x"]}, {"image/gif": None}]
-)
-def test_what_is_no_picture_is_not_drawn(data: dict[str, Any]) -> None:
-    assert drawn(data, "kitty") == ""
-
-
-def test_a_broken_picture_is_not_drawn() -> None:
-    whole = base64.b64decode(png(Image.effect_noise((200, 200), 90)))
-    assert drawn({"image/png": base64.b64encode(whole[: len(whole) // 2]).decode()}, "sixel") == ""
 
 
 def test_to_watch_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -254,7 +254,6 @@ def test_a_link_that_is_old_or_incomplete_is_told_of(
     [
         (["--port", "80"], "--port is for the page: say --web."),
         (["--web", "--cells", "3"], "--cells is for the terminal"),
-        (["--web", "--pictures", "none"], "--pictures is for the terminal"),
         (["--web", "--from-start"], "--from-start is for the terminal"),
         (["--web", "none.ipynb"], "does not exist"),
     ],

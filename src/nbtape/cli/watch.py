@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -20,9 +17,8 @@ from nbtape.results import INTERRUPTED, WELL
 from nbtape.summary.wording import conclusion_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from nbtape.cli.display.terminal_images import Protocol
     from nbtape.watch.follow import Session
     from nbtape.watch.snapshots import Look
 
@@ -49,14 +45,6 @@ if TYPE_CHECKING:
 )
 @click.option("--from-start", is_flag=True, help="Begin with the first cell.")
 @click.option("--wait", is_flag=True, help="If no session goes on in NOTEBOOK, or it is not there, wait for one.")
-@click.option(
-    "--pictures",
-    type=click.Choice(["auto", "kitty", "iterm2", "sixel", "none"]),
-    default="auto",
-    show_default=True,
-    help="How pictures are shown. By default where the terminal is known to: Kitty, Ghostty, iTerm2, WezTerm, foot, "
-    "mlterm, Contour, and none of them behind tmux or screen.",
-)
 @click.option("--web", is_flag=True, help="Show it on a page in a browser of this machine, in place of the terminal.")
 @click.option(
     "--port",
@@ -72,7 +60,6 @@ def watch(  # noqa: PLR0913  (one argument an option)
     cells: int,
     from_start: bool,
     wait: bool,
-    pictures: str,
     web: bool,
     port: int | None,
 ) -> int:
@@ -97,7 +84,7 @@ def watch(  # noqa: PLR0913  (one argument an option)
         if web:
             follow_on_page(path, port or 0)
         else:
-            _follow(path, None if from_start else cells, _painter(pictures))
+            _follow(path, None if from_start else cells)
     except KeyboardInterrupt:
         return INTERRUPTED
     return WELL
@@ -109,7 +96,7 @@ def _check(context: click.Context, *, web: bool) -> None:
     Raises:
         UsageError: It does not.
     """
-    for name in ("cells", "from_start", "pictures") if web else ("port",):
+    for name in ("cells", "from_start") if web else ("port",):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = f"--{name.replace('_', '-')}"
             where = "the terminal, and the page shows everything: leave it away" if web else "the page: say --web"
@@ -137,19 +124,18 @@ def _await(place: Path) -> Path:
     raise AssertionError("unreachable: it waits until there is one")
 
 
-def _follow(path: Path, count: int | None, draw: Callable[[Mapping[str, Any]], str]) -> None:
+def _follow(path: Path, count: int | None) -> None:
     """Show a session until it ends.
 
     Args:
         path: Its notebook.
         count: With how many of the cells that are there to begin; None for all.
-        draw: Shows pictures.
     """
     from nbtape.cli.display.watch_output import Live
     from nbtape.watch.events import Teller
     from nbtape.watch.follow import Session
 
-    session, teller, live = Session(path), Teller(), Live(path, draw)
+    session, teller, live = Session(path), Teller(), Live(path)
     is_first = True
     try:
         for look in session.follow():
@@ -170,16 +156,6 @@ def _introduce(session: Session, look: Look, name: str, count: int | None) -> No
     say_until_when(session, name)
     if count is not None and there > count:
         say(f"{there} cells are there{f'; these are the last {count}:' if count else '.'}")
-
-
-def _painter(pictures: str) -> Callable[[Mapping[str, Any]], str]:
-    """What shows pictures, as the command line wants it."""
-    from nbtape.cli.display.terminal_images import drawn, protocol_of
-
-    chosen = pictures
-    if pictures == "auto":
-        chosen = (protocol_of(os.environ) if sys.stdout.isatty() else None) or "none"
-    return (lambda _: "") if chosen == "none" else functools.partial(drawn, protocol=cast("Protocol", chosen))
 
 
 def say_until_when(session: Session, name: str) -> None:

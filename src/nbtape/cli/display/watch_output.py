@@ -17,7 +17,7 @@ from nbtape.summary.wording import edits, span
 from nbtape.watch.events import CellBegun, OutputShown, StreamGrown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from nbtape.summary.run_summary import RunCell
@@ -32,12 +32,10 @@ class Live:
 
     Args:
         notebook: Where it is.
-        draw: Makes of a MIME bundle what shows its picture on this terminal, empty if there is none.
     """
 
-    def __init__(self, notebook: Path, draw: Callable[[Mapping[str, Any]], str]) -> None:
+    def __init__(self, notebook: Path) -> None:
         self._notebook = notebook
-        self._draw = draw
         self._is_terminal = sys.stdout.isatty()
         # The stream that was printed last, and its line that has no end yet; what stands on the terminal's last line.
         self._stream: tuple[int, int] | None = None
@@ -104,9 +102,7 @@ class Live:
             self._print(f"    file: {plain_line(str(self._notebook.parent / path))}")
 
     def _show(self, output: Mapping[str, Any]) -> None:
-        if picture := self._draw(output.get("data", {})):
-            self._print(picture)
-        elif text := output_text(output).removesuffix("\n"):
+        if text := output_text(output).removesuffix("\n"):
             self._print(self._fit(shorten(text, _MOST_SHOWN, self._where())))
 
     def _show_updates(self) -> None:
