@@ -245,7 +245,7 @@ def test_names_that_are_taken_cost_no_draft(tmp_path: Path, monkeypatch: pytest.
         published.append(path)
         return publish(path, *arguments)
 
-    monkeypatch.setattr("nbtape.notebook.document.publish", noted_publish)
+    monkeypatch.setattr("nbtape.notebook.file.publish", noted_publish)
     notebook = Notebook.create(tmp_path, "session", METADATA)
     assert published == [notebook.path] == [tmp_path / "session-100.ipynb"]
 
@@ -481,7 +481,6 @@ def test_a_full_disk_damages_nothing_and_the_next_save_that_works_writes_all(sma
     notebook.add_markdown("first", {})
     notebook.save()
     before = notebook.path.read_bytes()
-    notebook.let_go()
     filler = fill(small_disk)
     notebook.add_markdown("second", {})
     refused(notebook, "the disk is full. Free some space.")

@@ -33,10 +33,6 @@ _FLUSH_INTERVAL: Final = 1.0
 #: Seconds between looks at whether somebody else has saved the notebook.
 _LOOK: Final = 1.0
 
-#: Seconds after a save until replaced files are let go of: by then a cell that is to run has been sent, and there is
-#: nothing to do but to wait for the kernel.
-_LET_GO: Final = 0.0005
-
 
 class Autosave:
     """One for a notebook, on one event loop.
@@ -57,7 +53,6 @@ class Autosave:
         self._look_timer: asyncio.TimerHandle | None = None
         # Kept, for the loop keeps no task alive.
         self._flush_task: asyncio.Future[None] | None = None
-        self._let_go_task: asyncio.Future[None] | None = None
         # Seconds that the last save took; when that was; and what may be spent on the next.
         self._cost = 0.0
         self._last = 0.0
@@ -110,8 +105,6 @@ class Autosave:
         if not self._notebook.is_saved:  # somebody else was just writing it
             self._save_within(_INTERVAL)
         self._look_within(_LOOK)
-        if self._notebook.holds_much:
-            asyncio.get_running_loop().call_later(_LET_GO, self._let_go_soon)
         self._flush_within(_FLUSH_INTERVAL)
 
     def _afforded(self) -> float:
@@ -199,16 +192,12 @@ class Autosave:
         except NotebookWriteError as exc:
             logger.warning("%s", exc)
 
-    def _let_go_soon(self) -> None:
-        self._let_go_task = asyncio.ensure_future(offload(self._notebook.let_go))
-
     def _flush_soon(self) -> None:
         self._flush_timer = None
         self._flush_task = asyncio.ensure_future(self.flush())
 
     def _flush_quietly(self) -> None:
         try:
-            self._notebook.let_go()
             self._notebook.flush()
         except OSError as exc:
             logger.warning("%s could not be flushed to the disk: %s", self._notebook.path, exc)

@@ -65,10 +65,8 @@ Besides that the standard keys: `execution` (times), and the tags `raises-except
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
-import secrets
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -76,22 +74,14 @@ from nbformat import from_dict
 
 from nbtape.common.text import fit_json, fit_text
 from nbtape.errors import NotebookWriteError
-from nbtape.notebook.atomic_write import (
-    NameTakenError,
-    advice,
-    move_to_free_place,
-    places,
-    publish,
-    version_of,
-    writable_mode,
-)
+from nbtape.notebook.atomic_write import NameTakenError, move_to_free_place, places
 from nbtape.notebook.cell_store import Shelf
 from nbtape.notebook.encoding import encode_cell, encode_metadata, encode_tail
-from nbtape.notebook.external_edits import ChangedError, OutOfBand
+from nbtape.notebook.external_edits import ChangedError
+from nbtape.notebook.file import NotebookFile
 from nbtape.notebook.format import own_metadata
-from nbtape.notebook.journal import Journal, revision_of
+from nbtape.notebook.journal import revision_of
 from nbtape.notebook.layout import HEAD, SEPARATOR
-from nbtape.notebook.lock import WriterLock
 from nbtape.notebook.merge import History, merge
 from nbtape.notebook.read import read_document
 
@@ -106,16 +96,6 @@ if TYPE_CHECKING:
 
 #: How often a save begins anew because somebody else has saved meanwhile; then what is new is kept in the journal.
 _ATTEMPTS: Final = 3
-
-#: Bytes and files that saves have replaced and that are still held: see `Notebook.let_go`.
-_MOST_REPLACED: Final = 1 << 18
-_MOST_REPLACED_FILES: Final = 8
-
-#: How many files are held where nobody has had time to let go: a process may have 1,024 open, all in all.
-_MOST_HELD: Final = 32
-
-#: What stands for the number in metadata that is encoded before it is known: nobody else can have it there.
-_REVISION: Final = secrets.randbits(62)
 
 
 class Notebook:
@@ -143,15 +123,10 @@ class Notebook:
         self._history = History()
         for _ in self.cells.order:
             self._history.add(self._revision)
-        self._encode_metadata()
-        self._journal = Journal(path)
-        self._others = OutOfBand(path)
+        self._file = NotebookFile(path)
         # What the file has: everything, the metadata of now.
         self._saved = False
         self._described = True
-        self._lock: WriterLock | None = None
-        self._replaced: list[WriterLock | None] = []
-        self._replaced_size = 0
 
     @classmethod
     def create(
@@ -172,7 +147,7 @@ class Notebook:
             node = from_dict({"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
             notebook = cls(path, node, directory)
             notebook.describe(metadata)
-            with contextlib.suppress(NameTakenError), notebook._telling():
+            with contextlib.suppress(NameTakenError), notebook._file.reporting():
                 notebook._publish(move_to_free_place)
                 return notebook
         raise AssertionError("unreachable: there is always another number")
@@ -186,36 +161,25 @@ class Notebook:
             NotebookInUseError: Another executor writes it.
             NotebookWriteError: It could not be written.
         """
-        lock = WriterLock.take(path)
-        try:
-            version = version_of(path)
+        file = NotebookFile(path)
+        with file.taken_over():
             notebook = cls(path, read_document(path), path.parent)
-            notebook._lock, notebook._saved, notebook._others.known = lock, True, version
-            writable_mode(path)
+            notebook._file, notebook._saved = file, True
             notebook._take_over_journal()
-        except BaseException as exc:
-            if lock is not None:
-                lock.release()
-            if isinstance(exc, OSError):
-                raise NotebookWriteError(path, advice(exc)) from exc
-            raise
         return notebook
 
     def _take_over_journal(self) -> None:
-        """What a journal had is in our cells: have it in the notebook before the journal goes."""
-        if self._journal.is_there:
+        """Save what a journal had, which is in our cells, before the journal goes."""
+        if self._file.has_journal:
             self._saved = False
             self.save()
-            self._journal.remove()
+            self._file.remove_journal()
 
     def close(self) -> None:
         """Let others write it."""
-        self.let_go()
         if self._saved:
-            self._journal.remove()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+            self._file.remove_journal()
+        self._file.close()
 
     @property
     def is_saved(self) -> bool:
@@ -237,20 +201,14 @@ class Notebook:
         ours = {**own_metadata(self.node), **metadata.get("nbtape", {})}
         ours = {key: value for key, value in ours.items() if value is not None}
         self.node["metadata"].update(from_dict(fit_json({**metadata, "nbtape": ours})))
-        self._encode_metadata()
         self._saved, self._described = False, True
 
-    def _encode_metadata(self) -> None:
-        """Encode the metadata but for the number of the save, which only a recording has."""
+    def _metadata_of(self, revision: int) -> bytes:
+        """The metadata, encoded; of a recording, with the number of the save."""
         metadata = self.node["metadata"]
         if "started" in own_metadata(self.node):
-            metadata = {**metadata, "nbtape": {**metadata["nbtape"], "revision": _REVISION}}
-        before, _, after = encode_metadata(metadata).partition(b"%d" % _REVISION)
-        self._metadata = before, after
-
-    def _metadata_of(self, revision: int) -> bytes:
-        before, after = self._metadata
-        return b"%b%d%b" % (before, revision, after) if after else before
+            metadata = {**metadata, "nbtape": {**metadata["nbtape"], "revision": revision}}
+        return encode_metadata(metadata)
 
     def add_markdown(self, source: str, metadata: Mapping[str, Any]) -> int:
         """Append a Markdown cell and return its number."""
@@ -280,30 +238,15 @@ class Notebook:
         Raises:
             NotebookWriteError: It cannot be written; the next `save` tries again.
         """
-        with self._telling():
+        with self._file.reporting():
             for _ in range(_ATTEMPTS):
                 with contextlib.suppress(ChangedError):
                     self._look()
-                    if self._saved or self._try_to_publish():
-                        return
+                    if not self._saved:
+                        self._publish(os.replace)
+                    return
             self._saved = False
             self._add_to_journal()
-
-    def _try_to_publish(self) -> bool:
-        """Write everything; whether that went through, or there is more room now and it may be tried again.
-
-        Raises:
-            ChangedError: Somebody else has just saved.
-            OSError: It cannot be written.
-        """
-        try:
-            self._publish(os.replace)
-        except OSError as exc:
-            if exc.errno not in {errno.ENOSPC, errno.EDQUOT} or not self._replaced:
-                raise
-            self.let_go()
-            return False
-        return True
 
     def look(self) -> bool:
         """Bring in what somebody else has saved, for the next `save`; whether the file lacks anything of ours now.
@@ -311,7 +254,7 @@ class Notebook:
         Raises:
             NotebookWriteError: Another executor writes it.
         """
-        with self._telling(), contextlib.suppress(ChangedError):
+        with self._file.reporting(), contextlib.suppress(ChangedError):
             return self._look()
         return False
 
@@ -322,9 +265,8 @@ class Notebook:
             ChangedError: He may still be writing it.
             OSError: Another executor writes it.
         """
-        if not self._others.is_changed:
+        if not self._file.is_changed:
             return False
-        self._others.refuse_writer(self._lock)
         unchanged: set[str] = set()
 
         def is_known(cell: NotebookNode) -> bool:
@@ -332,7 +274,7 @@ class Notebook:
                 unchanged.add(cell["id"])
             return cell["id"] in unchanged
 
-        theirs = self._others.read(self._is_ours, is_known)
+        theirs = self._file.read_changed(self._is_ours, is_known)
         self._saved = False
         if theirs is None:
             return True
@@ -349,7 +291,6 @@ class Notebook:
             ours["deleted"] = [*ours.get("deleted", []), *deleted]
         known = {**self.node["metadata"]} if self._described else {}
         self.node["metadata"] = from_dict({**theirs, **known, "nbtape": ours})
-        self._encode_metadata()
 
     def _is_ours(self, theirs: NotebookNode) -> bool:
         """Whether somebody has saved this notebook, and not another one in its place."""
@@ -370,7 +311,7 @@ class Notebook:
             NotebookWriteError: It cannot be written, or the notebook could not be; the next one tries again.
         """
         try:
-            with self._telling():
+            with self._file.reporting():
                 self._add_to_journal()
         except NotebookWriteError:  # something is in its place: that must not keep anybody from recording
             self.save()
@@ -383,11 +324,8 @@ class Notebook:
             OSError: It cannot be written, the notebook could not be, or another executor writes it.
         """
         with self._changes() as changed:
-            writable_mode(self.path)
-            if self._others.is_changed:
-                self._others.refuse_writer(self._lock)
             started = str(own_metadata(self.node).get("started"))
-            self._journal.add(started, self._revision, self._entries(changed))
+            self._file.add_to_journal(started, self._revision, self._entries(changed))
             self._described = False
 
     def _entries(self, changed: Iterable[tuple[int, bytes]]) -> Iterator[tuple[Kind, bytes]]:
@@ -397,60 +335,26 @@ class Notebook:
         if self._described:
             yield "metadata", self._metadata_of(self._revision)
 
-    @property
-    def holds_much(self) -> bool:
-        """Whether it is time to `let_go`."""
-        return self._replaced_size >= _MOST_REPLACED or len(self._replaced) >= _MOST_REPLACED_FILES
-
-    def let_go(self) -> None:
-        """Let go of the files that the last saves replaced, in whatever thread.
-
-        To free their blocks takes as long as to write them (0.25 ms for 300 KB on ext4), and longer where the disk is
-        busy: call it when there is time.
-        """
-        self._replaced, self._replaced_size = [], 0
-
     def flush(self) -> None:
-        """Have what is written last a power cut too. Waits for the disk: not for an event loop.
-
-        Raises:
-            OSError: The disk cannot do it, or the notebook was moved away.
-        """
-        self._journal.flush()
-        file = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
+        """Make what is written survive a power cut; see `NotebookFile.flush`."""
+        self._file.flush()
 
     def _publish(self, move: Callable[[Path, Path], None]) -> None:
-        """Write everything to a file of our own and move that into place.
+        """Write everything, and move it into place.
 
         Raises:
             OSError: It cannot be written.
-            ChangedError: Somebody else has just saved.
+            ChangedError: Someone else has just saved.
         """
-
-        def move_unless_changed(draft: Path, path: Path) -> None:
-            self._others.check()
-            move(draft, path)
-
         revision = self._revision + 1
         with self._changes():
             metadata, has_cells = self._metadata_of(revision), bool(self.cells.order)
             tail = encode_tail(metadata, self.node["nbformat_minor"], has_cells=has_cells)
             size = len(HEAD) + self.cells.length + len(tail)
-            chunks: Iterable[bytes | memoryview] = itertools.chain([HEAD], self.cells.pieces(), [tail])
-            lock, version = publish(self.path, size, chunks, move_unless_changed)
-        if len(self._replaced) >= _MOST_HELD:
-            self.let_go()
-        self._replaced.append(self._lock)
-        self._replaced_size += size
-        self._lock, self._others.known = lock, version
+            self._file.publish(itertools.chain([HEAD], self.cells.pieces(), [tail]), size, move)
         self._revision = revision
         self._history.save(revision)
         self._saved, self._described = True, False
-        self._journal.clear()
         self.cells.put_away()
 
     @contextlib.contextmanager
@@ -463,15 +367,3 @@ class Notebook:
             for index, _ in changed:
                 self.cells.touch(index)
             raise
-
-    @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        """What cannot be written is told.
-
-        Raises:
-            NotebookWriteError: Something could not.
-        """
-        try:
-            yield
-        except OSError as exc:
-            raise NotebookWriteError(self.path, advice(exc)) from exc
