@@ -11,23 +11,15 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common import image_types
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-_IMAGES: Final = {
-    "image/png": ".png",
-    "image/jpeg": ".jpeg",
-    "image/gif": ".gif",
-    "image/webp": ".webp",
-    "image/bmp": ".bmp",
-    "image/tiff": ".tiff",
-    "image/avif": ".avif",
-    "image/svg+xml": ".svg",
-}
-_EXTENSIONS: Final = {**_IMAGES, "application/pdf": ".pdf", "text/html": ".html"}
+_EXTENSIONS: Final = {**image_types.EXTENSIONS, "application/pdf": ".pdf", "text/html": ".html"}
 
 #: What an extracted HTML file may do in a browser: show itself. Nothing in it runs, nothing is fetched. The notebook
 #: holds it as it came, for who trusts it.
@@ -77,13 +69,13 @@ class FileExtractor:
             data = output.get("data", {})
             for mime, value in data.items():
                 # Pillow shows every picture as both: one file is enough.
-                if mime in _EXTENSIONS and not (mime == "image/jpeg" and "image/png" in data):
+                if mime in _EXTENSIONS and not (mime == "image/jpeg" and image_types.PNG in data):
                     self._extract(extraction, (cell_index, position, mime), value)
         return extraction
 
     def _extract(self, extraction: Extraction, key: tuple[int, int, str], value: str) -> None:
         _, position, mime = key
-        kind = "Image" if mime in _IMAGES else {"text/html": "HTML", "application/pdf": "PDF"}[mime]
+        kind = "Image" if mime in image_types.EXTENSIONS else {"text/html": "HTML", "application/pdf": "PDF"}[mime]
         try:
             path = self._write(key, _content(mime, value))
         except (OSError, ValueError) as exc:
@@ -122,7 +114,7 @@ def _content(mime: str, value: str) -> bytes:
     """
     if mime == "text/html":
         return (_INERT + value).encode()
-    if mime == "image/svg+xml":
+    if mime == image_types.SVG:
         return value.encode()
     return base64.b64decode("".join(value.split()).encode(), validate=True)
 
