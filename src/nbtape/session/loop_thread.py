@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds that the end of a loop may hold up the end of the process.
-END_LIMIT: Final = 10.0
+#: How long stopping a loop may delay the exit of the process.
+SHUTDOWN_TIMEOUT_SECONDS: Final = 10.0
 
 
 class LoopThread:
@@ -131,7 +131,7 @@ class LoopThread:
 def _join(loop: asyncio.AbstractEventLoop | None, thread: threading.Thread | None) -> None:
     if loop is not None and thread is not None:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(END_LIMIT)
+        thread.join(SHUTDOWN_TIMEOUT_SECONDS)
 
 
 def _result_if_begun(future: Future[Any]) -> CodeResult | None:

@@ -44,18 +44,18 @@ CUT_OFF: Final = "The recording was cut off here: what the block did and printed
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """What is known of a cell when it ends, besides its outputs.
+class CellEnd:
+    """What is known about a cell when it ends, besides its outputs.
 
     Args:
         outcome: How it ended.
-        news: What happened to the kernel before the cell ran, for the head of its text.
-        note: What happened to the cell, for the tail of its text.
+        notice: What happened to the kernel before the cell ran; put before its text.
+        note: What happened to the cell; put after its text.
         kernel_epoch: Which kernel ran it.
     """
 
     outcome: Outcome
-    news: str
+    notice: str
     note: str
     kernel_epoch: int
 
@@ -200,9 +200,9 @@ class Recording:
         """
         return self.withdraw(self.notebook.add_code(block.code, {"nbtape": {"language": block.language}}), note)
 
-    async def end(self, index: int, ending: Ending) -> CellResult:
+    async def end(self, index: int, end: CellEnd) -> CellResult:
         """Complete the cell of a block that has run: its files, its status, its text. Not saved yet."""
-        outcome = ending.outcome
+        outcome = end.outcome
         cell = self.notebook.cells[index]
         tell_cut(cell, outcome.left_out)
         files = self._extract(index)
@@ -210,9 +210,9 @@ class Recording:
         described = (
             await offload(lambda: written_files.describe(changes.paths, self._directory)) if changes.paths else []
         )
-        tail = " ".join(filter(None, [ending.note, outcome.missing, changes.note]))
-        note = " ".join(filter(None, [ending.news, tail]))
-        text = _framed(ending.news, self._text(cell["outputs"], files), tail)
+        tail = " ".join(filter(None, [end.note, outcome.missing, changes.note]))
+        note = " ".join(filter(None, [end.notice, tail]))
+        text = _framed(end.notice, self._text(cell["outputs"], files), tail)
         tell_ending(cell, outcome.status)
         self._close(
             cell,
@@ -236,7 +236,7 @@ class Recording:
             output_files=[*files.paths, *map(str, changes.paths)],
             execution_count=cell["execution_count"],
             duration=outcome.duration,
-            kernel_epoch=ending.kernel_epoch,
+            kernel_epoch=end.kernel_epoch,
             error_name=outcome.error_name,
             error_value=outcome.error_value,
             outputs_incomplete=bool(outcome.missing),
