@@ -109,7 +109,7 @@ class Recording:
         for index, cell in enumerate(self.notebook.cells):
             if own_metadata(cell).get("status") == "running":
                 tell_ending(cell, "running")
-                self._close(cell, "interrupted", note=f"{CUT_OFF} {news}".rstrip(), outputs_incomplete=True)
+                _close(cell, "interrupted", note=f"{CUT_OFF} {news}".rstrip(), outputs_incomplete=True)
                 self.notebook.touch(index)
         self.save()
 
@@ -186,7 +186,7 @@ class Recording:
     def withdraw(self, index: int, note: str) -> CellResult:
         """The block of a cell that was begun is not run after all. Not saved yet."""
         cell = self.notebook.cells[index]
-        self._close(cell, "not_run", note=note)
+        _close(cell, "not_run", note=note)
         self.notebook.touch(index)
         place = self.notebook.place(index)
         return CellResult(index=place, cell_id=cell["id"], status="not_run", output=note, note=note)
@@ -214,16 +214,7 @@ class Recording:
         note = " ".join(filter(None, [end.notice, tail]))
         text = _framed(end.notice, self._text(cell["outputs"], files), tail)
         tell_ending(cell, outcome.status)
-        self._close(
-            cell,
-            outcome.status,
-            note=note,
-            outputs_incomplete=bool(outcome.missing),
-            duration=round(outcome.duration, 6),
-            left_out=outcome.left_out,
-            files=described,
-            installed=outcome.installed and outcome.installed.cell_metadata(),
-        )
+        _close(cell, outcome.status, **outcome_facts(outcome, note), files=described)
         self.notebook.touch(index)
         if outcome.installed is not None:
             self.notebook.describe({"nbtape": outcome.installed.metadata()})
@@ -270,14 +261,6 @@ class Recording:
             ]
         return _Files([file["path"] for file in extraction.files], extraction.lines)
 
-    def _close(self, cell: NotebookNode, status: Status, **facts: Any) -> None:  # noqa: ANN401  (JSON values)
-        """Set a cell's status, and those of the facts that say something."""
-        metadata = cell["metadata"]
-        tags = metadata.get("tags", [])
-        if new := [tag for tag in _TAGS[status] if tag not in tags]:
-            metadata["tags"] = [*tags, *new]
-        metadata["nbtape"].update(status=status, **fit_json({key: value for key, value in facts.items() if value}))
-
 
 @dataclass(frozen=True, slots=True)
 class _Files:
@@ -290,3 +273,28 @@ def _framed(head: str, text: str, tail: str) -> str:
     if tail and text and not text.endswith("\n"):
         text += "\n"
     return (head + "\n" if head else "") + text + tail
+
+
+def outcome_facts(outcome: Outcome, note: str) -> dict[str, Any]:
+    """What a cell's metadata records about how the cell ended, besides its status."""
+    return {
+        "note": note,
+        "outputs_incomplete": bool(outcome.missing),
+        "duration": round(outcome.duration, 6),
+        "left_out": outcome.left_out,
+        "installed": outcome.installed and outcome.installed.cell_metadata(),
+    }
+
+
+def record_facts(cell: NotebookNode, **facts: Any) -> None:  # noqa: ANN401  (JSON values)
+    """Write facts into a cell's metadata, except those that are empty."""
+    cell["metadata"]["nbtape"].update(fit_json({key: value for key, value in facts.items() if value}))
+
+
+def _close(cell: NotebookNode, status: Status, **facts: Any) -> None:  # noqa: ANN401  (JSON values)
+    """Record how a cell ended, with the tags that Jupyter's tools know."""
+    metadata = cell["metadata"]
+    tags = metadata.get("tags", [])
+    if new := [tag for tag in _TAGS[status] if tag not in tags]:
+        metadata["tags"] = [*tags, *new]
+    record_facts(cell, status=status, **facts)
