@@ -128,7 +128,7 @@ def test_the_pool_of_the_readme_has_imported_what_it_says(tmp_path: Path) -> Non
     code = fences("python")[-1]
     block = "CodeBlock(code='import sys; print(\\'matplotlib.pyplot\\' in sys.modules)', language='python')"
     use = (
-        "executor._executor._source._pool.fill()\n"
+        "executor._session._source._pool.fill()\n"
         f"print(executor.execute_code_blocks([{block}]).output, end='')\nexecutor.stop()"
     )
     done = run([sys.executable, "-c", f"from nbtape import *\n{code}\n{use}"], cwd=tmp_path)

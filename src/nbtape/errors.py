@@ -1,23 +1,23 @@
-"""Everything nbtape raises on its own account.
+"""The errors that nbtape raises.
 
     NbtapeError
-    ├── KernelError                     the kernel could not be had, or was lost
+    ├── KernelError                     the kernel is not available, or was lost
     │   ├── KernelNotInstalledError     no such kernel spec (also a ValueError)
-    │   ├── KernelStartError            the kernel process came up wrong, with its last words
-    │   ├── KernelBusyError             the kernel does not answer, and does not obey an interrupt
-    │   └── ServerError                 a Jupyter server cannot be started or reached, or refuses us
+    │   ├── KernelStartError            the kernel did not become ready; has the end of its log
+    │   ├── KernelBusyError             the kernel does not answer and ignores an interrupt
+    │   └── ServerError                 a Jupyter server cannot be started or reached, or rejects us
     ├── NotebookError                   the record
     │   ├── OutputDirectoryError        no such directory (also a ValueError)
-    │   ├── NotebookReadError           no notebook that could be gone on with (also a ValueError)
-    │   ├── NotebookInUseError          another executor writes it
-    │   └── NotebookWriteError          the record could not be written; it is kept in memory
+    │   ├── NotebookReadError           the file is not a usable notebook (also a ValueError)
+    │   ├── NotebookInUseError          another executor is writing it
+    │   └── NotebookWriteError          the record cannot be written; it is kept in memory
     ├── SourceError                     a transcript or script that `nbtape run` cannot read (also a ValueError)
-    └── WrongLoopError                  an async executor used from another event loop than its own
+    └── WrongLoopError                  an async executor was used from another event loop
 
     BlockInterrupted (KeyboardInterrupt)   Ctrl-C in a blocking call, after the block was stopped and recorded
 
-Failing user code is not among them: it is data, `CodeResult.status`. Every error pickles, and every message says
-what happened and what to do.
+User code that fails raises nothing: see `CodeResult.status`. Every error can be pickled, and its message says what
+happened and what to do.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 
 class NbtapeError(Exception):
-    """The root: `except NbtapeError` catches all that nbtape raises, but for a Ctrl-C and a mistyped argument."""
+    """Base of all errors of nbtape, except for Ctrl-C and invalid arguments."""
 
 
 class KernelError(NbtapeError):
-    """The kernel could not be had, or was lost in a way that no result can tell."""
+    """The kernel is not available, or was lost in a way that no result reports."""
 
 
 class KernelNotInstalledError(KernelError, ValueError):
     """There is no kernel spec of that name.
 
     Args:
-        name: The name that was asked for.
-        available: The names that exist.
+        name: The requested name.
+        available: The installed kernel specs.
     """
 
     def __init__(self, name: str, available: Sequence[str] = ()) -> None:
@@ -60,26 +60,26 @@ class KernelNotInstalledError(KernelError, ValueError):
 
 
 class KernelStartError(KernelError):
-    """A kernel was started and never became ready."""
+    """A kernel was started and did not become ready."""
 
 
 class KernelBusyError(KernelError):
-    """The kernel did not answer a question in time, nor obey an interrupt. It is kept, with its variables."""
+    """The kernel neither answered in time nor obeyed an interrupt. It is kept, with its variables."""
 
 
 class ServerError(KernelError):
-    """A Jupyter server cannot be started or reached, or refuses us. The message has its URL, and never its token."""
+    """A Jupyter server cannot be started or reached, or rejects us. The message has its URL but never its token."""
 
 
 class NotebookError(NbtapeError):
-    """Something about the record on disk."""
+    """A problem with the record on disk."""
 
 
 class OutputDirectoryError(NotebookError, ValueError):
-    """The output directory neither exists nor can be made in one step.
+    """The output directory does not exist and cannot be created.
 
     Args:
-        directory: The directory that was asked for.
+        directory: The requested directory.
         hint: What is wrong and what to do, a sentence.
     """
 
@@ -93,11 +93,11 @@ class OutputDirectoryError(NotebookError, ValueError):
 
 
 class NotebookReadError(NotebookError, ValueError):
-    """A recorded notebook cannot be read as one.
+    """A file is not a usable notebook.
 
     Args:
         path: The file.
-        reason: What is wrong and what to do, sentences that go on from a colon.
+        reason: What is wrong and what to do, to follow a colon.
     """
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -110,7 +110,7 @@ class NotebookReadError(NotebookError, ValueError):
 
 
 class NotebookInUseError(NotebookError):
-    """A notebook that is to be resumed is still being written.
+    """Another executor is still writing the notebook to be resumed.
 
     Args:
         path: The notebook.
@@ -128,12 +128,12 @@ class NotebookInUseError(NotebookError):
 
 
 class NotebookWriteError(NotebookError):
-    """The notebook could not be written; what was there is untouched, what was to come is kept in memory.
+    """The notebook could not be written. The file is unchanged; the new cells are kept in memory.
 
     Args:
         path: The notebook.
-        reason: What the system said, and what to do.
-        result: What the blocks of this call came to, if any of them ran.
+        reason: The system's error, and what to do.
+        result: Result of the blocks of this call, if any ran.
     """
 
     def __init__(self, path: Path, reason: str, result: CodeResult | None = None) -> None:
@@ -150,18 +150,18 @@ class NotebookWriteError(NotebookError):
 
 
 class SourceError(NbtapeError, ValueError):
-    """A transcript or script cannot be read as one."""
+    """A transcript or script cannot be read."""
 
 
 class WrongLoopError(NbtapeError):
-    """An `AsyncJupyterCodeExecutor` belongs to the event loop in which it was started."""
+    """An `AsyncJupyterCodeExecutor` was used outside the event loop in which it was started."""
 
 
 class BlockInterrupted(KeyboardInterrupt):
-    """Ctrl-C in a blocking call: the block was interrupted and recorded, the executor is ready for the next one.
+    """Ctrl-C in a blocking call. The block was interrupted and recorded; the executor is ready for the next one.
 
     Args:
-        result: What was printed up to then, with status `interrupted`; None if no block had begun.
+        result: Result with status `interrupted` and the output so far; None if no block had started.
     """
 
     def __init__(self, result: CodeResult | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a caller gets: `CodeResult` and `CellResult`, and outputs as text that an agent can read. Pure."""
+"""Results of code blocks, their statuses and exit codes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FAILED: Final = 1
 
 REFUSED: Final = 2
 
-#: EX_SOFTWARE of sysexits.h: what scripts read as 1 or 2 it is not.
+#: EX_SOFTWARE of sysexits.h, so that scripts do not confuse it with 1 or 2.
 BUG: Final = 70
 
-#: As timeout(1) has it.
+#: As of timeout(1).
 TIMEOUT: Final = 124
 
-#: As a shell has it of a process that SIGINT, SIGKILL or SIGPIPE ended.
+#: As a shell reports a process killed by SIGINT, SIGKILL or SIGPIPE.
 INTERRUPTED: Final = 130
 
 KERNEL_DIED: Final = 137
@@ -57,22 +57,22 @@ EXIT_CODES: Final[Mapping[Status, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """What became of one code block.
+    """Result of one code block.
 
     Args:
-        index: The position of its cell in the notebook, from 0; -1 if somebody has deleted it there.
-        cell_id: The id of its cell, which stays when cells move.
+        index: Position of its cell in the notebook, from 0; -1 if the cell was deleted by someone else.
+        cell_id: Id of its cell; unlike the index, it never changes.
         status: How it ended.
-        output: What it printed, displayed and raised, as plain text of at most `max_output_chars` characters.
-        output_files: Absolute paths: first the files extracted from its outputs, then those that its code wrote.
-        execution_count: The kernel's number for it (`In [n]`), None if it never began.
-        duration: Seconds from sending the block to the end of its outputs, 0 if it never began.
-        kernel_epoch: Which kernel ran it, counted from 1; a higher number than before says that variables are gone.
-        error_name: The class of the exception that ended it, None if none did.
-        error_value: The message of that exception.
-        outputs_incomplete: Whether output that the kernel sent may be missing; `note` says why.
-        note: What nbtape has to say about it (a timeout, a dead kernel, a cut output), empty if nothing.
-        left_out: Characters of output over the bound of a cell, which are recorded nowhere.
+        output: What it printed, displayed and raised: plain text, at most `max_output_chars` characters.
+        output_files: Absolute paths of the files extracted from its outputs, then of those that its code wrote.
+        execution_count: The kernel's number for it (`In [n]`); None if it did not start.
+        duration: Seconds from sending the block to the end of its outputs; 0 if it did not start.
+        kernel_epoch: Number of the kernel that ran it, from 1. A higher number than before means lost variables.
+        error_name: Class name of the exception that ended it, if any.
+        error_value: Message of that exception.
+        outputs_incomplete: Whether output may be missing; `note` says why.
+        note: Message from nbtape about it, such as a timeout, a dead kernel or truncated output; may be empty.
+        left_out: Characters of output over the cell's limit, which are not recorded.
     """
 
     index: int
@@ -92,13 +92,13 @@ class CellResult:
 
 @dataclass(frozen=True, slots=True)
 class CodeResult:
-    """What became of the blocks of one call.
+    """Result of the blocks of one call.
 
     Args:
-        exit_code: 0 if all went well, else the code of `status` (see `EXIT_CODES`).
-        output: The texts of the blocks, joined by a newline, at most `max_output_chars` characters.
+        exit_code: 0 on success, otherwise the code of `status` (see `EXIT_CODES`).
+        output: Outputs of the blocks, joined by newlines, at most `max_output_chars` characters.
         output_files: Absolute paths of all files, in the order of the blocks.
-        status: `ok`, or the status of the first block that did not go well.
+        status: `ok`, or the status of the first block that did not succeed.
         cells: One result for each block.
         notebook: The recording.
     """
@@ -115,11 +115,11 @@ class CodeResult:
 
     @property
     def kernel_epoch(self) -> int:
-        """Which kernel ran the last block, counted from 1; 0 if none ran."""
+        """Number of the kernel that ran the last block, counted from 1; 0 if none ran."""
         return max((cell.kernel_epoch for cell in self.cells), default=0)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as JSON has it."""
+        """Convert the result to JSON types."""
         data = asdict(self)
         data["notebook"] = None if self.notebook is None else str(self.notebook)
         data["kernel_epoch"] = self.kernel_epoch
@@ -127,12 +127,12 @@ class CodeResult:
 
 
 def join_cells(cells: Sequence[CellResult], notebook: Path, limit: int) -> CodeResult:
-    """The result of a call out of those of its blocks.
+    """Join the results of blocks into the result of a call.
 
     Args:
         cells: One for each block, in order.
         notebook: The recording.
-        limit: The most characters of `output`.
+        limit: Maximum length of `output`.
     """
     status: Status = next((cell.status for cell in cells if cell.status != "ok"), "ok")
     told = [cell for cell in cells if cell.status != "not_run" or cell.note]

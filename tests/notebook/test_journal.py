@@ -341,8 +341,8 @@ async def test_the_memory_of_a_long_session_stays_within_its_bound(output_dir: P
         for number in range(100):
             await executor.execute_code_blocks([CodeBlock(code, "python")])
             if number == 60:
-                held = len(executor._recorded.notebook.cells._nodes)
-        cells = executor._recorded.notebook.cells
+                held = len(executor._session.recording.notebook.cells._nodes)
+        cells = executor._session.recording.notebook.cells
         assert len(cells) == 100
         assert len(cells._nodes) <= held < 60
         first = read_document(executor.notebook)["cells"][0]

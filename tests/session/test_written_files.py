@@ -182,7 +182,7 @@ def test_more_files_than_are_listed_are_counted(executor: JupyterCodeExecutor) -
     result = run(executor, "for n in range(1100):\n    open(f'{n:04d}', 'w').close()")
     if "too large to look through" in result.output:
         pytest.fail("1,100 files are not too many to look through")
-    assert len(result.output_files) == written_files.LIST_LIMIT
+    assert len(result.output_files) == written_files.MAX_LISTED_FILES
     assert "100 more files were written than are listed." in result.output
     assert "100 more files were written than are listed." in result.cells[0].note
 
@@ -308,7 +308,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_directory_too_large_to_look_through_is_left_alone_and_the_result_says_so(
     crowd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(written_files, "LOOK_LIMIT", 0.02)  # no machine is fast enough
+    monkeypatch.setattr(written_files, "SCAN_CPU_SECONDS", 0.02)  # no machine is fast enough
     with JupyterCodeExecutor(output_dir=crowd, notebook="crowded") as executor:
         result = run(executor, "open('new.csv', 'w').close()\nprint('x')")
         assert result.status == "ok"
@@ -328,7 +328,7 @@ def test_what_changed_while_nobody_could_look_is_reported_at_the_next_look_that_
 ) -> None:
     (tmp_path / "old").write_text("1")
     directory = WorkingDirectory(tmp_path)
-    monkeypatch.setattr(written_files, "LOOK_LIMIT", -1.0)
+    monkeypatch.setattr(written_files, "SCAN_CPU_SECONDS", -1.0)
     (tmp_path / "new").write_text("1")
     (tmp_path / "old").write_text("22")
     blind = directory.changes()
@@ -343,7 +343,7 @@ def test_a_first_look_that_failed_takes_nothing_that_was_there_for_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "old").write_text("1")
-    monkeypatch.setattr(written_files, "LOOK_LIMIT", -1.0)
+    monkeypatch.setattr(written_files, "SCAN_CPU_SECONDS", -1.0)
     directory = WorkingDirectory(tmp_path)
     monkeypatch.undo()
     assert directory.changes().paths == []
@@ -356,11 +356,11 @@ def test_a_first_look_that_failed_takes_nothing_that_was_there_for_new(
 
 def test_a_file_too_large_to_hash_is_recorded_by_its_size(tmp_path: Path) -> None:
     with (tmp_path / "huge").open("wb") as file:
-        file.truncate(written_files.HASH_LIMIT + 1)
+        file.truncate(written_files.MAX_HASHED_BYTES + 1)
     (tmp_path / "small").write_bytes(b"x")
     told = describe([tmp_path / "huge", tmp_path / "small"], tmp_path)
     assert told == [
-        {"path": "huge", "size": written_files.HASH_LIMIT + 1, "sha256": None},
+        {"path": "huge", "size": written_files.MAX_HASHED_BYTES + 1, "sha256": None},
         described(tmp_path / "small", tmp_path),
     ]
 
@@ -368,7 +368,7 @@ def test_a_file_too_large_to_hash_is_recorded_by_its_size(tmp_path: Path) -> Non
 def test_hashing_ends_after_so_many_bytes_of_all_files_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(written_files, "HASH_LIMIT", 100)
+    monkeypatch.setattr(written_files, "MAX_HASHED_BYTES", 100)
     paths = [tmp_path / name for name in ("a", "b", "c")]
     for path, size in zip(paths, (60, 60, 40), strict=True):
         path.write_bytes(b"x" * size)

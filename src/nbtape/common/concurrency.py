@@ -1,4 +1,4 @@
-"""Whose turn it is: a lock for each event loop, one that a stop gets out of, and work that outlives its caller."""
+"""Helpers for asyncio: queueing calls, work that survives cancellation, threads, callbacks."""
 
 from __future__ import annotations
 
@@ -10,24 +10,21 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
-News = ParamSpec("News")
-
-
+P = ParamSpec("P")
 T = TypeVar("T")
-
 
 logger = logging.getLogger(__name__)
 
 
 class Turns:
-    """One call after the other, also where another event loop goes on with what the last one left."""
+    """A lock for calls that may come from one event loop after another."""
 
     def __init__(self) -> None:
         self._of: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     @property
     def lock(self) -> asyncio.Lock:
-        """Held by the call whose turn it is. Another event loop than before gets its own."""
+        """The lock. A new event loop gets a new one, unless a live loop holds the old one."""
         here = asyncio.get_running_loop()
         if self._of is not None:
             loop, lock = self._of
@@ -40,7 +37,7 @@ class Turns:
 
 @contextlib.asynccontextmanager
 async def take_turn(lock: asyncio.Lock, stop: asyncio.Event) -> AsyncIterator[None]:
-    """Hold a lock, unless `stop` is set before it is had."""
+    """Hold a lock; cancel the caller if `stop` is set first."""
     if lock.locked():
         acquiring, stopped = asyncio.ensure_future(lock.acquire()), asyncio.ensure_future(stop.wait())
         try:
@@ -62,7 +59,7 @@ async def take_turn(lock: asyncio.Lock, stop: asyncio.Event) -> AsyncIterator[No
 
 
 async def unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T:
-    """Do what can be called off without harm, and call it off when `stop` is set: then this is cancelled."""
+    """Do the work, canceling it and the caller if `stop` is set."""
     task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     stopped.add_done_callback(lambda _: task.cancel())
     try:
@@ -74,14 +71,12 @@ async def unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T
 async def see_through(
     work: Coroutine[Any, Any, T], stop: asyncio.Event, discard: Callable[[T], Awaitable[None]] | None = None
 ) -> T:
-    """Do what a kernel is needed for. If that is cancelled it is stopped, and only left when it has ended.
-
-    A block that is abandoned would race the next one: it is interrupted and recorded first.
+    """Do work with a kernel. On cancellation, set `stop` and wait for the work, so that it cannot race the next block.
 
     Args:
-        work: What is to be done.
-        stop: What makes it end soon.
-        discard: What becomes of a result that comes too late.
+        work: The work, which ends soon after `stop` is set.
+        stop: Stops the work.
+        discard: Disposes of a result that the canceled caller does not get.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -95,7 +90,7 @@ async def see_through(
 
 
 async def finish(work: Coroutine[Any, Any, T] | asyncio.Future[T]) -> T:
-    """Do what must not be left half-way. If that is cancelled, it is done first."""
+    """Finish the work even if the caller is canceled."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
@@ -105,7 +100,7 @@ async def finish(work: Coroutine[Any, Any, T] | asyncio.Future[T]) -> T:
 
 
 async def outlive(task: asyncio.Future[Any]) -> None:
-    """Wait for a task that we owe its end, cancelled again or not."""
+    """Wait for a task to end, however often the caller is canceled."""
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait({task})
@@ -114,7 +109,7 @@ async def outlive(task: asyncio.Future[Any]) -> None:
 
 
 async def offload(work: Callable[[], T]) -> T:
-    """Do the work in a thread, or here if the interpreter is ending and takes no more work for threads."""
+    """Do the work in a thread, or here if the interpreter is shutting down and starts no threads."""
     try:
         future = asyncio.get_running_loop().run_in_executor(None, work)
     except RuntimeError:
@@ -122,11 +117,11 @@ async def offload(work: Callable[[], T]) -> T:
     return await future
 
 
-def tell(listener: Callable[News, object] | None, *news: News.args, **named: News.kwargs) -> None:
-    """Call a listener, if there is one; what it raises is logged and goes no further."""
+def tell(listener: Callable[P, object] | None, *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call a listener, if there is one, and log what it raises."""
     if listener is None:
         return
     try:
-        listener(*news, **named)
+        listener(*args, **kwargs)
     except Exception:
         logger.exception("%s failed", getattr(listener, "__qualname__", listener))

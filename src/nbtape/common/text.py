@@ -10,25 +10,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_ANSI_ESCAPE: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-
-
 _ESCAPES: Final = re.compile(  # ECMA-48
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # commands to the terminal's system: title, clipboard, links
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # control sequences: colors, cursor
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # operating system commands: title, clipboard, links
     r"|\x1b[ -/]*[0-Z\\^-~]"  # all others
-    r"|[\x1b\x9b]"  # and what is left of broken ones
+    r"|[\x1b\x9b]"  # and the rest of broken ones
 )
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
-#: Nesting that JSON of a kernel may have. Deeper values are no data of anybody's, and end Python's JSON encoder.
+#: Maximum nesting of JSON from a kernel. Deeper values are not real data, and they overflow Python's JSON encoder.
 _DEPTH_LIMIT: Final = 64
 
 
 def fit_text(text: str) -> str:
-    """`text` as UTF-8 can hold it: pairs of surrogates joined, lone ones replaced by U+FFFD."""
+    """Make `text` encodable as UTF-8: join surrogate pairs, replace lone surrogates by U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -37,7 +34,7 @@ def fit_text(text: str) -> str:
 
 
 def fit_json(value: object, depth: int = 0) -> Any:  # noqa: ANN401  (any JSON value)
-    """`value` as strict JSON: no NaN, no lone surrogates, no bottomless nesting."""
+    """Convert `value` to strict JSON: no NaN, no lone surrogates, bounded nesting."""
     if isinstance(value, str):
         return fit_text(value)
     if isinstance(value, float):
@@ -54,22 +51,22 @@ def fit_json(value: object, depth: int = 0) -> Any:  # noqa: ANN401  (any JSON v
 
 
 def strip_escapes(text: str) -> str:
-    """`text` without the codes that colour and move on a person's terminal."""
+    """Remove all terminal escape sequences. The only such rule in nbtape."""
     return _ESCAPES.sub("", text) if "\x1b" in text or "\x9b" in text else text
 
 
 def keep_colours(text: str) -> str:
-    """`text` with those codes only that colour it, or make it bold."""
+    """Remove all terminal escape sequences except colors and text styles."""
     return _ESCAPES.sub(lambda code: code[0] if _COLOUR.fullmatch(code[0]) else "", text)
 
 
 def shorten(text: str, limit: int, where: str) -> str:
-    """At most `limit` characters of `text`: its head, how much is missing and where it is, and its tail.
+    """Shorten `text` to `limit` characters: its head, a notice of what is missing, and its tail.
 
     Args:
-        text: What may be too long.
-        limit: The most characters to return.
-        where: Where the rest is to be found, a clause.
+        text: The text.
+        limit: Maximum length of the result.
+        where: Where to find the rest, a clause.
     """
     if len(text) <= limit:
         return text
@@ -86,23 +83,23 @@ def _notice(missing: int, where: str) -> str:
 
 
 def last_words(log: str, limit: int = 2000) -> str:
-    """The end of a process's log, fit for an error message.
+    """Return the end of a process's log, for an error message.
 
     Args:
-        log: What the process wrote.
-        limit: The most characters to return.
+        log: Output of the process.
+        limit: Maximum length of the result.
     """
-    return _ANSI_ESCAPE.sub("", log).strip()[-limit:]
+    return strip_escapes(log).strip()[-limit:]
 
 
 def it_last_said(log: str) -> str:
-    """The end of a process's log, as the end of an error message; empty if it said nothing."""
+    """Format the end of a process's log as the end of an error message; empty for an empty log."""
     said = last_words(log)
     return f" It last said:\n{said}" if said else ""
 
 
 def tail(log: Path) -> str:
-    """The last that is in a process's log file; empty if there is none."""
+    """Read the last 10,000 bytes of a log file; empty if it cannot be read."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 10_000))

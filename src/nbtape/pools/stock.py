@@ -15,12 +15,12 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from nbtape.common.concurrency import finish
+from nbtape.common.heavy_imports import compile_notebook_schema
 from nbtape.errors import KernelError, KernelStartError
 from nbtape.kernels.handshake import failures, imports
 from nbtape.kernels.start import make_directory
 from nbtape.messages.languages import is_python
-from nbtape.session.kernel_lifecycle import import_recording
-from nbtape.session.loop_thread import END_LIMIT, LoopThread
+from nbtape.session.loop_thread import SHUTDOWN_TIMEOUT_SECONDS, LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -178,12 +178,12 @@ class Stock:
         if keeper is not None:
             self._thread.tell(self._end.set)
             with suppress(TimeoutError):
-                keeper.result(END_LIMIT)
+                keeper.result(SHUTDOWN_TIMEOUT_SECONDS)
             self._thread.end()
 
     async def _keep(self) -> None:
         """Keep the stock full until it is to end."""
-        prepared = asyncio.ensure_future(asyncio.to_thread(import_recording))
+        prepared = asyncio.ensure_future(asyncio.to_thread(compile_notebook_schema))
         starts = min(self.size, os.cpu_count() or 1)  # more at once would be ready later, all of them
         tasks = [asyncio.create_task(work) for work in (self._watch(), *(self._fill(prepared) for _ in range(starts)))]
         await self._end.wait()

@@ -1,4 +1,4 @@
-"""A recorded notebook is run again with papermill, and each of its cells is judged."""
+"""Replay a recorded notebook with papermill and compare each cell."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _ENGINE: Final = "nbtape"
 
 
-def replay(  # noqa: PLR0913  (each is a thing of its own that a caller may say)
+def replay(  # noqa: PLR0913  (independent options of the public API)
     notebook: Path | str,
     output: Path | str | None = None,
     *,
@@ -44,30 +44,30 @@ def replay(  # noqa: PLR0913  (each is a thing of its own that a caller may say)
     on_cell: Callable[[int, int], None] | None = None,
     on_start: Callable[[Callable[[], None]], None] | None = None,
 ) -> ReplayReport:
-    """Run a notebook again from the start on a fresh kernel, to a new notebook, and judge every cell.
+    """Rerun a notebook from the start on a fresh kernel, into a new notebook, and compare every cell.
 
-    The kernel works in the notebook's directory, and what the code writes goes there, as when it was recorded. What
-    had failed may fail again and stops nothing; what had not been run is not run. Any notebook of nbformat 4 will do.
+    The kernel works in the notebook's directory, so the code writes its files there again. Cells that failed may fail
+    again without stopping the replay; cells that were not run are not run. Any nbformat 4 notebook works.
 
     Args:
-        notebook: The recorded notebook; it stays as it is.
-        output: The new one, written while it runs; what is there is replaced. None for `<name>-replayed.ipynb` beside
-            the notebook, with a number where that is taken.
+        notebook: The recorded notebook; it is not changed.
+        output: Path of the new notebook, which is replaced if it exists. None for `<name>-replayed.ipynb` beside the
+            notebook, with a number if that is taken.
         jupyter_server: Where the kernel comes from, as for `JupyterCodeExecutor`.
         kernel_name: The kernel spec; None for the one that the notebook names.
         directory: Where the kernel works; None for the notebook's directory.
-        parameters: Variables that override those of its `parameters` cell, as papermill does it.
-        timeout: Seconds for each cell, unless it was recorded with more, or ran into its timeout: then it has those.
-        keep_going: Whether the rest is run after a cell that failed and had not failed.
-        settings: What counts as no difference; see `ReplaySettings`.
-        on_cell: Called with how many have run of how many cells that are to be run.
-        on_start: Called with what stops the replay, from any thread: the cell that runs is interrupted.
+        parameters: Variables that override those of its `parameters` cell, as in papermill.
+        timeout: Seconds for each cell. A cell keeps a longer recorded timeout, and any timeout that it ran into.
+        keep_going: Whether to continue after a cell that fails and did not fail before.
+        settings: Which differences to ignore; see `ReplaySettings`.
+        on_cell: Called after each cell with the number of cells that have run and their total.
+        on_start: Called with a function that stops the replay from any thread by interrupting the running cell.
 
     Raises:
-        NotebookReadError: There is no notebook that could be run.
-        NotebookWriteError: The new one cannot be written.
-        KernelError: No kernel can be had.
-        ValueError: Another value that cannot work.
+        NotebookReadError: The file is not a usable notebook.
+        NotebookWriteError: The new notebook cannot be written.
+        KernelError: No kernel can be started.
+        ValueError: Another value is invalid.
     """
     path = Path(notebook).absolute()
     recorded = read_document(path)
@@ -108,14 +108,14 @@ def replay(  # noqa: PLR0913  (each is a thing of its own that a caller may say)
 
 
 def _run(recorded: NotebookNode, target: Path, **options: Any) -> None:  # noqa: ANN401  (papermill's and our engine's)
-    """Have papermill run it. That it raises for a cell that failed is a verdict, and not its business here."""
+    """Run a notebook with papermill. A failed cell raises there; the comparison reports it."""
     import papermill  # type: ignore[import-untyped]
     from papermill.engines import papermill_engines  # type: ignore[import-untyped]
     from papermill.exceptions import PapermillExecutionError  # type: ignore[import-untyped]
 
     from nbtape.replay.papermill_engine import NbtapeEngine
 
-    papermill_engines.register(_ENGINE, NbtapeEngine)  # where nbtape is used without being installed
+    papermill_engines.register(_ENGINE, NbtapeEngine)  # works without an installed entry point, too
     if not target.parent.is_dir():
         raise NotebookWriteError(target, "there is no such directory. Make it, or name another output.")
     with contextlib.suppress(PapermillExecutionError):
@@ -125,17 +125,17 @@ def _run(recorded: NotebookNode, target: Path, **options: Any) -> None:  # noqa:
 
 
 def _literally(path: Path) -> str:
-    """A path as papermill takes it, which looks for parameters in braces."""
+    """Escape the braces of a path, in which papermill would insert parameters."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _free_place(notebook: Path) -> Path:
-    """Where the new notebook goes if nobody says where."""
+    """The default path of the new notebook."""
     return next(places(notebook.parent, f"{notebook.stem}-replayed"))
 
 
 def _context(notebook: Mapping[str, Any], where: Path) -> Context:
-    """What a notebook, which is run in the directory `where`, tells for the judge of its outputs."""
+    """What the comparison needs to know about a run in the directory `where`."""
     environment = environment_of(notebook)
     if environment is None:
         return Context(directory=str(where))
@@ -143,7 +143,7 @@ def _context(notebook: Mapping[str, Any], where: Path) -> Context:
 
 
 def _differences(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> list[Difference] | None:
-    """How what the two runs ended in differs; None if one of them does not tell."""
+    """Differences between the environments of two runs; None if one is unknown."""
     before, after = environment_of(recorded), environment_of(replayed)
     if before is None or after is None:
         return None

@@ -1,4 +1,4 @@
-"""One cell on one kernel, with a deadline: interrupt, then a short grace, then the end of the kernel."""
+"""Runs one cell on one kernel, with a deadline: interrupt, grace period, then kill the kernel."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Ending = Literal["timeout", "interrupted"]
+StopReason = Literal["timeout", "interrupted"]
 
-#: Seconds in which an idle kernel answers.
-_SOON: Final = 1.0
+#: How long an idle kernel may take to answer.
+IDLE_REPLY_TIMEOUT_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class Outcome:
     Args:
         status: As in `CellResult`.
         duration: Seconds.
-        kernel_lost: The kernel is gone, or going, or must not be used again.
-        asked_exit: The code asked the kernel to end (`exit()`).
-        cause: How the kernel ended, if it did.
+        kernel_lost: The kernel must not be used again.
+        asked_exit: The code called `exit()`.
+        cause: Why the kernel died, if it did.
         error_name: The class of the exception that ended the cell, if one did.
         error_value: Its message.
-        left_out: Characters of output over the cell's bound, recorded nowhere.
-        missing: Why output may be missing that the kernel sent, a sentence; empty if all of it has come.
-        installed: What it has installed or removed, if it has and the kernel tells.
+        left_out: Characters of output over the cell's limit, which are not recorded.
+        missing: Why output may be missing, a sentence; empty if none is.
+        installed: Packages that it installed or removed, if known.
     """
 
     status: Status
@@ -66,10 +66,10 @@ class CellRunner:
     """Runs the cells of a notebook on one kernel, one at a time.
 
     Args:
-        notebook: The notebook; cells are read from it and outputs written into it.
-        manager: The manager of a kernel that is started.
-        client: A client of that kernel that is ready.
-        listener: Who hears of changes.
+        notebook: Cells are read from it and outputs written into it.
+        manager: Manager of a started kernel.
+        client: Client of that kernel, ready.
+        listener: Called on changes.
         grace: Seconds that code has to obey an interrupt.
     """
 
@@ -79,39 +79,39 @@ class CellRunner:
         self._manager = manager
         self._client = client
         self._grace = grace
-        self._heir: KernelManager | None = None
+        self._successor: KernelManager | None = None
         self._recorder = Recorder(notebook, manager, client, listener)
 
     async def run(self, index: int, timeout: float, limit: int, stop: asyncio.Event) -> Outcome:
-        """Run cell `index`; return when the kernel is idle again, or lost. Not to be cancelled: set `stop`.
+        """Run cell `index`; return when the kernel is idle again, or lost. Do not cancel it: set `stop`.
 
         Args:
             index: The position of the cell.
-            timeout: Seconds that the cell has, however much it prints.
-            limit: The most characters of output that it keeps.
-            stop: Interrupts the cell when it is set.
+            timeout: Seconds for the cell.
+            limit: Maximum characters of output that it keeps.
+            stop: Setting it interrupts the cell.
         """
         began = time.monotonic()
         task = asyncio.ensure_future(self._recorder.record(index, limit))
-        ending = await _wait(task, timeout, stop)
-        if ending and not await self._manager.is_alive():
-            ending = None  # it died in the second that nbclient takes to notice
-        ended = await self._end(task) if ending else True
+        reason = await _wait(task, timeout, stop)
+        if reason and not await self._manager.is_alive():
+            reason = None  # it died in the second that nbclient takes to notice
+        ended = await self._stop_cell(task) if reason else True
         kept = ended or await self._is_idle(task)
         missing = self._client.missing_output()  # a server ends the connection along with the kernel
         if not kept:
             await self._replace(now=True)
-        trouble = None if kept and not ended else await self._trouble(task)
+        failure = None if kept and not ended else await self._failure(task)
         reply = self._recorder.reply
-        lost = not kept or trouble is not None
+        lost = not kept or failure is not None
         duration = time.monotonic() - began
-        status: Status = ending or ("kernel_died" if lost else "ok" if reply.get("status") == "ok" else "error")
+        status: Status = reason or ("kernel_died" if lost else "ok" if reply.get("status") == "ok" else "error")
         return Outcome(
             status=status,
             duration=duration,
             kernel_lost=lost or _asked_exit(reply),
             asked_exit=_asked_exit(reply),
-            cause=trouble or "",
+            cause=failure or "",
             error_name=_text(reply.get("ename")) if status == "error" else None,
             error_value=_text(reply.get("evalue")) if status == "error" else None,
             left_out=self._recorder.left_out(index),
@@ -120,62 +120,62 @@ class CellRunner:
         )
 
     async def _installed(self, index: int, stop: asyncio.Event) -> Installed | None:
-        """What cell `index` has installed, if the kernel can tell."""
+        """What cell `index` installed, if the kernel can report it."""
         before = self._client.environment
         if before is None or not may_install(self._recorder.nb["cells"][index]["source"]):
             return None
         try:
-            after = told_environment(await self.ask(ENVIRONMENT, _SOON, stop))
+            after = told_environment(await self.ask(ENVIRONMENT, IDLE_REPLY_TIMEOUT_SECONDS, stop))
         except KernelError as exc:
-            logger.warning("it is not known what was installed: %s", exc)
+            logger.warning("installed packages are unknown: %s", exc)
             return None
         if after is None or not (found := differences(before, after)):
             return None
         self._client.environment = after
         return Installed(after, found)
 
-    async def _end(self, task: asyncio.Future[None]) -> bool:
+    async def _stop_cell(self, task: asyncio.Future[None]) -> bool:
         """Interrupt twice; return whether the cell has ended.
 
-        The second interrupt is for code that swallows one. The wait before the first is for a kernel that has not
-        begun the cell: it would not hear.
+        The second interrupt is for code that swallows one. A kernel that has not begun the cell ignores interrupts, so
+        the first one waits for that.
         """
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._recorder.begun.wait(), self._grace / 2)
         return await self._interrupt(task)
 
     async def _is_idle(self, task: asyncio.Future[None]) -> bool:
-        """Give the cell up; return whether the kernel answers, after all.
+        """Abandon the cell; return whether the kernel answers a question.
 
-        An interrupt that meets the kernel's own code may cost it the cell's reply.
+        An interrupt in the kernel's own code can suppress the cell's reply.
         """
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)  # whatever nbclient makes of it
+        await asyncio.gather(task, return_exceptions=True)  # nbclient may turn it into another error
         question = asyncio.ensure_future(self._recorder.ask({}))
-        await asyncio.wait({question}, timeout=_SOON)
+        await asyncio.wait({question}, timeout=IDLE_REPLY_TIMEOUT_SECONDS)
         question.cancel()
         await asyncio.wait({question})
         return not question.cancelled() and question.exception() is None
 
     async def ask(self, expressions: Mapping[str, str], timeout: float, stop: asyncio.Event) -> Mapping[str, Any]:
-        """Have the idle kernel evaluate expressions and record nothing; return the content of its reply, unchecked.
+        """Let the idle kernel evaluate expressions; return the content of its reply, unchecked. Records nothing.
 
-        Not to be cancelled: set `stop`. Whatever comes of it, the kernel is kept.
+        Do not cancel it: set `stop`. The kernel is kept in any case.
 
         Args:
-            expressions: As `user_expressions` of an `execute_request` has them.
+            expressions: The `user_expressions` of an `execute_request`.
             timeout: Seconds until the kernel is interrupted.
-            stop: Interrupts the kernel when it is set.
+            stop: Setting it interrupts the kernel.
 
         Raises:
-            KernelBusyError: It does not answer, and does not obey.
-            KernelError: It is dead, or its answer cannot be read.
+            KernelBusyError: It neither answers nor obeys an interrupt.
+            KernelError: It is dead, or its answer is unreadable.
         """
         if not await self.is_alive():
             raise self._death()
         task = asyncio.ensure_future(self._recorder.ask(expressions))
-        ending = await _wait(task, timeout, stop)
-        if ending and not await self._interrupt(task):
+        reason = await _wait(task, timeout, stop)
+        if reason and not await self._interrupt(task):
             task.cancel()
             await asyncio.wait({task})
             if not await self.is_alive():
@@ -184,11 +184,11 @@ class CellRunner:
                 f"The kernel is busy: it did not answer within {timeout:g} s, and did not obey an interrupt. It is "
                 "kept, with its variables. Ask again later, or restart() it and lose them."
             )
-        trouble = await self._trouble(task)
-        if trouble is None:
+        failure = await self._failure(task)
+        if failure is None:
             return task.result()
         if await self.is_alive():
-            raise KernelError(f"The kernel was asked something. {trouble} Ask again; if that does not help, restart().")
+            raise KernelError(f"The kernel was asked something. {failure} Ask again; if that does not help, restart().")
         raise self._death()
 
     def _death(self) -> KernelError:
@@ -196,7 +196,7 @@ class CellRunner:
         return KernelError(f"{cause} Its variables are gone; the next block gets a fresh kernel.")
 
     async def _interrupt(self, task: asyncio.Future[Any]) -> bool:
-        """Interrupt what runs, twice if it swallows that; return whether it has ended."""
+        """Interrupt up to twice; return whether the task has ended."""
         for _ in range(2):
             await self._manager.interrupt_kernel()
             done, _pending = await asyncio.wait({task}, timeout=self._grace / 2)
@@ -204,13 +204,13 @@ class CellRunner:
                 return True
         return False
 
-    async def _trouble(self, task: asyncio.Future[Any]) -> str | None:
-        """What became of the kernel if the cell did not end as cells do; None if it did."""
+    async def _failure(self, task: asyncio.Future[Any]) -> str | None:
+        """Why the cell did not end normally; None if it did."""
         await asyncio.wait({task})
         if not task.cancelled() and task.exception() is None:
             return None
-        # What a dead kernel had sent is in our socket; read on until there is nothing more.
-        await self._recorder.drain(patience=0.05)
+        # What a dead kernel sent may still be in the socket.
+        await self._recorder.drain(pause=0.05)
         if not await self._manager.is_alive():
             return self._manager.cause_of_death()
         logger.error(
@@ -219,46 +219,46 @@ class CellRunner:
         return "Its answer could not be understood."
 
     def settle(self, index: int) -> None:
-        """Bring what cell `index` has printed so far into the notebook."""
+        """Write the merged output of cell `index` into the notebook."""
         self._recorder.settle(index)
 
     async def is_alive(self) -> bool:
-        """Whether the kernel can take another cell."""
+        """Whether the kernel is alive."""
         return await self._manager.is_alive()
 
     def cause_of_death(self) -> str:
-        """How the kernel ended, if it did."""
+        """Why the kernel died, if it did."""
         return self._manager.cause_of_death()
 
     async def close(self, *, now: bool = False) -> None:
-        """Take in what came since the last cell, and end the kernel; with `now` by force and at once."""
-        await self._part(now=now)
+        """Record what was printed since the last cell and shut down the kernel; with `now`, kill it at once."""
+        await self._disconnect(now=now)
         await self._manager.shutdown_kernel(now=now)
-        if self._heir is not None:
-            await self._heir.shutdown_kernel(now=now)
+        if self._successor is not None:
+            await self._successor.shutdown_kernel(now=now)
 
     async def renew(self, *, now: bool = False) -> KernelManager | None:
-        """The same, where another kernel is to follow; the manager of that one, if it is there already."""
-        await self._part(now=now)
+        """Close, with another kernel to follow; return its manager if it exists already."""
+        await self._disconnect(now=now)
         await self._replace(now=now)
-        return self._heir
+        return self._successor
 
-    async def _part(self, *, now: bool) -> None:
+    async def _disconnect(self, *, now: bool) -> None:
         if not now:
             await self._client.catch_up()
-            await self._recorder.drain(patience=0)
+            await self._recorder.drain(pause=0)
         self._client.stop_channels()
 
     async def _replace(self, *, now: bool) -> None:
-        """End the kernel; those who are on it, besides us, get a fresh one in its place."""
+        """Shut down the kernel; its other clients move to a fresh one."""
         if isinstance(self._manager, RenewableKernel):
-            self._heir = await self._manager.renew(now=now) or self._heir
+            self._successor = await self._manager.renew(now=now) or self._successor
         else:
             await self._manager.shutdown_kernel(now=now)
 
 
-async def _wait(task: asyncio.Future[Any], timeout: float, stop: asyncio.Event) -> Ending | None:
-    """Wait for the cell, its deadline or the call to stop; None if the cell came first."""
+async def _wait(task: asyncio.Future[Any], timeout: float, stop: asyncio.Event) -> StopReason | None:
+    """Wait for the cell, its deadline or `stop`; None if the cell ended first."""
     stopped = asyncio.ensure_future(stop.wait())
     both: set[asyncio.Future[Any]] = {task, stopped}
     done, _ = await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)

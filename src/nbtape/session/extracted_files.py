@@ -1,4 +1,4 @@
-"""Outputs → files beside the notebook, named as nbconvert names them. Names are ours, never the kernel's."""
+"""Saves images, HTML and PDF outputs as files beside the notebook, named as by nbconvert."""
 
 from __future__ import annotations
 
@@ -11,26 +11,17 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common import image_types
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-_IMAGES: Final = {
-    "image/png": ".png",
-    "image/jpeg": ".jpeg",
-    "image/gif": ".gif",
-    "image/webp": ".webp",
-    "image/bmp": ".bmp",
-    "image/tiff": ".tiff",
-    "image/avif": ".avif",
-    "image/svg+xml": ".svg",
-}
-_EXTENSIONS: Final = {**_IMAGES, "application/pdf": ".pdf", "text/html": ".html"}
+_EXTENSIONS: Final = {**image_types.EXTENSIONS, "application/pdf": ".pdf", "text/html": ".html"}
 
-#: What an extracted HTML file may do in a browser: show itself. Nothing in it runs, nothing is fetched. The notebook
-#: holds it as it came, for who trusts it.
+#: Keeps an extracted HTML file from running scripts or fetching anything. The notebook has the original.
 _INERT: Final = (
     '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
     "img-src data:; font-src data:; style-src 'unsafe-inline'\">\n"
@@ -39,11 +30,11 @@ _INERT: Final = (
 
 @dataclass(slots=True)
 class Extraction:
-    """The files made from the outputs of one cell.
+    """The files extracted from one cell.
 
     Args:
         files: For each file: path (absolute), output (position), mime_type.
-        lines: For each output with something to extract, what to tell the agent.
+        lines: Lines for the agent, by position of the output.
     """
 
     files: list[dict[str, Any]] = field(default_factory=list)
@@ -51,12 +42,7 @@ class Extraction:
 
 
 class FileExtractor:
-    """Writes what outputs show into files; one for a session, for it knows which files are its own.
-
-    Args:
-        directory: Where they go.
-        stem: The name of the notebook, without `.ipynb`.
-    """
+    """Extracts files to `directory`, named after the notebook; one per session, because it overwrites only its own."""
 
     def __init__(self, directory: Path, stem: str) -> None:
         self._directory = directory
@@ -64,26 +50,22 @@ class FileExtractor:
         self._own: dict[tuple[int, int, str], Path] = {}
 
     def extract(self, cell_index: int, outputs: Iterable[Mapping[str, Any]]) -> Extraction:
-        """Write the files of a cell; one that was extracted before is written anew.
+        """Write the files of a cell, replacing those that it wrote before.
 
-        A file that cannot be written is told, and no error: the notebook has what it would have held.
-
-        Args:
-            cell_index: The position of the cell.
-            outputs: Its outputs, as nbformat has them.
+        A file that cannot be written becomes a line for the agent, not an error: the notebook has its content.
         """
         extraction = Extraction()
         for position, output in enumerate(outputs):
             data = output.get("data", {})
             for mime, value in data.items():
-                # Pillow shows every picture as both: one file is enough.
-                if mime in _EXTENSIONS and not (mime == "image/jpeg" and "image/png" in data):
+                # Pillow shows every image as both; one file is enough.
+                if mime in _EXTENSIONS and not (mime == "image/jpeg" and image_types.PNG in data):
                     self._extract(extraction, (cell_index, position, mime), value)
         return extraction
 
     def _extract(self, extraction: Extraction, key: tuple[int, int, str], value: str) -> None:
         _, position, mime = key
-        kind = "Image" if mime in _IMAGES else {"text/html": "HTML", "application/pdf": "PDF"}[mime]
+        kind = "Image" if mime in image_types.EXTENSIONS else {"text/html": "HTML", "application/pdf": "PDF"}[mime]
         try:
             path = self._write(key, _content(mime, value))
         except (OSError, ValueError) as exc:
@@ -95,7 +77,7 @@ class FileExtractor:
         extraction.lines.setdefault(position, []).append(line)
 
     def _write(self, key: tuple[int, int, str], content: bytes) -> Path:
-        """Write a file of ours, and never over or through one that is not: the code may have made it."""
+        """Write a file; never replace or follow one that the code may have created."""
         if key in self._own:
             draft = self._own[key].with_name(f".{uuid.uuid4().hex}.tmp")
             _create(draft, content)
@@ -115,14 +97,10 @@ class FileExtractor:
 
 
 def _content(mime: str, value: str) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        binascii.Error: They are not the base64 that they should be.
-    """
+    """Decode the content of a file; raises binascii.Error for invalid base64."""
     if mime == "text/html":
         return (_INERT + value).encode()
-    if mime == "image/svg+xml":
+    if mime == image_types.SVG:
         return value.encode()
     return base64.b64decode("".join(value.split()).encode(), validate=True)
 

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for callers without one, or with one that is busy."""
+"""An event loop in a thread of its own, for blocking calls."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds that the end of a loop may hold up the end of the process.
-END_LIMIT: Final = 10.0
+#: How long stopping a loop may delay the exit of the process.
+SHUTDOWN_TIMEOUT_SECONDS: Final = 10.0
 
 
 class LoopThread:
-    """An event loop in a thread of its own, from the first call to `end`, and anew if there is another call."""
+    """An event loop in a thread of its own, from the first call to `end`; another call starts a new one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,12 +34,12 @@ class LoopThread:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a loop."""
+        """Whether the loop runs."""
         return self._loop is not None
 
     @property
     def is_current(self) -> bool:
-        """Whether the caller is on it."""
+        """Whether the caller is on the loop's thread."""
         return self._thread is threading.current_thread()
 
     def call(self, work: Coroutine[Any, Any, T], stop: asyncio.Event | None = None) -> T:
@@ -47,10 +47,10 @@ class LoopThread:
 
         Args:
             work: The work.
-            stop: What Ctrl-C sets; the work ends by itself then. Without it, Ctrl-C cancels the work.
+            stop: Set by Ctrl-C to end the work early. Without it, Ctrl-C cancels the work.
 
         Raises:
-            BlockInterrupted: Ctrl-C, with what the work came to.
+            BlockInterrupted: Ctrl-C, with the result of the work.
         """
         future = self.submit(work)
         try:
@@ -66,12 +66,7 @@ class LoopThread:
                 self._calls -= 1
 
     async def wait(self, work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T:
-        """Do the work on the loop and wait for it on the caller's own; if that is cancelled, until it has ended.
-
-        Args:
-            work: The work.
-            stop: What a cancellation sets; the work ends by itself then.
-        """
+        """Do the work on the loop and wait for it on the caller's; cancellation sets `stop` and waits for the end."""
         future = asyncio.wrap_future(self.submit(work))
         try:
             return await asyncio.shield(future)
@@ -87,13 +82,13 @@ class LoopThread:
         """Do the work on the loop.
 
         Raises:
-            WrongLoopError: The caller is on the loop, and would wait for itself.
+            WrongLoopError: The caller is on the loop and would wait for itself.
         """
         if self.is_current:
             work.close()
             raise WrongLoopError("This was called from on_output, on the executor's own thread: call it from another.")
-        # A loop and its tasks keep the context that they are made in. In the caller's, a kernel's connection would hold
-        # what context variables have there, as long as it lives: an agent, say, with its tool and our executor.
+        # A loop and its tasks keep the context in which they are created. The caller's context variables could hold an
+        # agent that holds this executor, which would then never be collected.
         context = Context()
         with self._lock:
             if self._loop is None:
@@ -104,13 +99,13 @@ class LoopThread:
             return context.run(asyncio.run_coroutine_threadsafe, work, self._loop)
 
     def tell(self, action: Callable[[], None]) -> None:
-        """Have something done on the loop, without waiting for it."""
+        """Call `action` on the loop without waiting for it."""
         with self._lock:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(action)
 
     def end_if_idle(self) -> None:
-        """End loop and thread, unless a call is under way."""
+        """Stop loop and thread, unless a call is running."""
         with self._lock:
             if self._calls:
                 return
@@ -118,7 +113,7 @@ class LoopThread:
         _join(*ended)
 
     def end(self) -> None:
-        """End loop and thread, whatever is under way."""
+        """Stop loop and thread, even if a call is running."""
         with self._lock:
             ended = self._detach()
         _join(*ended)
@@ -131,11 +126,11 @@ class LoopThread:
 def _join(loop: asyncio.AbstractEventLoop | None, thread: threading.Thread | None) -> None:
     if loop is not None and thread is not None:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(END_LIMIT)
+        thread.join(SHUTDOWN_TIMEOUT_SECONDS)
 
 
 def _result_if_begun(future: Future[Any]) -> CodeResult | None:
-    """What a call came to that was told to stop; None if it still waited for its turn."""
+    """The result of a stopped call; None if it was still queued."""
     try:
         result: CodeResult = future.result()
     except CancelledError:

@@ -1,4 +1,4 @@
-"""What an executor may be given: its options, and the refusal of values that cannot work."""
+"""The options of an executor, and the checks of its arguments."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ DEFAULT_NAME: Final = "session"
 
 
 class Options(TypedDict, total=False):
-    """What an executor takes besides the kernel and the place of the recording.
+    """Further options of an executor, with their defaults in parentheses.
 
     Args:
-        token: The token of a server that is given as a URL (none).
-        startup_timeout: Seconds that a kernel has to start (60).
-        interrupt_grace: Seconds that code has to obey an interrupt before its kernel is ended (4).
-        max_output_chars: The most characters of `CodeResult.output`; the rest is in the notebook (20,000).
-        max_cell_chars: The most characters of output that a cell keeps in the notebook (16 million); what is over
-            is recorded nowhere, and the cell says so. Of texts that come in one message of more than 64 KiB, bytes
-            are counted.
-        max_notebook_chars: The same for the notebook as a whole, source included (256 million). With
-            these two, floods cost this process less than 300 MB.
-        name_files: Whether `CodeResult.output` has a line for each file that is extracted from an output, in place of
-            the repr of what it shows (True). Without it the text is as AutoGen 0.7 has it, to the empty line.
-        record_messages: Whether what an agent said around its code is recorded as Markdown cells (True): the blocks
-            that `code_extractor` finds in a message know it.
-        agent: The name of that agent, for the metadata of those cells (none).
-        on_output: Called with each output as it comes in, a stream chunk by chunk, as nbformat has it; on the
-            executor's event loop, so it must return soon.
+        token: Token of a server that is given as a URL (None).
+        startup_timeout: Seconds for a kernel to start (60).
+        interrupt_grace: Seconds for code to obey an interrupt before its kernel is killed (4).
+        max_output_chars: Maximum length of `CodeResult.output`; the notebook has the rest (20,000).
+        max_cell_chars: Maximum characters of output that a cell keeps in the notebook (16 million). The rest is not
+            recorded, and the cell says so. Text in a message of more than 64 KiB is counted in bytes.
+        max_notebook_chars: The same for the whole notebook, source included (256 million). These two limits keep
+            this process below 300 MB when code floods its output.
+        name_files: Whether `CodeResult.output` names each file that is extracted from an output, instead of the repr of
+            the displayed object (True). If False, the text equals AutoGen 0.7's.
+        record_messages: Whether to record the text around the code of a message as Markdown cells (True), for blocks
+            that `code_extractor` found.
+        agent: Name of the agent, for the metadata of those cells ("").
+        on_output: Called with each output in nbformat's form as it arrives, streams in chunks (None). It runs on the
+            executor's event loop, so it must return quickly.
     """
 
     token: str | None
@@ -65,11 +64,7 @@ DEFAULTS: Final[Options] = {
 
 
 def checked_timeout(timeout: float) -> float:
-    """The seconds that a block has.
-
-    Raises:
-        ValueError: Less than one, or no number of them.
-    """
+    """Return the seconds for a block, or raise ValueError."""
     if not 1 <= timeout < math.inf:
         raise ValueError(f"Timeout must be at least 1 second, and not {timeout}.")
     return timeout
@@ -95,11 +90,7 @@ def checked_options(options: Options) -> Options:
 
 
 def checked_name(name: str) -> str:
-    """The name of a notebook without its ending.
-
-    Raises:
-        ValueError: It is no name of a file in the output directory.
-    """
+    """Return the name of a notebook without `.ipynb`, or raise ValueError if it is not a plain file name."""
     stem = name.removesuffix(".ipynb")
     if stem in {"", ".", ".."} or any(char in stem for char in "/\\\0") or len(fit_text(stem).encode()) > 200:  # noqa: PLR2004
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How much of the outputs of a cell is kept."""
+"""Limits how much output a cell keeps."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from nbtape.kernels.protocols import Message
 
 
-#: Characters of each part of an error that a cell keeps beyond its bound. Less is not asked for of any message.
+#: Characters of each part of an error that a cell keeps beyond its limit; also the minimum room for a message.
 ERROR_ROOM: Final = 4000
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who hears of a cell while it changes, on the event loop.
+    """Callbacks for changes of a cell, on the event loop.
 
     Args:
         changed: The cell at this position has changed.
-        output: An output has come in, a stream chunk by chunk, as nbformat has it.
+        output: An output arrived, in nbformat's form; streams in chunks.
     """
 
     changed: Callable[[int], None]
@@ -34,11 +34,11 @@ class Listener:
 
 
 class Growth:
-    """How far the outputs of one cell have come: their size, and the stream that is being merged."""
+    """Size of the outputs of one cell, and the stream that is being merged."""
 
     def __init__(self, cell: NotebookNode, limit: int) -> None:
         self.limit = limit
-        self._cell = cell  # whoever else asks for it is to get this one, and not what it was before
+        self._cell = cell  # keeps the cell from being evicted and reloaded without these changes
         self._size = 0
         self._node: NotebookNode | None = None
         self._stream = StreamText()
@@ -46,7 +46,7 @@ class Growth:
         self.left_out = 0
 
     def take_up(self) -> None:
-        """Go on from what the cell shows."""
+        """Count the outputs that the cell has."""
         for output in self._cell["outputs"]:
             self.begin(output)
             self._has_error = self._has_error or output["output_type"] == "error"
@@ -56,7 +56,7 @@ class Growth:
         self._size, self._node, self._stream = 0, None, StreamText()
 
     def bears(self, message: Message) -> bool:
-        """Whether an output is small enough to be shown at all, wherever it goes."""
+        """Whether an output is small enough to be kept in any cell."""
         size, cut = size_of(message), message.get("cut", 0)
         fits = size <= self.limit and not cut
         if not fits:
@@ -65,11 +65,11 @@ class Growth:
 
     @property
     def room(self) -> int:
-        """The characters that may still come."""
+        """Characters that still fit."""
         return self.limit - self._size - len(self._stream)
 
     def admit(self, message: Message) -> bool:
-        """Whether there is room for an output; the text of a stream is cut to the room there is."""
+        """Whether an output fits; stream text is truncated to fit."""
         room = self.room
         over = size_of(message) - room
         self.left_out += message.get("cut", 0)
@@ -83,7 +83,7 @@ class Growth:
         return self._admit_error(message)
 
     def _admit_error(self, message: Message) -> bool:
-        """However much was printed before it, how a cell failed is told: the end of the traceback, once."""
+        """Always keep the end of the traceback of one error."""
         if message["msg_type"] != "error" or self._has_error:
             return False
         self._has_error = True
@@ -97,7 +97,7 @@ class Growth:
         """Add a chunk to the stream that the last output holds; False if it is not of that stream."""
         if message["msg_type"] != "stream" or self._node is None or self._node["name"] != message["content"]["name"]:
             return False
-        if not self._cell["outputs"] or self._cell["outputs"][-1] is not self._node:  # somebody has cleared them
+        if not self._cell["outputs"] or self._cell["outputs"][-1] is not self._node:  # they were cleared
             return False
         self._stream.write(message["content"]["text"])
         return True
@@ -113,7 +113,7 @@ class Growth:
             self._size += output_size(node)
 
     def settle(self) -> None:
-        """Bring the merged text into the node."""
+        """Write the merged text into the node."""
         if self._node is not None:
             self._node["text"] = self._stream.getvalue()
 

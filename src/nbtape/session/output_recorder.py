@@ -1,8 +1,7 @@
-"""Messages → outputs in a cell: nbclient's rules, with streams merged, sizes bounded and late messages kept.
+"""Turns messages into outputs of a cell by nbclient's rules.
 
-nbclient decides what a message does to a notebook. Added here is what it leaves out: a message that is not what it
-should be costs nothing but itself, stream chunks become one output as they come, a cell keeps no more than its bound,
-and what a thread prints after its cell has ended lands under that cell and under no other.
+Added here: malformed messages are dropped, stream chunks are merged as they arrive, a cell's size is limited, and what
+a thread prints after its cell has ended goes to that cell.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import defaultdict
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
 
-from nbclient import NotebookClient
-from nbclient.exceptions import CellControlSignal, CellExecutionComplete, DeadKernelError
+from nbclient.exceptions import CellExecutionComplete, DeadKernelError
 from nbformat import from_dict
 
+from nbtape.session.compat_nbclient import PollingClient
 from nbtape.session.kernel_messages import clean_message, is_message
 from nbtape.session.output_limits import ERROR_ROOM, Growth
 
@@ -35,24 +35,24 @@ _DISPLAYS: Final = frozenset({"display_data", "update_display_data", "execute_re
 _OUTPUTS: Final = _DISPLAYS | {"stream", "error"}
 
 
-#: How many cells are followed as they grow: that one which runs, and those whose threads print on.
-_GROWING: Final = 4
+#: Cells whose outputs are being merged: the running one, and earlier ones whose threads still print.
+_MAX_OPEN_CELLS: Final = 4
 
-#: Seconds until a kernel that dies over a question is missed.
-_LOOK: Final = 1
+#: How often a kernel that owes an answer is checked.
+DEATH_POLL_SECONDS: Final = 1
 
-#: Seconds that reading on may take where a kernel's threads never stop printing.
-_DRAIN_LIMIT: Final = 10.0
+#: How long to read on if a kernel's threads never stop printing.
+DRAIN_TIMEOUT_SECONDS: Final = 10.0
 
 
-class Recorder(NotebookClient):
+class Recorder(PollingClient):
     """Writes what a kernel sends into the cells of a notebook.
 
     Args:
         notebook: The notebook.
         manager: The manager of the kernel.
         kernel: The kernel's client, connected.
-        listener: Who hears of changes.
+        listener: Called on changes.
     """
 
     def __init__(
@@ -66,21 +66,21 @@ class Recorder(NotebookClient):
             allow_errors=True,
             store_widget_state=False,
             iopub_timeout=24 * 3600,
-            shell_timeout_interval=_LOOK,
+            shell_timeout_interval=DEATH_POLL_SECONDS,
             log=logger,
         )
         self.kc = _TappedClient(kernel, self)  # type: ignore[assignment]
         self._kernel = kernel
         self.on_cell_executed = self._replied
         self._listener = listener
-        # Of the cells that change; the others are let go of, but for the bound of each.
+        # Growth of the cells that still change; of the others, only the limit is kept.
         self._growth: dict[int, Growth] = {}
         self._limits: dict[int, int] = {}
         self._current = -1
         self._requests: dict[str, int] = {}
-        # By the request of each question: whether all has come that the kernel sent before it had answered.
+        # Set when the kernel is idle after a question, by its request id.
         self._questions: dict[str, asyncio.Event] = {}
-        self._watch: asyncio.Task[None] | None = None
+        self._displays: defaultdict[str, set[int]] = defaultdict(set)  # cells that show a display, by its id
         self.begun = asyncio.Event()
         self.reply: Mapping[str, Any] = {}
 
@@ -89,7 +89,7 @@ class Recorder(NotebookClient):
 
         Args:
             index: The position of the cell.
-            limit: The most characters of output that it keeps.
+            limit: Maximum characters of output that it keeps.
 
         Raises:
             DeadKernelError: The kernel died (nbclient's).
@@ -97,7 +97,7 @@ class Recorder(NotebookClient):
         self._current = index
         self._limits[index] = limit
         self._growth[index] = Growth(self.nb["cells"][index], limit)
-        for old in list(self._growth)[:-_GROWING]:
+        for old in list(self._growth)[:-_MAX_OPEN_CELLS]:
             self._growth.pop(old).settle()
         self._kernel.iopub_channel.room = max(limit, ERROR_ROOM)
         self.begun.clear()
@@ -105,31 +105,25 @@ class Recorder(NotebookClient):
         try:
             await self.async_execute_cell(self.nb["cells"][index], index)
         finally:
-            if self._watch is not None:
-                self._watch.cancel()
+            self.stop_polling()
             self.settle(index)
 
-    async def _async_poll_kernel_alive(self) -> None:
-        """nbclient's; it forgets to end this where a cell is given up, and would tell of a kernel that we ended."""
-        self._watch = asyncio.current_task()
-        await super()._async_poll_kernel_alive()
-
     async def ask(self, expressions: Mapping[str, str]) -> Mapping[str, Any]:
-        """Have the kernel evaluate expressions, silently; return the content of its reply, which may be anything.
+        """Let the kernel evaluate expressions silently; return the content of its reply, unchecked.
 
-        What threads print meanwhile is the last cell's, as it is between cells.
+        What threads print meanwhile goes to the last cell.
 
         Raises:
             DeadKernelError: The kernel died (nbclient's).
         """
         assert self.kc is not None
         request = self.kc.execute("", silent=True, store_history=False, user_expressions=dict(expressions))
-        told = self._questions[request] = asyncio.Event()
-        # Where a thread has printed much, the reply comes only after that is read.
+        answered = self._questions[request] = asyncio.Event()
+        # If a thread has printed much, the reply arrives only after that is read.
         reading = asyncio.ensure_future(self._read_on())
         try:
             reply = await self.async_wait_for_reply(request)
-            await self._hear(told)
+            await self._wait_until_idle(answered)
         finally:
             reading.cancel()
             await asyncio.wait({reading})
@@ -138,15 +132,15 @@ class Recorder(NotebookClient):
         content: Mapping[str, Any] = reply["content"]
         return content
 
-    async def _hear(self, told: asyncio.Event) -> None:
-        """Wait until all has come that the kernel sent before it had answered; a dead one never says that it is idle.
+    async def _wait_until_idle(self, answered: asyncio.Event) -> None:
+        """Wait for the kernel's `idle`, after which nothing that it sent before its answer is missing.
 
         Raises:
             DeadKernelError: The kernel died (nbclient's).
         """
-        waiting = asyncio.ensure_future(told.wait())
+        waiting = asyncio.ensure_future(answered.wait())
         try:
-            while not (await asyncio.wait({waiting}, timeout=_LOOK))[0]:
+            while not (await asyncio.wait({waiting}, timeout=DEATH_POLL_SECONDS))[0]:
                 if not await self._kernel.is_alive():
                     raise DeadKernelError("Kernel died")
         finally:
@@ -154,49 +148,49 @@ class Recorder(NotebookClient):
 
     async def _read_on(self) -> None:
         while True:
-            await self._read(patience=None)
+            await self._read(pause=None)
 
     def settle(self, index: int) -> None:
-        """Bring the merged stream of a cell into its node."""
+        """Write the merged stream of a cell into its node."""
         if index in self._growth:
             self._growth[index].settle()
 
     def left_out(self, index: int) -> int:
-        """The characters of output that cell `index` had over its bound."""
+        """Characters of output that cell `index` had over its limit."""
         return self._growth[index].left_out
 
     def _growth_of(self, index: int) -> Growth:
-        """How far a cell has come, whenever it ran."""
+        """The growth of a cell, also of one that is no longer followed."""
         if index not in self._growth:
             growth = self._growth[index] = Growth(self.nb["cells"][index], self._limits[index])
             growth.take_up()
         return self._growth[index]
 
-    async def drain(self, patience: float) -> None:
-        """Read what has come in, and what comes without a pause of `patience` seconds, for the cell it belongs to.
+    async def drain(self, pause: float) -> None:
+        """Read messages until none arrives for `pause` seconds.
 
-        For where no `idle` will come: a dead kernel, and what threads printed since the last cell ended.
+        For a dead kernel, which sends no `idle`, and for what threads printed since the last cell.
         """
-        deadline = time.monotonic() + _DRAIN_LIMIT
+        deadline = time.monotonic() + DRAIN_TIMEOUT_SECONDS
         with contextlib.suppress(Empty):
             while time.monotonic() < deadline:
-                await self._read(patience)
+                await self._read(pause)
         self.settle(self._current)
 
-    async def _read(self, patience: float | None) -> None:
+    async def _read(self, pause: float | None) -> None:
         """Read one message for the cell it belongs to."""
         assert self.kc is not None
-        message = await self.kc.iopub_channel.get_msg(timeout=patience)
+        message = await self.kc.iopub_channel.get_msg(timeout=pause)
         if parent_id(message) in self._requests:
             with contextlib.suppress(CellExecutionComplete):
                 self.process_message(message, self.nb["cells"][self._current], self._current)
 
     def sent(self, request: str) -> None:
-        """The current cell went out as the message `request`, or a question after it."""
+        """Note that `request` was sent for the current cell."""
         self._requests[request] = self._current
 
     def take_late(self, message: Message) -> bool:
-        """Take a message that belongs to an earlier cell or to a question, and put what it shows under its cell."""
+        """Handle a message of an earlier cell or of a question; return False for other messages."""
         request, kind = parent_id(message), message["header"].get("msg_type")
         index = self._requests.get(request, self._current)
         if request in self._questions and kind == "status" and message["content"].get("execution_state") == "idle":
@@ -217,7 +211,7 @@ class Recorder(NotebookClient):
         return True
 
     def process_message(self, msg: Message, cell: NotebookNode, cell_index: int) -> NotebookNode | None:
-        """nbclient's, for a message that is cleaned before and, whatever is in it, does not end the reading."""
+        """Clean a message and let nbclient process it; drop malformed ones."""
         message = clean_message(msg)
         if message is None:
             return None
@@ -228,12 +222,13 @@ class Recorder(NotebookClient):
             return None
         try:
             out = super().process_message(message, cell, cell_index)
-        except CellControlSignal:
-            raise
-        except Exception:
+        except (AttributeError, LookupError, TypeError, ValueError):
+            # nbclient does not check the state of widgets, which can be anything that code sends.
+            if not kind.startswith("comm_") and not self.output_hook_stack[parent_id(message)]:
+                raise
             logger.exception("a message of type %s cannot be recorded and is left out", kind)
             return None
-        for index in self._display_id_map.get(content.get("transient", {}).get("display_id"), ()):
+        for index in self._displays.get(content.get("transient", {}).get("display_id"), ()):
             self._listener.changed(index)
         if kind != "status":
             self._listener.changed(cell_index)
@@ -241,7 +236,7 @@ class Recorder(NotebookClient):
         return out
 
     def _make_room(self) -> None:
-        """Say how much of the next message the current cell can take."""
+        """Tell the channel how much of the next message the current cell can keep."""
         growth = self._growth[self._current]
         self._kernel.iopub_channel.room = max(
             growth.limit if self.clear_before_next_output else growth.room, ERROR_ROOM
@@ -250,7 +245,7 @@ class Recorder(NotebookClient):
     def output(
         self, outs: list[NotebookNode], msg: Message, display_id: str | None, cell_index: int
     ) -> NotebookNode | None:
-        """nbclient's, with the chunks of a stream merged, the cell's bound kept and the output announced."""
+        """Add an output: merge stream chunks, apply the cell's limit, call the listener."""
         if self.output_hook_stack[parent_id(msg)]:  # an Output widget has it
             return super().output(outs, msg, display_id, cell_index)
         growth = self._growth_of(cell_index)
@@ -262,6 +257,8 @@ class Recorder(NotebookClient):
         if growth.extend(msg):
             return outs[-1]
         growth.settle()
+        if display_id:
+            self._displays[display_id].add(cell_index)
         out = super().output(outs, _without_data(msg), display_id, cell_index)
         if out is not None:
             if "data" in out:
@@ -270,7 +267,7 @@ class Recorder(NotebookClient):
         return out
 
     def clear_output(self, outs: list[NotebookNode], msg: Message, cell_index: int) -> None:
-        """nbclient's; what is cleared no longer counts."""
+        """Clear the outputs and their size."""
         super().clear_output(outs, msg, cell_index)
         if not outs:
             self._growth_of(cell_index).clear()
@@ -281,7 +278,7 @@ class Recorder(NotebookClient):
 
 
 class _TappedClient:
-    """All of a client that nbclient touches, with a tap on iopub."""
+    """The part of a client that nbclient uses, with a filter on iopub."""
 
     allow_stdin = False
 
@@ -302,7 +299,7 @@ class _TappedClient:
 
 
 class _TappedChannel:
-    """iopub without the messages of earlier cells and those that nobody can read."""
+    """iopub without messages of earlier cells and unreadable ones."""
 
     def __init__(self, channel: Channel, take: Callable[[Message], bool]) -> None:
         self._channel = channel
@@ -313,7 +310,7 @@ class _TappedChannel:
             try:
                 message = await self._channel.get_msg(timeout=timeout)
             except (ValueError, TypeError, KeyError, IndexError, RecursionError) as exc:
-                # What jupyter_client's Session raises on a message that is forged or broken.
+                # What jupyter_client's Session raises for a forged or broken message.
                 logger.warning("a message of the kernel cannot be read and is left out: %s", exc)
                 continue
             if is_message(message) and not self._take(message):
@@ -326,6 +323,6 @@ def parent_id(message: Message) -> str:
 
 
 def _without_data(message: Message) -> Message:
-    """What nbformat has to check, which puts all that is shown into an error text for each shape that it has not."""
+    """The message without its data, which nbformat would format into a long error for each schema mismatch."""
     content = message["content"]
     return {**message, "content": {**content, "data": {}}} if "data" in content else message

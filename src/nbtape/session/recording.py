@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from nbtape.session.cell_runner import Outcome
     from nbtape.session.options import Options
 
-#: Tags that Jupyter's own tools know, by status: a failed cell does not stop papermill, nbclient or JupyterLab's Run
-#: All, and papermill and nbclient leave out one that was never run.
+#: Tags by status that Jupyter's tools know: a failed cell does not stop papermill, nbclient or JupyterLab's Run All,
+#: and papermill and nbclient skip a cell that was not run.
 _TAGS: Final[Mapping[Status, list[str]]] = {
     "ok": [],
     "error": ["raises-exception"],
@@ -39,23 +39,23 @@ _TAGS: Final[Mapping[Status, list[str]]] = {
     "not_run": ["skip-execution"],
 }
 
-#: What is said of a cell whose process was killed.
+#: Note of a cell whose process was killed.
 CUT_OFF: Final = "The recording was cut off here: what the block did and printed after that is not recorded."
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """What is known of a cell when it ends, besides its outputs.
+class CellEnd:
+    """What is known about a cell when it ends, besides its outputs.
 
     Args:
         outcome: How it ended.
-        news: What happened to the kernel before the cell ran, for the head of its text.
-        note: What happened to the cell, for the tail of its text.
+        notice: What happened to the kernel before the cell ran; put before its text.
+        note: What happened to the cell; put after its text.
         kernel_epoch: Which kernel ran it.
     """
 
     outcome: Outcome
-    news: str
+    notice: str
     note: str
     kernel_epoch: int
 
@@ -64,8 +64,8 @@ class Recording:
     """Everything a session leaves on disk.
 
     Args:
-        notebook: The notebook, in the directory where all the rest goes, too, and where the kernel works.
-        options: Those of the executor.
+        notebook: The notebook. The other files go to its directory, where the kernel works.
+        options: The executor's options.
     """
 
     def __init__(self, notebook: Notebook, options: Options) -> None:
@@ -80,13 +80,7 @@ class Recording:
 
     @classmethod
     def create(cls, directory: Path, name: str, options: Options, kernel: Mapping[str, Any]) -> Self:
-        """A recording with a notebook of its own.
-
-        Args:
-            directory: Where it goes; it exists.
-            name: The wanted name of the notebook, without `.ipynb`.
-            options: As for the class.
-            kernel: The notebook's metadata about the kernel.
+        """Create a recording with a new notebook, named `name` or similar, with metadata about its kernel.
 
         Raises:
             NotebookWriteError: The notebook cannot be written.
@@ -94,22 +88,22 @@ class Recording:
         ours = {**preamble(), **kernel["nbtape"]}
         return cls(Notebook.create(directory, name, {**kernel, "nbtape": ours}), options)
 
-    def resume(self, metadata: Mapping[str, Any], news: str) -> None:
-        """Go on with a notebook that was recorded before, from now on. What its cells say of themselves stays.
+    def resume(self, metadata: Mapping[str, Any], notice: str) -> None:
+        """Continue a recorded notebook; existing cells stay as they are.
 
         Args:
-            metadata: What is new of the notebook.
-            news: What became of a block whose recording was cut off.
+            metadata: New metadata of the notebook.
+            notice: What happened to a block whose recording was cut off.
 
         Raises:
-            NotebookWriteError: It cannot be written, or somebody else has changed it since it was opened.
+            NotebookWriteError: It cannot be written, or was changed by someone else since it was opened.
         """
-        self._written.changes()  # what the code wrote that was run again is no work of the next block
+        self._written.changes()  # files that rerun cells wrote do not belong to the next block
         self.notebook.describe(metadata)
         for index, cell in enumerate(self.notebook.cells):
             if own_metadata(cell).get("status") == "running":
                 tell_ending(cell, "running")
-                self._close(cell, "interrupted", note=f"{CUT_OFF} {news}".rstrip(), outputs_incomplete=True)
+                _close(cell, "interrupted", note=f"{CUT_OFF} {notice}".rstrip(), outputs_incomplete=True)
                 self.notebook.touch(index)
         self.save()
 
@@ -119,11 +113,7 @@ class Recording:
         return self.notebook.path
 
     def follow(self, settle: Callable[[int], None]) -> None:
-        """Record what a kernel does, from now on.
-
-        Args:
-            settle: Brings what a cell has printed so far into the notebook; called before a save.
-        """
+        """Call `settle` before each save; it writes a cell's merged output into the notebook."""
         self._autosave.prepare = settle
 
     def changed(self, index: int) -> None:
@@ -132,7 +122,7 @@ class Recording:
         self._autosave.changed(index)
 
     def save(self) -> None:
-        """Save now, or in a moment where the notebook is so large that it takes long; nothing is lost till then.
+        """Save now, or soon if the notebook is large; nothing is lost until then.
 
         Raises:
             NotebookWriteError: It cannot be written.
@@ -140,7 +130,7 @@ class Recording:
         self._autosave.save()
 
     def keep(self) -> None:
-        """Have a cell that is about to run outlive us. It is in the notebook soon, or when it has ended.
+        """Make sure that a cell that is about to run survives a crash of this process.
 
         Raises:
             NotebookWriteError: It cannot be written.
@@ -148,7 +138,7 @@ class Recording:
         self._autosave.begin()
 
     async def close(self) -> None:
-        """Save, see the notebook safe on the disk, and let others write it.
+        """Save, wait until the notebook is on disk, and release its lock.
 
         Raises:
             NotebookWriteError: It cannot be written.
@@ -159,16 +149,11 @@ class Recording:
             self.notebook.close()
 
     def add_markdown(self, text: str, agent: str) -> None:
-        """Append what somebody said. Not saved yet.
-
-        Args:
-            text: Markdown.
-            agent: Who said it; empty if nobody knows.
-        """
+        """Append a Markdown cell, with its author if known. Does not save."""
         self.notebook.add_markdown(text, {"nbtape": {"agent": agent}} if agent else {})
 
     def begin(self, block: CodeBlock, source: str, timeout: float, kernel_epoch: int) -> int:
-        """Append a cell for a block that is about to run; return its position. Not saved yet."""
+        """Append a cell for a block that is about to run; return its position. Does not save."""
         nbtape = {"status": "running", "language": block.language, "timeout": timeout, "kernel_epoch": kernel_epoch}
         return self.notebook.add_code(source, {"nbtape": nbtape})
 
@@ -177,32 +162,27 @@ class Recording:
         return list(self.notebook.cells[self.notebook.cells.number(cell.cell_id)]["outputs"])
 
     def tag(self, cell: CellResult, tag: str) -> None:
-        """Give a cell a tag that Jupyter's tools know. Not saved yet."""
+        """Add a tag to a cell. Does not save."""
         index = self.notebook.cells.number(cell.cell_id)
         metadata = self.notebook.cells[index]["metadata"]
         metadata["tags"] = [*metadata.get("tags", []), tag]
         self.notebook.touch(index)
 
     def withdraw(self, index: int, note: str) -> CellResult:
-        """The block of a cell that was begun is not run after all. Not saved yet."""
+        """Mark a cell that was begun as not run. Does not save."""
         cell = self.notebook.cells[index]
-        self._close(cell, "not_run", note=note)
+        _close(cell, "not_run", note=note)
         self.notebook.touch(index)
         place = self.notebook.place(index)
         return CellResult(index=place, cell_id=cell["id"], status="not_run", output=note, note=note)
 
     def skip(self, block: CodeBlock, note: str) -> CellResult:
-        """Append a cell for a block that is not run. Not saved yet.
-
-        Args:
-            block: The block.
-            note: Why, if that is not plain from the cell before.
-        """
+        """Append a cell for a block that is not run, with the reason. Does not save."""
         return self.withdraw(self.notebook.add_code(block.code, {"nbtape": {"language": block.language}}), note)
 
-    async def end(self, index: int, ending: Ending) -> CellResult:
-        """Complete the cell of a block that has run: its files, its status, its text. Not saved yet."""
-        outcome = ending.outcome
+    async def end(self, index: int, end: CellEnd) -> CellResult:
+        """Complete the cell of a block that has run: files, status, text. Does not save."""
+        outcome = end.outcome
         cell = self.notebook.cells[index]
         tell_cut(cell, outcome.left_out)
         files = self._extract(index)
@@ -210,20 +190,11 @@ class Recording:
         described = (
             await offload(lambda: written_files.describe(changes.paths, self._directory)) if changes.paths else []
         )
-        tail = " ".join(filter(None, [ending.note, outcome.missing, changes.note]))
-        note = " ".join(filter(None, [ending.news, tail]))
-        text = _framed(ending.news, self._text(cell["outputs"], files), tail)
+        tail = " ".join(filter(None, [end.note, outcome.missing, changes.note]))
+        note = " ".join(filter(None, [end.notice, tail]))
+        text = _framed(end.notice, self._text(cell["outputs"], files), tail)
         tell_ending(cell, outcome.status)
-        self._close(
-            cell,
-            outcome.status,
-            note=note,
-            outputs_incomplete=bool(outcome.missing),
-            duration=round(outcome.duration, 6),
-            left_out=outcome.left_out,
-            files=described,
-            installed=outcome.installed and outcome.installed.cell_metadata(),
-        )
+        _close(cell, outcome.status, **outcome_facts(outcome, note), files=described)
         self.notebook.touch(index)
         if outcome.installed is not None:
             self.notebook.describe({"nbtape": outcome.installed.metadata()})
@@ -236,7 +207,7 @@ class Recording:
             output_files=[*files.paths, *map(str, changes.paths)],
             execution_count=cell["execution_count"],
             duration=outcome.duration,
-            kernel_epoch=ending.kernel_epoch,
+            kernel_epoch=end.kernel_epoch,
             error_name=outcome.error_name,
             error_value=outcome.error_value,
             outputs_incomplete=bool(outcome.missing),
@@ -250,7 +221,7 @@ class Recording:
         return cell_text(outputs, {}, is_apart=True)
 
     def _extract(self, index: int) -> _Files:
-        """Extract the files of a cell, and anew those of earlier cells whose displays it has updated."""
+        """Extract the files of a cell, and again those of earlier cells whose displays it updated."""
         updated, self._changed = self._changed - {index}, set()
         for other in updated:
             self._extract_cell(other)
@@ -270,14 +241,6 @@ class Recording:
             ]
         return _Files([file["path"] for file in extraction.files], extraction.lines)
 
-    def _close(self, cell: NotebookNode, status: Status, **facts: Any) -> None:  # noqa: ANN401  (JSON values)
-        """Set a cell's status, and those of the facts that say something."""
-        metadata = cell["metadata"]
-        tags = metadata.get("tags", [])
-        if new := [tag for tag in _TAGS[status] if tag not in tags]:
-            metadata["tags"] = [*tags, *new]
-        metadata["nbtape"].update(status=status, **fit_json({key: value for key, value in facts.items() if value}))
-
 
 @dataclass(frozen=True, slots=True)
 class _Files:
@@ -286,7 +249,32 @@ class _Files:
 
 
 def _framed(head: str, text: str, tail: str) -> str:
-    """The text of a cell between what is to be said before and after it, each on lines of its own."""
+    """Put lines before and after the text of a cell."""
     if tail and text and not text.endswith("\n"):
         text += "\n"
     return (head + "\n" if head else "") + text + tail
+
+
+def outcome_facts(outcome: Outcome, note: str) -> dict[str, Any]:
+    """What a cell's metadata records about how the cell ended, besides its status."""
+    return {
+        "note": note,
+        "outputs_incomplete": bool(outcome.missing),
+        "duration": round(outcome.duration, 6),
+        "left_out": outcome.left_out,
+        "installed": outcome.installed and outcome.installed.cell_metadata(),
+    }
+
+
+def record_facts(cell: NotebookNode, **facts: Any) -> None:  # noqa: ANN401  (JSON values)
+    """Write facts into a cell's metadata, except those that are empty."""
+    cell["metadata"]["nbtape"].update(fit_json({key: value for key, value in facts.items() if value}))
+
+
+def _close(cell: NotebookNode, status: Status, **facts: Any) -> None:  # noqa: ANN401  (JSON values)
+    """Record how a cell ended, with the tags that Jupyter's tools know."""
+    metadata = cell["metadata"]
+    tags = metadata.get("tags", [])
+    if new := [tag for tag in _TAGS[status] if tag not in tags]:
+        metadata["tags"] = [*tags, *new]
+    record_facts(cell, status=status, **facts)

@@ -1,4 +1,4 @@
-"""A recorded session goes on: on its kernel, if that still lives, or on a fresh one that its cells are run on again."""
+"""Resume a recorded session on its live kernel, or on a fresh kernel that reruns its cells."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -49,18 +49,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_DEAF: Final = Listener(lambda _: None, lambda _: None)
+_NO_LISTENER: Final = Listener(lambda _: None, lambda _: None)
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The notebook that is to be gone on with.
+    """The notebook to resume.
 
     Args:
-        path: Where it is.
+        path: Its path.
         kernel_name: The kernel spec that it names.
-        until: How many of its cells a new notebook begins with; None to go on in the notebook itself.
-        on_progress: Told of each cell that is run again, a line for people.
+        until: Number of cells to copy into a new notebook; None to continue the notebook itself.
+        on_progress: Called with a line of text for each rerun cell.
     """
 
     path: Path
@@ -70,11 +70,11 @@ class Origin:
 
     @classmethod
     def check(cls, notebook: Path | str, until: int | None, on_progress: Callable[[str], None] | None) -> Origin:
-        """The notebook at a path, read and left as it is.
+        """Read and check a notebook.
 
         Raises:
-            NotebookReadError: It cannot be gone on with.
-            ValueError: It has not as many cells as `until` says.
+            NotebookReadError: It cannot be resumed.
+            ValueError: It has fewer cells than `until`.
         """
         path = Path(os.path.realpath(notebook)) if Path(notebook).is_symlink() else Path(notebook).absolute()
         node = read_document(path)
@@ -86,14 +86,14 @@ class Origin:
 
     @property
     def name(self) -> str:
-        """The name of the notebook that comes of it, without `.ipynb`."""
+        """Name of the resulting notebook, without `.ipynb`."""
         return self.path.stem if self.until is None else f"{self.path.stem}-fork"
 
     def open(self) -> Notebook:
-        """The notebook to be gone on with: this one, or a new one with its first cells.
+        """Open the notebook to continue: this one, or a new one with its first cells.
 
         Raises:
-            NotebookError: It cannot be read or written, or another executor writes it.
+            NotebookError: It cannot be read or written, or another executor is writing it.
         """
         if self.until is None:
             return Notebook.open(self.path)
@@ -110,20 +110,14 @@ class Origin:
         return Notebook.create(self.path.parent, self.name, {**node["metadata"], "nbtape": ours}, cells)
 
     def discard(self, notebook: Notebook) -> None:
-        """Nothing came of it: a new notebook goes."""
+        """Close the notebook after a failure, and delete it if it is new."""
         notebook.close()
         if self.until is not None:
             notebook.path.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How a session is gone on with.
-
-    Args:
-        timeout: Seconds for each cell, unless it was recorded with more.
-        options: Those of the executor.
-    """
+class Terms(NamedTuple):
+    """Seconds for each cell, unless it was recorded with more, and the executor's options."""
 
     timeout: float
     options: Options
@@ -131,14 +125,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A session that is gone on with.
-
-    Args:
-        recording: Its recording.
-        kernel: Its kernel; None if that died while cells were run again.
-        epoch: The number of that kernel.
-        resumption: What became of the cells.
-    """
+    """A resumed session. Its kernel is None if it died while cells were rerun."""
 
     recording: Recording
     kernel: ReadyKernel | None
@@ -146,24 +133,24 @@ class Restored:
     resumption: Resumption
 
     async def discard(self, origin: Origin) -> None:
-        """Nothing comes of it after all."""
+        """Kill the kernel and close the notebook."""
         if self.kernel is not None:
             await self.kernel.abandon()
         origin.discard(self.recording.notebook)
 
 
 async def restore(origin: Origin, source: KernelSource, terms: Terms, stop: asyncio.Event) -> Restored:
-    """Go on with a recorded session. If it is cancelled, it leaves no kernel behind.
+    """Resume a recorded session. Leaves no kernel behind if it is canceled.
 
     Args:
-        origin: Its notebook.
+        origin: The notebook.
         source: Where kernels come from.
-        terms: Timeouts and bounds.
-        stop: Interrupts the cell that runs when it is set; what is left is not run again then.
+        terms: Timeout and options.
+        stop: Setting it interrupts the running cell and skips the rest.
 
     Raises:
-        KernelError: No kernel can be had.
-        NotebookError: The notebook cannot be read or written, or another executor writes it.
+        KernelError: No kernel can be started.
+        NotebookError: The notebook cannot be read or written, or another executor is writing it.
     """
     return await see_through(_restore(origin, source, terms, stop), stop, lambda restored: restored.discard(origin))
 
@@ -174,7 +161,7 @@ async def _restore(origin: Origin, source: KernelSource, terms: Terms, stop: asy
         recording = Recording(notebook, terms.options)
         attached = None if origin.until is not None else await _attach(notebook, source, terms.options)
         if attached is not None:
-            return await _go_on(recording, attached)
+            return await _continue(recording, attached)
         return await _start_anew(origin, recording, source, terms, stop)
     except BaseException:
         origin.discard(notebook)
@@ -188,7 +175,7 @@ class _Attached:
 
 
 async def _attach(notebook: Notebook, source: KernelSource, options: Options) -> _Attached | None:
-    """The kernel of the recording, if it still lives and answers; one that lives and does not answer is ended."""
+    """Connect to the kernel of the recording if it is alive; kill it if it does not answer."""
     kernel_id = own_metadata(notebook.node).get("kernel_id")
     if not isinstance(source, LastingKernels) or not isinstance(kernel_id, str):
         return None
@@ -196,13 +183,13 @@ async def _attach(notebook: Notebook, source: KernelSource, options: Options) ->
     if spec.name != kernel_name_of(notebook.node) or (found := await source.find(kernel_id)) is None:
         return None
     try:
-        with contextlib.suppress(KernelStartError):  # code may swallow the first interrupt, and then answers later
+        with contextlib.suppress(KernelStartError):  # code may swallow one interrupt, and the kernel answers later
             kernel = await connect(source, spec, found.manager, options["interrupt_grace"])
             return _Attached(kernel, found.was_busy)
         await found.manager.interrupt_kernel()
         return _Attached(await connect(source, spec, found.manager, options["startup_timeout"]), found.was_busy)
     except KernelStartError as exc:
-        logger.warning("the kernel of the recording lives and cannot be used, so it is ended: %s", exc)
+        logger.warning("the kernel of the recording does not answer and is shut down: %s", exc)
         await found.manager.shutdown_kernel(now=True)
         return None
     except BaseException:
@@ -210,8 +197,8 @@ async def _attach(notebook: Notebook, source: KernelSource, options: Options) ->
         raise
 
 
-async def _go_on(recording: Recording, attached: _Attached) -> Restored:
-    """Go on with the kernel of the recording."""
+async def _continue(recording: Recording, attached: _Attached) -> Restored:
+    """Continue on the kernel of the recording."""
     node = recording.notebook.node
     epoch = _epoch_of_kernel(node)
     cells = [replace(cell, reason="Not run again: the kernel still lived.") for cell in plan(node)]
@@ -228,7 +215,7 @@ async def _go_on(recording: Recording, attached: _Attached) -> Restored:
 async def _start_anew(
     origin: Origin, recording: Recording, source: KernelSource, terms: Terms, stop: asyncio.Event
 ) -> Restored:
-    """Start a kernel, and run on it again what had succeeded."""
+    """Start a kernel and rerun the cells that succeeded."""
     node = recording.notebook.node
     epoch = next_epoch(node)
     kernel = await start_kernel(source, recording.path.parent, terms.options["startup_timeout"])
@@ -254,20 +241,20 @@ async def _start_anew(
 async def _run_again(
     origin: Origin, kernel: ReadyKernel, node: NotebookNode, terms: Terms, stop: asyncio.Event
 ) -> tuple[Resumption, bool]:
-    """Run what had succeeded, beside the recording; tell whether the kernel was lost over it.
+    """Rerun the cells that succeeded, outside the recording; return also whether the kernel was lost.
 
-    If it is, the rest is not run: a fresh kernel would have the state of none of the cells before.
+    If it is lost, the rest is not run: a fresh kernel would lack the state of the cells before.
     """
     report = plan(node)
     scratch = new_notebook(cells=[new_code_cell(node["cells"][cell.index]["source"]) for cell in report])
-    runner = CellRunner(scratch, kernel.manager, kernel.client, _DEAF, grace=terms.options["interrupt_grace"])
+    runner = CellRunner(scratch, kernel.manager, kernel.client, _NO_LISTENER, grace=terms.options["interrupt_grace"])
     wanted = [position for position, cell in enumerate(report) if not cell.reason]
     for number, position in enumerate(wanted, 1):
         if stop.is_set():
             return Resumption(left_out(report, "Not run again: the resumption was interrupted.")), False
         cell = node["cells"][report[position].index]
         tell(origin.on_progress, f"[{number}/{len(wanted)}] {_first_line(cell['source'])}")
-        # What it prints is in the record already: nothing of it is kept but how it failed, if it does.
+        # Its output is in the record already, so only an error is kept.
         outcome = await runner.run(position, _timeout(cell, terms.timeout), 0, stop)
         report[position] = ran(report[position], outcome.status, _error(outcome))
         if outcome.kernel_lost:
@@ -282,7 +269,7 @@ def _first_line(source: str) -> str:
 
 
 def _timeout(cell: Mapping[str, Any], least: float) -> float:
-    """The seconds that a cell has: as many as when it was recorded, or as all have now, whichever is more."""
+    """The recorded timeout of a cell, or the current one if that is longer."""
     return max(least, recorded_seconds(cell, "timeout") or least)
 
 
@@ -291,5 +278,5 @@ def _error(outcome: Outcome) -> str:
 
 
 def _epoch_of_kernel(node: Mapping[str, Any]) -> int:
-    """The number of the kernel whose id the notebook has."""
+    """The number of the kernel whose id is in the notebook."""
     return count_of(own_metadata(node), "kernel_epoch") or max(epochs_of(node["cells"]), default=1)

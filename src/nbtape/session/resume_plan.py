@@ -1,4 +1,4 @@
-"""Which cells of a recorded notebook bring its state back, and what became of them: pure."""
+"""Which cells of a recorded notebook to rerun when it is resumed, and their outcomes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResumedCell:
-    """What became of one code cell when its notebook was resumed.
+    """Outcome of one code cell of a resumed notebook.
 
     Args:
         index: Its position in the notebook, from 0.
         cell_id: Its id.
-        recorded: How it had ended, as the notebook has it: a status, or `running` where the recording was cut off.
-        status: How it ended when it was run again; None if it was not.
-        differs: Whether its outcome is not as recorded, or nobody can say, because it should have run and did not.
+        recorded: Its recorded status, or `running` if the recording was cut off.
+        status: Its status in the rerun; None if it was not rerun.
+        differs: Whether it did not succeed as recorded, or should have been rerun and was not.
         reason: What was done with it and why, a sentence.
     """
 
@@ -36,12 +36,12 @@ class ResumedCell:
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """How a recorded session was gone on with.
+    """How a recorded session was resumed.
 
     Args:
-        cells: One for each code cell that was there, in the notebook's order.
-        attached: Whether the kernel still lived, with all its variables, so that no cell was run again.
-        note: What befell the kernel, a sentence or two; empty if nothing.
+        cells: One entry for each code cell, in the notebook's order.
+        attached: Whether the kernel was still alive, so that no cell was rerun.
+        note: What happened to the kernel; empty if nothing.
     """
 
     cells: list[ResumedCell]
@@ -50,7 +50,7 @@ class Resumption:
 
     @property
     def differing(self) -> list[ResumedCell]:
-        """The cells whose outcome is not as recorded; empty if the state is back, as far as statuses tell."""
+        """The cells whose status is not as recorded."""
         return [cell for cell in self.cells if cell.differs]
 
     def __str__(self) -> str:
@@ -64,11 +64,7 @@ class Resumption:
 
 
 def plan(notebook: Mapping[str, Any]) -> list[ResumedCell]:
-    """Each code cell of a notebook, with the reason why it is not to be run again; without one, it is.
-
-    Args:
-        notebook: The notebook, as nbformat has it.
-    """
+    """List the code cells of a notebook; those without a reason are to be rerun."""
     epochs = _epochs_of_state(notebook)
     planned = []
     for index, cell in enumerate(notebook["cells"]):
@@ -79,13 +75,7 @@ def plan(notebook: Mapping[str, Any]) -> list[ResumedCell]:
 
 
 def ran(cell: ResumedCell, status: Status, error: str = "") -> ResumedCell:
-    """What a cell is reported as that was run again.
-
-    Args:
-        cell: The cell, as planned.
-        status: How it ended.
-        error: What it raised, if it did.
-    """
+    """The outcome of a planned cell that was rerun."""
     if status == "ok":
         return replace(cell, status=status, reason="Run again, and it succeeded as recorded.")
     what = f"{status}, {error}" if error else status
@@ -93,28 +83,23 @@ def ran(cell: ResumedCell, status: Status, error: str = "") -> ResumedCell:
 
 
 def left_out(cells: Iterable[ResumedCell], why: str) -> list[ResumedCell]:
-    """Cells that should have been run again and were not.
-
-    Args:
-        cells: The cells, as planned.
-        why: Why not, a sentence.
-    """
+    """The outcomes of planned cells that were not rerun after all, with the reason."""
     return [cell if cell.reason else replace(cell, differs=True, reason=why) for cell in cells]
 
 
 def epochs_of(cells: Iterable[Mapping[str, Any]]) -> set[int]:
-    """The kernels that ran some cells, as they were counted."""
+    """The numbers of the kernels that ran cells."""
     return {epoch for cell in cells if (epoch := count_of(own_metadata(cell), "kernel_epoch"))}
 
 
 def resumed_list(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """How often a notebook was resumed, and how, as its metadata has it."""
+    """The earlier resumptions of a notebook, from its metadata."""
     listed = own_metadata(notebook).get("resumed")
     return [dict(entry) for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
 
 
 def restored_epochs(notebook: Mapping[str, Any]) -> list[int]:
-    """The kernels whose cells make the state at the end of a notebook."""
+    """The kernels whose cells make up the final state of a notebook."""
     return sorted(_epochs_of_state(notebook))
 
 
@@ -125,9 +110,9 @@ def next_epoch(notebook: Mapping[str, Any]) -> int:
 
 
 def _epochs_of_state(notebook: Mapping[str, Any]) -> set[int]:
-    """The last kernel that ran a cell, and those whose cells were run again when that one began.
+    """The last kernel that ran a cell, and those whose cells were rerun on it.
 
-    What the cells before had made was gone with their kernels: to run them again would make another state.
+    The state of earlier cells was lost with their kernels, so rerunning them would make another state.
     """
     last = max(epochs_of(notebook["cells"]), default=0)
     epochs = {last}
@@ -139,7 +124,7 @@ def _epochs_of_state(notebook: Mapping[str, Any]) -> set[int]:
 
 
 def _why_not(cell: Mapping[str, Any], epochs: set[int]) -> str:
-    """Why a cell is not to be run again, a sentence; empty if it is."""
+    """Why not to rerun a cell, a sentence; empty to rerun it."""
     recorded = recorded_status(cell)
     if recorded == "not_run" or is_left_out(cell):
         return "Not run again: it was never run, or is tagged skip-execution."
@@ -154,7 +139,7 @@ def _why_not(cell: Mapping[str, Any], epochs: set[int]) -> str:
 
 
 def count_of(facts: Mapping[str, Any], key: str) -> int:
-    """A count that a file has under a key, 0 if it is none."""
+    """The positive integer under a key of untrusted data; 0 if it is anything else."""
     value = facts.get(key)
     return value if _is_count(value) else 0
 

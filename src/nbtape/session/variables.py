@@ -1,4 +1,4 @@
-"""Which variables a kernel has: what it is asked, and how its answer is read."""
+"""Asks a kernel for its variables and reads the answer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from nbtape.common.text import fit_text, strip_escapes
 from nbtape.errors import KernelError
 from nbtape.kernels.inside.variables_probe import DIMENSIONS, LARGEST, MIME_TYPE, ROOM
 
-#: What the question is called in the request, and its answer in the reply.
+#: Key of the expression in the request and of its value in the reply.
 _NAME: Final = "variables"
 
-#: The probe in a namespace of its own, so that none of its names comes into that of the code. What `globals` and `exec`
-#: mean there is the code's business, so neither is asked for by its name.
+#: Runs the probe in a namespace of its own. Code may have redefined `globals` and `exec`, so neither is used by name.
 _EXPRESSION: Final = (
     "(lambda own: __import__('builtins').exec({source!r}, own) "
     "or own['answer']((lambda: 0).__globals__, {limit!r}, {seconds!r}))({{'__name__': 'nbtape.probe'}})"
@@ -22,15 +21,14 @@ _EXPRESSION: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One variable of a kernel. Names, types and reprs have at most 200 characters; what is longer ends in "…".
+    """One variable of a kernel. Name, type and repr are cut to 200 characters, then ending in "…".
 
     Args:
         name: Its name.
         type: The qualified name of its class (`pandas.DataFrame`), of a builtin one just the name (`int`).
-        size: Bytes, as it tells: the data of an array or a frame, else the object without what it refers to; None if
-            it does not tell.
-        shape: The extents of an array or a frame, the length of what else has one, None if it has none.
-        repr: How it is displayed, of long containers the first items; in angle brackets what came instead.
+        size: Bytes of the data of an array or a frame, or of the object without what it refers to; None if unknown.
+        shape: Shape of an array or a frame, or the length of another object; None if it has neither.
+        repr: Its repr, with the first items of long containers; in angle brackets the reason if it has none.
     """
 
     name: str
@@ -44,8 +42,8 @@ class Variables(list[Variable]):
     """The variables of a kernel, sorted by name.
 
     Args:
-        variables: Those that are told.
-        left_out: How many more there are, beyond the limit.
+        variables: The variables.
+        left_out: Number of variables beyond the limit.
     """
 
     def __init__(self, variables: list[Variable] | None = None, left_out: int = 0) -> None:
@@ -54,14 +52,14 @@ class Variables(list[Variable]):
 
 
 def question(limit: int, seconds: float) -> dict[str, str]:
-    """The `user_expressions` that ask a Python kernel for its variables.
+    """Return the `user_expressions` that ask a Python kernel for its variables.
 
     Args:
-        limit: The most variables to tell of.
-        seconds: What all of them together may take in the kernel.
+        limit: Maximum number of variables.
+        seconds: Time limit for all reprs in the kernel.
 
     Raises:
-        ValueError: A limit that is no number of variables.
+        ValueError: The limit is not a positive integer.
     """
     if type(limit) is not int or limit < 1:
         raise ValueError(f"limit must be a whole number of at least 1, and not {limit!r}.")
@@ -72,14 +70,10 @@ def question(limit: int, seconds: float) -> dict[str, str]:
 
 
 def read_variables(reply: Any, limit: int) -> Variables:  # noqa: ANN401  (code may have forged it)
-    """The variables of which a kernel tells.
-
-    Args:
-        reply: The content of its reply, whatever that is.
-        limit: The most variables that were asked for.
+    """Read the variables from the content of a reply, which code may have forged.
 
     Raises:
-        KernelError: It makes no sense.
+        KernelError: The reply is invalid.
     """
     try:
         told = reply["user_expressions"][_NAME]["data"][MIME_TYPE]
@@ -121,7 +115,7 @@ def _text(value: Any) -> str:  # noqa: ANN401
 
 
 def _reason(reply: Any) -> str:  # noqa: ANN401
-    """The error with which the kernel answered, if it is one."""
+    """The error in the reply, if there is one."""
     try:
         answer = reply["user_expressions"][_NAME]
         return f" ({_text(answer['ename'])}: {_text(answer['evalue'])})"

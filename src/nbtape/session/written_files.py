@@ -1,4 +1,4 @@
-"""Which files a block wrote or changed in its working directory."""
+"""Finds the files that a block wrote or changed in its working directory."""
 
 from __future__ import annotations
 
@@ -19,28 +19,26 @@ from nbtape.notebook.journal import is_journal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Seconds that one look through the directory may take of a processor; and by the clock, which runs on while others
-#: work, or a network drive is slow.
-LOOK_LIMIT: Final = 0.05
-WAIT_LIMIT: Final = 0.5
-#: Bytes that are hashed after one block; files beyond that are recorded by their size alone.
-HASH_LIMIT: Final = 256 << 20
-#: Files that are listed after one block.
-LIST_LIMIT: Final = 1000
+#: Time limits of one scan of the directory: CPU time, and wall time for slow network drives.
+SCAN_CPU_SECONDS: Final = 0.05
+SCAN_WALL_SECONDS: Final = 0.5
+#: Bytes hashed after one block; of further files only the size is recorded.
+MAX_HASHED_BYTES: Final = 256 << 20
+#: Files listed after one block.
+MAX_LISTED_FILES: Final = 1000
 
-#: Entries between two glances at the clock.
-_BATCH: Final = 64
+#: Directory entries between two checks of the time limits.
+_BATCH_ENTRIES: Final = 64
 
 _SKIPPED: Final = frozenset({".git", ".ipynb_checkpoints", "__pycache__"})
-#: The file by which a virtual environment is known (PEP 405), with thousands of files that no code has written.
+#: Marks a virtual environment (PEP 405), whose thousands of files no block wrote.
 _ENVIRONMENT: Final = "pyvenv.cfg"
 
-#: Names of the files that the executors of this process record, by directory: thousands of pictures may lie in one,
-#: and are told by their names alone. Two executors may share a directory, and neither's notebook is a work of the
-#: other's code.
+#: Names of the files that the executors of this process record, by directory. Executors may share a directory, and
+#: one must not report another's recording as written by its code.
 _recordings: defaultdict[str, set[str]] = defaultdict(set)
 
-#: What tells one state of a file from another: its time, its size, its inode.
+#: Modification time, size and inode of a file.
 Fingerprint = tuple[int, int, int]
 
 #: Files by name, by directory.
@@ -49,11 +47,11 @@ _Files = dict[str, dict[str, Fingerprint]]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is new since the last look.
+    """Changes since the last scan.
 
     Args:
-        paths: New and changed files, by name.
-        note: A sentence for the result where the list is not the whole truth, else empty.
+        paths: New and changed files, sorted.
+        note: A sentence for the result if the list is incomplete.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -61,32 +59,28 @@ class Changes:
 
 
 class WorkingDirectory:
-    """A directory that is looked at again and again.
-
-    Args:
-        root: The directory.
-    """
+    """A directory that is scanned after each block."""
 
     def __init__(self, root: Path) -> None:
         self._root = str(root)
-        self._seen = self._look()
+        self._seen = self._scan()
 
     def changes(self) -> Changes:
-        """New and changed files since the last look that went through."""
-        now = self._look()
+        """New and changed files since the last scan that completed."""
+        now = self._scan()
         if now is None:
             return Changes(note=f"{self._root} is too large to look through: files that the code wrote are not listed.")
         before, self._seen = self._seen, now
         if before is None:
             return Changes()
         changed = sorted(_changed(before, now))
-        unlisted = len(changed) - LIST_LIMIT
+        unlisted = len(changed) - MAX_LISTED_FILES
         note = f"{unlisted:,} more files were written than are listed." if unlisted > 0 else ""
-        return Changes([Path(path) for path in changed[:LIST_LIMIT]], note)
+        return Changes([Path(path) for path in changed[:MAX_LISTED_FILES]], note)
 
-    def _look(self) -> _Files | None:
-        """All files with what tells one state of them from another; None if that takes too long."""
-        work, deadline = time.thread_time() + LOOK_LIMIT, time.monotonic() + WAIT_LIMIT
+    def _scan(self) -> _Files | None:
+        """Fingerprints of all files; None if the scan takes too long."""
+        work, deadline = time.thread_time() + SCAN_CPU_SECONDS, time.monotonic() + SCAN_WALL_SECONDS
         found: _Files = defaultdict(dict)
         for directory, entries in _walk(self._root):
             if time.thread_time() > work or time.monotonic() > deadline:
@@ -95,7 +89,7 @@ class WorkingDirectory:
             for entry in entries:
                 try:
                     info = entry.stat(follow_symlinks=False)
-                except OSError:  # it went away while we looked
+                except OSError:  # deleted during the scan
                     continue
                 if stat.S_ISREG(info.st_mode):
                     files[entry.name] = (info.st_mtime_ns, info.st_size, info.st_ino)
@@ -103,19 +97,14 @@ class WorkingDirectory:
 
 
 def recorded(path: Path) -> None:
-    """`path` is a recording: no executor of this process is to take it for a work of its code."""
+    """Exclude a file of a recording from what executors of this process report."""
     _recordings[str(path.parent)].add(path.name)
 
 
 def describe(paths: list[Path], root: Path) -> list[dict[str, Any]]:
-    """Path (relative to `root`), size in bytes and SHA-256 of each file. Reads them: not for an event loop.
-
-    Args:
-        paths: The files.
-        root: The directory of the notebook.
-    """
+    """Path relative to `root`, size in bytes and SHA-256 of each file. Reads the files, so it blocks."""
     described = []
-    left = HASH_LIMIT
+    left = MAX_HASHED_BYTES
     for path in paths:
         size, digest = _digest(path, left)
         left -= size if digest else 0
@@ -124,7 +113,7 @@ def describe(paths: list[Path], root: Path) -> list[dict[str, Any]]:
 
 
 def _digest(path: Path, limit: int) -> tuple[int, str | None]:
-    """Size and hash of a file, without waiting for a pipe or following a link that took its place."""
+    """Size and hash of a file; does not wait for a pipe or follow a link that replaced it."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
             info = os.fstat(file.fileno())
@@ -136,7 +125,7 @@ def _digest(path: Path, limit: int) -> tuple[int, str | None]:
 
 
 def _changed(before: _Files, now: _Files) -> Iterator[str]:
-    """Paths of the files that are new or other than they were."""
+    """Paths of new and changed files."""
     for directory, files in now.items():
         known = before.get(directory, {})
         if files != known:
@@ -145,9 +134,9 @@ def _changed(before: _Files, now: _Files) -> Iterator[str]:
 
 
 def _walk(root: str) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
-    """What lies in each directory from `root` down, a batch at a time, without directories and files of ours.
+    """List the files of each directory from `root` down in batches, without recorded files.
 
-    No link is followed, no directory of tools entered. Entries are to be used before the next batch is asked for.
+    Follows no links and skips directories of tools. Entries are valid until the next batch is requested.
     """
     pending = [root]
     while pending:
@@ -157,7 +146,7 @@ def _walk(root: str) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
             if directory != root and any(entry.name == _ENVIRONMENT for entry in batch):
                 break
             entries = []
-            # Where a file of ours was, the code may have made a directory.
+            # The code may have replaced a recorded file by a directory.
             for entry in [each for each in batch if each.name not in ours or each.is_dir(follow_symlinks=False)]:
                 if not entry.is_dir(follow_symlinks=False):
                     entries.append(entry)
@@ -167,13 +156,9 @@ def _walk(root: str) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
 
 
 def _batches(directory: str, flags: int) -> Iterator[list[os.DirEntry[str]]]:
-    """A directory in batches, the last of them empty; none if it is gone, or not ours to read.
+    """List a directory in batches, the last of them empty; no batches if it is not readable.
 
-    It is read by a descriptor, so that no entry needs a path of its own, to be built and to be looked up.
-
-    Args:
-        directory: Its path.
-        flags: For `open`, besides those that any directory needs.
+    It is read by a descriptor, which saves building and resolving a path for each entry.
     """
     with contextlib.suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | flags)
@@ -181,7 +166,7 @@ def _batches(directory: str, flags: int) -> Iterator[list[os.DirEntry[str]]]:
             with os.scandir(descriptor) as entries:
                 batch = None
                 while batch != []:
-                    batch = list(itertools.islice(entries, _BATCH))
+                    batch = list(itertools.islice(entries, _BATCH_ENTRIES))
                     yield batch
         finally:
             os.close(descriptor)
@@ -192,5 +177,5 @@ def _path(directory: str, name: str) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a name is that of a recording beside its notebook, by whichever process."""
+    """Whether a file name is that of a draft or journal of any process."""
     return is_draft(name) or is_journal(name)

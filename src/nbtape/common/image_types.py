@@ -1,0 +1,37 @@
+"""Image types in notebook outputs: MIME types, file extensions, decoders and size limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PNG: Final = "image/png"
+SVG: Final = "image/svg+xml"
+
+#: File extension of each image type that is saved as a file, with the dot.
+EXTENSIONS: Final[Mapping[str, str]] = {
+    PNG: ".png",
+    "image/jpeg": ".jpeg",
+    "image/gif": ".gif",
+    "image/webp": ".webp",
+    "image/bmp": ".bmp",
+    "image/tiff": ".tiff",
+    "image/avif": ".avif",
+    SVG: ".svg",
+}
+
+#: Raster types that nbtape decodes, with Pillow's format names, in order of preference. A kernel's data reaches no
+#: other decoder of Pillow.
+PILLOW_FORMATS: Final[Mapping[str, str]] = {PNG: "PNG", "image/jpeg": "JPEG", "image/gif": "GIF"}
+
+#: Image types that exports and reports show, in order of preference.
+SHOWN: Final = (SVG, *PILLOW_FORMATS)
+
+# A small file can hold an image that fills memory when it is decoded.
+MAX_SHOWN_PIXELS: Final = 40_000_000
+MAX_SIDE_PIXELS: Final = 20_000
+MAX_COMPARED_PIXELS: Final = 16_000_000
+MAX_SVG_BYTES: Final = 5_000_000
+MAX_SVG_ELEMENTS: Final = 500_000

@@ -1,0 +1,262 @@
+"""What the async and the blocking executor share: constructor, properties, and the documentation of each method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from nbtape.common.heavy_imports import defer_grammar
+from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_source
+from nbtape.messages.code_blocks import MarkdownCodeExtractor
+from nbtape.session.options import DEFAULT_NAME, checked_name, checked_options, checked_timeout
+from nbtape.session.recorded_session import RecordedSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from nbtape.kernels.sources import Server
+    from nbtape.messages.code_blocks import CodeBlock
+    from nbtape.results import CellResult
+    from nbtape.session.options import Options
+    from nbtape.session.resume_plan import Resumption
+
+
+class ExecutorBase:
+    """The part that both executors share. Each overrides the methods, which are documented here."""
+
+    def __init__(
+        self,
+        jupyter_server: Server = None,
+        kernel_name: str = DEFAULT_KERNEL,
+        timeout: float = 60,
+        output_dir: Path | str = ".",
+        *,
+        notebook: str | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Check and store the arguments; start nothing.
+
+        Args:
+            jupyter_server: Where the kernel comes from: a server that nbtape starts (`DockerJupyterServer`,
+                `LocalJupyterServer`), someone else's (`JupyterConnectionInfo`, or its URL and `token=`), or a
+                `KernelPool` of any of them; None for a local kernel.
+            kernel_name: The kernel spec.
+            timeout: Seconds for each block, at least 1.
+            output_dir: Directory of the notebook and its files, and the kernel's working directory. Created if its
+                parent exists.
+            notebook: File name of the notebook, with or without `.ipynb`. If it is taken, a number is appended.
+            options: See `nbtape.Options`.
+
+        Raises:
+            ValueError: A value is invalid. The subclasses `OutputDirectoryError` and `KernelNotInstalledError` are
+                more specific.
+        """
+        checked = checked_options(options)
+        self._kernel_name = kernel_name
+        self._output_dir = Path(output_dir)
+        directory = checked_directory(self._output_dir)
+        name = checked_name(notebook or DEFAULT_NAME)
+        source = checked_source(jupyter_server, kernel_name, checked["token"], directory)
+        source.check()
+        self._attach(RecordedSession(source, directory, name, checked_timeout(timeout), checked))
+
+    def _attach(self, session: RecordedSession) -> None:
+        """Take the session that this executor runs; the constructor calls it last."""
+        self._session = session
+
+    @classmethod
+    def resume(
+        cls,
+        notebook: Path | str,
+        jupyter_server: Server = None,
+        kernel_name: str | None = None,
+        timeout: float = 60,
+        *,
+        until: int | None = None,
+        on_progress: Callable[[str], None] | None = None,
+        **options: Unpack[Options],
+    ) -> Self:
+        """Create an executor that continues a recorded notebook, even one that was killed or edited.
+
+        On start, it attaches to the kernel of the recording if that still lives on its server. Otherwise it starts a
+        kernel and reruns the cells that succeeded on the last one, including what they do to files. Existing cells
+        stay as they are; new cells are appended. `resumption` reports the outcome of each cell.
+
+        Args:
+            notebook: The notebook. Its directory becomes the `output_dir`.
+            jupyter_server: As for the class.
+            kernel_name: The kernel spec; None for the one that the notebook names.
+            timeout: As for the class. A cell that was recorded with a longer timeout keeps it when it is rerun.
+            until: Number of cells to copy into a new notebook (`<name>-fork.ipynb`, which names its origin). None
+                continues the notebook itself.
+            on_progress: Called with one line of text for each rerun cell, on the executor's event loop.
+            options: See `nbtape.Options`.
+
+        Raises:
+            NotebookReadError: The notebook cannot be continued.
+            ValueError: Another value is invalid.
+        """
+        defer_grammar()
+        from nbtape.session.resume import Origin
+
+        origin = Origin.check(notebook, until, on_progress)
+        name, directory = kernel_name or origin.kernel_name, origin.path.parent
+        executor = cls(jupyter_server, name, timeout, directory, notebook=origin.name, **options)
+        executor._session.origin = origin
+        return executor
+
+    @property
+    def resumption(self) -> Resumption | None:
+        """Outcome of each resumed cell; None before `start` or if nothing was resumed."""
+        return self._session.resumption
+
+    @property
+    def code_extractor(self) -> MarkdownCodeExtractor:
+        """Finds the code blocks in a message."""
+        return MarkdownCodeExtractor()
+
+    @property
+    def notebook(self) -> Path:
+        """Path of the recording; before `start`, the path it gets if that name is free."""
+        return self._session.notebook
+
+    @property
+    def url(self) -> str:
+        """URL of the notebook in JupyterLab, on the kernel that records it, without a token.
+
+        Empty before `start`, and if the kernel is on no server, or on one that has no JupyterLab, does not see the
+        notebook, or has another kernel for it.
+        """
+        return self._session.url
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for each block."""
+        return self._session.timeout
+
+    @property
+    def kernel_name(self) -> str:
+        """The kernel spec."""
+        return self._kernel_name
+
+    @property
+    def output_dir(self) -> Path:
+        """Directory of the notebook and its files, as given."""
+        return self._output_dir
+
+    @property
+    def max_output_chars(self) -> int:
+        """Maximum length of `CodeResult.output`."""
+        return self.options["max_output_chars"]
+
+    @property
+    def options(self) -> Options:
+        """All options, with defaults filled in."""
+        return self._session.options.copy()
+
+    @property
+    def kernel_epoch(self) -> int:
+        """Number of the current kernel, counted from 1; 0 before the first."""
+        return self._session.kernels.epoch
+
+    def outputs(self, cell: CellResult) -> list[Mapping[str, Any]]:
+        """Return the current outputs of a cell, in nbformat's form.
+
+        Args:
+            cell: The result of its block.
+        """
+        return self._session.recording.outputs(cell)
+
+    # In `AsyncJupyterCodeExecutor` the methods below are coroutines.
+
+    def start(self) -> Any:  # noqa: ANN401  (as in all of them: a value or a coroutine)
+        """Start the kernel and the recording; does nothing if they are running.
+
+        Raises:
+            KernelStartError: The kernel cannot be started.
+            NotebookInUseError: Another executor is writing the notebook to be resumed.
+            NotebookWriteError: The notebook cannot be written.
+        """
+
+    def stop(self) -> Any:  # noqa: ANN401
+        """Shut down the kernel, interrupting a running block. Using the executor again starts a fresh kernel.
+
+        Raises:
+            NotebookWriteError: The end of the recording cannot be written. The kernel is shut down all the same.
+        """
+
+    def restart(self) -> Any:  # noqa: ANN401
+        """Replace the kernel with a fresh one; variables are lost. The recording continues."""
+
+    def interrupt(self) -> Any:  # noqa: ANN401
+        """Interrupt the running block, if any, and return at once. The result of the block reports it."""
+
+    def add_markdown(self, text: str, agent: str = "") -> Any:  # noqa: ANN401
+        """Append a Markdown cell.
+
+        Args:
+            text: Markdown.
+            agent: Its author, for the cell's metadata; empty for none.
+
+        Raises:
+            NotebookWriteError: The notebook cannot be written; the cell is kept for the next save.
+        """
+
+    def execute_code_blocks(self, code_blocks: Sequence[CodeBlock], *, timeout: float | None = None) -> Any:  # noqa: ANN401
+        """Run code blocks, one cell each, until one fails. Variables persist between calls.
+
+        Calls that overlap are queued.
+
+        Args:
+            code_blocks: The blocks. Any objects with the attributes `code` and `language` work.
+            timeout: Seconds for each block, at least 1; None for the executor's timeout.
+
+        Raises:
+            ValueError: The timeout is not a number of at least 1.
+            KernelStartError: No kernel can be started.
+            NotebookWriteError: The notebook cannot be written; its `result` reports the blocks that ran.
+            BlockInterrupted: Ctrl-C in a blocking call; its `result` reports the blocks that ran.
+            WrongLoopError: An async executor's kernel runs on another event loop.
+        """
+
+    def parameters(self, **values: object) -> Any:  # noqa: ANN401
+        """Define variables in a cell that `papermill -p` and `nbtape replay -p` can override.
+
+        Call it once per notebook, before the blocks that use the variables: papermill overrides the first such cell.
+
+        Args:
+            values: Numbers, strings, booleans, None, and lists, tuples and dicts of them, by variable name.
+
+        Raises:
+            ValueError: A name or a value is not supported.
+            KernelStartError: No kernel can be started.
+            NotebookWriteError: The notebook cannot be written.
+        """
+
+    def skip_code_blocks(self, code_blocks: Sequence[CodeBlock], note: str = "") -> Any:  # noqa: ANN401
+        """Record code blocks without running them, for example because a policy refused them.
+
+        Args:
+            code_blocks: The blocks; each becomes a cell with the status `not_run`.
+            note: The reason, a sentence.
+
+        Raises:
+            NotebookWriteError: The notebook cannot be written; the cells are kept for the next save.
+        """
+
+    def variables(self, *, timeout: float = 10, limit: int = 200) -> Any:  # noqa: ANN401
+        """List the kernel's variables by name. Records nothing and leaves `_`, `In` and `Out` as they are.
+
+        Leaves out modules, names that start with an underscore, and IPython's own names. Waits for a running block.
+        Returns an empty list if there is no kernel.
+
+        Args:
+            timeout: Seconds for the kernel to answer, at least 1; all reprs together get half of it. Then the kernel
+                is interrupted, but never shut down.
+            limit: Maximum number of variables; `left_out` of the answer counts the rest.
+
+        Raises:
+            KernelBusyError: The kernel does not answer.
+            KernelError: The kernel is dead, does not run Python, or its answer is invalid.
+            WrongLoopError: An async executor's kernel runs on another event loop.
+        """

@@ -1,0 +1,264 @@
+"""One recorded session: its kernel, its recording and its options."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from nbtape.common.concurrency import tell
+from nbtape.common.text import fit_text
+from nbtape.errors import KernelError, NotebookWriteError
+from nbtape.kernels.protocols import SharedKernels
+from nbtape.messages.languages import cell_source, is_python, languages_of
+from nbtape.results import join_cells
+from nbtape.session.kernel_lifecycle import KernelLifecycle
+from nbtape.session.variables import Variables, read_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from nbtape.kernels.protocols import KernelSource
+    from nbtape.kernels.start import ReadyKernel
+    from nbtape.messages.code_blocks import CodeBlock
+    from nbtape.results import CellResult, CodeResult
+    from nbtape.session.cell_runner import Outcome
+    from nbtape.session.options import Options
+    from nbtape.session.recording import Recording
+    from nbtape.session.resume import Origin
+    from nbtape.session.resume_plan import Resumption
+
+
+class RecordedSession:
+    """Runs blocks on a kernel and records them. Calls must not overlap, except `interrupt`.
+
+    Args:
+        source: Where kernels come from.
+        directory: Directory of the recording and of the kernel.
+        name: File name of the notebook, without `.ipynb`.
+        timeout: Seconds for each block.
+        options: The executor's options, complete.
+
+    Attributes:
+        origin: The notebook to resume, if any.
+        resumption: Outcome of each resumed cell, once it is resumed.
+        url: URL of the notebook in JupyterLab, if it has one.
+    """
+
+    def __init__(self, source: KernelSource, directory: Path, name: str, timeout: float, options: Options) -> None:
+        self._source = source
+        self._directory = directory
+        self._name = name
+        self.timeout = timeout
+        self.options = options
+        self.kernels = KernelLifecycle(source, directory, options["startup_timeout"])
+        self.origin: Origin | None = None
+        self.resumption: Resumption | None = None
+        self.url = ""
+        self._recording: Recording | None = None
+        self._stop: asyncio.Event | None = None
+
+    @property
+    def recording(self) -> Recording:
+        """The recording of a session that has started."""
+        assert self._recording is not None, "the session has started"
+        return self._recording
+
+    @property
+    def notebook(self) -> Path:
+        """Path of the recording; before the start, the path it gets if that name is free."""
+        return self._recording.path if self._recording else self._directory / f"{self._name}.ipynb"
+
+    async def start(self) -> None:
+        """Start or replace the kernel if none is alive, and the recording."""
+        if await self.kernels.is_alive():
+            return
+        if self.origin is not None and self.resumption is None:
+            await self._resume(self.origin)
+            if self.kernels.has_kernel:
+                return
+        kernel, epoch = await self.kernels.start(), self.kernels.epoch + 1
+        try:
+            self._record_on(kernel, epoch)
+            self._use(kernel, epoch)
+        except BaseException:
+            await kernel.abandon()
+            raise
+        await self._share(kernel)
+
+    async def stop(self) -> None:
+        """Shut down the kernel and complete the recording."""
+        await self.kernels.end()
+        if self._recording is not None:
+            await self._recording.close()
+
+    async def restart(self) -> None:
+        """Replace the kernel."""
+        await self.kernels.renew()
+        await self.start()
+
+    def interrupt(self) -> None:
+        """Interrupt what runs."""
+        if self._stop is not None:
+            self._stop.set()
+
+    async def add_markdown(self, text: str, agent: str) -> None:
+        """Append a Markdown cell."""
+        await self.start()
+        self.recording.add_markdown(text, agent)
+        self.recording.save()
+
+    async def run(self, blocks: Sequence[CodeBlock], timeout: float | None, stop: asyncio.Event) -> CodeResult:
+        """Run blocks until one fails or `stop` is set.
+
+        Raises:
+            KernelError: No kernel can be started.
+            NotebookWriteError: The notebook cannot be written; its `result` reports the blocks that ran.
+        """
+        cells: list[CellResult] = []
+        with self._interruptible(stop):
+            try:
+                await self.start()
+                for block in blocks:
+                    self._add_message(block.said_before, block.said_by)
+                    cells.append(await self._run(block, cells, timeout or self.timeout, stop))
+                    self._add_message(block.said_after, block.said_by)
+                    self.recording.save()
+            except NotebookWriteError as exc:
+                if self._recording is None:
+                    raise
+                cells += [self.recording.skip(block, "") for block in blocks[len(cells) :]]
+                raise NotebookWriteError(exc.path, exc.reason, self._join(cells)) from exc
+        return self._join(cells)
+
+    async def skip(self, blocks: Sequence[CodeBlock], note: str) -> CodeResult:
+        """Record blocks that are not run."""
+        await self.start()
+        cells = []
+        for block in blocks:
+            self._add_message(block.said_before, block.said_by)
+            cells.append(self.recording.skip(block, note))
+            self._add_message(block.said_after, block.said_by)
+        self.recording.save()
+        return self._join(cells)
+
+    def tag(self, cells: Sequence[CellResult], tag: str) -> None:
+        """Add a tag to cells."""
+        for cell in cells:
+            self.recording.tag(cell, tag)
+        self.recording.save()
+
+    async def variables(
+        self, expressions: Mapping[str, str], timeout: float, limit: int, stop: asyncio.Event
+    ) -> Variables:
+        """Ask the kernel for its variables, with the expressions of `variables.question`."""
+        if not self.kernels.has_kernel:
+            return Variables()
+        if not is_python(language := self.kernels.language):
+            raise KernelError(f"A kernel that runs {language} cannot tell its variables: print them in a block.")
+        with self._interruptible(stop):
+            return read_variables(await self.kernels.ask(expressions, timeout, stop), limit)
+
+    @contextlib.contextmanager
+    def _interruptible(self, stop: asyncio.Event) -> Iterator[None]:
+        """Let `interrupt` set `stop`."""
+        before, self._stop = self._stop, stop
+        try:
+            yield
+        finally:
+            self._stop = before
+
+    def _add_message(self, text: str, agent: str) -> None:
+        """Record what the agent wrote around a block, unless the options say not to. Does not save."""
+        if text and self.options["record_messages"]:
+            self.recording.add_markdown(text, agent or self.options["agent"])
+
+    def _join(self, cells: Sequence[CellResult]) -> CodeResult:
+        return join_cells(cells, self.notebook, self.options["max_output_chars"])
+
+    async def _run(
+        self, block: CodeBlock, before: Sequence[CellResult], timeout: float, stop: asyncio.Event
+    ) -> CellResult:
+        """Run one block, or record why it is not run."""
+        if any(cell.status != "ok" for cell in before):
+            return self.recording.skip(block, "")
+        if stop.is_set():
+            return self.recording.skip(block, "Interrupted before it was run.")
+        source = cell_source(block, self.kernels.language)
+        if source is None:
+            spoken = languages_of(self.kernels.language)
+            return self.recording.skip(block, f"Not run: this kernel has no {block.language!r}; it runs {spoken}.")
+        if fit_text(source) != source:
+            return self.recording.skip(block, "Not run: the code has characters that UTF-8 cannot hold (surrogates).")
+        return await self._run_cell(block, source, timeout, stop)
+
+    async def _run_cell(self, block: CodeBlock, source: str, timeout: float, stop: asyncio.Event) -> CellResult:
+        from nbtape.session.recording import CellEnd
+
+        await self.start()
+        recording, epoch = self.recording, self.kernels.epoch
+        index = recording.begin(block, source, timeout, epoch)
+        try:
+            recording.keep()
+        except NotebookWriteError:
+            # A block that cannot be recorded is not run. The save that follows raises the reason.
+            return recording.withdraw(index, "Not run: the notebook cannot be written.")
+        notice = self.kernels.take_notice()
+        room = max(0, self.options["max_notebook_chars"] - recording.notebook.size)
+        outcome = await self.kernels.run(index, timeout, min(room, self.options["max_cell_chars"]), stop)
+        return await recording.end(index, CellEnd(outcome, notice, _describe(outcome, timeout), epoch))
+
+    async def _resume(self, origin: Origin) -> None:
+        """Resume a recorded session; leaves no kernel in use if it died meanwhile."""
+        from nbtape.session.resume import Terms, restore
+
+        stop = self._stop or asyncio.Event()
+        with self._interruptible(stop):
+            restored = await restore(origin, self._source, Terms(self.timeout, self.options), stop)
+        self._recording, self.resumption = restored.recording, restored.resumption
+        if restored.kernel is not None:
+            self._use(restored.kernel, restored.epoch)
+            await self._share(restored.kernel)
+        needs_notice = restored.resumption.differing or restored.resumption.note
+        self.kernels.resume(restored.epoch, str(restored.resumption) if needs_notice else "")
+
+    def _record_on(self, kernel: ReadyKernel, epoch: int) -> None:
+        """Create the recording, or let it name its new kernel."""
+        from nbtape.session.recording import Recording
+
+        described = kernel.describe(epoch)
+        if self._recording is None:
+            self._recording = Recording.create(self._directory, self._name, self.options, described)
+        else:
+            self._recording.notebook.describe(described)
+
+    def _use(self, kernel: ReadyKernel, epoch: int) -> None:
+        """Run and record the next blocks on this kernel."""
+        from nbtape.session.output_limits import Listener
+
+        on_output = self.options["on_output"]
+        listener = Listener(self.recording.changed, lambda output: tell(on_output, output))
+        notebook, grace = self.recording.notebook.node, self.options["interrupt_grace"]
+        self.recording.follow(self.kernels.use(kernel, epoch, notebook, listener, grace).settle)
+
+    async def _share(self, kernel: ReadyKernel) -> None:
+        """Let people who open the recording in JupyterLab get its kernel, if the server can do that."""
+        if isinstance(self._source, SharedKernels):
+            self.url = await self._source.share(kernel.manager, self.recording.path)
+
+
+def _describe(outcome: Outcome, timeout: float) -> str:
+    """The note of a cell that did not simply succeed or raise."""
+    what = {
+        "timeout": f"Timeout: stopped after {timeout:g} s.",
+        "interrupted": "Interrupted.",
+        "kernel_died": f"The kernel died. {outcome.cause}".rstrip(),
+    }.get(outcome.status, "The code ended the kernel." if outcome.asked_exit else "")
+    if not what:
+        return ""
+    if not outcome.kernel_lost:
+        return f"{what} Variables are kept."
+    if outcome.status in {"timeout", "interrupted"}:
+        what += " The code did not obey the interrupt, so the kernel was ended."
+    return f"{what} Variables are gone; the next block gets a fresh kernel."
