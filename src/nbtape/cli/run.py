@@ -214,6 +214,9 @@ def invitation(executor: JupyterCodeExecutor, kernels: Server) -> str:
     """
     if not executor.url:
         return f"There is nothing to follow: the server has no JupyterLab, or does not see {executor.notebook}."
-    if callable(login := getattr(kernels, "login", None)):
-        return f"Follow it in JupyterLab while it runs (the link lets one person in, once): {login(executor.url)}"
+    from nbtape.servers.local import LocalJupyterServer
+
+    if isinstance(kernels, LocalJupyterServer):
+        link = kernels.login(executor.url)
+        return f"Follow it in JupyterLab while it runs (the link lets one person in, once): {link}"
     return f"Follow it in JupyterLab (which may ask for the server's token): {executor.url}"

@@ -167,6 +167,7 @@ class KernelManager(Protocol):
         ...
 
 
+@runtime_checkable
 class KernelSource(Protocol):
     """One place where kernels come from: this machine, a server, a container."""
 
@@ -192,8 +193,9 @@ class KernelSource(Protocol):
         ...
 
 
+@runtime_checkable
 class KernelProvider(Protocol):
-    """Anything that hands out kernel sources: a pool, a server, or what is known of one."""
+    """Anything that hands out kernel sources, such as a pool."""
 
     def kernels_for(self, kernel_name: str, directory: Path) -> KernelSource:
         """Return the kernel source for one session.

@@ -1,32 +1,32 @@
-"""Where kernels come from: whatever the caller names becomes a kernel source."""
+"""Turn what the caller names as the origin of kernels into a kernel source."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from inspect import getattr_static
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from nbtape.errors import OutputDirectoryError
+from nbtape.kernels.protocols import KernelProvider, KernelSource
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nbtape.kernels.protocols import KernelProvider, KernelSource
-    from nbtape.kernels.remote.connection import JupyterConnectionInfo
-    from nbtape.kernels.remote.manager import JupyterServer
+    from nbtape.kernels.remote.server import ConnectionInfoProvider, JupyterServer
 
 
-#: What kernels can be had from: this machine (None), a server, what is known of a server, or its URL, and a pool.
-Server: TypeAlias = "KernelSource | JupyterServer | JupyterConnectionInfo | KernelProvider | str | None"
+#: Where kernels come from: this machine (None), a server or its URL or connection info, a pool.
+Server: TypeAlias = "KernelSource | KernelProvider | JupyterServer | ConnectionInfoProvider | str | None"
 
-#: The kernel spec where nobody names one.
+#: The default kernel spec.
 DEFAULT_KERNEL: Final = "python3"
 
 
 def checked_source(jupyter_server: Server, kernel_name: str, token: str | None, directory: Path) -> KernelSource:
-    """Where kernels come from, whatever says so; they are to work in `directory`, if they can.
+    """Return the kernel source for a session that works in `directory`. Starts nothing.
 
     Raises:
-        ValueError: A URL that is none, or a token for what takes none.
-        TypeError: Nothing that kernels come from.
+        ValueError: The URL is invalid, the token does not go with a URL, or kernels cannot work in `directory`.
+        TypeError: `jupyter_server` is not a source of kernels.
     """
     if token is not None and not isinstance(jupyter_server, str):
         raise ValueError("token goes with the URL of a server; JupyterConnectionInfo and the servers have their own.")
@@ -34,33 +34,37 @@ def checked_source(jupyter_server: Server, kernel_name: str, token: str | None, 
         from nbtape.kernels.local.manager import LocalKernels
 
         return LocalKernels(kernel_name)
-    if isinstance(jupyter_server, str):
-        from nbtape.kernels.remote.connection import JupyterConnectionInfo
+    if isinstance(jupyter_server, KernelProvider):
+        return jupyter_server.kernels_for(kernel_name, directory)
+    if isinstance(jupyter_server, KernelSource):
+        return jupyter_server
+    from nbtape.kernels.remote.manager import RemoteKernels
 
-        jupyter_server = JupyterConnectionInfo.from_url(jupyter_server, token)
-    if callable(kernels_for := getattr(jupyter_server, "kernels_for", None)):  # a pool
-        return cast("KernelSource", kernels_for(kernel_name, directory))
-    if callable(getattr(jupyter_server, "manager", None)):
-        return cast("KernelSource", jupyter_server)
-    # Asked of the class: a server's connection_info may start it, and nothing starts here.
-    if hasattr(type(jupyter_server), "connection_info") or "connection_info" in getattr(jupyter_server, "__dict__", {}):
-        from nbtape.kernels.remote.manager import RemoteKernels
+    return RemoteKernels(_server(jupyter_server, token).for_directory(directory), kernel_name)
 
-        # A server that has to know where its kernels are to work offers another one for each directory.
-        serving = getattr(jupyter_server, "serving", None)
-        server = serving(directory) if callable(serving) else jupyter_server
-        return RemoteKernels(cast("JupyterServer", server), kernel_name)
+
+def _server(named: JupyterServer | ConnectionInfoProvider | str, token: str | None) -> JupyterServer:
+    from nbtape.kernels.remote.connection import JupyterConnectionInfo
+    from nbtape.kernels.remote.server import ForeignServer, JupyterServer
+
+    if isinstance(named, str):
+        named = JupyterConnectionInfo.from_url(named, token)
+    if isinstance(named, JupyterServer):
+        return named
+    # Reading connection_info may start the server: look for the name only.
+    if getattr_static(named, "connection_info", None) is not None:
+        return ForeignServer(named)
     raise TypeError(
-        f"No kernel can be had from {type(jupyter_server).__name__}. Leave jupyter_server out for kernels of this "
+        f"No kernel can be had from {type(named).__name__}. Leave jupyter_server out for kernels of this "
         "machine, or give a URL, a JupyterConnectionInfo, or a server (an object with a connection_info)."
     )
 
 
 def checked_directory(directory: Path) -> Path:
-    """The directory, absolute: it exists, or its parent does.
+    """Return the directory as an absolute path, if it or its parent exists.
 
     Raises:
-        OutputDirectoryError: Neither does.
+        OutputDirectoryError: Neither exists.
     """
     absolute = directory.absolute()
     if absolute.is_dir():

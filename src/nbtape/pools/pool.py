@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.lifecycle import OwnServer
+from nbtape.kernels.remote.server import JupyterServer
 from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_source
 from nbtape.pools.pooled_kernel import PooledKernels
 from nbtape.pools.stock import Stock
@@ -166,13 +167,7 @@ def _common_directory(server: Server, output_dir: Path | str | None) -> Path | N
     """
     if output_dir is not None:
         return checked_directory(Path(output_dir))
-    mounted = getattr(server, "bind_dir", "")  # only containers have one
-    if mounted is None:
-        raise ValueError(
-            "A container sees but one directory: name the one in which the executors are to work as output_dir of the "
-            "pool, or as bind_dir of the server."
-        )
-    return Path(mounted) if mounted else getattr(server, "root_dir", None)
+    return server.common_directory() if isinstance(server, JupyterServer) else None
 
 
 def _close_forgotten(stock: Stock) -> None:

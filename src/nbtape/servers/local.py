@@ -22,6 +22,7 @@ from nbtape.common.text import it_last_said, tail
 from nbtape.errors import ServerError
 from nbtape.kernels.processes import make_private_directory, see_groups_end
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
+from nbtape.kernels.remote.server import JupyterServer
 from nbtape.servers.process.status_files import ServerNotes
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ _GATEWAY: Final = _Program("nbtape.servers.process.gateway", "The Jupyter Kernel
 _LAB: Final = _Program("nbtape.servers.process.lab", "JupyterLab", "jupyterlab", "lab")
 
 
-class LocalJupyterServer(OwnServer):
+class LocalJupyterServer(OwnServer, JupyterServer):
     """A Jupyter Kernel Gateway on this machine, or with `lab` a JupyterLab, in which people look on and join in.
 
     It serves any number of executors, each with a kernel of its own. Nothing starts before `start`, `with`, or the
@@ -102,6 +103,7 @@ class LocalJupyterServer(OwnServer):
             _reachable(ip), use_https=False, port=port, token=token or make_token(), local_root=root
         )
         self._program = _LAB if lab else _GATEWAY
+        self.has_pages = lab
         self._ip, self._asked_port = ip, port or 0
         self._log_file = None if log_file is None else Path(log_file).absolute()
         self._log_level = str(log_level).upper()
@@ -125,28 +127,27 @@ class LocalJupyterServer(OwnServer):
         return self._info
 
     @property
-    def has_pages(self) -> bool:
-        """Whether people can open notebooks there."""
-        return self._program is _LAB
-
-    @property
     def root_dir(self) -> Path | None:
         """The directory that people see there; None if there is nothing to see."""
         return self._info.local_root if self.has_pages else None
 
-    def serving(self, directory: Path | None) -> Self:
-        """This server, for an executor that records in a directory; None for any.
+    def for_directory(self, directory: Path) -> Self:
+        """This server, if its JupyterLab shows the directory of the session.
 
         Raises:
-            ValueError: Its JupyterLab does not show that directory.
+            ValueError: It does not.
         """
         root = self.root_dir
-        if directory is not None and root is not None and not directory.resolve().is_relative_to(root.resolve()):
+        if root is not None and not directory.resolve().is_relative_to(root.resolve()):
             raise ValueError(
                 f"{directory} is not in {root}, which is what this server's JupyterLab shows: give LocalJupyterServer "
                 "a root_dir that has both."
             )
         return self
+
+    def common_directory(self) -> Path | None:
+        """The directory that JupyterLab shows, if there is one."""
+        return self.root_dir
 
     def login(self, url: str = "") -> str:
         """A link that lets in whoever opens it first, and nobody after that. It is a secret till then.

@@ -18,6 +18,7 @@ from reading import eventually
 
 from nbtape import JupyterCodeExecutor, JupyterConnectionInfo, KernelNotInstalledError, KernelStartError, ServerError
 from nbtape.kernels.remote.manager import RemoteKernels
+from nbtape.kernels.remote.server import ForeignServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -243,7 +244,7 @@ class TestStart:
         # Without a token, Jupyter refuses a request that changes something and does not prove to be no forgery.
         with plain_server(tmp_path_factory.mktemp("open"), "--IdentityProvider.token=") as port:
             info = JupyterConnectionInfo("127.0.0.1", use_https=False, port=port)
-            manager = RemoteKernels(info, "python3").manager()
+            manager = RemoteKernels(ForeignServer(info), "python3").manager()
             asyncio.run(manager.start_kernel(cwd=output_dir))
             assert len(kernels_of(info)) == 1
             del manager

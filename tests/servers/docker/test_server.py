@@ -729,7 +729,7 @@ class TestItsEnd:
         server = make(stop_container=False, container_name="nbtape-left")
         with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
             run(executor, "1")
-        info = server.serving(output_dir).connection_info
+        info = server.for_directory(output_dir).connection_info
         server.stop()
         try:
             assert "docker stop nbtape-left" in caplog.text

@@ -8,7 +8,7 @@ import logging
 import posixpath
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
@@ -17,7 +17,6 @@ from nbtape.errors import KernelError, ServerError
 from nbtape.kernels.handshake import INTRODUCTION, STAMP, move
 from nbtape.kernels.protocols import FoundKernel
 from nbtape.kernels.remote.client import WebsocketKernelClient
-from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.kernels.remote.lab_session import path_below, share
 from nbtape.kernels.remote.rest import RestApi, client_options, is_kernel_id
 
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nbtape.kernels.protocols import KernelClient, KernelManager, KernelSpec
+    from nbtape.kernels.remote.connection import JupyterConnectionInfo
+    from nbtape.kernels.remote.server import JupyterServer
 
 logger = logging.getLogger(__name__)
 
@@ -41,33 +42,16 @@ _GLANCE: Final = 0.1
 _deletions: set[asyncio.Task[None]] = set()
 
 
-class JupyterServer(Protocol):
-    """Anything that knows a Jupyter server."""
-
-    @property
-    def connection_info(self) -> object:
-        """Where the server is and how to be let in; it may start the server first, and take its time.
-
-        Raises:
-            ServerError: There is no server to be had.
-        """
-        ...
-
-
 class RemoteKernels:
     """The kernels of one Jupyter server.
 
     Args:
-        server: The server. If it has a method `cause_of_end`, that is asked when the server cannot be reached, and
-            says why there is no more hope; the empty text says that there is. In the same way `cause_of_death`, if it
-            has that, says of a kernel's id what the server does not tell its clients, and `description` what a
-            recording tells of it in place of its URL. One whose `has_pages` is False is not asked whether people can
-            open notebooks there.
+        server: The server.
         kernel_name: The name of the kernel spec.
     """
 
     def __init__(self, server: JupyterServer, kernel_name: str) -> None:
-        self._server = server
+        self.server = server
         self._name = kernel_name
         self._located: tuple[JupyterConnectionInfo, ssl.SSLContext | None] | None = None
 
@@ -90,10 +74,10 @@ class RemoteKernels:
         return RemoteKernelManager(self, self._name)
 
     def description(self) -> Mapping[str, str]:
-        """What a server that nbtape starts says of itself, else the URL."""
-        described = getattr(self._server, "description", None)
-        if callable(described):
-            return dict(described())
+        """How a recording describes the server; its URL if the server does not say."""
+        described = self.server.description()
+        if described is not None:
+            return described
         return {} if self._located is None else {"server": self._located[0].url}
 
     def id_of(self, manager: KernelManager) -> str:
@@ -121,28 +105,16 @@ class RemoteKernels:
 
     async def share(self, manager: KernelManager, notebook: Path) -> str:
         """Have whoever opens a notebook on the server get its kernel; see `SharedKernels`."""
-        if not isinstance(manager, RemoteKernelManager) or not getattr(self._server, "has_pages", True):
+        if not isinstance(manager, RemoteKernelManager) or not self.server.has_pages:
             return ""
         return await manager.share(notebook)
 
     async def locate(self) -> tuple[JupyterConnectionInfo, ssl.SSLContext | None]:
         """Where the server is now, and whom to trust: one that nbtape starts may have another port than before."""
-        info = JupyterConnectionInfo.of(await asyncio.to_thread(lambda: self._server.connection_info))
+        info = await asyncio.to_thread(lambda: self.server.connection_info)
         if self._located is None or self._located[0] != info:
             self._located = info, info.make_ssl_context() if info.use_https else None
         return self._located
-
-    def cause_of_end(self) -> str:
-        """Why the server is no more; empty if nothing is known of that."""
-        return self._ask("cause_of_end")
-
-    def cause_of_death(self, kernel_id: str) -> str:
-        """How a kernel ended; empty if nothing is known of that."""
-        return self._ask("cause_of_death", kernel_id)
-
-    def _ask(self, method: str, *arguments: str) -> str:
-        asked = getattr(self._server, method, None)
-        return str(asked(*arguments)) if callable(asked) else ""
 
 
 class RemoteKernelManager:
@@ -225,7 +197,7 @@ class RemoteKernelManager:
             self._context,
             self._id,
             self._why_gone,
-            lambda: self._kernels.cause_of_death(self._id),
+            lambda: self._kernels.server.cause_of_death(self._id),
             "." if self._is_placed else None,
         )
         self._client.introduction = self._introduction
@@ -327,7 +299,7 @@ class RemoteKernelManager:
         except RuntimeError:
             return  # this process is ending, and asyncio looks up no names any more; the deleter needs no asyncio
         except KernelError as exc:
-            if not self._kernels.cause_of_end():
+            if not self._kernels.server.cause_of_end():
                 logger.warning("kernel %s could not be ended and may live on: %s", kernel_id, exc)
         if self._deleter is not None:
             self._deleter.detach()
@@ -341,7 +313,7 @@ class RemoteKernelManager:
 
     async def _why_gone(self) -> str:
         """Why the kernel cannot be there any more; empty if it may be, or if nobody can be asked."""
-        if cause := self._kernels.cause_of_end():
+        if cause := self._kernels.server.cause_of_end():
             return cause
         with contextlib.suppress(ServerError):
             async with self._rest() as api:

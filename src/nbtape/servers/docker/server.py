@@ -19,6 +19,7 @@ from nbtape.common.http_access import check_token, make_token
 from nbtape.common.lifecycle import OwnServer
 from nbtape.errors import ServerError
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
+from nbtape.kernels.remote.server import JupyterServer
 from nbtape.servers.docker.container import Container
 from nbtape.servers.docker.engine import Engine
 from nbtape.servers.docker.image import DEFAULT_BASE_IMAGE, DEFAULT_DOCKERFILE, Recipe, have_image
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _LEAST_MEMORY: Final = 6 << 20
 
 
-class DockerJupyterServer(OwnServer):
+class DockerJupyterServer(OwnServer, JupyterServer):
     """Jupyter Kernel Gateways in containers: for code that should not run on this machine.
 
     An executor's kernel runs in a container in which nothing of this machine is mounted but the executor's
@@ -140,12 +141,12 @@ class DockerJupyterServer(OwnServer):
     def connection_info(self) -> JupyterConnectionInfo:
         """How to reach a container of this server: that with `bind_dir`, or one in which nothing is mounted.
 
-        Starts it, if it has not been started yet. Executors of nbtape do not ask for it, see `serving`.
+        Starts it, if it has not been started yet. Executors use `for_directory` instead.
 
         Raises:
             ServerError: It cannot be started, was stopped, or has ended.
         """
-        self._own_place = self.serving(None)
+        self._own_place = self._place(None)
         return self._own_place.connection_info
 
     @property
@@ -153,8 +154,24 @@ class DockerJupyterServer(OwnServer):
         """The directory that all containers have mounted; None where each has that of its executor."""
         return self._bind_dir
 
-    def serving(self, directory: Path | None) -> _Place:
-        """What an executor uses whose kernels work in a directory: a server with that mounted, not yet started."""
+    def for_directory(self, directory: Path) -> JupyterServer:
+        """The server for the sessions of a directory: a container, not yet started, with that directory mounted."""
+        return self._place(directory)
+
+    def common_directory(self) -> Path:
+        """The directory that all containers have mounted.
+
+        Raises:
+            ValueError: Each container has that of its executor.
+        """
+        if self._bind_dir is None:
+            raise ValueError(
+                "A container sees but one directory: name the one in which the executors are to work as output_dir of "
+                "the pool, or as bind_dir of the server."
+            )
+        return self._bind_dir
+
+    def _place(self, directory: Path | None) -> _Place:
         mounted = self._bind_dir or directory
         with self._lock:
             place = self._places.get(mounted)
@@ -279,7 +296,7 @@ class _Maker:
         return str(User(found.st_uid, found.st_gid))
 
 
-class _Place:
+class _Place(JupyterServer):
     """A server for the executors of one directory: a container, and after a stop and a start, another one.
 
     Args:
@@ -288,7 +305,6 @@ class _Place:
         was_stopped: Tells whether the server was stopped.
     """
 
-    #: There is no JupyterLab in it.
     has_pages = False
 
     def __init__(self, maker: _Maker, directory: Path | None, was_stopped: Callable[[], bool]) -> None:

@@ -1,0 +1,37 @@
+"""Where kernels come from: what is accepted as a server, and that accepting it starts nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from nbtape import KernelPool, LocalJupyterServer
+from nbtape.kernels.sources import checked_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class StartsWhenRead:
+    """A server object of another library, which starts when it is asked where it is."""
+
+    @property
+    def connection_info(self) -> NoReturn:
+        pytest.fail("the server was started")
+
+
+def test_accepting_a_foreign_server_does_not_start_it(tmp_path: Path) -> None:
+    assert checked_source(StartsWhenRead(), "python3", None, tmp_path).manager().has_kernel is False
+
+
+@pytest.mark.parametrize("other", [3, object(), b"http://127.0.0.1:8888"])
+def test_what_has_no_connection_info_is_refused(other: object, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="No kernel can be had from"):
+        checked_source(other, "python3", None, tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_pool_on_a_server_with_pages_works_where_the_server_shows_files(tmp_path: Path) -> None:
+    pool = KernelPool(LocalJupyterServer(lab=True, root_dir=tmp_path))
+    with pytest.raises(ValueError, match="name an output_dir in it"):
+        pool.kernels_for("python3", tmp_path.parent)
