@@ -82,7 +82,7 @@ def test_a_page_shows_what_ran_what_failed_and_what_came_of_it(browser: Browser,
     assert page.locator("#cell-2.cell-failed").inner_text().split()[:5] == ["cell", "2", "error", "1.5", "s"]
     assert page.locator("main h1").inner_text() == "Findings"
     assert page.locator("main li input[type=checkbox]").is_checked()
-        assert page.locator("main li").inner_text().strip() == "done"
+    assert page.locator("main li").inner_text().strip() == "done"
     assert page.locator("table td").inner_text() == "4.5 < 5"
     assert page.locator(".ansi-red-fg").inner_text() == "red"
     assert page.evaluate("document.images[0].naturalWidth") == 40

@@ -10,9 +10,9 @@ from nbtape.export.sanitise_images import KINDS, picture_of, picture_url
 from nbtape.replay.compare.html_svg import is_costly
 
 _TAG_NAMES: Final = """
-a abbr b blockquote br caption cite code col colgroup dd del details dfn div dl dt em figcaption figure h1 h2 h3 h4 h5 h6
-hr i img input ins kbd li mark ol p pre q s samp small span strike strong sub summary sup table tbody td tfoot th thead tr
-tt u ul var wbr
+a abbr b blockquote br caption cite code col colgroup dd del details dfn div dl dt em figcaption figure h1 h2 h3 h4 h5
+h6 hr i img input ins kbd li mark ol p pre q s samp small span strike strong sub summary sup table tbody td tfoot th
+thead tr tt u ul var wbr
 """
 #: Removed with their contents. Of all other unknown elements, the contents stay.
 _REMOVED_NAMES: Final = """
