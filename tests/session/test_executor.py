@@ -24,6 +24,7 @@ from nbtape import (
     OutputDirectoryError,
 )
 from nbtape.kernels.local.manager import LocalKernels
+from nbtape.kernels.protocols import KernelSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -276,7 +277,7 @@ async def test_an_error_in_the_body_of_a_with_ends_the_kernel_and_comes_out(outp
     assert len(code_cells(executor.notebook)) == 1
 
 
-class ThreeMembers:
+class ThreeMembers(KernelSource):
     """A source of kernels that has what the seam names and not a member more."""
 
     def __init__(self) -> None:

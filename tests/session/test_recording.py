@@ -321,10 +321,10 @@ import json, os, sys, traceback
 import zmq.asyncio
 import nbtape.session.recording, nbtape.session.cell_runner
 from nbtape import CodeBlock, JupyterCodeExecutor
-from nbtape.kernels.protocols import KernelSpec
+from nbtape.kernels.protocols import KernelManager, KernelSource, KernelSpec
 from nbtape.kernels.local.manager import LocalKernelClient
 
-class StandingKernel:  # kernel source and manager in one: a kernel that outlives who records it
+class StandingKernel(KernelSource, KernelManager):  # a kernel that outlives its recorder
     has_kernel = True
     def __init__(self, connection_file):
         self.connection_file = connection_file

@@ -1,8 +1,7 @@
-"""The seam between nbtape and a kernel: what nbclient touches, and the few facts a recording needs besides.
+"""The interface between nbtape and kernels: source, manager and client.
 
-A new kind of kernel is a class with the members of `KernelSource`; everything above works from there. The names
-and meanings are those of jupyter_client (`KernelManager`, `KernelClient`), the messages those of
-https://jupyter-client.readthedocs.io/en/stable/messaging.html.
+To add a kind of kernel, subclass `KernelSource` and `KernelManager`. Names and meanings follow jupyter_client, and
+messages follow https://jupyter-client.readthedocs.io/en/stable/messaging.html.
 """
 
 from __future__ import annotations
@@ -93,10 +92,6 @@ class KernelClient(Protocol):
         """Disconnect. The kernel lives on."""
         ...
 
-    async def leave_loop(self) -> bool:
-        """Let go of this event loop, if another one can go on with the connection; whether it can."""
-        ...
-
     def execute(self, code: str, **options: Any) -> str:  # noqa: ANN401  (whatever nbclient passes)
         """Send an `execute_request` and return its message id."""
         ...
@@ -114,83 +109,129 @@ class KernelClient(Protocol):
         ...
 
 
-class KernelManager(Protocol):
-    """The life of one kernel, from its start to its end. It is started once: a restart is a new manager."""
+class KernelManager:
+    """The life of one kernel. It is started once: a restart gets a new manager."""
 
     @property
     def has_kernel(self) -> bool:
         """Whether a kernel was started and not yet shut down."""
-        ...
+        raise NotImplementedError
 
     async def start_kernel(self, *, cwd: Path | None) -> None:
-        """Start the kernel; return when it is on its way, not when it is ready.
+        """Start the kernel, without waiting until it is ready.
 
         Args:
-            cwd: The directory that it is to work in; None if that is not known before it is handed over.
+            cwd: The working directory; None if `hand_over` sets it later.
 
         Raises:
-            KernelStartError: It cannot be started.
+            KernelStartError: The kernel cannot be started.
         """
-        ...
-
-    def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
-        """A manager for another event loop, of a Python kernel that was started without a directory. This one is done.
-
-        Args:
-            client: A client that found the kernel ready; where it could leave its event loop, it goes along.
-            cwd: The directory that it is to work in. It does when a client of the new manager finds it ready.
-        """
-        ...
+        raise NotImplementedError
 
     def client(self) -> KernelClient:
-        """A client for this kernel, not yet connected."""
-        ...
+        """Return a client for this kernel, not yet connected."""
+        raise NotImplementedError
 
     def is_alive(self) -> Awaitable[bool]:
-        """Whether the kernel runs and can be reached. May take some seconds where that is in doubt."""
-        ...
+        """Whether the kernel runs and is reachable. May take some seconds if that is in doubt."""
+        raise NotImplementedError
 
     async def interrupt_kernel(self) -> None:
-        """Ask the running code to stop. Harmless on an idle or dead kernel."""
-        ...
+        """Interrupt the running code. Harmless on an idle or dead kernel."""
+        raise NotImplementedError
 
     async def shutdown_kernel(self, *, now: bool = False) -> None:
-        """End the kernel and all it started; with `now` by force. Harmless when it is over already."""
-        ...
+        """Stop the kernel and every process it started. Harmless if it has stopped.
 
-    async def cleanup_resources(self) -> None:
-        """Leave nothing behind: no process, socket or file."""
-        ...
+        Args:
+            now: Kill it.
+        """
+        raise NotImplementedError
 
     def cause_of_death(self) -> str:
-        """How a kernel that is no longer alive ended, in words for a person; empty if nobody knows."""
-        ...
+        """How a dead kernel ended, in words for a person; empty if unknown."""
+        return ""
+
+    def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
+        """Return the manager to use on another event loop; its clients connect anew. This manager is done.
+
+        Only for a Python kernel that was started without a directory, as a pool does.
+
+        Args:
+            client: A client that found the kernel ready; what it learned is not asked again.
+            cwd: The working directory, set when a client of the returned manager finds the kernel ready.
+        """
+        raise NotImplementedError
+
+    async def renew(self, *, now: bool = False) -> KernelManager | None:
+        """Shut the kernel down, and replace it if other people may be using it.
+
+        Args:
+            now: As for `shutdown_kernel`.
+
+        Returns:
+            The manager of the replacement, which is started; None without one. This manager is done.
+        """
+        await self.shutdown_kernel(now=now)
+        return None
 
 
-@runtime_checkable
-class KernelSource(Protocol):
-    """One place where kernels come from: this machine, a server, a container."""
+class KernelSource:
+    """A place where kernels come from, such as this machine, a server, or a container."""
 
     def check(self) -> None:
-        """Refuse what is known to be impossible without starting or asking anything.
+        """Refuse what is known to be impossible, without starting or asking anything.
 
         Raises:
-            KernelNotInstalledError: There is no kernel spec of that name.
+            KernelNotInstalledError: No kernel spec has this name.
         """
-        ...
 
     async def spec(self) -> KernelSpec:
-        """The kernel spec, looked up where the kernels are.
+        """Return the kernel spec, looked up where the kernels are.
 
         Raises:
-            KernelNotInstalledError: There is none of that name.
-            ServerError: The server cannot be started or reached, or refuses us.
+            KernelNotInstalledError: No kernel spec has this name.
+            ServerError: The server cannot be started or reached, or refuses access.
         """
-        ...
+        raise NotImplementedError
 
     def manager(self) -> KernelManager:
-        """A manager for one new kernel, not yet started."""
-        ...
+        """Return a manager for one new kernel, not yet started."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Abort starts that hang, and start nothing until `manager` is called again. Running kernels stay."""
+
+    def description(self) -> Mapping[str, str]:
+        """Where a started kernel is: `server` (a URL without secrets), or `image` and `image_id` of a container.
+
+        Empty for this machine.
+        """
+        return {}
+
+    def id_of(self, manager: KernelManager) -> str:  # noqa: ARG002  (subclasses need it)
+        """The id that finds a started kernel again; empty if it cannot outlive this process."""
+        return ""
+
+    async def find(self, kernel_id: str) -> FoundKernel | None:  # noqa: ARG002
+        """Return the kernel of an id, if it is alive and no other client is connected.
+
+        Raises:
+            ServerError: The server cannot be reached, or refuses access.
+        """
+        return None
+
+    async def share(self, manager: KernelManager, notebook: Path) -> str:  # noqa: ARG002
+        """Make people who open the notebook on the kernel's server get this kernel. Failures are logged.
+
+        Args:
+            manager: The manager of a kernel that is ready.
+            notebook: The recording, which is on disk.
+
+        Returns:
+            The URL of the notebook, without secrets; empty if people cannot open it there.
+        """
+        return ""
 
 
 @runtime_checkable
@@ -221,66 +262,3 @@ class FoundKernel:
 
     manager: KernelManager
     was_busy: bool
-
-
-@runtime_checkable
-class DescribedKernels(Protocol):
-    """What a source has besides if its kernels are not simply on this machine."""
-
-    def description(self) -> Mapping[str, str]:
-        """Where they are: `server`, a URL without any secret; or `image` and `image_id`, those of a container.
-
-        Asked when a kernel has started.
-        """
-        ...
-
-
-@runtime_checkable
-class LastingKernels(Protocol):
-    """What a source has besides if its kernels can outlive who started them: those of a server can."""
-
-    def id_of(self, manager: KernelManager) -> str:
-        """The id under which a kernel that was started can be found again."""
-        ...
-
-    async def find(self, kernel_id: str) -> FoundKernel | None:
-        """The kernel of an id, if it lives and nobody is connected to it.
-
-        Raises:
-            ServerError: The server cannot be reached, or refuses us.
-        """
-        ...
-
-
-@runtime_checkable
-class SharedKernels(Protocol):
-    """What a source has besides if people can be on its kernels, too: a Jupyter server that sees our files has them."""
-
-    async def share(self, manager: KernelManager, notebook: Path) -> str:
-        """Have whoever opens a recording where its kernel is get that kernel, and no other.
-
-        Args:
-            manager: The manager of a kernel that is ready.
-            notebook: The recording, which is on disk.
-
-        Returns:
-            The URL at which people see the notebook, without any secret; empty where they cannot. Whatever is in the
-            way is logged, and keeps nobody from recording.
-        """
-        ...
-
-
-@runtime_checkable
-class RenewableKernel(Protocol):
-    """What a manager has besides if there can be people on its kernel whom its end is not to leave without one."""
-
-    async def renew(self, *, now: bool = False) -> KernelManager | None:
-        """End the kernel, whatever state it is in, and have a fresh one in its place if somebody may be on it.
-
-        Args:
-            now: As for `shutdown_kernel`, which is what this is where nobody can be on it.
-
-        Returns:
-            The manager of the fresh one, which is started; None if there is none. This manager is done.
-        """
-        ...

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from nbtape.common.heavy_imports import import_heavy_packages
 from nbtape.environment import PLACE
 from nbtape.errors import KernelStartError, OutputDirectoryError
-from nbtape.kernels.protocols import DescribedKernels, LastingKernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +33,7 @@ class ReadyKernel:
         manager: Its manager.
         client: A client that is connected and ready.
         kernel_id: The id under which it can be found again if it outlives us; empty if it cannot.
-        place: Where it is, see `DescribedKernels`; empty for this machine.
+        place: Where it is, see `KernelSource.description`; empty for this machine.
     """
 
     spec: KernelSpec
@@ -148,9 +147,7 @@ async def connect(source: KernelSource, spec: KernelSpec, manager: KernelManager
         client.stop_channels()
         raise
     logger.info("the kernel %s is ready", spec.name)
-    kernel_id = source.id_of(manager) if isinstance(source, LastingKernels) else ""
-    place = source.description() if isinstance(source, DescribedKernels) else {}
-    return ReadyKernel(spec, manager, client, kernel_id, place)
+    return ReadyKernel(spec, manager, client, source.id_of(manager), source.description())
 
 
 def make_directory(directory: Path) -> None:

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Final
 
 from nbtape.common.concurrency import finish
 from nbtape.errors import KernelStartError
-from nbtape.kernels.protocols import DescribedKernels, LastingKernels, RenewableKernel, SharedKernels
+from nbtape.kernels.protocols import KernelManager, KernelSource
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
     from pathlib import Path
 
-    from nbtape.kernels.protocols import FoundKernel, KernelClient, KernelManager, KernelSpec
+    from nbtape.kernels.protocols import FoundKernel, KernelClient, KernelSpec
     from nbtape.pools.stock import Stock
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a ready kernel has to answer who gets it; one that does not is ended, and the next one is taken.
-_PROMPT: Final = 5.0
+#: Seconds that a pre-started kernel has to answer; one that does not is killed, and the next one is taken.
+ANSWER_TIMEOUT_SECONDS: Final = 5.0
 
 
-class PooledKernels:
+class PooledKernels(KernelSource):
     """What an executor gets its kernels from.
 
     Args:
@@ -33,9 +33,6 @@ class PooledKernels:
     def __init__(self, pool: object, stock: Stock) -> None:
         self._pool = pool
         self._stock = stock
-
-    def check(self) -> None:
-        """Was done when the pool was made."""
 
     async def spec(self) -> KernelSpec:
         """The kernel spec of the pool.
@@ -50,31 +47,27 @@ class PooledKernels:
         return PooledKernelManager(self._stock)
 
     def description(self) -> Mapping[str, str]:
-        """Where the kernels are, see `DescribedKernels`."""
-        source = self._stock.source
-        return source.description() if isinstance(source, DescribedKernels) else {}
+        """Where the kernels are."""
+        return self._stock.source.description()
 
     def id_of(self, manager: KernelManager) -> str:
-        """The id under which a kernel can be found again; empty if it cannot."""
-        source = self._stock.source
-        return source.id_of(_taken(manager)) if isinstance(source, LastingKernels) else ""
+        """The id that finds a kernel again; empty if it cannot outlive this process."""
+        return self._stock.source.id_of(_taken(manager))
 
     async def find(self, kernel_id: str) -> FoundKernel | None:
-        """The kernel of an id, if it lives and nobody is connected to it.
+        """Return the kernel of an id, if it is alive and no other client is connected.
 
         Raises:
-            ServerError: The server cannot be reached, or refuses us.
+            ServerError: The server cannot be reached, or refuses access.
         """
-        source = self._stock.source
-        return await source.find(kernel_id) if isinstance(source, LastingKernels) else None
+        return await self._stock.source.find(kernel_id)
 
     async def share(self, manager: KernelManager, notebook: Path) -> str:
-        """Have whoever opens a notebook where the kernels are get its kernel; see `SharedKernels`."""
-        source = self._stock.source
-        return await source.share(_taken(manager), notebook) if isinstance(source, SharedKernels) else ""
+        """Make people who open the notebook on the kernel's server get this kernel."""
+        return await self._stock.source.share(_taken(manager), notebook)
 
 
-class PooledKernelManager:
+class PooledKernelManager(KernelManager):
     """One kernel out of the stock; where that has none, one that is started then.
 
     Args:
@@ -115,7 +108,7 @@ class PooledKernelManager:
         client = kernel.client()
         client.start_channels()
         try:
-            await client.wait_for_ready(_PROMPT)
+            await client.wait_for_ready(ANSWER_TIMEOUT_SECONDS)
         except BaseException as exc:
             client.stop_channels()
             await finish(kernel.shutdown_kernel(now=True))
@@ -130,10 +123,6 @@ class PooledKernelManager:
         """A client for this kernel."""
         return self._client or self.kernel.client()
 
-    def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
-        """A manager for another event loop."""
-        return self.kernel.hand_over(client, cwd)
-
     def is_alive(self) -> Awaitable[bool]:
         """Whether the kernel runs and can be reached."""
         return self.kernel.is_alive()
@@ -147,17 +136,9 @@ class PooledKernelManager:
         if self._kernel is not None:
             await self._kernel.shutdown_kernel(now=now)
 
-    async def cleanup_resources(self) -> None:
-        """Leave nothing behind."""
-        if self._kernel is not None:
-            await self._kernel.cleanup_resources()
-
     async def renew(self, *, now: bool = False) -> KernelManager | None:
-        """End the kernel, and have a fresh one in its place; see `RenewableKernel`."""
-        if isinstance(self.kernel, RenewableKernel):
-            return await self.kernel.renew(now=now)
-        await self.shutdown_kernel(now=now)
-        return None
+        """Shut the kernel down, and replace it if other people may be using it."""
+        return await self.kernel.renew(now=now)
 
     def cause_of_death(self) -> str:
         """How a kernel that is no longer alive ended."""

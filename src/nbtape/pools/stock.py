@@ -32,13 +32,13 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between looks at whether the kernels live.
-_GLANCE: Final = 1.0
-#: Seconds until a kernel that was taken is replaced: who took it is to have the processors for his first block.
-_BREATH: Final = 0.1
-#: Seconds until a start that failed is tried again, each time twice as many.
-_SHORTEST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 60.0
+#: Seconds between checks whether the kernels are alive.
+DEATH_POLL_SECONDS: Final = 1.0
+#: Seconds until a taken kernel is replaced: the first block of its user gets the processors first.
+REPLACEMENT_DELAY_SECONDS: Final = 0.1
+#: Seconds until a failed start is tried again, doubled each time.
+FIRST_RETRY_SECONDS: Final = 0.5
+LAST_RETRY_SECONDS: Final = 60.0
 
 #: What a kernel is asked before it is ready: it brings in what the first block would have to wait for.
 _EXERCISE: Final = "print()"
@@ -50,13 +50,11 @@ class Idle:
 
     Args:
         manager: Its manager.
-        client: A client that found it ready.
-        is_free: Whether that goes along with the kernel; else it is of the pool's event loop.
+        client: The pool's client, which found it ready.
     """
 
     manager: KernelManager
     client: KernelClient
-    is_free: bool
 
     async def end(self) -> None:
         """End it."""
@@ -165,9 +163,8 @@ class Stock:
             raise KernelStartError(f"The pool cannot start kernels. {self._failure}") from self._failure
 
     def _replace(self, taken: Idle) -> None:
-        if not taken.is_free:
-            taken.client.stop_channels()
-        asyncio.get_running_loop().call_later(_BREATH, self._missing.release)
+        taken.client.stop_channels()
+        asyncio.get_running_loop().call_later(REPLACEMENT_DELAY_SECONDS, self._missing.release)
 
     def close(self) -> None:
         """End what is idle or starting, and the thread. Harmless when that is done."""
@@ -189,8 +186,7 @@ class Stock:
         await self._end.wait()
         for task in tasks:
             task.cancel()
-        if callable(close := getattr(self.source, "close", None)):
-            close()  # where a start hangs, it ends now
+        self.source.close()
         await asyncio.wait({prepared, *tasks})
         with self._changed:
             left = list(self._idle)
@@ -199,7 +195,7 @@ class Stock:
 
     async def _fill(self, prepared: asyncio.Future[None]) -> None:
         """Start what is missing, one after the other."""
-        pause = _SHORTEST_PAUSE
+        pause = FIRST_RETRY_SECONDS
         while True:
             await self._missing.acquire()
             try:
@@ -208,9 +204,9 @@ class Stock:
                 self._missing.release()
                 self._note(exc)
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                pause = min(2 * pause, LAST_RETRY_SECONDS)
             else:
-                pause = _SHORTEST_PAUSE
+                pause = FIRST_RETRY_SECONDS
                 self._add(idle)
 
     def _add(self, idle: Idle) -> None:
@@ -246,13 +242,12 @@ class Stock:
             await client.wait_for_ready(self._timeout)
             await self._exercise(client)
             await asyncio.shield(prepared)
-            is_free = await client.leave_loop()
         except BaseException:
             if client is not None:
                 client.stop_channels()
             await finish(manager.shutdown_kernel(now=True))
             raise
-        return Idle(manager, client, is_free)
+        return Idle(manager, client)
 
     async def _exercise(self, client: KernelClient) -> None:
         """Have a kernel import what it is to have, and bring in what its first block would have to wait for.
@@ -270,7 +265,7 @@ class Stock:
                     f"startup_timeout, or leave out of preload what it is ({', '.join(self._modules)})."
                 )
             with suppress(Empty):
-                reply = await client.shell_channel.get_msg(_GLANCE)
+                reply = await client.shell_channel.get_msg(DEATH_POLL_SECONDS)
         for module, failure in failures(reply["content"]).items():
             raise KernelStartError(
                 f"{module} cannot be imported: {failure}. Install it where the kernel is, or leave it out of preload."
@@ -279,7 +274,7 @@ class Stock:
     async def _watch(self) -> None:
         """Once a second, see which kernels have died, and have them replaced."""
         while True:
-            await asyncio.sleep(_GLANCE)
+            await asyncio.sleep(DEATH_POLL_SECONDS)
             await asyncio.gather(*map(self._look, list(self._idle)))
 
     async def _look(self, idle: Idle) -> None:

@@ -13,7 +13,6 @@ from nbtape.common.text import strip_escapes
 from nbtape.environment import Installed, differences, may_install
 from nbtape.errors import KernelBusyError, KernelError
 from nbtape.kernels.handshake import ENVIRONMENT, told_environment
-from nbtape.kernels.protocols import RenewableKernel
 from nbtape.session.output_recorder import Recorder
 
 if TYPE_CHECKING:
@@ -251,10 +250,7 @@ class CellRunner:
 
     async def _replace(self, *, now: bool) -> None:
         """Shut down the kernel; its other clients move to a fresh one."""
-        if isinstance(self._manager, RenewableKernel):
-            self._successor = await self._manager.renew(now=now) or self._successor
-        else:
-            await self._manager.shutdown_kernel(now=now)
+        self._successor = await self._manager.renew(now=now) or self._successor
 
 
 async def _wait(task: asyncio.Future[Any], timeout: float, stop: asyncio.Event) -> StopReason | None:

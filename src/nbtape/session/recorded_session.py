@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from nbtape.common.concurrency import tell
 from nbtape.common.text import fit_text
 from nbtape.errors import KernelError, NotebookWriteError
-from nbtape.kernels.protocols import SharedKernels
 from nbtape.messages.languages import cell_source, is_python, languages_of
 from nbtape.results import join_cells
 from nbtape.session.kernel_lifecycle import KernelLifecycle
@@ -244,8 +243,7 @@ class RecordedSession:
 
     async def _share(self, kernel: ReadyKernel) -> None:
         """Let people who open the recording in JupyterLab get its kernel, if the server can do that."""
-        if isinstance(self._source, SharedKernels):
-            self.url = await self._source.share(kernel.manager, self.recording.path)
+        self.url = await self._source.share(kernel.manager, self.recording.path)
 
 
 def _describe(outcome: Outcome, timeout: float) -> str:

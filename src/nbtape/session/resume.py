@@ -14,7 +14,6 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from nbtape.common.concurrency import offload, see_through, tell
 from nbtape.errors import KernelStartError, NotebookReadError
-from nbtape.kernels.protocols import LastingKernels
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.kernels.start import connect, start_kernel
 from nbtape.notebook.document import Notebook
@@ -177,7 +176,7 @@ class _Attached:
 async def _attach(notebook: Notebook, source: KernelSource, options: Options) -> _Attached | None:
     """Connect to the kernel of the recording if it is alive; kill it if it does not answer."""
     kernel_id = own_metadata(notebook.node).get("kernel_id")
-    if not isinstance(source, LastingKernels) or not isinstance(kernel_id, str):
+    if not isinstance(kernel_id, str):
         return None
     spec = await source.spec()
     if spec.name != kernel_name_of(notebook.node) or (found := await source.find(kernel_id)) is None:

@@ -67,7 +67,7 @@ class ForkedKernels(LocalKernels):
         return manager
 
     def close(self) -> None:
-        """Fork no more, until there is another manager. Kernels that there are live on."""
+        """Fork no more until `manager` is called again. Running kernels stay."""
         self._parent.close()
 
 

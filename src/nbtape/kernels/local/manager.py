@@ -6,7 +6,6 @@ over when many start at once, and nobody else on the machine can listen to iopub
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -32,7 +31,7 @@ from nbtape.errors import KernelNotInstalledError, KernelStartError
 from nbtape.kernels.decoding import LARGE, take_in, unpack
 from nbtape.kernels.handshake import KERNEL_ENVIRONMENT, LOCAL_INTRODUCTION, introduce, move
 from nbtape.kernels.processes import end_group, make_private_directory
-from nbtape.kernels.protocols import KernelSpec
+from nbtape.kernels.protocols import KernelManager, KernelSource, KernelSpec
 
 if TYPE_CHECKING:
     import weakref
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from nbtape.environment import Environment
-    from nbtape.kernels.protocols import KernelClient, KernelManager
+    from nbtape.kernels.protocols import KernelClient
 
 if TYPE_CHECKING:
 
@@ -60,11 +59,15 @@ _CONFIGURATION: Final = Path(__file__).parents[1] / "inside" / "ipykernel_config
 #: Seconds between looks at whether a kernel that is to end has ended.
 _GLANCE: Final = 0.005
 
+#: Seconds to wait for a first iopub message before provoking another one; doubled each time. ZeroMQ drops what is
+#: published before the subscription arrives.
+FIRST_IOPUB_WAIT_SECONDS: Final = 0.01
+
 #: The position of the content in what is left of a message without its identities.
 _CONTENT: Final = 4
 
 
-class LocalKernels:
+class LocalKernels(KernelSource):
     """The kernel specs installed on this machine.
 
     Args:
@@ -100,8 +103,7 @@ class LocalKernels:
 
     def manager(self) -> KernelManager:
         """A manager for one new kernel."""
-        manager: KernelManager = LocalKernelManager(kernel_name=self._name, kernel_spec_manager=self._specs)
-        return manager
+        return LocalKernelManager(kernel_name=self._name, kernel_spec_manager=self._specs)
 
 
 class LocalChannel(AsyncZMQSocketChannel):
@@ -136,8 +138,6 @@ class LocalKernelClient(AsyncKernelClient):
         self.environment: Environment | None = None
         self.stamp = ""
         self.introduction: Mapping[str, str] = LOCAL_INTRODUCTION
-        #: Whether it has left its event loop.
-        self.is_free = False
         self._is_heard = False
         self._is_ready = False
 
@@ -150,21 +150,6 @@ class LocalKernelClient(AsyncKernelClient):
         """Disconnect and give the context back."""
         super().stop_channels()
         self.context.destroy(linger=0)
-
-    async def leave_loop(self) -> bool:
-        """Let go of this event loop: a ZeroMQ socket follows whoever uses it next, from one loop to another."""
-        if _UNIX:
-            loop = asyncio.get_running_loop()
-            for channel in (self.shell_channel, self.iopub_channel):
-                loop.remove_reader(channel.socket.FD)
-            for _ in range(2):  # what pyzmq has put off until the loop's next turn is behind us then
-                await asyncio.sleep(0)
-            self.is_free = True
-        return self.is_free
-
-    def settle(self, directory: Path) -> None:
-        """Have the kernel work in a directory when it is found ready the next time."""
-        self.introduction, self._is_ready = move(str(directory)), False
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
         """Return when the kernel has answered `kernel_info`, was heard on iopub and has told its environment.
@@ -183,9 +168,11 @@ class LocalKernelClient(AsyncKernelClient):
             self.language_info = await self._meet(deadline, patience)
         if self.language_info.get("name") == "python":
             await self._introduce(deadline, patience)
-        while not await self._hears(0.5):
+        wait = FIRST_IOPUB_WAIT_SECONDS
+        while not await self._hears(wait):
             await self._see_to_life(deadline, patience)
             self.kernel_info()
+            wait = min(2 * wait, 0.5)
         self._is_ready = True
 
     async def _meet(self, deadline: float, patience: float) -> dict[str, Any]:
@@ -268,13 +255,14 @@ class EndNoticed:
         await super()._async_wait(min(pollinterval, _GLANCE))  # type: ignore[misc]  # the manager's
 
 
-class LocalKernelManager(EndNoticed, AsyncKernelManager):
+class LocalKernelManager(EndNoticed, AsyncKernelManager, KernelManager):
     """One kernel process of ours, with a private directory for its sockets and its log."""
 
     def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits, passed through)
         super().__init__(client_class="nbtape.kernels.local.manager.LocalKernelClient", **traits)
         self._process: Process | None = None
-        self._handed_over: LocalKernelClient | None = None
+        self._known: KernelClient | None = None
+        self._introduction: Mapping[str, str] = LOCAL_INTRODUCTION
         self._directory: Path | None = None
         self._reaper: weakref.finalize[..., LocalKernelManager] | None = None
 
@@ -315,25 +303,21 @@ class LocalKernelManager(EndNoticed, AsyncKernelManager):
             self._reaper = when_forgotten(self, _reap, self._process.pid, str(self._directory))
 
     def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
-        """This manager, which is of no event loop, with the client, or a new one where that had to stay."""
-        assert isinstance(client, LocalKernelClient), "it is a client of this manager"
-        self._handed_over = client if client.is_free else self._new_client()
-        self._handed_over.settle(cwd)
-        manager: KernelManager = self
-        return manager
+        """Return this manager, which belongs to no event loop; its next clients know what `client` learned."""
+        self._known, self._introduction = client, move(str(cwd))
+        return self
 
-    def client(self) -> KernelClient:  # type: ignore[override]
-        """A client for this kernel: a new one, or the one that was handed over."""
-        return self._handed_over or self._new_client()
-
-    def _new_client(self) -> LocalKernelClient:
-        """A client with a ZeroMQ context of its own, so that what a killed kernel had sent can still be read."""
+    def client(self) -> LocalKernelClient:  # type: ignore[override]
+        """Return a client with a ZeroMQ context of its own, so that the output of a killed kernel stays readable."""
         context = _Context()
         # A kernel that is slow to bind is found again within 10 ms, not ZeroMQ's 100; and a client that is slower
         # than its kernel for a moment loses nothing: at the default of 1,000 messages ZeroMQ drops what follows.
         context.setsockopt(zmq.RECONNECT_IVL, 10)
         context.setsockopt(zmq.RCVHWM, 0)
         client: LocalKernelClient = super().client(context=context)  # type: ignore[assignment]
+        client.introduction = self._introduction
+        if (known := self._known) is not None:
+            client.language_info, client.environment, client.stamp = known.language_info, known.environment, known.stamp
         return client
 
     async def interrupt_kernel(self) -> None:  # type: ignore[override]

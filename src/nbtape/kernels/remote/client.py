@@ -126,10 +126,6 @@ class WebsocketKernelClient:
             return
         self._task = asyncio.create_task(self._stay_connected())
 
-    async def leave_loop(self) -> bool:
-        """A websocket stays with its event loop."""
-        return False
-
     def stop_channels(self) -> None:
         """Disconnect. The kernel lives on."""
         if self._task is not None and not self._task.get_loop().is_closed():

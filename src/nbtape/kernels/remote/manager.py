@@ -15,7 +15,7 @@ import httpx
 from nbtape.common.finalizers import when_forgotten
 from nbtape.errors import KernelError, ServerError
 from nbtape.kernels.handshake import INTRODUCTION, STAMP, move
-from nbtape.kernels.protocols import FoundKernel
+from nbtape.kernels.protocols import FoundKernel, KernelManager, KernelSource
 from nbtape.kernels.remote.client import WebsocketKernelClient
 from nbtape.kernels.remote.lab_session import path_below, share
 from nbtape.kernels.remote.rest import RestApi, client_options, is_kernel_id
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import weakref
     from collections.abc import Mapping
 
-    from nbtape.kernels.protocols import KernelClient, KernelManager, KernelSpec
+    from nbtape.kernels.protocols import KernelClient, KernelSpec
     from nbtape.kernels.remote.connection import JupyterConnectionInfo
     from nbtape.kernels.remote.server import JupyterServer
 
@@ -42,7 +42,7 @@ _GLANCE: Final = 0.1
 _deletions: set[asyncio.Task[None]] = set()
 
 
-class RemoteKernels:
+class RemoteKernels(KernelSource):
     """The kernels of one Jupyter server.
 
     Args:
@@ -104,7 +104,7 @@ class RemoteKernels:
         return FoundKernel(manager, was_busy)
 
     async def share(self, manager: KernelManager, notebook: Path) -> str:
-        """Have whoever opens a notebook on the server get its kernel; see `SharedKernels`."""
+        """Give whoever opens a notebook on the server its kernel."""
         if not isinstance(manager, RemoteKernelManager) or not self.server.has_pages:
             return ""
         return await manager.share(notebook)
@@ -117,7 +117,7 @@ class RemoteKernels:
         return self._located
 
 
-class RemoteKernelManager:
+class RemoteKernelManager(KernelManager):
     """One kernel that a server starts for us.
 
     Args:
@@ -303,9 +303,6 @@ class RemoteKernelManager:
                 logger.warning("kernel %s could not be ended and may live on: %s", kernel_id, exc)
         if self._deleter is not None:
             self._deleter.detach()
-
-    async def cleanup_resources(self) -> None:
-        """Nothing is left: what we had were connections."""
 
     def cause_of_death(self) -> str:
         """How the kernel ended, as far as the server told."""
