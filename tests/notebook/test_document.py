@@ -155,7 +155,7 @@ def test_a_draft_that_somebody_locks_is_put_into_place_all_the_same(
 
     take = WriterLock.take
     notebook.add_markdown("x", {})
-    monkeypatch.setattr("nbtape.notebook.atomic_write.uuid.uuid4", lambda: guessed)
+    monkeypatch.setattr("nbtape.common.new_files.uuid.uuid4", lambda: guessed)
     monkeypatch.setattr(WriterLock, "take", lock_first)
     notebook.save()
     assert nbformat.read(notebook.path, 4)["cells"][0]["source"] == "x"
@@ -332,7 +332,7 @@ def test_a_link_in_the_place_of_a_draft_is_not_written_through(tmp_path: Path, m
     guessed = uuid.uuid4()
     notebook.add_markdown("x", {})
     with monkeypatch.context() as patch:
-        patch.setattr("nbtape.notebook.atomic_write.uuid.uuid4", lambda: guessed)
+        patch.setattr("nbtape.common.new_files.uuid.uuid4", lambda: guessed)
         (tmp_path / f".session.ipynb.{guessed.hex[:12]}.tmp").symlink_to(victim)
         with pytest.raises(NotebookWriteError):
             notebook.save()
@@ -532,9 +532,11 @@ def sources(executor: JupyterCodeExecutor) -> list[str]:
     return [cell["source"] for cell in nbformat.read(executor.notebook, 4)["cells"]]
 
 
-#: The disk is filled when the notebook has this very block, and with the room that what it replaced gives back.
+#: Fills the disk, once the notebook has this very block.
 FILL = """
 import time
+while 'filler' not in open('session.ipynb').read():
+    time.sleep(0.01)
 print('before')
 began = time.monotonic()
 with open('filler', 'wb', buffering=0) as file:

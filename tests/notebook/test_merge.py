@@ -287,13 +287,13 @@ def test_who_saves_at_the_very_moment_of_our_save_is_not_written_over(
 ) -> None:
     person = Person(notebook.path)
     person.cells[0]["source"] = "mine"
-    write, saves = atomic_write._write, iter([person.save])
+    write, saves = atomic_write.create_file, iter([person.save])
 
-    def write_and_be_late(*arguments: Any) -> None:
-        write(*arguments)
+    def write_and_be_late(*arguments: Any, **options: Any) -> None:
+        write(*arguments, **options)
         next(saves, lambda: None)()
 
-    monkeypatch.setattr(atomic_write, "_write", write_and_be_late)
+    monkeypatch.setattr(atomic_write, "create_file", write_and_be_late)
     notebook.add_markdown("more", {})
     notebook.save()
     assert sources(notebook.path) == ["mine", *"bcd", "more"]

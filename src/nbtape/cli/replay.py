@@ -15,6 +15,7 @@ from nbtape.cli import completion
 from nbtape.cli.command import Command, json_option, print_document, timeout_option
 from nbtape.cli.display.replay_output import Verdicts
 from nbtape.cli.kernel_options import OUR_IMAGE, with_place
+from nbtape.common.new_files import replace_file
 from nbtape.errors import NbtapeError
 from nbtape.replay.report import REPORT_VERSION, NotReplayed, Outcome, ReplayReport
 from nbtape.results import FAILED
@@ -198,9 +199,9 @@ def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
         from nbtape.replay.html_report import render
 
         page = render([outcome for outcome in outcomes if isinstance(outcome, ReplayReport)])
-        path.write_text(page, encoding="utf-8")
+        replace_file(path, page.encode())
         return
-    path.write_text(json.dumps(_told(outcomes), indent=1) + "\n", encoding="utf-8")
+    replace_file(path, f"{json.dumps(_told(outcomes), indent=1)}\n".encode())
 
 
 def _told(outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from nbtape.common.new_files import replace_file
 from nbtape.errors import NotebookWriteError
 from nbtape.notebook.atomic_write import places
 from nbtape.notebook.document import Notebook
@@ -80,7 +79,7 @@ def write(document: NotebookNode, name: str, form: Format, target: Path) -> Expo
         from nbtape.export.script import write_script as render
     else:
         from nbtape.export.html import render
-    _put(target, render(document, name).encode())
+    replace_file(target, render(document, name).encode())
     return Export(target)
 
 
@@ -94,18 +93,6 @@ def _write_report(document: NotebookNode, name: str, target: Path) -> Export:
     if directory.is_symlink():
         raise NotebookWriteError(directory, "it is a link. Take it away, or name another output.")
     for path, content in report.pictures.items():
-        _put(target.parent / path, content)
-    _put(target, report.text.encode())
+        replace_file(target.parent / path, content)
+    replace_file(target, report.text.encode())
     return Export(target, tuple(target.parent / path for path in report.pictures))
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Write a file whole, or not at all; never through a link that code may have put there."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-            file.write(content)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

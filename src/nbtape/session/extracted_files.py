@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import logging
-import os
-import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common import image_types
+from nbtape.common.new_files import create_file, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,16 +77,15 @@ class FileExtractor:
     def _write(self, key: tuple[int, int, str], content: bytes) -> Path:
         """Write a file; never replace or follow one that the code may have created."""
         if key in self._own:
-            draft = self._own[key].with_name(f".{uuid.uuid4().hex}.tmp")
-            _create(draft, content)
-            return draft.replace(self._own[key])
+            replace_file(self._own[key], content)
+            return self._own[key]
         cell, position, mime = key
         name, extension = f"{self._stem}_{cell}_{position}", _EXTENSIONS[mime]
         number = 1
         while True:
             path = self._directory / (f"{name}{extension}" if number == 1 else f"{name}-{number}{extension}")
             try:
-                _create(path, content)
+                create_file(path, [content])
             except FileExistsError:
                 number += 1
             else:
@@ -103,19 +100,6 @@ def _content(mime: str, value: str) -> bytes:
     if mime == image_types.SVG:
         return value.encode()
     return base64.b64decode("".join(value.split()).encode(), validate=True)
-
-
-def _create(path: Path, content: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
-            file.write(content)
-    except FileExistsError:
-        raise
-    except OSError:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        raise
 
 
 def _reason(exc: Exception) -> str:

@@ -8,6 +8,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
+from nbtape.common.new_files import replace_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -42,9 +44,7 @@ class ServerNotes:
 
     def write_port(self, port: int) -> None:
         """The server answers requests at `port`."""
-        draft = self.directory / "port.draft"
-        draft.write_text(str(port))
-        draft.replace(self.directory / "port")
+        replace_file(self.directory / "port", str(port).encode())
 
     def port(self) -> int | None:
         """Where the server answers; None if it does not, yet."""
