@@ -21,6 +21,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from reading import code_cells, eventually, read_notebook, stream_text
 
 from nbtape import JupyterCodeExecutor
+from nbtape.common.new_files import create_file
 from nbtape.notebook import atomic_write
 from nbtape.notebook.document import Notebook
 
@@ -287,10 +288,10 @@ def test_who_saves_at_the_very_moment_of_our_save_is_not_written_over(
 ) -> None:
     person = Person(notebook.path)
     person.cells[0]["source"] = "mine"
-    write, saves = atomic_write.create_file, iter([person.save])
+    saves = iter([person.save])
 
     def write_and_be_late(*arguments: Any, **options: Any) -> None:
-        write(*arguments, **options)
+        create_file(*arguments, **options)
         next(saves, lambda: None)()
 
     monkeypatch.setattr(atomic_write, "create_file", write_and_be_late)

@@ -1,7 +1,8 @@
-"""The image in which kernels run: made of our Dockerfile and our gateway, once, and known by the hash of both."""
+"""The image that kernels run in: built once from nbtape's Dockerfile and gateway, and tagged with their hash."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import json
@@ -26,6 +27,9 @@ DEFAULT_DOCKERFILE: Final = Path(__file__).with_name("Dockerfile").read_text(enc
 DEFAULT_BASE_IMAGE: Final = "python:3.12-slim"
 
 _PACKAGE: Final = Path(__file__).parents[2]
+
+#: The modules of nbtape that run in the image, besides those that they import.
+_RUN_IN_IMAGE: Final = ("servers/process/gateway.py", "kernels/inside/ipykernel_config.py")
 #: Lines of a failed build that are told.
 _LAST_LINES: Final = 15
 
@@ -139,7 +143,24 @@ def _context() -> io.BytesIO:
 
 
 def _files() -> Iterator[tuple[str, bytes]]:
-    """The Dockerfile, and our sources for the gateway."""
+    """The Dockerfile, and those modules of nbtape that the server in the image runs."""
     yield "Dockerfile", DEFAULT_DOCKERFILE.encode()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        yield f"nbtape/{path.relative_to(_PACKAGE).as_posix()}", path.read_bytes()
+    yield "nbtape/__init__.py", b""  # nbtape's own would import the whole package
+    waiting = [_PACKAGE / name for name in _RUN_IN_IMAGE]
+    found: dict[str, bytes] = {}
+    while waiting:
+        path = waiting.pop()
+        name = f"nbtape/{path.relative_to(_PACKAGE).as_posix()}"
+        if name not in found:
+            found[name] = path.read_bytes()
+            waiting += _imported(found[name])
+    yield from sorted(found.items())
+
+
+def _imported(source: bytes) -> Iterator[Path]:
+    """The files of nbtape's modules that a module imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("nbtape."):
+            module = _PACKAGE.joinpath(*node.module.split(".")[1:])
+            paths = [module.with_suffix(".py"), *(module / f"{alias.name}.py" for alias in node.names)]
+            yield from (path for path in paths if path.is_file())
