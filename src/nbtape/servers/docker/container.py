@@ -20,7 +20,7 @@ from nbtape.kernels.processes import make_private_directory
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.kernels.remote.rest import client_options
 from nbtape.servers.docker.isolation import PORT, SOCKETS, WORKSPACE, ContainerOptions, Image, User, arguments
-from nbtape.servers.docker.logs import Words
+from nbtape.servers.docker.logs import ContainerLogs
 from nbtape.servers.process.status_files import find_end
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Container:
         self._user = user
         self._directory = directory
         self._sockets: Path | None = None
-        self._words: Words | None = None
+        self._logs: ContainerLogs | None = None
         self._end: weakref.finalize[..., Container] | None = None
         self._id = ""
         self._name = ""
@@ -95,8 +95,8 @@ class Container:
             "`docker stop %s` ends it",
             *(self._name, self._url, self._name, self._name),
         )
-        if self._words is not None:
-            self._words.close()
+        if self._logs is not None:
+            self._logs.close()
 
     def description(self) -> dict[str, str]:
         """Its image, by the name and by the digest of its content."""
@@ -104,15 +104,15 @@ class Container:
 
     def cause_of_end(self) -> str:
         """Why it is no more, with its last words; empty if it runs."""
-        if self._words is None or not self._words.are_over():
+        if self._logs is None or not self._logs.are_over():
             return ""
         return f"The container {self._name} has ended{self._how()}.{self._said()}"
 
     def cause_of_death(self, kernel_id: str) -> str:
         """How one of its kernels ended; empty if nobody knows."""
-        if self._words is None or (cause := self.cause_of_end()):
+        if self._logs is None or (cause := self.cause_of_end()):
             return cause
-        end = find_end(self._words.last(), kernel_id)
+        end = find_end(self._logs.last(), kernel_id)
         if _ran_out_of_memory(self._engine.events(self._id, time.time() - _RECENTLY)):
             limit = self._options.memory / (1 << 20)
             return f"The container ran out of memory: all of it may use {limit:,.0f} MiB (memory=). {end}".rstrip()
@@ -135,7 +135,7 @@ class Container:
             self._end = when_forgotten(self, _end, self._engine, self._id, self._sockets, removed=self._options.removed)
         streams = {"stdin": self._options.leashed, "stdout": True, "stderr": True, "stream": True}
         with self._engine.refusals(f"start the container {self._name}"):
-            self._words = Words(self._engine.docker.api.attach_socket(self._id, streams))
+            self._logs = ContainerLogs(self._engine.docker.api.attach_socket(self._id, streams))
             container.start()
             container.reload()
         described: Mapping[str, Any] = container.attrs
@@ -265,15 +265,15 @@ class Container:
 
     def _said(self) -> str:
         """Its last words, as the end of a message."""
-        return it_last_said(self._words.last()) if self._words is not None else ""
+        return it_last_said(self._logs.last()) if self._logs is not None else ""
 
     def _stop(self) -> None:
         if self._end is not None:
             self._end()
         else:
             self._undo()
-        if self._words is not None:
-            self._words.close()
+        if self._logs is not None:
+            self._logs.close()
 
     def _undo(self) -> None:
         """Leave nothing of one that is half made."""

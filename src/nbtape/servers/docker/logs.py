@@ -1,19 +1,24 @@
-"""What a container says, the last of it, and our hold of its standard input: when we are gone, so is that."""
+"""The output of a container, and its standard input: the container stops when this process is gone."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from docker.utils.socket import frames_iter
 
+from nbtape.servers.docker.compat_docker import response_of, socket_of
+
+if TYPE_CHECKING:
+    from typing import Any
+
 #: Bytes that are kept.
-_KEPT: Final = 64 << 10
+_KEPT_BYTES: Final = 64 << 10
 
 
-class Words:
+class ContainerLogs:
     """The standard streams of one container.
 
     Args:
@@ -22,33 +27,33 @@ class Words:
 
     def __init__(self, stream: Any) -> None:  # noqa: ANN401  (docker-py has several kinds)
         self._stream = stream
-        self._socket = getattr(stream, "_sock", stream)
+        self._socket = socket_of(stream)
         self._kept = bytearray()
         self._lock = threading.Lock()
         self._reader = threading.Thread(target=self._read, name="nbtape-container", daemon=True)
         self._reader.start()
 
     def are_over(self) -> bool:
-        """Whether the container has ended."""
+        """Whether the container has stopped."""
         return not self._reader.is_alive()
 
     def last(self) -> str:
-        """The last that it said."""
+        """The end of its output."""
         with self._lock:
             return self._kept.decode(errors="replace")
 
     def close(self) -> None:
-        """Let go."""
+        """Close the streams."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._reader.join(1)
 
     def _read(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            for _, words in frames_iter(self._stream, tty=False):
+            for _, text in frames_iter(self._stream, tty=False):
                 with self._lock:
-                    self._kept += words
-                    del self._kept[:-_KEPT]
-        for each in (self._stream, self._socket, self._stream._response):  # noqa: SLF001  (docker-py keeps it there)
+                    self._kept += text
+                    del self._kept[:-_KEPT_BYTES]
+        for each in (self._stream, self._socket, response_of(self._stream)):
             with contextlib.suppress(OSError, ValueError):  # ValueError: what it wants to flush is closed
                 each.close()

@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from jupyter_client.ioloop.manager import AsyncIOLoopKernelManager
-from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import HTTPError
-from tornado.websocket import WebSocketClosedError
 
 from nbtape.kernels.local.manager import EndNoticed, arrange_ipykernel, describe_end
 from nbtape.kernels.processes import end_group
@@ -117,56 +115,6 @@ class OwnKernelManager(EndNoticed, AsyncIOLoopKernelManager):
     @property
     def _notes(self) -> ServerNotes:
         return ServerNotes(Path(self.connection_file).parent)
-
-
-class KeepingChannels(ZMQChannelsWebsocketConnection):
-    """A client's websocket that keeps for its return what comes just when it breaks, and is otherwise thrown away."""
-
-    def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
-        super().__init__(**traits)
-        self._unsent: list[tuple[str, list[Any]]] = []
-        self._was_open = self._returns = False
-
-    def connect(self) -> Any:  # noqa: ANN401  (jupyter_server's)
-        self._was_open = True
-        self._returns = self._kept is not None
-        return super().connect()
-
-    def nudge(self) -> asyncio.Future[None]:
-        """Ask nothing of a kernel whose channels were kept: the question costs what first comes from it."""
-        if not self._returns:
-            return super().nudge()
-        nothing: asyncio.Future[None] = asyncio.Future()
-        nothing.set_result(None)
-        return nothing
-
-    def handle_incoming_message(self, incoming_msg: Any) -> None:  # noqa: ANN401  (jupyter_server's)
-        """Leave out what still comes after the end: as the older protocol it can keep the server busy for long."""
-        if self.websocket_handler.ws_connection is not None:
-            super().handle_incoming_message(incoming_msg)
-
-    def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Any]) -> None:  # noqa: ANN401  (jupyter_server's)
-        try:
-            super().handle_outgoing_message(stream, outgoing_msg)
-        except WebSocketClosedError:
-            kept = self._unsent if self._kept is None else self._kept
-            kept.append((stream.channel, outgoing_msg))
-
-    def disconnect(self) -> None:  # type: ignore[override]  # as its base does
-        if not self._was_open:  # jupyter_server would count one connection less, and throw away what it has kept
-            if self._open_sessions.get(self.session_key) is self.websocket_handler:
-                del self._open_sessions[self.session_key]
-            return
-        super().disconnect()  # type: ignore[no-untyped-call]
-        if self._kept is not None:
-            self._kept[:0] = self._unsent
-            self._unsent = []
-
-    @property
-    def _kept(self) -> list[tuple[str, list[Any]]] | None:
-        """What the server keeps for our client's return; None while it keeps nothing."""
-        kept = self.multi_kernel_manager._kernel_buffers.get(self.kernel_id)  # noqa: SLF001  (there is no other way)
-        return kept["buffer"] if kept and kept["session_key"] == self.session_key else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from tornado.httpserver import HTTPServer
 from traitlets.config import Config
 
 from nbtape.servers.process.base import Hosting, OwnKernelManager, end_kernels, prepare
+from nbtape.servers.process.compat_jupyter_server import KeepingChannels
 
 #: For traitlets, which takes classes by name.
 _HERE: Final = "nbtape.servers.process.gateway"
@@ -73,7 +74,7 @@ def main() -> None:
             "ip": hosting.ip,
             "port": hosting.port,
             "log_level": hosting.log_level,
-            "kernel_websocket_connection_class": "nbtape.servers.process.base.KeepingChannels",
+            "kernel_websocket_connection_class": KeepingChannels,
         },
         "JupyterWebsocketPersonality": {"list_kernels": True},
         "ZMQChannelsWebsocketConnection": {"limit_rate": False},

@@ -22,6 +22,7 @@ from traitlets import default
 from traitlets.config import Config
 
 from nbtape.servers.process.base import Hosting, OwnKernelManager, end_kernels, prepare
+from nbtape.servers.process.compat_jupyter_server import KeepingChannels
 
 if TYPE_CHECKING:
     from jupyter_server.auth.identity import User
@@ -112,7 +113,7 @@ def main() -> None:
             "quit_button": False,
             "jpserver_extensions": {_HERE: True},
             "identity_provider_class": f"{_HERE}.Doorman",
-            "kernel_websocket_connection_class": "nbtape.servers.process.base.KeepingChannels",
+            "kernel_websocket_connection_class": KeepingChannels,
         },
         "Doorman": {"allow_password_change": False},  # which would be a password of all the user's servers
         # What was open on another server is not here.
