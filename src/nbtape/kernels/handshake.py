@@ -10,6 +10,7 @@ import contextlib
 import json
 import sys
 from dataclasses import replace
+from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.environment import Environment, read_environment
@@ -28,102 +29,17 @@ KERNEL_ENVIRONMENT: Final[Mapping[str, str]] = {
     "PIP_ROOT_USER_ACTION": "ignore",
 }
 
-#: What ipykernel sends is neither to be lost, for which there is `ipykernel_config.py` besides, nor to be too much at
-#: once. What was printed in 0.2 seconds is one message, hundreds of megabytes if need be, which whoever reads it must
-#: hold as a whole: it is to come in pieces, with pauses in which they are read. And what was flushed may only have been
-#: queued: it is to be on its way. All of it is done in the thread that sends: hooks are registered for a thread. See
-#: ipykernel's iostream.py.
-_SEND_ALL: Final = """
-import sys, threading, time
 
-def send_in_pieces(stream, size=1 << 20, pause=0.004):
-    def send(piece, parent):
-        message = stream.session.msg("stream", piece, parent)
-        stream.session.send(stream.pub_thread.socket, message, ident=stream.topic)
-        time.sleep(pause)
+def _program(name: str) -> str:
+    """The source of a module in `kernels/inside`, to be run in a kernel."""
+    return resources.files("nbtape.kernels.inside").joinpath(f"{name}.py").read_text("utf-8")
 
-    def send_all_but_the_last(message):
-        content = message["content"]
-        text = content["text"]
-        last = max(0, len(text) - 1) // size * size
-        for start in range(0, last, size):
-            piece = {**content, "text": text[start : start + size]}
-            # In its turn, after what is waiting to be sent, and each at once: else they would go all together.
-            stream.pub_thread.schedule(lambda piece=piece: send(piece, message["parent_header"]))
-        content["text"] = text[last:]
-        return message
 
-    stream.register_hook(send_all_but_the_last)
-
-def flush_until_sent(stream):
-    flush = stream.flush
-
-    def flush_and_wait():
-        sender = stream.pub_thread
-        thread = sender and sender.thread  # None: the code has closed it
-        if not thread or not thread.is_alive() or thread is threading.current_thread():
-            return flush()
-        # ipykernel waits until the message is queued, which puts it behind what it waits for. Native code may follow
-        # that never lets another thread run. And it waits for a thread that has ended, where the kernel is ending.
-        sent = threading.Event()
-        sender.schedule(stream._flush)
-        sender.schedule(lambda: sender.schedule(sent.set))
-        for _ in range(int(stream.flush_timeout / 0.1)):
-            if sent.wait(0.1) or not thread.is_alive():
-                break
-
-    stream.flush = flush_and_wait
-
-def send_all():
-    for stream in (sys.stdout, sys.stderr):
-        send_in_pieces(stream)
-        flush_until_sent(stream)
-
-sys.stdout.pub_thread.schedule(send_all)
-"""
-
-SEND_ALL: Final = {"send_all": f"exec({_SEND_ALL!r}, {{}})"}
+SEND_ALL: Final = {"send_all": f"exec({_program('output_pacing')!r}, {{}})"}
 
 #: Linux ends the kernel with the thread that started it: a kernel that stands still cannot look for us by itself. See
 #: prctl(2), PR_SET_PDEATHSIG.
 END_WITH_US: Final = {"end_with_us": "__import__('ctypes').CDLL(None).prctl(1, 9)"}
-
-#: Packages are told by the names of their directories, which takes a hundredth of the time of reading what is in them.
-#: See https://packaging.python.org/en/latest/specifications/recording-installed-packages/ and, for those that came from
-#: no index, .../direct-url/.
-_TELL_ENVIRONMENT: Final = """
-import json, os, platform, sys, sysconfig, time
-
-def distribution():
-    try:
-        return platform.freedesktop_os_release().get("PRETTY_NAME", "")
-    except (OSError, AttributeError):
-        return platform.mac_ver()[0]
-
-packages, local = {}, []
-for place in filter(None, sys.path):
-    try:
-        names = os.listdir(place)
-    except OSError:
-        continue
-    for name in names:
-        stem, ending = os.path.splitext(name)
-        if ending in (".dist-info", ".egg-info"):
-            package, _, version = stem.partition("-")
-            package = package.lower().replace("_", "-").replace(".", "-")
-            if package not in packages:
-                packages[package] = version.partition("-")[0]
-                if os.path.exists(os.path.join(place, name, "direct_url.json")):
-                    local.append(package)
-told = json.dumps({
-    "python": platform.python_version(),
-    "platform": " ".join(filter(None, [sysconfig.get_platform(), distribution()])),
-    "packages": packages,
-    "local": local,
-    "directory": os.getcwd(),
-    "utc_offset": time.localtime().tm_gmtoff,
-})
-"""
 
 #: The names of the answers to `move` and `STAMP`.
 _MOVED: Final = "moved"
@@ -137,9 +53,8 @@ STAMP: Final = {
 
 #: What a kernel runs in. In a namespace of its own, so that none of its names comes into that of the code; and what
 #: `exec` means there is the code's business.
-ENVIRONMENT: Final = {
-    "environment": f"(lambda own: __import__('builtins').exec({_TELL_ENVIRONMENT!r}, own) or own['told'])({{}})"
-}
+_PROBE: Final = _program("environment_probe")
+ENVIRONMENT: Final = {"environment": f"(lambda own: __import__('builtins').exec({_PROBE!r}, own) or own['told'])({{}})"}
 
 
 def imports(modules: Sequence[str]) -> dict[str, str]:

@@ -28,8 +28,13 @@ DEFAULT_BASE_IMAGE: Final = "python:3.12-slim"
 
 _PACKAGE: Final = Path(__file__).parents[2]
 
-#: The modules of nbtape that run in the image, besides those that they import.
-_RUN_IN_IMAGE: Final = ("servers/process/gateway.py", "kernels/inside/ipykernel_config.py")
+#: The modules of nbtape that run or are read in the image, besides those that they import.
+_RUN_IN_IMAGE: Final = (
+    "servers/process/gateway.py",
+    "kernels/inside/environment_probe.py",
+    "kernels/inside/ipykernel_config.py",
+    "kernels/inside/output_pacing.py",
+)
 #: Lines of a failed build that are told.
 _LAST_LINES: Final = 15
 

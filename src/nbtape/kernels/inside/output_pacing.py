@@ -1,0 +1,66 @@
+"""Makes ipykernel send all output, in pieces: read as text and run in a kernel, in a namespace of its own.
+
+What was printed in 0.2 seconds is one message, hundreds of megabytes if need be, which a reader must hold as a whole:
+it is sent in pieces, with pauses in which they are read. And what was flushed may only have been queued: here a flush
+returns when it has been sent. Both are set up in the thread that sends, for which hooks are registered. See ipykernel's
+iostream.py; `ipykernel_config.py` keeps ZeroMQ from dropping messages.
+
+It runs on the Python of the kernel, and imports nothing of nbtape.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any
+
+
+def send_in_pieces(stream: Any, size: int = 1 << 20, pause: float = 0.004) -> None:
+    def send(piece: Any, parent: Any) -> None:
+        message = stream.session.msg("stream", piece, parent)
+        stream.session.send(stream.pub_thread.socket, message, ident=stream.topic)
+        time.sleep(pause)
+
+    def send_all_but_the_last(message: Any) -> Any:
+        content = message["content"]
+        text = content["text"]
+        last = max(0, len(text) - 1) // size * size
+        for start in range(0, last, size):
+            piece = {**content, "text": text[start : start + size]}
+            # In its turn, after what is waiting to be sent, and each at once: else they would go all together.
+            stream.pub_thread.schedule(lambda piece=piece: send(piece, message["parent_header"]))
+        content["text"] = text[last:]
+        return message
+
+    stream.register_hook(send_all_but_the_last)
+
+
+def flush_until_sent(stream: Any) -> None:
+    flush = stream.flush
+
+    def flush_and_wait() -> None:
+        sender = stream.pub_thread
+        thread = sender and sender.thread  # None: the code has closed it
+        if not thread or not thread.is_alive() or thread is threading.current_thread():
+            flush()
+            return
+        # ipykernel waits until the message is queued, which puts it behind what it waits for. Native code may follow
+        # that never lets another thread run. And it waits for a thread that has ended, where the kernel is ending.
+        sent = threading.Event()
+        sender.schedule(stream._flush)
+        sender.schedule(lambda: sender.schedule(sent.set))
+        for _ in range(int(stream.flush_timeout / 0.1)):
+            if sent.wait(0.1) or not thread.is_alive():
+                break
+
+    stream.flush = flush_and_wait
+
+
+def send_all() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        send_in_pieces(stream)
+        flush_until_sent(stream)
+
+
+sys.stdout.pub_thread.schedule(send_all)  # type: ignore[union-attr]  # ipykernel's
