@@ -499,6 +499,7 @@ class TestToken:
         assert {record.name for record in caplog.records if token in record.getMessage()} == set()
 
 
+@pytest.mark.alone
 class TestStopIsPrompt:
     """Two seconds, whatever its kernels do; then there is none, nor what their code has started."""
 

@@ -11,7 +11,7 @@ from nbtape.kernels.protocols import KernelProvider, KernelSource
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nbtape.kernels.remote.server import ConnectionInfoProvider, JupyterServer
+    from nbtape.kernels.remote.jupyter_server import ConnectionInfoProvider, JupyterServer
 
 
 #: Where kernels come from: this machine (None), a server or its URL or connection info, a pool.
@@ -45,7 +45,7 @@ def checked_source(jupyter_server: Server, kernel_name: str, token: str | None, 
 
 def _server(named: JupyterServer | ConnectionInfoProvider | str, token: str | None) -> JupyterServer:
     from nbtape.kernels.remote.connection import JupyterConnectionInfo
-    from nbtape.kernels.remote.server import ForeignServer, JupyterServer
+    from nbtape.kernels.remote.jupyter_server import ForeignServer, JupyterServer
 
     if isinstance(named, str):
         named = JupyterConnectionInfo.from_url(named, token)

@@ -53,6 +53,7 @@ class Autosave:
         self._look_timer: asyncio.TimerHandle | None = None
         # Kept, for the loop keeps no task alive.
         self._flush_task: asyncio.Future[None] | None = None
+        self._release_task: asyncio.Future[None] | None = None
         # Seconds that the last save took; when that was; and what may be spent on the next.
         self._cost = 0.0
         self._last = 0.0
@@ -105,6 +106,8 @@ class Autosave:
         if not self._notebook.is_saved:  # somebody else was just writing it
             self._save_within(_INTERVAL)
         self._look_within(_LOOK)
+        if self._notebook.has_much_replaced:
+            self._release_task = asyncio.ensure_future(offload(self._notebook.release_replaced))
         self._flush_within(_FLUSH_INTERVAL)
 
     def _afforded(self) -> float:

@@ -65,6 +65,7 @@ Besides that the standard keys: `execution` (times), and the tags `raises-except
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 from typing import TYPE_CHECKING, Any, Final
@@ -335,6 +336,15 @@ class Notebook:
         if self._described:
             yield "metadata", self._metadata_of(self._revision)
 
+    @property
+    def has_much_replaced(self) -> bool:
+        """Whether it is time for `release_replaced`."""
+        return self._file.has_much_replaced
+
+    def release_replaced(self) -> None:
+        """Close the files that saves have replaced, in any thread; see `NotebookFile.release_replaced`."""
+        self._file.release_replaced()
+
     def flush(self) -> None:
         """Make what is written survive a power cut; see `NotebookFile.flush`."""
         self._file.flush()
@@ -347,11 +357,17 @@ class Notebook:
             ChangedError: Someone else has just saved.
         """
         revision = self._revision + 1
-        with self._changes():
-            metadata, has_cells = self._metadata_of(revision), bool(self.cells.order)
-            tail = encode_tail(metadata, self.node["nbformat_minor"], has_cells=has_cells)
-            size = len(HEAD) + self.cells.length + len(tail)
-            self._file.publish(itertools.chain([HEAD], self.cells.pieces(), [tail]), size, move)
+        try:
+            with self._changes():
+                metadata, has_cells = self._metadata_of(revision), bool(self.cells.order)
+                tail = encode_tail(metadata, self.node["nbformat_minor"], has_cells=has_cells)
+                size = len(HEAD) + self.cells.length + len(tail)
+                self._file.publish(itertools.chain([HEAD], self.cells.pieces(), [tail]), size, move)
+        except OSError as exc:
+            if exc.errno not in {errno.ENOSPC, errno.EDQUOT} or not self._file.release_replaced():
+                raise
+            self._publish(move)  # with the room that the replaced files gave back
+            return
         self._revision = revision
         self._history.save(revision)
         self._saved, self._described = True, False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nbtape.errors import NotebookWriteError
 from nbtape.notebook.atomic_write import advice, publish, version_of, writable_mode
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from nbtape.notebook.journal import Kind
 
+#: How many replaced files, and of how many bytes, are held until there is time to close them.
+_MAX_REPLACED_FILES: Final = 8
+_MAX_REPLACED_BYTES: Final = 1 << 18
+
 
 class NotebookFile:
     """The file at one path. Others may change it; its writer is told, and overwrites nothing unseen.
@@ -33,6 +37,8 @@ class NotebookFile:
         self._journal = Journal(path)
         self._others = OutOfBand(path)
         self._lock: WriterLock | None = None
+        self._replaced: list[WriterLock] = []
+        self._replaced_bytes = 0
 
     @contextlib.contextmanager
     def taken_over(self) -> Iterator[None]:
@@ -82,9 +88,29 @@ class NotebookFile:
             move(draft, path)
 
         lock, self._others.known = publish(self.path, size, chunks, move_unless_changed)
-        self._release()
+        if self._lock is not None:
+            self._replaced.append(self._lock)
+            self._replaced_bytes += size
         self._lock = lock
+        if len(self._replaced) > 2 * _MAX_REPLACED_FILES:  # no one had the time
+            self.release_replaced()
         self._journal.clear()
+
+    @property
+    def has_much_replaced(self) -> bool:
+        """Whether it is time for `release_replaced`."""
+        return len(self._replaced) >= _MAX_REPLACED_FILES or self._replaced_bytes >= _MAX_REPLACED_BYTES
+
+    def release_replaced(self) -> bool:
+        """Close the files that saves have replaced; whether there were some.
+
+        Freeing their blocks takes as long as writing them, and up to 1 ms on a busy disk, a third of a short cell: call
+        it off the event loop.
+        """
+        replaced, self._replaced, self._replaced_bytes = self._replaced, [], 0
+        for lock in replaced:
+            lock.release()
+        return bool(replaced)
 
     def add_to_journal(self, started: str, revision: int, entries: Iterable[tuple[Kind, bytes]]) -> None:
         """Add entries to the journal, see `Journal.add`.
@@ -141,6 +167,7 @@ class NotebookFile:
         self._release()
 
     def _release(self) -> None:
+        self.release_replaced()
         if self._lock is not None:
             self._lock.release()
             self._lock = None

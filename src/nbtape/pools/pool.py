@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.lifecycle import OwnServer
-from nbtape.kernels.remote.server import JupyterServer
+from nbtape.kernels.remote.jupyter_server import JupyterServer
 from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_source
 from nbtape.pools.pooled_kernel import PooledKernels
 from nbtape.pools.stock import Stock

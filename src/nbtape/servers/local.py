@@ -22,7 +22,7 @@ from nbtape.common.text import it_last_said, tail
 from nbtape.errors import ServerError
 from nbtape.kernels.processes import make_private_directory, see_groups_end
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
-from nbtape.kernels.remote.server import JupyterServer
+from nbtape.kernels.remote.jupyter_server import JupyterServer
 from nbtape.servers.process.status_files import ServerNotes
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from jupyter_servers import kernels_of, plain_server
 from reading import eventually
 
 from nbtape import JupyterCodeExecutor, JupyterConnectionInfo, KernelNotInstalledError, KernelStartError, ServerError
+from nbtape.kernels.remote.jupyter_server import ForeignServer
 from nbtape.kernels.remote.manager import RemoteKernels
-from nbtape.kernels.remote.server import ForeignServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

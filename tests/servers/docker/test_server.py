@@ -643,6 +643,7 @@ class TestItsEnd:
 
         return start
 
+    @pytest.mark.alone
     @pytest.mark.parametrize("state", ["idle", "busy"])
     def test_stop_is_prompt(self, make: Make, output_dir: Path, docker_client: docker.DockerClient, state: str) -> None:
         server = make()

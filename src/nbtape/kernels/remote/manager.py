@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from nbtape.kernels.protocols import KernelClient, KernelSpec
     from nbtape.kernels.remote.connection import JupyterConnectionInfo
-    from nbtape.kernels.remote.server import JupyterServer
+    from nbtape.kernels.remote.jupyter_server import JupyterServer
 
 logger = logging.getLogger(__name__)
 

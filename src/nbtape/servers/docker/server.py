@@ -19,7 +19,7 @@ from nbtape.common.http_access import check_token, make_token
 from nbtape.common.lifecycle import OwnServer
 from nbtape.errors import ServerError
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
-from nbtape.kernels.remote.server import JupyterServer
+from nbtape.kernels.remote.jupyter_server import JupyterServer
 from nbtape.servers.docker.container import Container
 from nbtape.servers.docker.engine import Engine
 from nbtape.servers.docker.image import DEFAULT_BASE_IMAGE, DEFAULT_DOCKERFILE, Recipe, have_image
