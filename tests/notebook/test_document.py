@@ -481,6 +481,7 @@ def test_a_full_disk_damages_nothing_and_the_next_save_that_works_writes_all(sma
     notebook.add_markdown("first", {})
     notebook.save()
     before = notebook.path.read_bytes()
+    notebook.release_replaced()
     filler = fill(small_disk)
     notebook.add_markdown("second", {})
     refused(notebook, "the disk is full. Free some space.")
@@ -532,7 +533,7 @@ def sources(executor: JupyterCodeExecutor) -> list[str]:
     return [cell["source"] for cell in nbformat.read(executor.notebook, 4)["cells"]]
 
 
-#: Fills the disk, once the notebook has this very block.
+#: Fills the disk once the notebook has this very block, and with the room that the file gives back that it replaced.
 FILL = """
 import time
 while 'filler' not in open('session.ipynb').read():

@@ -201,6 +201,7 @@ class Autosave:
 
     def _flush_quietly(self) -> None:
         try:
+            self._notebook.release_replaced()
             self._notebook.flush()
         except OSError as exc:
             logger.warning("%s could not be flushed to the disk: %s", self._notebook.path, exc)
