@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 from nbtape.common.terminal_text import StreamText
+from nbtape.common.text import strip_escapes
 from nbtape.replay.compare.durations import mask_blocks, mask_durations
 from nbtape.replay.compare.progress_bars import settle_bars
 from nbtape.replay.compare.set_order import sort_sets
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 LONGEST: Final = 2_000_000
 _LONGEST_LINE: Final = 50_000
 
-_ESCAPES: Final = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]")
 _INSTALLED: Final = re.compile(r"[^\s'\"<>(),:;=]{0,400}[/\\](?:site|dist)-packages[/\\]")
 _STANDARD: Final = re.compile(r"[^\s'\"<>(),:;=]{0,400}(/lib/python3\.\d+/)(?=\w)")
 #: Runs of blanks and of the strokes that tables are ruled with: columns are as wide as what is in them.
@@ -67,7 +67,7 @@ def _settled(text: str, terms: Terms) -> list[str]:
     if terms.allow("progress"):
         text = settle_bars(text)
     if terms.allow("colours"):
-        text = _ESCAPES.sub("", text)
+        text = strip_escapes(text)
     if terms.allow("sets"):
         text = sort_sets(text)
     if terms.allow("durations"):
