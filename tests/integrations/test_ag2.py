@@ -333,7 +333,7 @@ def test_the_old_name_refuses_what_it_refused(options: dict[str, Any], message: 
 
 
 def test_the_old_name_needs_no_ag2() -> None:
-    code = "import sys, nbtape.embedded; sys.exit(any(name in sys.modules for name in ('autogen', 'ag2', 'pydantic')))"
+    code = "import sys; from nbtape import EmbeddedIPythonCodeExecutor; sys.exit(any(name in sys.modules for name in ('autogen', 'ag2', 'pydantic')))"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -384,7 +384,7 @@ def test_an_executor_that_is_forgotten_with_its_agent_takes_its_kernel_along(out
 PROGRAM = """
 import os, signal, sys
 from autogen import ConversableAgent
-from nbtape.embedded import EmbeddedIPythonCodeExecutor
+from nbtape import EmbeddedIPythonCodeExecutor
 
 code = "import os\\nopen('pid', 'w').write(str(os.getpid()))"
 runner = ConversableAgent(
