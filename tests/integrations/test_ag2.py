@@ -333,7 +333,10 @@ def test_the_old_name_refuses_what_it_refused(options: dict[str, Any], message: 
 
 
 def test_the_old_name_needs_no_ag2() -> None:
-    code = "import sys; from nbtape import EmbeddedIPythonCodeExecutor; sys.exit(any(name in sys.modules for name in ('autogen', 'ag2', 'pydantic')))"
+    code = (
+        "import sys; from nbtape import EmbeddedIPythonCodeExecutor; "
+        "sys.exit(any(name in sys.modules for name in ('autogen', 'ag2', 'pydantic')))"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
