@@ -932,6 +932,7 @@ class TestKernels:
         server.stop()
         assert not is_running(process.pid)
 
+    @pytest.mark.alone
     def test_a_message_after_the_end_of_its_connection_does_not_keep_the_server_busy(
         self, server: LocalJupyterServer
     ) -> None:
