@@ -222,9 +222,11 @@ class Recorder(PollingClient):
             return None
         try:
             out = super().process_message(message, cell, cell_index)
-        except (AttributeError, LookupError, TypeError, ValueError):
-            # nbclient does not check the state of widgets, which can be anything that code sends.
-            if not kind.startswith("comm_") and not self.output_hook_stack[parent_id(message)]:
+        except (AttributeError, LookupError, TypeError, ValueError) as exc:
+            # nbclient does not check the state of widgets, which can be anything that code sends. Nor does it check
+            # that the outputs of a display that is updated still exist: a person may have cleared them in the file.
+            is_widget = kind.startswith("comm_") or self.output_hook_stack[parent_id(message)]
+            if not is_widget and not (kind in _DISPLAYS and isinstance(exc, IndexError)):
                 raise
             logger.exception("a message of type %s cannot be recorded and is left out", kind)
             return None
