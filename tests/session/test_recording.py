@@ -322,7 +322,7 @@ import zmq.asyncio
 import nbtape.session.recording, nbtape.session.cell_runner
 from nbtape import CodeBlock, JupyterCodeExecutor
 from nbtape.kernels.protocols import KernelManager, KernelSource, KernelSpec
-from nbtape.kernels.local.manager import LocalKernelClient
+from nbtape.kernels.local.client import LocalKernelClient
 
 class StandingKernel(KernelSource, KernelManager):  # a kernel that outlives its recorder
     has_kernel = True

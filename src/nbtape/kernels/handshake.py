@@ -35,7 +35,7 @@ def _program(name: str) -> str:
     return resources.files("nbtape.kernels.inside").joinpath(f"{name}.py").read_text("utf-8")
 
 
-SEND_ALL: Final = {"send_all": f"exec({_program('output_pacing')!r}, {{}})"}
+SEND_ALL: Final = {"send_all": f"exec({_program('compat_ipykernel')!r}, {{}})"}
 
 #: Linux ends the kernel with the thread that started it: a kernel that stands still cannot look for us by itself. See
 #: prctl(2), PR_SET_PDEATHSIG.

@@ -1,9 +1,8 @@
-"""What ipykernels that nbtape starts read beside their own configuration: nothing that they send is dropped.
+"""The configuration file of ipykernels that nbtape starts: nothing that they send is dropped.
 
-By itself ipykernel keeps a thousand messages for a client that is slow, or has no processor for a moment, and drops
-what follows without a word, the end of the cell included. It has no setting for that, and later than this it is not to
-be told: connections that are made have their mark from the socket as it was when it was bound, and to change it on
-them crashes libzmq 4.3.5 if one of them is ending just then.
+By default ZeroMQ keeps a thousand messages for a client that is slow, and silently drops what follows, the end of the
+cell included. ipykernel has no setting for that. It cannot be changed later: a connection takes its limit from the
+socket when that is bound, and changing a live socket crashes libzmq 4.3.5 if a connection is closing at that moment.
 """
 
 from __future__ import annotations

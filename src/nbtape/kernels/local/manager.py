@@ -6,30 +6,21 @@ over when many start at once, and nobody else on the machine can listen to iopub
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
 import sys
-import threading
-import time
 from pathlib import Path
-from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
-import zmq.asyncio
-from jupyter_client.asynchronous.client import AsyncKernelClient
-from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-from jupyter_client.manager import AsyncKernelManager
-from traitlets import Type, default
 
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.text import it_last_said, tail
 from nbtape.errors import KernelNotInstalledError, KernelStartError
-from nbtape.kernels.decoding import LARGE, take_in, unpack
-from nbtape.kernels.handshake import KERNEL_ENVIRONMENT, LOCAL_INTRODUCTION, introduce, move
+from nbtape.kernels.handshake import KERNEL_ENVIRONMENT, LOCAL_INTRODUCTION, move
+from nbtape.kernels.local.compat_jupyter_client import Context, LeanKernelManager
 from nbtape.kernels.processes import end_group, make_private_directory
 from nbtape.kernels.protocols import KernelManager, KernelSource, KernelSpec
 
@@ -38,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
 
-    from nbtape.environment import Environment
+    from jupyter_client.manager import AsyncKernelManager
+
+    from nbtape.kernels.local.client import LocalKernelClient
     from nbtape.kernels.protocols import KernelClient
 
 if TYPE_CHECKING:
@@ -55,16 +48,6 @@ _UNIX: Final = sys.platform != "win32"
 
 #: What ipykernels read beside their own configuration.
 _CONFIGURATION: Final = Path(__file__).parents[1] / "inside" / "ipykernel_config.py"
-
-#: Seconds between looks at whether a kernel that is to end has ended.
-_GLANCE: Final = 0.005
-
-#: Seconds to wait for a first iopub message before provoking another one; doubled each time. ZeroMQ drops what is
-#: published before the subscription arrives.
-FIRST_IOPUB_WAIT_SECONDS: Final = 0.01
-
-#: The position of the content in what is left of a message without its identities.
-_CONTENT: Final = 4
 
 
 class LocalKernels(KernelSource):
@@ -106,179 +89,16 @@ class LocalKernels(KernelSource):
         return LocalKernelManager(kernel_name=self._name, kernel_spec_manager=self._specs)
 
 
-class LocalChannel(AsyncZMQSocketChannel):
-    """jupyter_client's channel, which cuts what is large before it decodes it."""
-
-    room = LARGE
-
-    async def _recv(self, **_: Any) -> dict[str, Any]:  # type: ignore[override]  # noqa: ANN401  (jupyter_client's)
-        assert self.socket is not None
-        frames = await self.socket.recv_multipart(copy=False)
-        parts: Any = [frame.buffer if len(frame) > LARGE else frame.bytes for frame in frames]
-        _identities, parts = self.session.feed_identities(parts)
-        if len(parts) <= _CONTENT or isinstance(parts[_CONTENT], bytes):
-            return self.session.deserialize(parts)
-        message: dict[str, Any] = self.session.deserialize(parts, content=False)  # with its signature checked
-        content, message["cut"] = take_in(message.pop("content"), self.room)
-        del frames, parts  # the memory of what was cut
-        message["content"] = self.session.unpack(content)
-        return message
-
-
-class LocalKernelClient(AsyncKernelClient):
-    """jupyter_client's client, with a quicker and stricter idea of "ready"."""
-
-    shell_channel_class = Type(LocalChannel)
-    iopub_channel_class = Type(LocalChannel)
-
-    def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits, passed through)
-        super().__init__(**traits)
-        self.language_info: dict[str, Any] = {}
-        self.directory = "."
-        self.environment: Environment | None = None
-        self.stamp = ""
-        self.introduction: Mapping[str, str] = LOCAL_INTRODUCTION
-        self._is_heard = False
-        self._is_ready = False
-
-    def start_channels(self, **_: Any) -> None:  # type: ignore[override]  # noqa: ANN401
-        """Connect what is used: no stdin (nobody is there to type), no heartbeat (the process is ours to watch)."""
-        self.session.unpack = unpack
-        super().start_channels(stdin=False, hb=False, control=False)
-
-    def stop_channels(self) -> None:
-        """Disconnect and give the context back."""
-        super().stop_channels()
-        self.context.destroy(linger=0)
-
-    async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Return when the kernel has answered `kernel_info`, was heard on iopub and has told its environment.
-
-        jupyter_client's own ends in a flush of iopub that always waits 200 ms; messages of other requests are
-        skipped by their parent anyway. A kernel that was handed over is not asked again what is known of it.
-
-        Raises:
-            KernelStartError: The kernel died, or did not answer within `timeout` seconds.
-        """
-        if self._is_ready:
-            return
-        patience = 60 if timeout is None else timeout
-        deadline = time.monotonic() + patience
-        if not self.language_info:
-            self.language_info = await self._meet(deadline, patience)
-        if self.language_info.get("name") == "python":
-            await self._introduce(deadline, patience)
-        wait = FIRST_IOPUB_WAIT_SECONDS
-        while not await self._hears(wait):
-            await self._see_to_life(deadline, patience)
-            self.kernel_info()
-            wait = min(2 * wait, 0.5)
-        self._is_ready = True
-
-    async def _meet(self, deadline: float, patience: float) -> dict[str, Any]:
-        """What the kernel speaks, when it has answered and was heard."""
-        while True:
-            self.kernel_info()
-            reply = await self._next(self.shell_channel, timeout=0.5)
-            is_heard = await self._hears(0.5 if reply else 0)
-            if reply and reply["msg_type"] == "kernel_info_reply" and is_heard:
-                return dict(reply["content"].get("language_info") or {})
-            await self._see_to_life(deadline, patience)
-
-    async def _introduce(self, deadline: float, patience: float) -> None:
-        """Give the kernel what every kernel gets, and have it tell its environment."""
-
-        async def ask(expressions: Mapping[str, str]) -> Mapping[str, Any]:
-            request = self.execute("", silent=True, user_expressions=dict(expressions))
-            reply: dict[str, Any] | None = None
-            while not reply or reply["parent_header"].get("msg_id") != request:
-                await self._see_to_life(deadline, patience)
-                reply = await self._next(self.shell_channel, timeout=0.5)
-            content: Mapping[str, Any] = reply["content"]
-            return content
-
-        self.environment, self.stamp = await introduce(ask, self.introduction, self.environment, self.stamp)
-
-    async def _hears(self, timeout: float) -> bool:
-        """Whether the kernel was heard on iopub by now."""
-        self._is_heard = self._is_heard or await self._next(self.iopub_channel, timeout) is not None
-        return self._is_heard
-
-    async def _see_to_life(self, deadline: float, patience: float) -> None:
-        """Whether there is still hope.
-
-        Raises:
-            KernelStartError: The kernel died, or its time is up.
-        """
-        if not await self.is_alive():
-            raise KernelStartError(f"The kernel died while it started. {self._cause()}")
-        if time.monotonic() > deadline:
-            raise KernelStartError(
-                f"The kernel did not answer within {patience:g} s. Raise startup_timeout if this machine is slow. "
-                f"{self._cause()}"
-            )
-
-    async def catch_up(self) -> None:
-        """What a local kernel has sent is in our socket."""
-
-    def missing_output(self) -> str:
-        """A local kernel's output all comes."""
-        return ""
-
-    def _cause(self) -> str:
-        assert isinstance(self.parent, LocalKernelManager)
-        return self.parent.cause_of_death()
-
-    async def _next(self, channel: Any, timeout: float) -> dict[str, Any] | None:  # noqa: ANN401
-        try:
-            message: dict[str, Any] = await channel.get_msg(timeout=timeout)
-        except Empty:
-            return None
-        return message
-
-
-class _Context(zmq.asyncio.Context):
-    """ZeroMQ's context, but for its end where it is forgotten together with its sockets."""
-
-    def __del__(self) -> None:
-        """End in a thread: to end is to wait for the sockets, and Python may come to them only after this."""
-        # Where the interpreter ends, a thread is not started any more, and who starts one waits for it for ever.
-        if not self.closed and not sys.is_finalizing():
-            with contextlib.suppress(RuntimeError):
-                threading.Thread(target=self.term, daemon=True).start()
-
-
-class EndNoticed:
-    """For jupyter_client's managers, which look ten times a second whether their kernel has ended: most do in 30 ms."""
-
-    async def _async_wait(self, pollinterval: float = _GLANCE) -> None:
-        await super()._async_wait(min(pollinterval, _GLANCE))  # type: ignore[misc]  # the manager's
-
-
-class LocalKernelManager(EndNoticed, AsyncKernelManager, KernelManager):
+class LocalKernelManager(LeanKernelManager, KernelManager):
     """One kernel process of ours, with a private directory for its sockets and its log."""
 
     def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits, passed through)
-        super().__init__(client_class="nbtape.kernels.local.manager.LocalKernelClient", **traits)
+        super().__init__(client_class="nbtape.kernels.local.client.LocalKernelClient", **traits)
         self._process: Process | None = None
         self._known: KernelClient | None = None
         self._introduction: Mapping[str, str] = LOCAL_INTRODUCTION
         self._directory: Path | None = None
         self._reaper: weakref.finalize[..., LocalKernelManager] | None = None
-
-    @default("context")
-    def _context_default(self) -> _Context:
-        """For the control socket, which an interrupt may open, and an end; `cleanup_resources` destroys it."""
-        self._created_context = True
-        return _Context()
-
-    async def _async_post_start_kernel(self, **arguments: Any) -> None:  # noqa: ANN401  (what the kernel was launched with)
-        """What jupyter_client does after the launch, but for the control socket: that is opened when it is used.
-
-        With its context it takes seven open files, and a process may have 1,024 of them, for fifty sessions.
-        """
-        assert self.provisioner is not None, "the kernel was launched"
-        await self.provisioner.post_launch(**arguments)
 
     async def start_kernel(self, *, cwd: Path | None) -> None:  # type: ignore[override]
         """Start the kernel process in `cwd`; without one, where nobody but root puts modules.
@@ -309,7 +129,7 @@ class LocalKernelManager(EndNoticed, AsyncKernelManager, KernelManager):
 
     def client(self) -> LocalKernelClient:  # type: ignore[override]
         """Return a client with a ZeroMQ context of its own, so that the output of a killed kernel stays readable."""
-        context = _Context()
+        context = Context()
         # A kernel that is slow to bind is found again within 10 ms, not ZeroMQ's 100; and a client that is slower
         # than its kernel for a moment loses nothing: at the default of 1,000 messages ZeroMQ drops what follows.
         context.setsockopt(zmq.RECONNECT_IVL, 10)

@@ -1,8 +1,6 @@
-"""The websocket half of a Jupyter server: a kernel's channels over a connection that may break and comes back.
+"""A kernel's client over a websocket: sends requests, sorts what comes back, finds out what was lost.
 
-One connection carries all channels. When it breaks, it is made again under the same session id: then the server sends
-what the kernel sent meanwhile, if it had noticed the break and nobody else was connected. What was lost nevertheless is
-the business of the ledger.
+The connection may break and be opened again. What is lost meanwhile is made up for by the ledger, see delivery.py.
 """
 
 from __future__ import annotations
@@ -10,24 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 import struct
 import time
-import uuid
-from http import HTTPStatus
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_client.session import Session
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.typing import Subprotocol
 
 from nbtape.errors import KernelStartError
 from nbtape.kernels.decoding import LARGE
 from nbtape.kernels.handshake import INTRODUCTION, introduce
 from nbtape.kernels.remote.delivery import Ledger
-from nbtape.kernels.remote.wire import BINARY, JsonWire, wire_of
+from nbtape.kernels.remote.websocket import WebsocketConnection
 
 if TYPE_CHECKING:
     import ssl
@@ -36,27 +28,15 @@ if TYPE_CHECKING:
     from nbtape.environment import Environment
     from nbtape.kernels.protocols import Message
     from nbtape.kernels.remote.connection import JupyterConnectionInfo
-    from nbtape.kernels.remote.wire import Wire
 
 logger = logging.getLogger(__name__)
 
-#: Bytes that may lie unread before we stop listening, so that a flood is slowed down and not kept in memory.
-_ROOM: Final = 64 << 20
-#: Bytes of the largest message that is read at all; it takes memory three times.
-_LARGEST: Final = 256 << 20
-#: Seconds of one attempt to connect, and between looks at the kernel meanwhile; of the pauses between attempts, of
-#: which each is twice the one before.
-_CONNECT: Final = 10.0
-_GLANCE: Final = 1.0
-_SHORTEST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 2.0
-#: Seconds of silence until the other side is asked whether it is there, and until it is taken to be gone.
-_ASK: Final = 5
-_GONE: Final = 15
-#: Seconds between the two halves of a block's end until the kernel is asked what became of the other.
-_HALF: Final = 2
-#: Seconds without a connection until a kernel counts as lost where nobody waits for it.
-_PATIENCE: Final = 10.0
+#: Bytes of unread messages at which reading pauses, so that a flood is slowed down and not kept in memory.
+_MAX_UNREAD_BYTES: Final = 64 << 20
+#: How long one half of a block's end may be missing until the kernel is asked whether the other was lost.
+_HALF_END_SECONDS: Final = 2.0
+#: How long there may be no connection until a kernel that nothing waits for counts as dead.
+_UNREACHABLE_SECONDS: Final = 10.0
 
 #: What a broken or forged frame makes the parsers raise.
 _UNREADABLE: Final = (
@@ -94,25 +74,19 @@ class WebsocketKernelClient:
         self.introduction: Mapping[str, str] = INTRODUCTION
         self.shell_channel = WebsocketChannel()
         self.iopub_channel = WebsocketChannel()
-        self._info = info
-        self._context = context
+        self._url = info.url
         self._kernel_id = kernel_id
         self._why_gone = why_gone
         self._why_dead = why_dead
         self._asks_directory = directory is None
         self._session = Session(username="nbtape")  # for ids and headers; the server signs
-        self._session_id = self._session.session  # what the server keeps messages under while we are away
-        self._wire: Wire = JsonWire()
-        self._outbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._connection = WebsocketConnection(info, context, kernel_id, self._session.session, why_gone, self)
         self._ledger = Ledger()
         self._block: Message | None = None
         self._answers: dict[str, _Answer] = {}
+        self._half_end: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        self._connected = asyncio.Event()
         self._settled = asyncio.Event()  # connected, or gone
-        self._lost_at = time.monotonic()
-        self._trouble = ""
-        self._pause = _SHORTEST_PAUSE
         self._is_ready = False
         self.cause_of_death = ""
         #: Whether the server has another process in the place of one that died, under the same id.
@@ -153,10 +127,10 @@ class WebsocketKernelClient:
                     await self._introduce()
         except TimeoutError:
             raise KernelStartError(
-                f"The kernel on {self._info.url} did not answer within {timeout:g} s. Raise startup_timeout if the "
-                f"server is slow. {self._trouble}".rstrip()
+                f"The kernel on {self._url} did not answer within {timeout:g} s. Raise startup_timeout if the "
+                f"server is slow. {self._connection.last_error}".rstrip()
             ) from None
-        self._is_ready = True
+        self._is_ready = self._connection.keeps_session = True
 
     def execute(self, code: str, **options: Any) -> str:  # noqa: ANN401  (nbclient's)
         """Send a block, now or when there is a connection again; return its message id.
@@ -166,7 +140,7 @@ class WebsocketKernelClient:
         self._block = self._session.msg("execute_request", _execution(code, **options))
         request: str = self._block["msg_id"]
         self._ledger.send_block(request)
-        self._outbox.put_nowait(self._block)
+        self._connection.send("shell", self._block)
         return request
 
     async def is_alive(self) -> bool:
@@ -175,17 +149,20 @@ class WebsocketKernelClient:
 
     async def is_reachable(self) -> bool:
         """Whether the kernel is alive and connected, soon; if not, it counts as dead from now on."""
-        patience = 0 if self._ledger.waits else self._lost_at + _PATIENCE - time.monotonic()  # a block has had its time
+        lost_at = self._connection.lost_at
+        left = (
+            0 if self._ledger.waits else lost_at + _UNREACHABLE_SECONDS - time.monotonic()
+        )  # a block has had its time
         try:
-            await asyncio.wait_for(self._settled.wait(), max(0.5, patience))
+            await asyncio.wait_for(self._settled.wait(), max(0.5, left))
         except TimeoutError:
-            away = time.monotonic() - self._lost_at
-            self._die(f"It could not be reached for {away:.0f} s. {self._trouble}")
+            away = time.monotonic() - lost_at
+            self._die(f"It could not be reached for {away:.0f} s. {self._connection.last_error}")
         return not self.cause_of_death
 
     async def catch_up(self) -> None:
         """Return when the kernel has answered, and all that it sent before has come; after a second in any case."""
-        if self._connected.is_set() and not self.cause_of_death:
+        if self._connection.is_open and not self.cause_of_death:
             with contextlib.suppress(TimeoutError, KernelStartError):
                 await asyncio.wait_for(self._ask("execute_request", _execution("", silent=True)), 1)
 
@@ -235,7 +212,7 @@ class WebsocketKernelClient:
         message = self._session.msg(kind, content)
         request: str = message["msg_id"]
         self._ledger.send_question(request)
-        self._outbox.put_nowait(message)
+        self._connection.send("shell", message)
         return request
 
     def _inquire(self) -> None:
@@ -244,112 +221,36 @@ class WebsocketKernelClient:
 
     async def _stay_connected(self) -> None:
         try:
-            while not self.cause_of_death:
-                await self._connect_and_converse()
+            self._die(await self._connection.run())
         except Exception:
-            logger.exception("the connection to kernel %s failed in a way that is not foreseen", self._kernel_id)
+            logger.exception("The connection to kernel %s failed unexpectedly.", self._kernel_id)
             self._die("The connection to it failed; the log says how.")
 
-    async def _connect_and_converse(self) -> None:
-        """Until the connection breaks; or, if there is none to be had, until it is time to try again."""
-        try:
-            async with await self._connect() as connection:
-                self._pause = _SHORTEST_PAUSE
-                await self._converse(connection)
-        except (OSError, WebSocketException, TimeoutError) as exc:
-            self._trouble = _explain(exc)
-            logger.info("no connection to kernel %s on %s: %s", self._kernel_id, self._info.url, self._trouble)
-            if cause := await self._why_gone():
-                self._die(cause)
-            if not self._is_ready or _is_stuck(exc):  # before it is ready, nothing is kept that would be missed
-                self._session_id = uuid.uuid4().hex
-            await asyncio.sleep(self._pause)
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-
-    async def _connect(self) -> ClientConnection:
-        """Connect. A server may wait with its answer for a kernel that starts: look whether that is still there."""
-        attempt = asyncio.ensure_future(self._open().__aenter__())
-        try:
-            while not (await asyncio.wait({attempt}, timeout=_GLANCE))[0]:
-                if cause := await self._why_gone():
-                    self._die(cause)
-                    raise TimeoutError
-            return attempt.result()
-        finally:
-            attempt.cancel()
-
-    def _open(self) -> _Connect:
-        options: dict[str, Any] = {} if self._context is None else {"ssl": self._context}
-        if self._info.unix_socket is not None:
-            options |= {"unix": True, "path": str(self._info.unix_socket)}
-        return _Connect(
-            f"{self._info.websocket_api}kernels/{self._kernel_id}/channels?session_id={self._session_id}",
-            create_connection=_PromptConnection,
-            additional_headers=self._info.secret_headers,
-            logger=_Discreet(logging.getLogger("websockets.client")),
-            subprotocols=[Subprotocol(BINARY)],
-            proxy=None if self._info.is_loopback else True,
-            compression=None,
-            open_timeout=_CONNECT,
-            close_timeout=1,
-            ping_interval=None,  # its deadline would strike in the middle of a flood; see _watch
-            max_size=_LARGEST,
-            **options,
-        )
-
-    async def _converse(self, connection: ClientConnection) -> None:
-        """Send and receive until the connection breaks."""
-        assert isinstance(connection, _PromptConnection)
-        self._wire = wire_of(connection.subprotocol)
-        self._connected.set()
+    def connection_opened(self) -> None:
+        """Find out what became of a block that runs."""
         self._settled.set()
         if self._ledger.waits:
             self._inquire()
-        helpers = [asyncio.create_task(self._send(connection)), asyncio.create_task(self._watch(connection))]
-        try:
-            async for frame in connection:
-                self._take(frame)
-                await self.iopub_channel.wait_for_room()
-        except ConnectionClosed as exc:
-            self._trouble = _explain(exc)
-        finally:
-            for helper in helpers:
-                helper.cancel()
-            self._connected.clear()
-            if not self.cause_of_death:
-                self._settled.clear()
-            self._lost_at = time.monotonic()
-            self._ledger.cut()
 
-    async def _send(self, connection: ClientConnection) -> None:
-        while True:
-            message = await self._outbox.get()
-            with contextlib.suppress(ConnectionClosed):  # the ledger will find out
-                await connection.send(self._wire.encode("shell", message))
+    async def frame_received(self, frame: bytes | str) -> None:
+        """Take a message; return when there is room for the next one."""
+        self._take(frame)
+        await self.iopub_channel.wait_for_room()
 
-    async def _watch(self, connection: _PromptConnection) -> None:
-        """Once a second, see whether the other side is there, and whether a block waits for what will not come."""
-        silence = half = 0
-        while True:
-            heard = connection.heard
-            await asyncio.sleep(1)
-            silence = 0 if connection.heard != heard or self.iopub_channel.is_full else silence + 1
-            half = half + 1 if self._ledger.waits_for_half else 0
-            if half == _HALF:
-                self._inquire()
-            if silence == _ASK:
-                with contextlib.suppress(ConnectionClosed):
-                    await connection.ping()
-                # A server says nothing of a kernel that was deleted.
-                if self._ledger.waits and (cause := await self._why_gone()):
-                    self._die(cause)
-            if silence >= _GONE:
-                logger.warning("kernel %s on %s is silent: connecting again", self._kernel_id, self._info.url)
-                connection.transport.abort()
+    async def connection_silent(self) -> None:
+        """Ask for a kernel that a block waits for: a server does not report that one was deleted."""
+        if self._ledger.waits and (cause := await self._why_gone()):
+            self._die(cause)
+
+    def connection_lost(self) -> None:
+        """Note that messages may be lost."""
+        if not self.cause_of_death:
+            self._settled.clear()
+        self._ledger.cut()
 
     def _take(self, frame: bytes | str) -> None:
         try:
-            channel, message = self._wire.decode(frame, self.iopub_channel.room)
+            channel, message = self._connection.wire.decode(frame, self.iopub_channel.room)
             made_up = self._ledger.take(channel, message)
         except _UNREADABLE as exc:
             logger.warning("a message of kernel %s cannot be read and is left out: %s", self._kernel_id, exc)
@@ -358,7 +259,14 @@ class WebsocketKernelClient:
             self._deliver(made_up_channel, made_up_message, 0)
         self._deliver(channel, message, len(frame))
         if self._ledger.wants_block_again() and self._block is not None:
-            self._outbox.put_nowait(self._block)
+            self._connection.send("shell", self._block)
+        if self._ledger.waits_for_half and self._half_end is None:
+            self._half_end = asyncio.get_running_loop().call_later(_HALF_END_SECONDS, self._check_half_end)
+
+    def _check_half_end(self) -> None:
+        self._half_end = None
+        if self._ledger.waits_for_half:
+            self._inquire()
 
     def _deliver(self, channel: str, message: Message, size: int) -> None:
         """Pass a message on to whom it is for, which may be nobody: others use the kernel, too."""
@@ -391,6 +299,7 @@ class WebsocketKernelClient:
     def _die(self, cause: str) -> None:
         """The kernel is gone."""
         self.cause_of_death = self.cause_of_death or self._why_dead() or cause
+        self._connection.reconnects = False
         self._settled.set()
         for answer in self._answers.values():
             answer.fail(KernelStartError(f"The kernel died. {self.cause_of_death}"))
@@ -424,7 +333,7 @@ class WebsocketChannel:
         except TimeoutError:
             raise Empty from None
         self._size -= size
-        if self._size < _ROOM:
+        if self._size < _MAX_UNREAD_BYTES:
             self._has_room.set()
         return message
 
@@ -432,13 +341,8 @@ class WebsocketChannel:
         """Add a message whose frame had `size` bytes."""
         self._messages.put_nowait((size, message))
         self._size += size
-        if self._size >= _ROOM:
+        if self._size >= _MAX_UNREAD_BYTES:
             self._has_room.clear()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether as much lies here as may."""
-        return not self._has_room.is_set()
 
     async def wait_for_room(self) -> None:
         """Return when there is room for another message."""
@@ -471,37 +375,6 @@ class _Answer:
             self.whole.set_result(self._reply)
 
 
-class _Connect(connect):
-    """websockets' way to connect, but for redirects: they would carry the token elsewhere."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
-class _Discreet(logging.LoggerAdapter[logging.Logger]):
-    """websockets' logger but for the level DEBUG: there it shows headers, with the token in them."""
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  (logging's)
-        return level > logging.DEBUG and super().isEnabledFor(level)
-
-
-class _PromptConnection(ClientConnection):
-    """A connection that counts what it hears, and acknowledges it at once.
-
-    Servers built on Tornado leave Nagle's algorithm on: they send the second part of an answer when we have
-    acknowledged the first, and Linux puts that off by 40 ms unless it is told not to, each time anew (tcp(7)).
-    """
-
-    heard = 0
-
-    def data_received(self, data: bytes) -> None:
-        self.heard += 1
-        super().data_received(data)
-        if hasattr(socket, "TCP_QUICKACK"):
-            with contextlib.suppress(OSError, AttributeError):
-                self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-
-
 def _execution(
     code: str,
     *,
@@ -520,20 +393,3 @@ def _execution(
         "allow_stdin": allow_stdin,
         "stop_on_error": stop_on_error,
     }
-
-
-def _is_stuck(exc: Exception) -> bool:
-    """Whether the server may never take the session id again.
-
-    jupyter_server 2.21 does not if the connection broke while it prepared it: it fails to close what is gone.
-    """
-    return isinstance(exc, InvalidStatus) and exc.response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
-
-
-def _explain(exc: Exception) -> str:
-    """Why there is no connection, a sentence."""
-    if isinstance(exc, InvalidStatus):
-        return f"The server refuses it (HTTP {exc.response.status_code})."
-    if isinstance(exc, TimeoutError):
-        return "The server does not answer."
-    return f"{str(exc).rstrip('.')}."

@@ -33,7 +33,7 @@ _RUN_IN_IMAGE: Final = (
     "servers/process/gateway.py",
     "kernels/inside/environment_probe.py",
     "kernels/inside/ipykernel_config.py",
-    "kernels/inside/output_pacing.py",
+    "kernels/inside/compat_ipykernel.py",
 )
 #: Lines of a failed build that are told.
 _LAST_LINES: Final = 15

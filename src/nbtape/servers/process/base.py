@@ -22,7 +22,8 @@ from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import HTTPError
 
-from nbtape.kernels.local.manager import EndNoticed, arrange_ipykernel, describe_end
+from nbtape.kernels.local.compat_jupyter_client import HookedKernelManager
+from nbtape.kernels.local.manager import arrange_ipykernel, describe_end
 from nbtape.kernels.processes import end_group
 from nbtape.servers.process.status_files import ServerNotes, end_line
 
@@ -39,23 +40,27 @@ _FAREWELL: Final = 0.6
 _OWNER_LOOK: Final = 500
 
 
-class OwnKernelManager(EndNoticed, AsyncIOLoopKernelManager):
+class OwnKernelManager(HookedKernelManager, AsyncIOLoopKernelManager):
     """A kernel of the server, set up like the local ones, and ended with all that it started."""
 
     #: What befalls a kernel that dies: nothing more, or that it is started anew.
     ends: tuple[str, ...] = ("dead",)
 
-    async def _async_pre_start_kernel(self, **options: Any) -> Any:  # noqa: ANN401  (jupyter_client's)
-        # The same path when it is started again: the connection file stays.
+    def extra_arguments(self) -> list[str]:
+        """The same socket path when it is started again: the connection file stays."""
         file = Path(self.connection_file)
-        socket = file.with_name(file.stem.removeprefix("kernel-")[:8])
-        options["extra_arguments"] = arrange_ipykernel(self, socket)
-        return await super()._async_pre_start_kernel(**options)
+        return arrange_ipykernel(self, file.with_name(file.stem.removeprefix("kernel-")[:8]))
 
-    pre_start_kernel = _async_pre_start_kernel  # type: ignore[assignment]  # as its base does
+    def kernel_log(self) -> Path:
+        """Return the kernel's file in the server's private directory."""
+        return self._notes.kernel_log(self.kernel_id)
 
-    async def _async_post_start_kernel(self, **options: Any) -> None:  # noqa: ANN401  (jupyter_client's)
-        await super()._async_post_start_kernel(**options)
+    def launch_failed(self, error: OSError) -> HTTPError:
+        """Report what is wrong to the client."""
+        return HTTPError(500, f"Kernel {self.kernel_name} cannot be started: {error}. Check its kernel.json.")
+
+    def kernel_started(self) -> None:
+        """Note its process group, and watch for its death."""
         self._group = getattr(self.provisioner, "pgid", None)
         if self._group:
             self._notes.write_group(self._group)
@@ -63,16 +68,9 @@ class OwnKernelManager(EndNoticed, AsyncIOLoopKernelManager):
             self.remove_restart_callback(self._take_death, end)  # is there when it is started again
             self.add_restart_callback(self._take_death, end)
 
-    post_start_kernel = _async_post_start_kernel  # type: ignore[assignment]  # the same
-
-    async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:  # noqa: ANN401  (jupyter_client's)
-        try:
-            with self._notes.kernel_log(self.kernel_id).open("wb") as log:
-                await super()._async_launch_kernel(kernel_cmd, **{**options, "stdout": log, "stderr": log})
-        except OSError as exc:
-            raise HTTPError(500, f"Kernel {self.kernel_name} cannot be started: {exc}. Check its kernel.json.") from exc
-
-    _launch_kernel = _async_launch_kernel  # type: ignore[assignment]  # the same
+    def kernel_stopped(self) -> None:
+        """End what its code has started and left."""
+        self.end_group()
 
     def connect_iopub(self, identity: bytes | None = None) -> Any:  # noqa: ANN401  (jupyter_client's)
         """A stream of what the kernel publishes, which a message that is none does not bring to a standstill."""
@@ -92,16 +90,10 @@ class OwnKernelManager(EndNoticed, AsyncIOLoopKernelManager):
 
     def _take_death(self) -> None:
         process = getattr(self.provisioner, "process", None)
-        end = describe_end(process.returncode if process else None, self._notes.kernel_log(self.kernel_id))
+        end = describe_end(process.returncode if process else None, self.kernel_log())
         self._notes.write_end(self.kernel_id, end)
         self.log.warning("%s", end_line(self.kernel_id, end))
         self.end_group()
-
-    async def _async_cleanup_resources(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002  (jupyter_client's)
-        self.end_group()
-        await super()._async_cleanup_resources(restart=restart)
-
-    cleanup_resources = _async_cleanup_resources  # type: ignore[assignment]  # the same
 
     def end_group(self) -> None:
         """End the kernel, if it is not over, and what its code has started and left."""

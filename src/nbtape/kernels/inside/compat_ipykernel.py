@@ -1,11 +1,12 @@
-"""Makes ipykernel send all output, in pieces: read as text and run in a kernel, in a namespace of its own.
+"""The private API of ipykernel that nbtape depends on: make a kernel send all output, in pieces.
 
-What was printed in 0.2 seconds is one message, hundreds of megabytes if need be, which a reader must hold as a whole:
-it is sent in pieces, with pauses in which they are read. And what was flushed may only have been queued: here a flush
-returns when it has been sent. Both are set up in the thread that sends, for which hooks are registered. See ipykernel's
-iostream.py; `ipykernel_config.py` keeps ZeroMQ from dropping messages.
+This file is read as text and runs in a kernel, in a namespace of its own. ipykernel collects what is printed within
+0.2 seconds into one message of any size, which a reader must hold as a whole: here it is sent in pieces, with pauses in
+which they are read. And its flush returns when the output is queued: here it returns when the output is sent. Both are
+set up in the thread that sends, because hooks are kept per thread. See ipykernel's iostream.py. `ipykernel_config.py`
+keeps ZeroMQ from dropping messages. `tests/kernels/inside/test_compat_ipykernel.py` checks each use.
 
-It runs on the Python of the kernel, and imports nothing of nbtape.
+It runs on the kernel's Python and imports nothing of nbtape.
 """
 
 from __future__ import annotations

@@ -1,0 +1,255 @@
+"""A websocket to a kernel's channels that is opened again whenever it breaks.
+
+It is opened under the same session id each time: the server then sends what the kernel sent meanwhile, if it noticed
+the break and no other client was connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+import uuid
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.typing import Subprotocol
+
+from nbtape.kernels.remote.wire import BINARY, JsonWire, wire_of
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+    from nbtape.kernels.protocols import Message
+    from nbtape.kernels.remote.connection import JupyterConnectionInfo
+    from nbtape.kernels.remote.wire import Wire
+
+logger = logging.getLogger(__name__)
+
+#: Bytes of the largest frame that is read; it takes three times as much memory.
+_MAX_FRAME_BYTES: Final = 256 << 20
+#: One attempt to connect, and how often the kernel is looked up meanwhile.
+_CONNECT_TIMEOUT_SECONDS: Final = 10.0
+_KERNEL_POLL_SECONDS: Final = 1.0
+#: Pauses between attempts: each is twice the one before.
+_FIRST_RETRY_SECONDS: Final = 0.05
+_LAST_RETRY_SECONDS: Final = 2.0
+#: How long the server may be silent until it is pinged, and until the connection counts as broken.
+_PING_AFTER_SECONDS: Final = 5
+_BROKEN_AFTER_SECONDS: Final = 15
+
+
+class Listener(Protocol):
+    """Who uses a connection."""
+
+    def connection_opened(self) -> None:
+        """The server can be reached, for the first time or again."""
+
+    async def frame_received(self, frame: bytes | str) -> None:
+        """A frame arrived. The next one is read when this returns."""
+
+    async def connection_silent(self) -> None:
+        """Nothing arrived for five seconds, although the connection is open."""
+
+    def connection_lost(self) -> None:
+        """The connection broke; another one will be opened."""
+
+
+class WebsocketConnection:
+    """A connection to the channels of one kernel.
+
+    Args:
+        info: The server.
+        context: Which certificates to trust; None where the server does not speak TLS.
+        kernel_id: The kernel's id on the server.
+        session_id: The id under which the server keeps messages while the connection is broken.
+        why_gone: Asks the server why the kernel is gone; returns an empty string while it may be there.
+        listener: Is called with what happens.
+    """
+
+    def __init__(
+        self,
+        info: JupyterConnectionInfo,
+        context: ssl.SSLContext | None,
+        kernel_id: str,
+        session_id: str,
+        why_gone: Callable[[], Awaitable[str]],
+        listener: Listener,
+    ) -> None:
+        self._info = info
+        self._context = context
+        self._kernel_id = kernel_id
+        self._session_id = session_id
+        self._why_gone = why_gone
+        self._listener = listener
+        self._outbox: asyncio.Queue[tuple[str, Message]] = asyncio.Queue()
+        self._retry_seconds = _FIRST_RETRY_SECONDS
+        self._is_listener_busy = False
+        self.wire: Wire = JsonWire()
+        self.is_open = False
+        #: When there last was a connection (`time.monotonic`), and why there is none, a sentence.
+        self.lost_at = time.monotonic()
+        self.last_error = ""
+        #: Whether the server has to keep messages while the connection is broken.
+        self.keeps_session = False
+        #: False ends `run` when the connection breaks.
+        self.reconnects = True
+
+    def send(self, channel: str, message: Message) -> None:
+        """Send a message, now or when there is a connection again. One that is sent as it breaks may be lost."""
+        self._outbox.put_nowait((channel, message))
+
+    async def run(self) -> str:
+        """Stay connected until the kernel is gone; return why it is, a sentence."""
+        while self.reconnects:
+            try:
+                async with await self._connect() as connection:
+                    self._retry_seconds = _FIRST_RETRY_SECONDS
+                    await self._converse(connection)
+            except _KernelGoneError as gone:
+                return str(gone)
+            except (OSError, WebSocketException, TimeoutError) as exc:
+                self.last_error = _explain(exc)
+                logger.info("No connection to kernel %s on %s: %s", self._kernel_id, self._info.url, self.last_error)
+                if cause := await self._why_gone():
+                    return cause
+                if not self.keeps_session or _is_session_stuck(exc):
+                    self._session_id = uuid.uuid4().hex
+                await asyncio.sleep(self._retry_seconds)
+                self._retry_seconds = min(2 * self._retry_seconds, _LAST_RETRY_SECONDS)
+        return ""
+
+    async def _connect(self) -> ClientConnection:
+        """Open a connection. A server may answer only when the kernel has started: check that it still exists."""
+        attempt = asyncio.ensure_future(self._handshake().__aenter__())
+        try:
+            while not (await asyncio.wait({attempt}, timeout=_KERNEL_POLL_SECONDS))[0]:
+                if cause := await self._why_gone():
+                    raise _KernelGoneError(cause)
+            return attempt.result()
+        finally:
+            attempt.cancel()
+
+    def _handshake(self) -> _Connect:
+        options: dict[str, Any] = {} if self._context is None else {"ssl": self._context}
+        if self._info.unix_socket is not None:
+            options |= {"unix": True, "path": str(self._info.unix_socket)}
+        return _Connect(
+            f"{self._info.websocket_api}kernels/{self._kernel_id}/channels?session_id={self._session_id}",
+            create_connection=_PromptConnection,
+            additional_headers=self._info.secret_headers,
+            logger=_NoDebugLogger(logging.getLogger("websockets.client")),
+            subprotocols=[Subprotocol(BINARY)],
+            proxy=None if self._info.is_loopback else True,
+            compression=None,
+            open_timeout=_CONNECT_TIMEOUT_SECONDS,
+            close_timeout=1,
+            ping_interval=None,  # its deadline would end the connection in the middle of a flood; see _watch
+            max_size=_MAX_FRAME_BYTES,
+            **options,
+        )
+
+    async def _converse(self, connection: ClientConnection) -> None:
+        """Send and receive until the connection breaks."""
+        assert isinstance(connection, _PromptConnection)
+        self.wire = wire_of(connection.subprotocol)
+        self.is_open = True
+        self._listener.connection_opened()
+        helpers = [
+            asyncio.create_task(self._send_queued(connection)),
+            asyncio.create_task(self._watch(connection)),
+        ]
+        try:
+            async for frame in connection:
+                self._is_listener_busy = True
+                await self._listener.frame_received(frame)
+                self._is_listener_busy = False
+        except ConnectionClosed as exc:
+            self.last_error = _explain(exc)
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            self.is_open = False
+            self.lost_at = time.monotonic()
+            self._listener.connection_lost()
+
+    async def _send_queued(self, connection: ClientConnection) -> None:
+        while True:
+            channel, message = await self._outbox.get()
+            with contextlib.suppress(ConnectionClosed):  # the listener finds out what was lost
+                await connection.send(self.wire.encode(channel, message))
+
+    async def _watch(self, connection: _PromptConnection) -> None:
+        """Break a connection whose other side is gone without having closed it."""
+        silent_seconds = 0
+        while True:
+            count = connection.received_count
+            await asyncio.sleep(1)
+            if connection.received_count != count or self._is_listener_busy:
+                silent_seconds = 0
+                continue
+            silent_seconds += 1
+            if silent_seconds == _PING_AFTER_SECONDS:
+                with contextlib.suppress(ConnectionClosed):
+                    await connection.ping()
+                await self._listener.connection_silent()
+            if silent_seconds >= _BROKEN_AFTER_SECONDS:
+                logger.warning("Kernel %s on %s is silent: reconnecting.", self._kernel_id, self._info.url)
+                connection.transport.abort()
+
+
+class _KernelGoneError(Exception):
+    """The kernel no longer exists; the message says why."""
+
+
+class _Connect(connect):
+    """websockets' `connect` without redirects, which would carry the token elsewhere."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+class _NoDebugLogger(logging.LoggerAdapter[logging.Logger]):
+    """websockets' logger without the level DEBUG, which shows headers and with them the token."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  (logging's)
+        return level > logging.DEBUG and super().isEnabledFor(level)
+
+
+class _PromptConnection(ClientConnection):
+    """A connection that counts what it receives, and acknowledges it at once.
+
+    Servers built on Tornado leave Nagle's algorithm on: they send the second part of an answer when the first has been
+    acknowledged, which Linux delays by 40 ms unless it is asked not to after each receive (tcp(7)).
+    """
+
+    received_count = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.received_count += 1
+        super().data_received(data)
+        if hasattr(socket, "TCP_QUICKACK"):
+            with contextlib.suppress(OSError, AttributeError):
+                self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def _is_session_stuck(exc: Exception) -> bool:
+    """Whether the server may never accept the session id again.
+
+    jupyter_server 2.21 does not if the connection broke while it prepared it: it fails to close what is gone.
+    """
+    return isinstance(exc, InvalidStatus) and exc.response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _explain(exc: Exception) -> str:
+    """Why there is no connection, a sentence."""
+    if isinstance(exc, InvalidStatus):
+        return f"The server refuses it (HTTP {exc.response.status_code})."
+    if isinstance(exc, TimeoutError):
+        return "The server does not answer."
+    return f"{str(exc).rstrip('.')}."
