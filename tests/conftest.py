@@ -28,7 +28,7 @@ pytest.register_assert_rewrite(
     "session_contract",
     "transport_contract",
 )
-pytest_plugins = ["full_matrix", "observing"]
+pytest_plugins = ["full_matrix", "observing", "sendable_reports", "warm_kernels"]
 
 # A shell that starts us in the background has us ignore Ctrl-C, and all that we start: tests of Ctrl-C would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

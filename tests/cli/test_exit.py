@@ -292,7 +292,7 @@ class TestCtrlC:
         ]
         assert str(tmp_path) not in mounts
 
-    def test_at_any_moment_of_its_beginning_it_is_one_line(self, tmp_path: Path) -> None:
+    def test_at_any_moment_of_its_beginning_it_is_one_line(self, tmp_path: Path, *, full: bool) -> None:
         """From the first import of the command, through all others, up to a kernel that runs code."""
         (tmp_path / "m.md").write_text(fenced(LONG))
         begin = textwrap.dedent("""
@@ -307,7 +307,7 @@ class TestCtrlC:
             sys.argv[1:] = ["run", "m.md"]
             nbtape.cli.main()
         """)
-        for hundredths in range(0, 100, 7):
+        for hundredths in range(0, 100, 7 if full else 19):
             with subprocess.Popen(
                 [sys.executable, "-c", begin], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             ) as process:

@@ -28,18 +28,19 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-def test_the_corpus_is_large_and_works_where_nothing_holds_it(browser: Browser, tmp_path: Path) -> None:
+def test_the_corpus_is_large_and_works_where_nothing_holds_it(browser: Browser, tmp_path: Path, *, full: bool) -> None:
     assert len(PAYLOADS) >= 100
+    tried = dict(list(PAYLOADS.items())[:: 1 if full else 4])
     worked = set()
     context = browser.new_context()
-    for number, (name, payload) in enumerate(PAYLOADS.items()):
+    for number, (name, payload) in enumerate(tried.items()):
         (path := tmp_path / f"{number}.html").write_text(f"<!DOCTYPE html><meta charset=utf-8><body>{payload}")
         page = context.new_page()
         if Seen(page).of(path.as_uri()):
             worked.add(name)
         page.close()
     context.close()
-    assert len(worked) >= 60, sorted(PAYLOADS.keys() - worked)
+    assert len(worked) / len(tried) >= 60 / len(PAYLOADS), sorted(tried.keys() - worked)
 
 
 @pytest.mark.parametrize("group", GROUPS)

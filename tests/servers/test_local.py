@@ -649,7 +649,9 @@ class Script:
 class TestTheEndOfOurProcess:
     """Its server ends with it, however it ends, and so does all that the server had."""
 
-    @pytest.mark.parametrize("busy", ["", "run_for_long()\n"], ids=["idle", "busy"])
+    @pytest.mark.parametrize(
+        "busy", [pytest.param("", marks=pytest.mark.full, id="idle"), pytest.param("run_for_long()\n", id="busy")]
+    )
     @pytest.mark.parametrize(
         ("end", "code"),
         [

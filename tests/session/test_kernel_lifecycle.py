@@ -34,7 +34,7 @@ async def run(executor: AsyncJupyterCodeExecutor, *codes: str) -> CodeResult:
 
 
 async def test_what_was_lost_is_told_also_when_the_fresh_kernel_has_died_before_any_block(output_dir: Path) -> None:
-    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+    async with AsyncJupyterCodeExecutor(LocalKernels("python3"), output_dir=output_dir) as executor:
         await run(executor, "x = 1")
         before = set(descendants())
         await executor.restart()

@@ -138,6 +138,13 @@ class _Languages(Executors):
         assert (result.status, result.output.replace("\r", "")) == ("ok", "hello\n")
         assert code_cells(executor.notebook)[0]["source"] == code
 
+    @pytest.mark.parametrize("code", ["!sleep 60", "%%bash\nsleep 60"])
+    def test_a_shell_command_has_the_deadline_of_its_block(self, make: Factory, code: str) -> None:
+        executor = make(timeout=1)
+        run(executor, "kept = 7")
+        assert run(executor, code).status == "timeout"
+        assert run(executor, "print(kept)").output == "7\n"
+
     def test_a_failing_shell_block_is_an_error(self, executor: JupyterCodeExecutor) -> None:
         result = run(executor, "echo before\necho why >&2\nexit 3", language="bash")
         assert (result.status, result.exit_code) == ("error", 1)

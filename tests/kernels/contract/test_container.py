@@ -50,7 +50,7 @@ class TestTransport(Container, TransportContract):
     pass
 
 
-class TestFaults(Container, EndFaults, HandFaults, FloodFaults):
+class TestFaults(Container, EndFaults):
     pass
 
 
@@ -60,5 +60,7 @@ class TestSession(Container, SessionContract):
 
 
 @pytest.mark.full
-class TestOtherFaults(Container, DisobedienceFaults, SabotageFaults, ErrorFaults, StandstillFaults):
+class TestOtherFaults(
+    Container, HandFaults, DisobedienceFaults, SabotageFaults, ErrorFaults, StandstillFaults, FloodFaults
+):
     pass

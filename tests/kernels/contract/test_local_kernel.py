@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 class LocalKernel:
+    stands_still_for = 2  # no connection of a local kernel minds how long
+
     @pytest.fixture
     def source(self) -> Server:
         return None
@@ -37,6 +39,7 @@ class TestTransport(LocalKernel, TransportContract):
         assert stream_text(cell) == "".join(f"line {n}\n" for n in range(5000)) + "end\n"
 
 
+@pytest.mark.usefixtures("warm_kernels")
 class TestSession(LocalKernel, SessionContract):
     pass
 

@@ -242,6 +242,7 @@ class TestImage:
     def test_the_dockerfile_is_that_of_the_repository(self) -> None:
         assert (ROOT / "docker" / "Dockerfile").read_text() == DockerJupyterServer.DEFAULT_DOCKERFILE
 
+    @pytest.mark.full  # builds two images
     def test_images_are_built_by_hand_as_the_dockerfiles_say(
         self, make: Make, image: MakeImage, base_image: str, output_dir: Path
     ) -> None:
@@ -570,6 +571,7 @@ class TestNetworks:
             assert list(container.attrs["NetworkSettings"]["Networks"]) == [network]
             assert not any(container.attrs["NetworkSettings"]["Ports"].values())
 
+    @pytest.mark.full  # builds an image with nbtape, half a minute
     def test_a_client_in_a_container_reaches_one_beside_it(
         self, base_image: str, image: MakeImage, docker_client: docker.DockerClient, network: str, tmp_path: Path
     ) -> None:
