@@ -40,3 +40,11 @@ def test_no_two_modules_share_a_name() -> None:
 
 def test_every_module_is_named_by_what_it_does() -> None:
     assert not {path.stem for path in MODULES} & {"utils", "helpers", "misc", "common"}
+
+
+def test_no_module_hides_a_name_that_its_package_imports() -> None:
+    # Importing a submodule sets its name in the package, over whatever the package imported before.
+    for path in SOURCES.rglob("__init__.py"):
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        names = {alias.asname or alias.name for node in imports for alias in node.names}
+        assert not names & {module.stem for module in path.parent.glob("*.py")}, path

@@ -1,9 +1,8 @@
 """A `PythonExecutor` for smolagents' `CodeAgent`: a stateful kernel, recorded as a notebook, and nothing unpickled.
 
-The contract is that of https://huggingface.co/docs/smolagents/reference/python_executors. `RemotePythonExecutor` is no
-base of ours: it changes the agent's tools in place, so that they fail in the second run, and it installs packages
-unasked. A cell that calls `final_answer(...)` stops there and is no failure: the answer is its last output, as people
-see it and as JSON, so that it is in the notebook whole and a replay compares it.
+The contract is that of https://huggingface.co/docs/smolagents/reference/python_executors. `RemotePythonExecutor` is not
+the base class: it changes the agent's tools in place, so that they fail in the second run, and installs packages
+unasked. A cell that calls `final_answer(...)` stops there without an error, and its last output is the answer.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ from smolagents.local_python_executor import CodeOutput, PythonExecutor
 
 from nbtape.common.text import shorten, strip_escapes
 from nbtape.integrations._answers import answer, pictures
-from nbtape.integrations.smolagents.agent_messages import HeardModel, said_in
-from nbtape.integrations.smolagents.answer import find_answer, read_answer
+from nbtape.integrations.smolagents.compat_smolagents import said_around_code, task_of
+from nbtape.integrations.smolagents.final_answers import find_answer, read_answer
+from nbtape.integrations.smolagents.heard_model import HeardModel
 from nbtape.integrations.smolagents.setup_cells import tool_cells, variable_cells
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.code_blocks import CodeBlock
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nbtape.results import CodeResult
     from nbtape.session.options import Options
 
-_AGAIN: Final = "A fresh kernel has nothing of what smolagents had sent to the one before: it is sent again."
+_SENT_AGAIN: Final = "A fresh kernel has nothing of what smolagents had sent to the one before: it is sent again."
 
 
 class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # Any, where smolagents is not installed
@@ -130,8 +130,8 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
             SerializationError: What cannot be sent without pickle.
             AgentError: The kernel cannot make them.
         """
-        if self._agent is not None and self._agent.task and self._options["record_messages"]:
-            self._executor.add_markdown(f"**Task**\n\n{self._agent.task.strip()}")
+        if self._agent is not None and self._options["record_messages"] and (task := task_of(self._agent)):
+            self._executor.add_markdown(f"**Task**\n\n{task.strip()}")
         self._send("variables", variable_cells(variables))
 
     def send_tools(self, tools: Mapping[str, Tool]) -> None:
@@ -209,15 +209,13 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         self._executor.start()
         if self._executor.kernel_epoch == self._kernel_epoch or not self._sent:
             return ""
-        self._executor.add_markdown(_AGAIN)
+        self._executor.add_markdown(_SENT_AGAIN)
         notes = [self._send(what, cells) for what, cells in list(self._sent.items())]
         return " ".join([*filter(None, notes), "Tools, and the variables that came with the task, are back.\n"])
 
     def _hear(self, message: object, stop_sequences: Sequence[str]) -> None:
         assert self._agent is not None
-        # The code of a plan, or of the last words when the steps are used up, is none that is run.
-        is_step = bool(stop_sequences) and "<end_plan>" not in stop_sequences
-        if said := said_in(message, self._agent.code_block_tags if is_step else None):
+        if said := said_around_code(self._agent, message, stop_sequences):
             self._executor.add_markdown(said, self._agent.name or self._options["agent"])
 
 

@@ -9,9 +9,9 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 import PIL.Image
-from smolagents import SafeSerializer
 
-from nbtape.integrations._answers import MOST_PIXELS
+from nbtape.common.image_types import MAX_MODEL_PIXELS
+from nbtape.integrations.smolagents.compat_smolagents import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 #: it is (JSON in a notebook has no NaN). An image is beside it, as image/png.
 MIME_TYPE: Final = "application/vnd.nbtape.smolagents-answer"
 
-#: The most bytes of an array that a kernel may have made here.
-_LARGEST_ARRAY: Final = 256_000_000
+_MAX_ARRAY_BYTES: Final = 256_000_000
 
 #: What arrays may be of: numbers, and texts of a fixed length.
 _DTYPE: Final = re.compile(r"(?:bool|(?:u?int|float)\d+)|<U(\d{1,9})")
@@ -50,7 +49,7 @@ def read_answer(shown: Mapping[str, str]) -> Any:  # noqa: ANN401  (whatever the
         if data == {"__type__": "PIL.Image"}:
             data["data"] = shown["image/png"]
         _check(data)
-        return SafeSerializer.from_json_safe(data)
+        return from_json(data)
     except Exception as exc:
         reason = f"{type(exc).__name__}: {exc}"[:500]
         raise ValueError(
@@ -75,12 +74,12 @@ def _check(data: object) -> None:
         return
     if data.get("__type__") == "PIL.Image":
         with PIL.Image.open(io.BytesIO(base64.b64decode(data["data"])), formats=["PNG"]) as image:
-            if image.width * image.height > MOST_PIXELS:
+            if image.width * image.height > MAX_MODEL_PIXELS:
                 raise ValueError(f"an image has {image.width} by {image.height} pixels")
             image.load()
     elif data.get("__type__") == "ndarray":
         dtype = _DTYPE.fullmatch(data["dtype"])
-        if dtype is None or _leaves(data["data"]) * 4 * int(dtype[1] or 4) > _LARGEST_ARRAY:
+        if dtype is None or _leaves(data["data"]) * 4 * int(dtype[1] or 4) > _MAX_ARRAY_BYTES:
             raise ValueError(f"an array is of {data['dtype'][:50]!r}")
     else:
         _check([*data, *data.values()])
