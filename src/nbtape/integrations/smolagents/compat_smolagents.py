@@ -34,11 +34,7 @@ def required_packages(tools: Mapping[str, Tool]) -> set[str]:
 
 
 def loading_code(variables: Mapping[str, object]) -> list[str]:
-    """Python that loads variables from JSON, never from pickle.
-
-    Raises:
-        SerializationError: A value cannot be sent without pickle.
-    """
+    """Python that loads variables from JSON; a SerializationError for a value that needs pickle."""
     loads = [f"globals().update(_deserialize({_dumped(name, value)!r}))" for name, value in variables.items()]
     return [SafeSerializer.get_deserializer_code(allow_pickle=False), *loads]
 
@@ -63,13 +59,9 @@ def task_of(agent: CodeAgent) -> str:
 
 
 def said_around_code(agent: CodeAgent, message: object, stop_sequences: Sequence[str]) -> str:
-    """What a message of an agent says besides the code that the agent runs, as Markdown.
+    """The Markdown of a message without the code that the agent runs.
 
-    Args:
-        agent: The agent.
-        message: The content of the message.
-        stop_sequences: Where the model was asked to stop. Only code of a step is run: a plan has another end, and the
-            last message of an agent without steps left has none.
+    Only the code of a step is run. Plans have another stop sequence, and the message after the last step has none.
     """
     if isinstance(message, list):
         message = "\n".join(str(part.get("text", "")) for part in message if isinstance(part, dict))

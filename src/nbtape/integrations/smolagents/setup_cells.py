@@ -26,21 +26,14 @@ Sent = tuple[str, str]
 
 
 def variable_cells(variables: Mapping[str, object]) -> list[Sent]:
-    """Define variables in a kernel.
-
-    Raises:
-        SerializationError: A value cannot be sent without pickle.
-    """
+    """Define variables in a kernel; a SerializationError for a value that cannot be sent without pickle."""
     return [(_heading("Variables", variables), _definitions(variables))] if variables else []
 
 
 def tool_cells(tools: Mapping[str, Tool], imports: Collection[str], limit: int) -> list[Sent]:
-    """Install packages in a kernel, and define tools by name. A tool named `final_answer` ends the code that calls it.
+    """Install these packages and those that tools require, and define the tools.
 
-    Args:
-        tools: The tools.
-        imports: Packages besides those that the tools require.
-        limit: Maximum output of a cell, in characters: `final_answer` refuses a longer answer, which would be cut.
+    A cell keeps `limit` characters of output, so `final_answer` refuses a longer answer.
     """
     packages = sorted({*imports, *required_packages(tools)})
     cells = [(_heading("Packages", packages), f"{_source('install')}\n\n_install({packages})")] if packages else []
