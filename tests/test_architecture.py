@@ -12,7 +12,7 @@ SOURCES = Path(nbtape.__file__).parent
 MODULES = [path for path in SOURCES.rglob("*.py") if path.name != "__init__.py"]
 
 #: Names that several modules have because they play the same role in packages side by side.
-PARALLEL = {"manager"}
+PARALLEL = {"client", "manager"}
 
 
 def test_the_top_level_holds_what_users_import_and_packages() -> None:
@@ -40,3 +40,11 @@ def test_no_two_modules_share_a_name() -> None:
 
 def test_every_module_is_named_by_what_it_does() -> None:
     assert not {path.stem for path in MODULES} & {"utils", "helpers", "misc", "common"}
+
+
+def test_no_module_hides_a_name_that_its_package_imports() -> None:
+    # Importing a submodule sets its name in the package, over whatever the package imported before.
+    for path in SOURCES.rglob("__init__.py"):
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        names = {alias.asname or alias.name for node in imports for alias in node.names}
+        assert not names & {module.stem for module in path.parent.glob("*.py")}, path

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-#: The package that each file of tests needs.
+#: The package that each file or directory of tests needs.
 FRAMEWORKS = {
+    "smolagents": "smolagents",
     "test_ag2.py": "autogen",
     "test_ag2_1.py": "ag2",
     "test_autogen.py": "autogen_agentchat",

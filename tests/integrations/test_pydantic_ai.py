@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from pydantic_ai.models.function import AgentInfo
 
+    from nbtape.integrations._tool import Message
+
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 WRONG = "def fib(n):\n    return fib(n - 1) + fib(n - 2)\nseen = 'kept'\nprint(fibonacci(14))"
@@ -212,11 +214,11 @@ async def test_cancelling_a_run_that_waits_its_turn_stops_that_run_and_no_other(
     await asyncio.wait_for(begun.wait(), 60)
     waits = asyncio.Event()
 
-    def said(_: object) -> str:
+    def messages(_: object) -> list[Message]:
         waits.set()  # and then it waits
-        return ""
+        return []
 
-    monkeypatch.setattr(pydantic_ai, "_said", said)
+    monkeypatch.setattr(pydantic_ai, "_messages", messages)
     second = asyncio.ensure_future(play(tool, says("", "never = True")))
     await waits.wait()
     second.cancel()

@@ -35,7 +35,7 @@ from smolagents.models import ChatMessageStreamDelta
 
 from nbtape import CodeBlock, JupyterCodeExecutor, LocalJupyterServer, ServerError, replay
 from nbtape.integrations.smolagents import JupyterExecutor
-from nbtape.integrations.smolagents.answer import MIME_TYPE
+from nbtape.integrations.smolagents.final_answers import MIME_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -190,7 +190,7 @@ def follow_on_page(path: Path, port: int) -> None:
         NotebookReadError: There is no notebook, or what is there is none and stays so.
         OSError: The port cannot be had.
     """
-    from nbtape.common.heavy_imports import defer_grammar
+    from nbtape.common.compat_jsonschema import defer_grammar
 
     defer_grammar()
     from nbtape.watch.follow import Session

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -69,14 +70,13 @@ async def unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T
 
 
 async def see_through(
-    work: Coroutine[Any, Any, T], stop: asyncio.Event, discard: Callable[[T], Awaitable[None]] | None = None
+    work: Coroutine[Any, Any, T] | asyncio.Future[T],
+    stop: asyncio.Event,
+    discard: Callable[[T], Awaitable[None]] | None = None,
 ) -> T:
     """Do work with a kernel. On cancellation, set `stop` and wait for the work, so that it cannot race the next block.
 
-    Args:
-        work: The work, which ends soon after `stop` is set.
-        stop: Stops the work.
-        discard: Disposes of a result that the canceled caller does not get.
+    `discard` disposes of a result that the canceled caller does not get.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -91,12 +91,7 @@ async def see_through(
 
 async def finish(work: Coroutine[Any, Any, T] | asyncio.Future[T]) -> T:
     """Finish the work even if the caller is canceled."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await outlive(task)
-        raise
+    return await see_through(work, asyncio.Event())
 
 
 async def outlive(task: asyncio.Future[Any]) -> None:
@@ -108,12 +103,13 @@ async def outlive(task: asyncio.Future[Any]) -> None:
         logger.warning("a cancelled call ended in an error: %s", error)
 
 
-async def offload(work: Callable[[], T]) -> T:
+async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Do the work in a thread, or here if the interpreter is shutting down and starts no threads."""
+    call = partial(work, *args, **kwargs)
     try:
-        future = asyncio.get_running_loop().run_in_executor(None, work)
+        future = asyncio.get_running_loop().run_in_executor(None, call)
     except RuntimeError:
-        return work()
+        return call()
     return await future
 
 

@@ -1,4 +1,4 @@
-"""Seeing to what nobody ended: when what stands for it is forgotten, or at exit, and never from a fork."""
+"""Cleanup when an object is garbage-collected or at exit, but never in a fork."""
 
 from __future__ import annotations
 
@@ -14,17 +14,13 @@ T = TypeVar("T")
 
 
 def when_forgotten(thing: T, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> weakref.finalize[..., T]:
-    """Have something done once: when the thing is forgotten, at exit, or before that by calling what is returned.
+    """Call `act` once: when `thing` is garbage-collected, at exit, or when the returned finalizer is called.
 
-    Args:
-        thing: What is forgotten.
-        act: What is done. Neither it nor its arguments may hold the thing, which would never be forgotten then.
-        args: For `act`.
-        kwargs: For `act`.
+    Neither `act` nor its arguments may refer to `thing`, which would keep it alive.
     """
     return weakref.finalize(thing, _act, os.getpid(), act, *args, **kwargs)
 
 
 def _act(owner: int, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-    if os.getpid() == owner:  # a fork of the owner exits, too, and what is to be ended is not the fork's
+    if os.getpid() == owner:  # a fork of the owner runs finalizers at exit too
         act(*args, **kwargs)

@@ -35,3 +35,11 @@ MAX_SIDE_PIXELS: Final = 20_000
 MAX_COMPARED_PIXELS: Final = 16_000_000
 MAX_SVG_BYTES: Final = 5_000_000
 MAX_SVG_ELEMENTS: Final = 500_000
+
+#: Suffixes of files that models are shown, and Pillow's names of the formats that are decoded for that.
+MODEL_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp"})
+MODEL_FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP")
+MAX_MODEL_FILE_BYTES: Final = 50_000_000
+MAX_MODEL_PIXELS: Final = 50_000_000
+MAX_MODEL_SIDE_PIXELS: Final = 1024
+MAX_UNCHANGED_PNG_BYTES: Final = 2_000_000

@@ -1,4 +1,4 @@
-"""What all servers that nbtape starts have in common: a `with`, and a token."""
+"""The base of all servers that nbtape starts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class OwnServer(ABC):
-    """A server that runs from `start` to `stop`, or as long as a `with` or an `async with`."""
+    """A server that runs from `start` to `stop`, or in a `with` or an `async with`."""
 
     @abstractmethod
     def start(self) -> None:
-        """Start it. Harmless when it runs.
+        """Start the server, unless it is running.
 
         Raises:
             ServerError: It cannot be started.
@@ -23,7 +23,7 @@ class OwnServer(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """End it. Harmless when it has ended."""
+        """Stop the server, unless it has stopped."""
 
     def __enter__(self) -> Self:
         self.start()

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and never through a link that code may have put in their place."""
+"""Files written whole or not at all, and never through a link at their path."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ if TYPE_CHECKING:
 def create_file(
     path: Path, chunks: Iterable[bytes | memoryview], *, size: int | None = None, mode: int | None = None
 ) -> None:
-    """Create a file; nothing is left of one that cannot be written.
+    """Create a file, or nothing if it cannot be written.
 
     Args:
-        path: Where nothing is yet, not even a link.
-        chunks: Its bytes.
-        size: How many there are. Given it, the room is reserved first: a full disk is known at once, and ext4 does not
-            hold up the rename that follows until it has found blocks (0.1 instead of 2.5 ms).
-        mode: Its permissions; None for those of any new file.
+        path: A path where nothing exists, not even a link.
+        chunks: The content.
+        size: Bytes to reserve first: a full disk is an error at once, and a rename on ext4 takes 0.1 ms instead of 2.5.
+        mode: Permissions; None for those of any new file.
 
     Raises:
-        FileExistsError: Something is there.
-        OSError: It cannot be written.
+        FileExistsError: The path exists.
+        OSError: The file cannot be written.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
@@ -43,11 +42,7 @@ def create_file(
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put a file in the place of what is there: a reader sees the old one or the new one.
-
-    Raises:
-        OSError: It cannot be written; what was there is as it was.
-    """
+    """Replace a file atomically. If the new one cannot be written, the old one is unchanged."""
     draft = draft_of(path)
     try:
         create_file(draft, [content])
@@ -58,5 +53,5 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def draft_of(path: Path) -> Path:
-    """A hidden name beside a file that nobody has or can guess."""
+    """A hidden, random path beside a file."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-
 _ESCAPES: Final = re.compile(  # ECMA-48
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # control sequences: colors, cursor
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # operating system commands: title, clipboard, links
@@ -18,7 +17,6 @@ _ESCAPES: Final = re.compile(  # ECMA-48
 )
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
-
 
 #: Maximum nesting of JSON from a kernel. Deeper values are not real data, and they overflow Python's JSON encoder.
 _DEPTH_LIMIT: Final = 64
@@ -61,16 +59,10 @@ def keep_colours(text: str) -> str:
 
 
 def shorten(text: str, limit: int, where: str) -> str:
-    """Shorten `text` to `limit` characters: its head, a notice of what is missing, and its tail.
-
-    Args:
-        text: The text.
-        limit: Maximum length of the result.
-        where: Where to find the rest, a clause.
-    """
+    """Shorten `text` to `limit` characters: its head, a notice of what is missing and where it is, and its tail."""
     if len(text) <= limit:
         return text
-    # The notice is measured with the largest number it can hold, so that the whole never exceeds the limit.
+    # Measured with the largest possible number, so that the result never exceeds the limit.
     room = limit - len(_notice(len(text), where))
     if room <= 0:
         return text[:limit]
@@ -83,12 +75,7 @@ def _notice(missing: int, where: str) -> str:
 
 
 def last_words(log: str, limit: int = 2000) -> str:
-    """Return the end of a process's log, for an error message.
-
-    Args:
-        log: Output of the process.
-        limit: Maximum length of the result.
-    """
+    """Return the end of a process's log, at most `limit` characters, for an error message."""
     return strip_escapes(log).strip()[-limit:]
 
 

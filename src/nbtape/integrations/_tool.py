@@ -1,34 +1,23 @@
-"""What tools run code with: an executor that they are given, or one that they make."""
+"""What tools share: the executor that runs their code, and the message that a call is from."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from nbtape.session.blocking import JupyterCodeExecutor
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from nbtape.messages.code_blocks import CodeBlock
     from nbtape.results import CodeResult
     from nbtape.session.executor import AsyncJupyterCodeExecutor
 
-    #: Either face.
     Executor: TypeAlias = JupyterCodeExecutor | AsyncJupyterCodeExecutor
-    from collections.abc import Mapping
 
 
 def given_executor(executor: Executor | None, arguments: dict[str, Any]) -> Executor:
-    """The executor of a tool.
-
-    Args:
-        executor: One that exists; None for a new one.
-        arguments: Those of the new one.
-
-    Raises:
-        TypeError: Both are given.
-        ValueError: An argument that cannot work.
-    """
+    """The executor of a tool: the given one, or a new one with these arguments; a TypeError for both."""
     if executor is None:
         return JupyterCodeExecutor(**arguments)
     if arguments:
@@ -37,20 +26,27 @@ def given_executor(executor: Executor | None, arguments: dict[str, Any]) -> Exec
 
 
 def awaited(executor: Executor) -> Callable[[Sequence[CodeBlock]], Awaitable[CodeResult]]:
-    """What runs code blocks for a caller on an event loop.
-
-    Args:
-        executor: A `JupyterCodeExecutor` serves any loop, an `AsyncJupyterCodeExecutor` its own.
-    """
+    """The coroutine function that runs code blocks: on any event loop, or on that of an `AsyncJupyterCodeExecutor`."""
     return executor.aexecute_code_blocks if isinstance(executor, JupyterCodeExecutor) else executor.execute_code_blocks
 
 
-def earlier_calls(call_id: str, tools: Mapping[str, str]) -> list[str]:
-    """The calls that stand before another one of the same tool in a message; without any, what it says goes in front.
+class Message(NamedTuple):
+    """A message of an agent that calls tools."""
 
-    Args:
-        call_id: The other one.
-        tools: The calls of the message in its order: the tool's name by the call's id.
+    #: The name of the tool by the ID of the call, in the order of the message.
+    calls: Mapping[str, str]
+    text: str
+    agent: str = ""
+
+
+def find_call(call_id: str, messages: Iterable[Message]) -> tuple[Message, list[str]]:
+    """The message that a call is from, and the earlier calls of the same tool in it; an empty message if none is found.
+
+    What a message says is recorded once: its text is empty for all but the first call of a tool.
     """
-    same = [id_ for id_, tool in tools.items() if tool == tools[call_id]]
-    return same[: same.index(call_id)]
+    for message in messages:
+        if call_id in message.calls:
+            same = [id_ for id_, tool in message.calls.items() if tool == message.calls[call_id]]
+            earlier = same[: same.index(call_id)]
+            return message._replace(text="" if earlier else message.text), earlier
+    return Message({}, ""), []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -13,10 +11,9 @@ from agents.tool import default_tool_error_function
 from agents.tool_context import ToolContext  # noqa: TC002  (as said)
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage
 
-from nbtape.common.concurrency import offload
 from nbtape.errors import NbtapeError
-from nbtape.integrations._answers import answer, pictures, trouble
-from nbtape.integrations._tool import awaited, earlier_calls, given_executor
+from nbtape.integrations._answers import answer, failure, load_pictures
+from nbtape.integrations._tool import Message, awaited, find_call, given_executor
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.prompts import TOOL_DESCRIPTION
 
@@ -27,15 +24,15 @@ if TYPE_CHECKING:
 
 
 class MessageHooks(RunHooks[Any]):
-    """Keeps what agents say in the messages that call a tool, for the notebook.
+    """Keeps what agents say in messages that call a tool, for the notebook.
 
-    The SDK does not hand the message to the tool, but to hooks: give these to `code_tool` and to `Runner.run`. Where
-    you have hooks of your own, call `on_llm_end` of these in theirs.
+    The SDK passes messages only to hooks: give these to `code_tool` and to `Runner.run`. If you have hooks of your own,
+    call `on_llm_end` of these in theirs.
     """
 
     def __init__(self) -> None:
-        # By run, for the turn that it is in: a run that ends takes it along.
-        self._said: WeakKeyDictionary[RunContextWrapper[Any], dict[str, str]] = WeakKeyDictionary()
+        # The last message of each run that has not ended.
+        self._messages: WeakKeyDictionary[RunContextWrapper[Any], Message] = WeakKeyDictionary()
 
     async def on_llm_end(
         self,
@@ -43,17 +40,16 @@ class MessageHooks(RunHooks[Any]):
         agent: Agent[Any],  # noqa: ARG002  (the contract of RunHooks)
         response: ModelResponse,
     ) -> None:
-        """Called by the SDK after the model has answered, before tools are called."""
+        """The SDK calls this after the model has answered, before it calls tools."""
         messages = [item for item in response.output if isinstance(item, ResponseOutputMessage)]
         texts = [ItemHelpers.extract_text(message) or "" for message in messages]
-        text = "\n\n".join(filter(str.strip, texts))
         calls = [item for item in response.output if isinstance(item, ResponseFunctionToolCall)]
-        tools = {call.call_id: call.name for call in calls}
-        self._said[context] = {call_id: "" if earlier_calls(call_id, tools) else text for call_id in tools}
+        names = {call.call_id: call.name for call in calls}
+        self._messages[context] = Message(names, "\n\n".join(filter(str.strip, texts)))
 
     def said(self, call_id: str) -> str:
-        """What goes in front of a call: what the agent says in the message that it is from."""
-        return next((said[call_id] for said in list(self._said.values()) if call_id in said), "")
+        """What to record in front of a call: the text of the message that it is from."""
+        return find_call(call_id, list(self._messages.values()))[0].text
 
 
 def code_tool(
@@ -64,26 +60,23 @@ def code_tool(
     messages: MessageHooks | None = None,
     **arguments: Any,  # noqa: ANN401  (those of JupyterCodeExecutor, which checks them)
 ) -> FunctionTool:
-    """A tool that runs Python; variables live on between calls, and each call becomes a cell of the notebook.
+    """A tool that runs Python in a stateful kernel and records each call as a cell.
 
-    Code that fails is an answer like any other, for the model to read. Where nbtape itself fails, the model is told
-    by the tool's `failure_error_function`, and the run goes on.
-
-    The contract is that of https://openai.github.io/openai-agents-python/tools/
+    Errors of the code are ordinary results for the model. If nbtape itself fails, the tool's `failure_error_function`
+    reports that to the model, and the run continues. See https://openai.github.io/openai-agents-python/tools/
 
     Args:
-        executor: What runs and records; whoever made it stops it. A `JupyterCodeExecutor` serves any event loop, an
+        executor: Runs and records the code; you stop it. A `JupyterCodeExecutor` serves any event loop, an
             `AsyncJupyterCodeExecutor` its own.
         name: The name of the tool.
-        show_pictures: Whether the model is shown plots besides being told their files. Not every model takes images
-            from tools: those of OpenAI's Chat Completions do not.
-        messages: The hooks of the run, if what the agent says in a message with code is to become a Markdown cell in
-            front of it.
-        arguments: For a `JupyterCodeExecutor`, if none is given; that stops when the tool is forgotten, or at exit.
+        show_pictures: Whether the model gets plots as images too. Models of OpenAI's Chat Completions do not accept
+            them from tools.
+        messages: The hooks of the run, to record the agent's text in a message with code as a Markdown cell.
+        arguments: For a new `JupyterCodeExecutor`, which stops when the tool is garbage-collected, or at exit.
 
     Raises:
-        TypeError: Both an executor and arguments for one.
-        ValueError: An argument that cannot work.
+        TypeError: Both an executor and arguments are given.
+        ValueError: An invalid argument.
     """
     execute = awaited(given_executor(executor, arguments))
 
@@ -91,21 +84,15 @@ def code_tool(
         said = messages.said(ctx.tool_call_id) if messages else ""
         agent = ctx.agent.name if ctx.agent is not None else ""
         result = await execute([CodeBlock(code, "python", said_before=said, said_by=agent)])
-        shown = await offload(partial(pictures, result)) if show_pictures else []
-        if not shown:
-            return answer(result)
-        images = [ToolOutputImage(image_url=_data_url(each.content, each.mime_type)) for each in shown]
-        return [ToolOutputText(text=answer(result)), *images]
+        shown = await load_pictures(result, show=show_pictures)
+        images = [ToolOutputImage(image_url=f"data:{each.mime_type};base64,{each.base64}") for each in shown]
+        return [ToolOutputText(text=answer(result)), *images] if images else answer(result)
 
     return function_tool(
-        run, name_override=name, description_override=TOOL_DESCRIPTION, failure_error_function=_tell_failure
+        run, name_override=name, description_override=TOOL_DESCRIPTION, failure_error_function=_report_failure
     )
 
 
-def _data_url(content: bytes, mime_type: str) -> str:
-    return f"data:{mime_type};base64,{base64.b64encode(content).decode()}"
-
-
-def _tell_failure(context: RunContextWrapper[Any], error: Exception) -> str:
-    """What a model is told of a call that failed: of what nbtape says, all; of anything else, what the SDK tells."""
-    return trouble(error) if isinstance(error, NbtapeError) else str(default_tool_error_function(context, error))
+def _report_failure(context: RunContextWrapper[Any], error: Exception) -> str:
+    """What the model reads of a failed call: errors of nbtape in full, all others in the words of the SDK."""
+    return failure(error) if isinstance(error, NbtapeError) else str(default_tool_error_function(context, error))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 # RunContext and ToolReturn stand in the signature of the tool, which Pydantic AI reads at run time.
 from pydantic_ai import BinaryContent, RunContext, Tool, ToolFailed, ToolReturn
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 
-from nbtape.common.concurrency import offload
 from nbtape.errors import NbtapeError
-from nbtape.integrations._answers import answer, pictures, trouble
-from nbtape.integrations._tool import awaited, earlier_calls, given_executor
+from nbtape.integrations._answers import answer, failure, load_pictures
+from nbtape.integrations._tool import Message, awaited, find_call, given_executor
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nbtape.integrations._tool import Executor
 
 
@@ -27,54 +27,43 @@ def code_tool(
     show_pictures: bool = True,
     **arguments: Any,  # noqa: ANN401  (those of JupyterCodeExecutor, which checks them)
 ) -> Tool[Any]:
-    """A tool that runs Python; variables live on between calls, and each call becomes a cell of the notebook.
+    """A tool that runs Python in a stateful kernel and records each call as a cell.
 
-    Code that fails is an answer like any other, for the model to read. Where nbtape itself fails, the tool raises
-    `ToolFailed`: the model is told in a result with the outcome "failed", and no retry is counted. The `metadata` of
-    other results is the `CodeResult`, for the program alone.
-
-    What the model says in a message with code becomes a Markdown cell in front of it. Calls of one message run one
-    after the other.
-
-    The contract is that of https://ai.pydantic.dev/tools-advanced/
+    Errors of the code are ordinary results for the model. If nbtape itself fails, the tool raises `ToolFailed`, which
+    counts as no retry. The `metadata` of other results is the `CodeResult`. The model's text in a message with code
+    becomes a Markdown cell in front of it. Calls of one message run in order. See
+    https://ai.pydantic.dev/tools-advanced/
 
     Args:
-        executor: What runs and records; whoever made it stops it. A `JupyterCodeExecutor` serves any event loop, an
+        executor: Runs and records the code; you stop it. A `JupyterCodeExecutor` serves any event loop, an
             `AsyncJupyterCodeExecutor` its own.
         name: The name of the tool.
-        show_pictures: Whether the model is shown plots besides being told their files. Not every model takes images.
-        arguments: For a `JupyterCodeExecutor`, if none is given; that stops when the tool is forgotten, or at exit.
+        show_pictures: Whether the model gets plots as images too. Not every model accepts them.
+        arguments: For a new `JupyterCodeExecutor`, which stops when the tool is garbage-collected, or at exit.
 
     Raises:
-        TypeError: Both an executor and arguments for one.
-        ValueError: An argument that cannot work.
+        TypeError: Both an executor and arguments are given.
+        ValueError: An invalid argument.
     """
     execute = awaited(given_executor(executor, arguments))
 
     async def run(ctx: RunContext[Any], code: str) -> ToolReturn:
+        message, _ = find_call(ctx.tool_call_id or "", _messages(ctx))
+        agent = ctx.agent.name if ctx.agent is not None else None
         try:
-            result = await execute([_block(code, ctx)])
+            result = await execute([CodeBlock(code, "python", said_before=message.text, said_by=agent or "")])
         except NbtapeError as exc:
-            raise ToolFailed(trouble(exc)) from exc
-        shown = await offload(partial(pictures, result)) if show_pictures else []
+            raise ToolFailed(failure(exc)) from exc
+        shown = await load_pictures(result, show=show_pictures)
         images = [BinaryContent(each.content, media_type=each.mime_type) for each in shown]
         return ToolReturn([answer(result), *images] if images else answer(result), metadata=result)
 
     return Tool(run, takes_ctx=True, name=name, description=TOOL_DESCRIPTION, sequential=True)
 
 
-def _block(code: str, ctx: RunContext[Any]) -> CodeBlock:
-    agent = ctx.agent.name if ctx.agent is not None else None
-    return CodeBlock(code, "python", said_before=_said(ctx), said_by=agent or "")
-
-
-def _said(ctx: RunContext[Any]) -> str:
-    """What the model says in the message that this call is from."""
+def _messages(ctx: RunContext[Any]) -> Iterator[Message]:
     for message in reversed(ctx.messages):
-        if not isinstance(message, ModelResponse):
-            continue
-        tools = {part.tool_call_id: part.tool_name for part in message.parts if isinstance(part, ToolCallPart)}
-        if ctx.tool_call_id in tools:
+        if isinstance(message, ModelResponse):
+            calls = {part.tool_call_id: part.tool_name for part in message.parts if isinstance(part, ToolCallPart)}
             texts = [part.content for part in message.parts if isinstance(part, TextPart)]
-            return "" if earlier_calls(ctx.tool_call_id, tools) else "\n\n".join(filter(str.strip, texts))
-    return ""
+            yield Message(calls, "\n\n".join(filter(str.strip, texts)))

@@ -1,4 +1,4 @@
-"""Which cell source a block becomes on a kernel of a given language."""
+"""The cell source of a block on a kernel of a given language."""
 
 from __future__ import annotations
 
@@ -24,28 +24,25 @@ _ALIASES: Final[Mapping[str, str]] = {
 
 
 def cell_source(block: CodeBlock, kernel_language: str) -> str | None:
-    """What to run for `block`: its code, at most with a cell magic in front; None if the kernel cannot run it.
+    """The code of a block, with a cell magic if it needs one; None if the kernel cannot run it.
 
-    Args:
-        block: The block. Without a language it is for the kernel, whatever that speaks.
-        kernel_language: `language_info.name` of the kernel.
+    `kernel_language` is `language_info.name` of the kernel. A block without a language is in that of the kernel.
     """
     language, spoken = _canonical(block.language), _canonical(kernel_language)
     if language in {"", spoken} or (language in SHELLS and spoken in SHELLS):
         return block.code
     if language in SHELLS and spoken == "python":
-        as_it_is = not block.code.strip() or block.code.lstrip().startswith(("!", "%"))
-        return block.code if as_it_is else f"%%bash\n{block.code}"
+        is_magic = not block.code.strip() or block.code.lstrip().startswith(("!", "%"))
+        return block.code if is_magic else f"%%bash\n{block.code}"
     return None
 
 
 def is_python(kernel_language: str) -> bool:
-    """Whether a kernel of that language runs Python."""
     return _canonical(kernel_language) == "python"
 
 
 def languages_of(kernel_language: str) -> str:
-    """What a kernel can run, for people."""
+    """The languages that a kernel can run, for messages."""
     spoken = _canonical(kernel_language)
     return ", ".join([spoken, *sorted(SHELLS)]) if spoken == "python" else spoken
 

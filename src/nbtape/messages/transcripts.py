@@ -14,8 +14,7 @@ from nbtape.messages.code_blocks import CodeBlock, Prose, split_message
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What a script may begin with and no cell should hold: the line for the shell, the encoding, a YAML header in
-# comments. Left in place, the first would be taken for a commented shell command, and run.
+# The shebang, encoding, and YAML header of a script. Jupytext would take the shebang for a commented shell command.
 _HEADER = re.compile(
     r"\A(?:#!.*\n)?"
     r"(?:#[ \t]*(?:-\*-.*|(?:en)?coding[:=][ \t]*[-\w.]+[ \t]*)\n)?"
@@ -23,25 +22,21 @@ _HEADER = re.compile(
     r"(?:#[ \t]*---[ \t]*\n(?:#.*\n)*?#[ \t]*---[ \t]*(?:\n|\Z))?"
 )
 
-# Jupytext takes a comment such as "# rm -rf build" for a shell command that was commented out, and brings it back
-# to life. Here a magic is what starts with % or ! (or assigns one), so that no comment is ever run by its wording.
+# Jupytext takes a comment such as "# rm -rf build" for a commented shell command, and would run it. Only what starts
+# with % or ! (or assigns one) is a magic here.
 _WORDY_COMMENT = re.compile(r"^([ \t]*#[# \t]*)(?=[a-z](?!\w*[ \t]*=[ \t]*[%!]))", re.MULTILINE)
 
-# Jupytext would also cut lines at these, even within a string. All stand-ins are from a private plane of Unicode.
+# Jupytext also splits lines at these characters, even in a string. The stand-ins are private Unicode characters.
 _SHIELD = "\U0010fe00"
 _HIDDEN = {ord(char): chr(0x10FE01 + number) for number, char in enumerate("\v\f\x1c\x1d\x1e\x85\u2028\u2029")}
 _SHOWN = {ord(stand_in): chr(char) for char, stand_in in _HIDDEN.items()} | {ord(_SHIELD): ""}
 
 
 def read_source(path: str) -> list[Prose | CodeBlock]:
-    """Reads what is to be run.
-
-    Args:
-        path: A Markdown file (`.md`, `.markdown`, `.txt` or no suffix), a script with percent cells (`.py`), or `-`
-            for a Markdown message on standard input.
+    """Read a Markdown file (`.md`, `.markdown`, `.txt` or no suffix), a percent script (`.py`), or stdin (`-`).
 
     Raises:
-        SourceError: It cannot be read as one of these, or there is nothing to run in it.
+        SourceError: It cannot be read, or has nothing to run.
     """
     if path == "-":
         name, parts = "Standard input", split_message(_decoded(sys.stdin.buffer.read(), "Standard input"))
@@ -57,7 +52,7 @@ def read_source(path: str) -> list[Prose | CodeBlock]:
 
 
 def _reader(path: Path) -> Callable[[str], list[Prose | CodeBlock]]:
-    """Chooses by the name, before anything is read: a large file of the wrong kind is refused at once."""
+    """Choose by name, so that a large file of the wrong kind is refused before it is read."""
     suffix = path.suffix.lower()
     if path.is_dir():
         raise SourceError(f"{path} is a directory. Name one Markdown or .py file in it.")
@@ -85,7 +80,7 @@ def _content(path: Path) -> bytes:
 
 
 def _decoded(content: bytes, name: str) -> str:
-    """Text with line feeds, less a byte order mark."""
+    """Text with line feeds, without a byte order mark."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -94,15 +89,12 @@ def _decoded(content: bytes, name: str) -> str:
 
 
 def _percent_cells(script: str, name: str) -> list[Prose | CodeBlock]:
-    """The cells of a script in the percent format (https://jupytext.readthedocs.io/en/latest/formats-scripts.html).
-
-    Raw cells are left out: they are for converters, not for readers.
-    """
+    """The code and Markdown cells of https://jupytext.readthedocs.io/en/latest/formats-scripts.html."""
     import jupytext  # type: ignore[import-untyped]
 
     script = _WORDY_COMMENT.sub(rf"\1{_SHIELD}", _HEADER.sub("", script)).translate(_HIDDEN)
     try:
-        # The marker in front keeps Jupytext from looking for a header of its own kinds in what is left.
+        # The marker in front keeps Jupytext from looking for a header.
         notebook = jupytext.reads("# %%\n" + script, fmt="py:percent")
     except Exception as exc:
         raise SourceError(

@@ -7,7 +7,7 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.common.heavy_imports import defer_grammar
+from nbtape.common.compat_jsonschema import defer_grammar
 from nbtape.errors import NotebookReadError
 from nbtape.notebook.atomic_write import version_of
 from nbtape.notebook.journal import fold_in, read_journal

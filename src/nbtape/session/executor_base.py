@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from nbtape.common.heavy_imports import defer_grammar
+from nbtape.common.compat_jsonschema import defer_grammar
 from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_source
 from nbtape.messages.code_blocks import MarkdownCodeExtractor
 from nbtape.session.options import DEFAULT_NAME, checked_name, checked_options, checked_timeout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.kernelmanager import MappingKernelManager
 
@@ -22,3 +23,10 @@ def test_what_is_kept_for_a_client_is_a_buffer_of_its_session() -> None:
     assert "self._kernel_buffers[kernel_id]" in source, CHANGED
     assert all(f'"{key}"' in source for key in ("buffer", "session_key")), CHANGED
     assert 'buffer_info["buffer"].append((channel, msg_parts))' in source, CHANGED
+
+
+def test_a_server_finds_its_port_binds_it_and_cleans_up_in_methods_of_its_own() -> None:
+    source = inspect.getsource(ServerApp)
+    for use in ("self._find_http_port()", "add_callback(self._bind_http_server)", "await self._cleanup()"):
+        assert use in source, CHANGED
+    assert inspect.iscoroutinefunction(ServerApp._cleanup), CHANGED

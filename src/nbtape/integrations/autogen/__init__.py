@@ -1,4 +1,4 @@
-"""AutoGen 0.7: code executors in place of those of `autogen_ext`, and what its agents say, in the notebook."""
+"""AutoGen 0.7: replacements for the Jupyter executors of `autogen_ext`, and a context that records messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autogen_core.model_context import ChatCompletionContext, UnboundedChatCompl
 from autogen_core.models import AssistantMessage
 
 from nbtape.integrations._answers import answer
-from nbtape.integrations.autogen.component import Given, JupyterCodeExecutorConfig
+from nbtape.integrations.autogen.component import JupyterCodeExecutorConfig, make_config, make_executor
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.code_blocks import CodeBlock
 
@@ -35,11 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class JupyterCodeResult(CodeResult):
-    """What AutoGen's agents and tools get of the blocks of one call.
-
-    Args:
-        output_files: Absolute paths: first the files extracted from outputs, then those that the code wrote.
-    """
+    """The result of one call. `output_files` has absolute paths: files of outputs, then those that the code wrote."""
 
     output_files: list[Path]
 
@@ -47,24 +43,23 @@ class JupyterCodeResult(CodeResult):
 class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
     """Runs code blocks in a stateful Jupyter kernel and records them as a notebook.
 
-    It takes the place of `autogen_ext.code_executors.jupyter.JupyterCodeExecutor`, and keeps to the contract of
-    `autogen_core.code_executor.CodeExecutor`
-    (https://microsoft.github.io/autogen/stable/reference/python/autogen_core.code_executor.html).
-    Executors on kernels of this machine run code with your rights: give a `jupyter_server` for anything else.
+    It replaces `autogen_ext.code_executors.jupyter.JupyterCodeExecutor`, by the contract of
+    https://microsoft.github.io/autogen/stable/reference/python/autogen_core.code_executor.html. A local kernel runs
+    code with your rights; use a `jupyter_server` to isolate it.
 
     Args:
         kernel_name: The kernel spec.
         timeout: Seconds for each block, at least 1.
-        output_dir: Where the notebook and its files go, and the kernel's working directory; made, with its parents.
+        output_dir: Where the notebook and its files go, and the kernel's working directory; created with its parents.
             None for the directory that the server's container has mounted, or else a new temporary one, which stays.
-        jupyter_server: Where the kernel comes from: a server of nbtape, a `JupyterConnectionInfo`, a URL (and
-            `token=`), or a server of AutoGen; None for a kernel of this machine.
-        notebook: The name of the notebook, with or without `.ipynb`; where it is taken, a number is added.
-        options: See `nbtape.Options`. With `name_files=True` results read as in nbtape's other integrations,
-            with the paths of files; by default `output` is what AutoGen has there.
+        jupyter_server: A server of nbtape or of AutoGen, a `JupyterConnectionInfo`, or a URL (and `token=`); None for a
+            local kernel.
+        notebook: The name of the notebook, with or without `.ipynb`. A number is added if it is taken.
+        options: See `nbtape.Options`. `name_files=True` adds the paths of files to `output`, which by default is as in
+            AutoGen.
 
     Raises:
-        ValueError: A value that cannot work.
+        ValueError: An invalid argument.
     """
 
     component_config_schema = JupyterCodeExecutorConfig
@@ -83,25 +78,31 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
     ) -> None:
         if not timeout >= 1:
             raise ValueError(f"Timeout must be greater than or equal to 1. It is {timeout}.")
-        self._given = Given(
-            kernel_name, timeout, output_dir, jupyter_server, notebook, {"name_files": False, **options}
-        )
-        # As AutoGen has it: a container with a bind_dir sees that directory and no other.
-        wanted = output_dir or getattr(jupyter_server, "bind_dir", None) or getattr(jupyter_server, "_bind_dir", None)
-        self._output_dir = Path(wanted or tempfile.mkdtemp(prefix="autogen-jupyter-"))
+        self._arguments = {
+            "kernel_name": kernel_name,
+            "timeout": timeout,
+            "output_dir": output_dir,
+            "jupyter_server": jupyter_server,
+            "notebook": notebook,
+            "name_files": False,
+            **options,
+        }
+        # As in AutoGen, a container with a bind_dir sees no other directory.
+        chosen = output_dir or getattr(jupyter_server, "bind_dir", None) or getattr(jupyter_server, "_bind_dir", None)
+        self._output_dir = Path(chosen or tempfile.mkdtemp(prefix="autogen-jupyter-"))
         try:
-            self._executor = self._given.make(self._output_dir)
+            self._executor = make_executor(self._output_dir, self._arguments)
         except BaseException:
-            if wanted is None:
+            if chosen is None:
                 self._output_dir.rmdir()
             raise
         self._is_started = False
-        #: The last message of an agent, if it has code of which nothing was run yet, and who said it.
+        #: The last message of an agent, until code of it runs, and who said it.
         self._pending = ("", "")
 
     @property
     def output_dir(self) -> Path:
-        """Where the notebook and its files go, as it was given."""
+        """The directory of the notebook and its files, as it was given."""
         if self._output_dir == Path():
             warnings.warn("Using the current directory as output_dir is deprecated", DeprecationWarning, stacklevel=2)
         return self._output_dir
@@ -112,7 +113,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         return self._executor.notebook
 
     async def start(self) -> None:
-        """Start the kernel and the recording; harmless when they run.
+        """Start the kernel and the recording, unless they are running.
 
         Raises:
             nbtape.KernelStartError: The kernel cannot be started.
@@ -122,10 +123,10 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         self._is_started = True
 
     async def stop(self) -> None:
-        """End the kernel, interrupting what runs; harmless when it has ended. The notebook is complete.
+        """Interrupt the running block, stop the kernel, and complete the notebook.
 
         Raises:
-            nbtape.NotebookWriteError: The last of the recording cannot be written. The kernel is ended all the same.
+            nbtape.NotebookWriteError: The end of the recording cannot be written. The kernel is stopped anyway.
         """
         if not self._is_started:
             return
@@ -137,26 +138,21 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
             await self._executor.stop()
 
     async def restart(self) -> None:
-        """End the kernel and start a fresh one; variables are gone. The recording goes on."""
+        """Start a fresh kernel, without the variables, and continue the recording."""
         await self._executor.restart()
         self._is_started = True
 
     async def execute_code_blocks(
         self, code_blocks: list[autogen_core.code_executor.CodeBlock], cancellation_token: CancellationToken
     ) -> JupyterCodeResult:
-        """Run code blocks, each in a cell of its own, until one fails; variables live on between calls.
-
-        Args:
-            code_blocks: The blocks.
-            cancellation_token: Interrupts the block that runs. The executor is ready for the next.
+        """Run code blocks, each in a cell, until one fails. Variables are kept between calls.
 
         Raises:
-            RuntimeError: It was not started.
-            asyncio.TimeoutError: A block took too long; the message says what a model is to know of the call. The
-                executor is ready for the next.
-            asyncio.CancelledError: The token was cancelled.
-            nbtape.KernelStartError: No kernel can be started in place of one that died.
-            nbtape.NotebookWriteError: The notebook cannot be written; its `result` says what was run.
+            RuntimeError: The executor was not started.
+            asyncio.TimeoutError: A block timed out; the message is for the model.
+            asyncio.CancelledError: The token was canceled, which interrupts the running block.
+            nbtape.KernelStartError: A kernel that died cannot be replaced.
+            nbtape.NotebookWriteError: The notebook cannot be written; its `result` is that of the code.
         """
         if not self._is_started:
             raise RuntimeError("Executor must be started before executing cells: call start(), or use async with.")
@@ -166,31 +162,22 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         return self._told(result)
 
     async def add_markdown(self, text: str, agent: str = "") -> None:
-        """Append a Markdown cell: what the agent, or anybody, said.
-
-        Args:
-            text: Markdown.
-            agent: Who said it, for the cell's metadata; empty for nobody in particular.
+        """Append a Markdown cell, with the name of an agent in its metadata.
 
         Raises:
-            nbtape.NotebookWriteError: It cannot be written; it is kept for the next save.
+            nbtape.NotebookWriteError: The cell cannot be written; it is kept for the next save.
         """
         await self._executor.add_markdown(text, agent)
 
     async def record_message(self, text: str, agent: str = "") -> None:
-        """Have the notebook tell what an agent said: around its code when that is run, else at once.
+        """Record a Markdown message of an agent, around its code when that runs, or else at once.
 
-        Agents do so through `NotebookContext`. What is said before the start is recorded only around code that is run
-        after it.
-
-        Args:
-            text: The message: Markdown.
-            agent: Who said it.
+        `NotebookContext` calls this. A message before the start is recorded only around code that runs after it.
 
         Raises:
-            nbtape.NotebookWriteError: It cannot be written; it is kept for the next save.
+            nbtape.NotebookWriteError: The message cannot be written; it is kept for the next save.
         """
-        if not self._given.options.get("record_messages", True):
+        if not self._arguments.get("record_messages", True):
             return
         await self._record_pending()
         self._pending = text, agent
@@ -198,7 +185,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
             await self._record_pending()
 
     async def _record_pending(self) -> None:
-        """Record a message as it is: no code of it was run."""
+        """Record a message as it is, since no code of it was run."""
         (text, agent), self._pending = self._pending, ("", "")
         if text.strip() and self._is_started:
             await self._executor.add_markdown(text.strip(), agent)
@@ -209,7 +196,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         if cancellation_token.is_cancelled():
             raise asyncio.CancelledError
         blocks = [CodeBlock(block.code, block.language) for block in code_blocks]
-        if (around := _with_words(blocks, self._pending[0])) is None:
+        if (around := _with_prose(blocks, self._pending[0])) is None:
             await self._record_pending()
         else:
             self._pending, blocks = ("", ""), around
@@ -221,16 +208,11 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         return result
 
     def _told(self, result: nbtape.CodeResult) -> JupyterCodeResult:
-        text = answer(result) if self._given.options.get("name_files") else result.output
+        text = answer(result) if self._arguments.get("name_files") else result.output
         return JupyterCodeResult(result.exit_code, text, [Path(path) for path in result.output_files])
 
     def _to_config(self) -> JupyterCodeExecutorConfig:
-        """What it was made of.
-
-        Raises:
-            ValueError: It cannot be written down, or must not be.
-        """
-        return self._given.config()
+        return make_config(self._arguments)
 
     @classmethod
     def _from_config(cls, config: JupyterCodeExecutorConfig) -> Self:
@@ -238,20 +220,12 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
 
 
 class DockerJupyterCodeExecutor(JupyterCodeExecutor):
-    """The same for whoever used `autogen_ext.code_executors.docker_jupyter.DockerJupyterCodeExecutor`.
+    """Replaces `autogen_ext.code_executors.docker_jupyter.DockerJupyterCodeExecutor`.
 
-    What differs between the two differs here: this one starts with its first use, and a timeout is a result.
-
-    Args:
-        jupyter_server: As for `JupyterCodeExecutor`.
-        kernel_name: The kernel spec.
-        timeout: Seconds for each block, at least 1.
-        output_dir: As for `JupyterCodeExecutor`.
-        notebook: As for `JupyterCodeExecutor`.
-        options: As for `JupyterCodeExecutor`.
+    Unlike `JupyterCodeExecutor`, whose arguments it has, it starts on first use, and a timeout is a result.
 
     Raises:
-        ValueError: A value that cannot work.
+        ValueError: An invalid argument.
     """
 
     component_provider_override: ClassVar[str | None] = "nbtape.integrations.autogen.DockerJupyterCodeExecutor"
@@ -273,32 +247,20 @@ class DockerJupyterCodeExecutor(JupyterCodeExecutor):
     async def execute_code_blocks(
         self, code_blocks: list[autogen_core.code_executor.CodeBlock], cancellation_token: CancellationToken
     ) -> JupyterCodeResult:
-        """Run code blocks, each in a cell of its own, until one fails or takes too long.
-
-        Args:
-            code_blocks: The blocks.
-            cancellation_token: Interrupts the block that runs. The executor is ready for the next.
-
-        Raises:
-            asyncio.CancelledError: The token was cancelled.
-            nbtape.KernelStartError: No kernel can be started.
-            nbtape.NotebookWriteError: The notebook cannot be written; its `result` says what was run.
-        """
-        self._is_started = True  # the first use starts it
+        """Run code blocks, each in a cell, until one fails or times out. See `JupyterCodeExecutor` for other errors."""
+        self._is_started = True
         return self._told(await self._execute(code_blocks, cancellation_token))
 
 
 class NotebookContext(ChatCompletionContext):
-    """A model context by which the notebook of an executor tells what an agent says.
+    """A model context that records what an agent says in the notebook of an executor.
 
-    AutoGen hands executors the code alone; what an agent says goes into its model context, just before its code is
-    run. So give this as `model_context=` to the agent that writes the code. Messages are kept by the context within.
-
-    It is dumped as the context within: a link to an executor cannot be written down.
+    AutoGen passes only code to executors. An agent's message goes into its model context just before its code runs, so
+    pass this as `model_context=` to the agent that writes the code. `dump_component` dumps the wrapped context.
 
     Args:
-        executor: Whose notebook it is.
-        context: What keeps the messages; None for an `UnboundedChatCompletionContext`.
+        executor: The executor that records.
+        context: The wrapped context, which keeps the messages; None for an `UnboundedChatCompletionContext`.
     """
 
     def __init__(self, executor: JupyterCodeExecutor, context: ChatCompletionContext | None = None) -> None:
@@ -307,55 +269,47 @@ class NotebookContext(ChatCompletionContext):
         self._context = UnboundedChatCompletionContext() if context is None else context
 
     async def add_message(self, message: LLMMessage) -> None:
-        """Keep a message, and record it if an agent said it.
-
-        Raises:
-            nbtape.NotebookWriteError: It cannot be recorded; it is kept for the next save.
-        """
+        """Keep a message, and record it if it is an agent's, as `record_message` does."""
         await self._context.add_message(message)
         if isinstance(message, AssistantMessage):
-            # With calls of tools, the text that came along is the thought. Else that is what is not said.
+            # With tool calls, the thought is what the agent says. With text, it is reasoning, which is not recorded.
             said = message.content if isinstance(message.content, str) else message.thought or ""
             await self._executor.record_message(said, message.source)
 
     async def get_messages(self) -> list[LLMMessage]:
-        """What the context within gives."""
         messages: list[LLMMessage] = await self._context.get_messages()
         return messages
 
     async def clear(self) -> None:
-        """Forget the messages. The notebook keeps them."""
+        """Clear the context. The notebook keeps the messages."""
         await self._context.clear()
 
     async def save_state(self) -> Mapping[str, Any]:
-        """The state of the context within."""
         state: Mapping[str, Any] = await self._context.save_state()
         return state
 
     async def load_state(self, state: Mapping[str, Any]) -> None:
-        """Give the context within its state."""
         await self._context.load_state(state)
 
     def dump_component(self) -> ComponentModel:
-        """The context within."""
         return self._context.dump_component()
 
 
 def _link(cancellation_token: CancellationToken, stop: asyncio.Event) -> None:
-    """Have a token set an event, whichever thread cancels it."""
+    """Set the event when any thread cancels the token."""
     loop = asyncio.get_running_loop()
 
     def cancel() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: what ran on it is over
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nothing runs on it
             loop.call_soon_threadsafe(stop.set)
 
     cancellation_token.add_callback(cancel)
 
 
-def _with_words(blocks: Iterable[CodeBlock], message: str) -> list[CodeBlock] | None:
-    """Blocks with what a message says around them; None if they are not all from it, in this order.
+def _with_prose(blocks: Iterable[CodeBlock], message: str) -> list[CodeBlock] | None:
+    """Blocks with the text around them; None if they are not all in the message, in this order.
 
-    The message is cut where CodeExecutorAgent cut it, whose rule for what is a block is not that of `split_message`.
+    Code is found by the rule of CodeExecutorAgent, which differs from that of `split_message`.
     """
     told: list[CodeBlock] = []
     for block in blocks:

@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import threading
-from functools import partial
 from pathlib import Path  # noqa: TC003  (see the next line)
 
 # What annotates a tool is evaluated by the SDK when the tool is added: it is imported when this runs, too.
@@ -23,7 +22,7 @@ from nbtape._version import __version__
 from nbtape.common.concurrency import offload
 from nbtape.common.text import shorten
 from nbtape.errors import NbtapeError, NotebookWriteError
-from nbtape.integrations._answers import answer, pictures
+from nbtape.integrations._answers import answer, load_pictures
 from nbtape.integrations.mcp.blocks import Session
 from nbtape.integrations.mcp.content import (
     cells_text,
@@ -48,16 +47,14 @@ There is one Jupyter kernel and one notebook here, shared by all who are connect
 which keeps its state, and records it as a cell of the notebook; add_markdown says in the notebook what it is about. \
 Code that runs longer than a call waits goes on: poll_code waits for it, interrupt_kernel stops it."""
 
-#: Seconds that a call waits for a block unless it says otherwise. Clients give up on a call after some time (the SDK
-#: for TypeScript after 60 s), and that interrupts the block.
-_WAIT: Final = 50.0
+#: Below the timeout of clients (60 s in the SDK for TypeScript), which interrupts the block.
+_DEFAULT_WAIT_SECONDS: Final = 50.0
 
-#: Seconds that the end of the kernel may hold up the end of the process when a signal asks for it. What is begun in a
-#: container by then (an image that is built, say) ends with the process.
-_FAREWELL: Final = 15.0
+#: How long a signal waits for the kernel to stop before it ends the process.
+_SHUTDOWN_TIMEOUT_SECONDS: Final = 15.0
 
-#: Seconds between two reports of progress, with new output and without.
-_REPORT_EVERY: Final = (0.25, 1.0)
+#: Between two reports of progress, with new output and without.
+_PROGRESS_SECONDS: Final = (0.25, 1.0)
 
 _Timeout = Annotated[
     float | None,
@@ -72,39 +69,34 @@ _Wait = Annotated[
         "far. With 0 you get that at once.",
     ),
 ]
-_Number = Annotated[
-    int | None,
-    Field(description="The number of a block, as answers call it. Left out: the last one."),
-]
+_Number = Annotated[int | None, Field(description="The number of a block, as answers call it. Left out: the last one.")]
 
 
 class NotebookServer(MCPServer):
     """An MCP server with one kernel and one notebook, which all its clients share.
 
-    The kernel starts with the first call that needs it and ends with the server. The contract of its tools is
+    The kernel starts with the first call that needs it and stops with the server. The contract of its tools is
     https://modelcontextprotocol.io/specification/2026-07-28/server/tools
 
-    A block that does not end well (an error, a timeout, a dead kernel) answers with `isError` set, and with all that it
-    printed and drew: the specification has an error that comes of what a model sent reported so, for the model to
-    correct itself. What keeps code from being run at all is a tool error too, in a sentence.
+    If a block fails (an error, a timeout, a dead kernel), the answer has `isError` set, and all that it printed and
+    drew, so that the model can correct its code. If no code can run at all, the tool error is one sentence.
 
-    Cancelling a request interrupts its block: with `notifications/cancelled`, or, on streamable HTTP of protocol
-    2026-07-28, by closing the response stream, which is how that protocol cancels. A client of an older protocol that
-    vanishes has cancelled nothing: its block goes on, and any client can poll it. So does a block that was left
-    running, whatever becomes of the client.
+    Canceling a request interrupts its block: with `notifications/cancelled`, or, on streamable HTTP of protocol
+    2026-07-28, by closing the response stream. A client of an older protocol that disconnects cancels nothing: its
+    block continues, like one that was left running, and any client can poll it.
 
     Args:
-        jupyter_server: Where the kernel comes from, as for `nbtape.AsyncJupyterCodeExecutor`, like the rest. It is
-            neither started nor stopped here.
+        jupyter_server: Where the kernel comes from, as for `nbtape.AsyncJupyterCodeExecutor`, like the other arguments.
+            It is neither started nor stopped here.
         kernel_name: The kernel spec.
-        timeout: Seconds for each block that does not name its own, at least 1.
-        output_dir: Where the notebook and its files go. Made if its parent exists.
+        timeout: Seconds for each block without a timeout of its own, at least 1.
+        output_dir: Where the notebook and its files go. Created if its parent exists.
         notebook: The name of the notebook.
-        on_close: Called in a thread at the end of the server, when the kernel has ended.
+        on_close: Called in a thread when the server ends, after the kernel has stopped.
         options: See `nbtape.Options`.
 
     Raises:
-        ValueError: A value that cannot work.
+        ValueError: An invalid argument.
     """
 
     def __init__(
@@ -118,7 +110,14 @@ class NotebookServer(MCPServer):
         on_close: Callable[[], None] | None = None,
         **options: Unpack[Options],
     ) -> None:
-        self._session = Session(jupyter_server, kernel_name, timeout, output_dir, notebook, options)
+        self._session = Session(
+            options,
+            jupyter_server=jupyter_server,
+            kernel_name=kernel_name,
+            timeout=timeout,
+            output_dir=output_dir,
+            notebook=notebook,
+        )
         self._on_close = on_close
         super().__init__(
             "nbtape", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING", lifespan=self._live
@@ -131,20 +130,20 @@ class NotebookServer(MCPServer):
         return self._session.executor.notebook
 
     async def run_stdio_async(self) -> None:
-        """Serve a client on standard input and output until it closes them, or until a signal.
+        """Serve a client on standard input and output until it closes them, or until SIGTERM, SIGHUP or Ctrl-C.
 
-        SIGTERM, SIGHUP and Ctrl-C end the kernel and complete the notebook, and then this process, by the same signal:
-        the SDK reads in a thread that nothing but input wakes, so there is no way back.
+        A signal stops the kernel, completes the notebook, and then kills this process: the SDK reads in a thread that
+        only input wakes.
         """
         with self._signals():
             try:
                 await super().run_stdio_async()
             except* (BrokenPipeError, anyio.BrokenResourceError):
-                pass  # the client is gone, and there is nobody to be told
+                pass  # the client is gone
 
     @contextlib.asynccontextmanager
     async def _live(self, _: MCPServer) -> AsyncIterator[None]:
-        """As long as the server serves; the SDK enters it once, on either transport."""
+        """The lifespan of the server, which the SDK enters once, on either transport."""
         try:
             yield
         finally:
@@ -158,11 +157,10 @@ class NotebookServer(MCPServer):
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Have signals end us in order; only a main thread hears of them."""
+        """Shut down in order on signals, which only the main thread can handle."""
         loop = asyncio.get_running_loop()
-        numbers = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
-        if threading.current_thread() is not threading.main_thread():
-            numbers = []
+        is_main = threading.current_thread() is threading.main_thread()
+        numbers = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT] if is_main else []
         ending: list[asyncio.Task[None]] = []
 
         def forget() -> None:
@@ -170,7 +168,7 @@ class NotebookServer(MCPServer):
                 loop.remove_signal_handler(numbers.pop())
 
         def end(number: signal.Signals) -> None:
-            forget()  # a second one ends us at once
+            forget()  # a second signal kills the process at once
             ending.append(asyncio.ensure_future(self._die_of(number)))
 
         for number in numbers:
@@ -183,29 +181,21 @@ class NotebookServer(MCPServer):
     async def _die_of(self, number: signal.Signals) -> None:
         try:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._close(), _FAREWELL)
+                await asyncio.wait_for(self._close(), _SHUTDOWN_TIMEOUT_SECONDS)
         finally:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
 
 class _Tools:
-    """What clients can call. Each method is a tool, and its docstring is what a model reads of it.
-
-    Args:
-        session: The kernel and the notebook.
-    """
+    """What clients can call. Each public method is a tool, and its docstring is the description that a model reads."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._executor = session.executor
 
     def add_to(self, server: MCPServer, kernel_name: str) -> None:
-        """Offer the tools.
-
-        Args:
-            server: The server.
-            kernel_name: The kernel spec, which a model is told if it is not the usual one.
-        """
+        """Offer the tools. The description names the kernel spec if it is not the default."""
         runs = TOOL_DESCRIPTION
         if kernel_name != DEFAULT_KERNEL:
             runs += f" The kernel here is {kernel_name!r}: write its language."
@@ -231,7 +221,7 @@ class _Tools:
         code: Annotated[str, Field(description="The code to run, as one cell of a notebook.")],
         ctx: Context,
         timeout: _Timeout = None,
-        wait: _Wait = _WAIT,
+        wait: _Wait = _DEFAULT_WAIT_SECONDS,
     ) -> CallToolResult:
         with _plain_errors():
             block = self._session.begin(code, timeout)
@@ -244,7 +234,9 @@ class _Tools:
             block.is_left = True
         return await self._told(block)
 
-    async def poll_code(self, ctx: Context, block: _Number = None, wait: _Wait = _WAIT) -> CallToolResult:
+    async def poll_code(
+        self, ctx: Context, block: _Number = None, wait: _Wait = _DEFAULT_WAIT_SECONDS
+    ) -> CallToolResult:
         """Wait for code that run_code left running. You get its result, or its output so far if it still runs."""
         found = self._session.find(block)
         if found is None:
@@ -271,14 +263,14 @@ class _Tools:
         """Add a Markdown cell to the notebook, for the people who will read it."""
         with _plain_errors():
             self._session.refuse_if_left_running()
-            await self._session.see(self._session.executor.add_markdown(text))
-        return _said(f"Added to {self._session.executor.notebook}.")
+            await self._session.see(self._executor.add_markdown(text))
+        return _said(f"Added to {self._executor.notebook}.")
 
     async def list_variables(self) -> CallToolResult:
         """List the variables of the kernel: name, type, shape, size, and how each is displayed, shortened."""
         with _plain_errors():
             self._session.refuse_if_left_running()
-            variables = await self._session.see(self._session.executor.variables())
+            variables = await self._session.see(self._executor.variables())
         return self._bounded(variables_text(variables), "print those that matter in a block")
 
     async def read_notebook(
@@ -291,58 +283,55 @@ class _Tools:
     ) -> CallToolResult:
         """Read cells of the notebook: source, how each ended, and its output, shortened. Works while code runs."""
         self._refuse_if_unused()
-        executor = self._session.executor
         with _plain_errors():
-            read = partial(cells_text, executor.notebook, first, count, executor.max_output_chars)
-            return _said(await offload(read))
+            text = await offload(cells_text, self._executor.notebook, first, count, self._executor.max_output_chars)
+        return _said(text)
 
     async def list_files(self) -> CallToolResult:
         """List the notebook and the files that the code has written, plots included, with their sizes."""
         self._refuse_if_unused()
-        executor = self._session.executor
-        read = partial(files_text, executor.notebook.parent, executor.notebook, list(self._session.files))
-        return self._bounded(await offload(read), "list those that matter in a block")
+        text = await offload(files_text, self._executor.notebook, list(self._session.files))
+        return self._bounded(text, "list those that matter in a block")
 
     async def fetch_file(
         self, name: Annotated[str, Field(description="The name of a file in the output directory, or its full path.")]
     ) -> CallToolResult:
         """Fetch a file that the code has written: a picture is shown to you, text is shortened, the rest is base64."""
-        executor = self._session.executor
-        read = partial(file_content, executor.notebook.parent, name, executor.max_output_chars)
-        return CallToolResult(content=[await offload(read)])
+        directory, limit = self._executor.notebook.parent, self._executor.max_output_chars
+        return CallToolResult(content=[await offload(file_content, directory, name, limit)])
 
     def _bounded(self, text: str, where: str) -> CallToolResult:
-        return _said(shorten(text, self._session.executor.max_output_chars, where))
+        return _said(shorten(text, self._executor.max_output_chars, where))
 
     def _refuse_if_unused(self) -> None:
-        """A notebook that is there before the first use is somebody else's."""
-        if not self._session.executor.kernel_epoch:
+        """Before the first use, a notebook of that name is not this server's."""
+        if not self._executor.kernel_epoch:
             raise ToolError("There is no notebook yet: it begins with the first call of run_code or add_markdown.")
 
     async def _told(self, block: Block) -> CallToolResult:
-        """What became of a block, or how far it has come."""
+        """The result of a block, or its output so far."""
         if not block.has_ended:
             return CallToolResult(content=[text_content(_still_running(block))], _meta=_meta(block, "running"))
         if isinstance(block.error, NotebookWriteError) and block.error.result is not None:
-            result, error = block.error.result, str(block.error)  # it was run, and that was not recorded
+            result, error = block.error.result, str(block.error)  # it ran, but was not recorded
         elif block.result is not None:
             result, error = block.result, ""
         else:
             with _plain_errors():
                 raise block.error or ToolError("The code was stopped before it had begun: it was not run.")
-        shown = await offload(partial(pictures, result))
+        shown = await load_pictures(result)
         text = "\n".join(filter(None, [answer(result), error]))
         return CallToolResult(
-            content=[text_content(text), *map(image_content, shown)],
+            content=[text_content(text), *(image_content(each.content) for each in shown)],
             is_error=bool(error) or result.status != "ok",
             _meta={**_meta(block, result.status), "nbtape/cells": [cell.index for cell in result.cells]},
         )
 
 
 async def _attend(block: Block, seconds: float, ctx: Context, session: Session) -> None:
-    """Wait for a block, some seconds at most, and report its progress to who has asked for that."""
+    """Wait for a block, and report its progress to a client that asked for it."""
     until = asyncio.get_running_loop().time() + seconds
-    soon, late = _REPORT_EVERY
+    soon, late = _PROGRESS_SECONDS
 
     def left(most: float) -> float:
         return min(most, until - asyncio.get_running_loop().time())
@@ -365,7 +354,7 @@ def _still_running(block: Block) -> str:
 
 
 def _ended(block: Block) -> str:
-    """How a block that was stopped has ended, in a line."""
+    """How a stopped block ended, in one line."""
     if block.result is None:
         return str(block.error or "It had not begun.")
     return " ".join(cell.note for cell in block.result.cells) or f"It ended: {block.result.status}."
@@ -376,13 +365,13 @@ def _said(text: str) -> CallToolResult:
 
 
 def _meta(block: Block, status: str) -> dict[str, Any]:
-    """What a client may want to know of a block besides what its model reads."""
+    """What a client gets besides the text for its model."""
     return {"nbtape/block": block.number, "nbtape/status": status}
 
 
 @contextlib.contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Tell a model what went wrong: of any other exception the SDK tells nothing but that there was one."""
+    """Raise expected errors as tool errors. The SDK does not show a model the message of any other exception."""
     try:
         yield
     except (NbtapeError, ValueError, OSError) as exc:

@@ -7,6 +7,8 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
+from starlette.responses import PlainTextResponse
+
 from nbtape.common.http_access import LOOPBACK, check_token, is_same_origin, name_in
 
 if TYPE_CHECKING:
@@ -14,28 +16,21 @@ if TYPE_CHECKING:
 
     from mcp.server.mcpserver import MCPServer
 
-#: Where it is on the server.
 PATH: Final = "/mcp"
 
-#: Seconds that open requests have to end when the server is to end.
-_GRACE: Final = 2
+_SHUTDOWN_TIMEOUT_SECONDS: Final = 2
 
 
 class Guard:
-    """An ASGI application behind the one that it guards: who has no token, or comes through a browser, gets nowhere.
+    """ASGI middleware that requires a token, and refuses web pages of other servers (see `nbtape.common.http_access`).
 
-    Who comes through a browser is judged as `nbtape.common.http_access` says. See
-    https://modelcontextprotocol.io/specification/2026-07-28/basic/transports
+    It follows https://modelcontextprotocol.io/specification/2026-07-28/basic/transports
 
     Args:
-        app: What is guarded.
-        token: What lets a client in, as `Authorization: Bearer <token>`.
-        hosts: The names that are ours, and the addresses; in lower case.
-        any_address: Whether any other address is ours, too: that of a port which is forwarded. No DNS server has a say
-            about addresses.
-
-    Raises:
-        ValueError: An empty token.
+        app: The guarded application.
+        token: The token that clients send as `Authorization: Bearer <token>`.
+        hosts: The server's own names and addresses, in lower case.
+        any_address: Whether any IP address is accepted as the host, for a forwarded port: DNS rebinding needs a name.
     """
 
     def __init__(
@@ -54,21 +49,20 @@ class Guard:
         send: Callable[[Any], Awaitable[None]],
     ) -> None:
         """ASGI."""
-        if scope["type"] != "lifespan" and (refusal := self._refusal(scope)) is not None:
-            await _refuse(send, *refusal)
-        else:
-            await self._app(scope, receive, send)
+        refusal = None if scope["type"] == "lifespan" else self._refusal(scope)
+        await (refusal or self._app)(scope, receive, send)
 
-    def _refusal(self, scope: Mapping[str, Any]) -> tuple[int, str] | None:
-        """The status of an answer to who may not call, and why; None for who may."""
+    def _refusal(self, scope: Mapping[str, Any]) -> PlainTextResponse | None:
+        """The answer to a request that is not allowed."""
         host, origin, authorization = (_header(scope, name) for name in (b"host", b"origin", b"authorization"))
         if host is None or not self._is_ours(host):
-            return 403, "This Host is not ours."
+            return PlainTextResponse("This Host is not ours.", 403)
         if origin is not None and not is_same_origin(origin, host):
-            return 403, "This Origin is not ours."
+            return PlainTextResponse("This Origin is not ours.", 403)
         scheme, _, given = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode("latin-1"), self._token):
-            return 401, "Send the token of this server as Authorization: Bearer <token>."
+            why = "Send the token of this server as Authorization: Bearer <token>."
+            return PlainTextResponse(why, 401, {"www-authenticate": 'Bearer realm="nbtape"'})  # as RFC 6750 requires
         return None
 
     def _is_ours(self, host: str) -> bool:
@@ -77,7 +71,7 @@ class Guard:
 
 
 def _header(scope: Mapping[str, Any], name: bytes) -> str | None:
-    """The one value of a header; None if there is none, and nothing that anybody takes if there are several."""
+    """The value of a header; None if it is missing, and empty, which is refused, if it is repeated."""
     values = [value for key, value in scope["headers"] if key == name]
     return None if not values else values[0].decode("latin-1") if len(values) == 1 else ""
 
@@ -94,26 +88,10 @@ def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
-async def _refuse(send: Callable[[Any], Awaitable[None]], status: int, why: str) -> None:
-    body = why.encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-    if status == 401:  # noqa: PLR2004  (the one that says how to come in: RFC 6750)
-        headers.append((b"www-authenticate", b'Bearer realm="nbtape"'))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
 def listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
-    """A socket that waits for clients.
+    """Listen on a name or address of this machine, and on any free port if `port` is 0.
 
-    Args:
-        host: A name or an address of this machine.
-        port: 0 for any that is free.
-        allow_remote: Whether it may be one that other machines reach.
-
-    Raises:
-        ValueError: It is, and may not be.
-        OSError: It cannot be had.
+    Raises a ValueError for an address that other machines can reach, unless `allow_remote` is true.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -128,28 +106,17 @@ def listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
 
 
 def url_of(listening: socket.socket) -> str:
-    """Where clients find the server that listens there."""
     host, port = listening.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
 
 
 async def serve_http(server: MCPServer, listening: socket.socket, token: str, host: str) -> None:
-    """Serve clients on streamable HTTP, until SIGTERM or Ctrl-C.
-
-    Args:
-        server: The server.
-        listening: Where clients come in.
-        token: What lets them in.
-        host: The name that this was asked to listen on, which clients may use.
-
-    Raises:
-        ValueError: An empty token.
-    """
+    """Serve clients on streamable HTTP until SIGTERM or Ctrl-C. They may use `host` as the server's name."""
     import uvicorn
     from mcp.server.transport_security import TransportSecuritySettings
 
     is_local = _is_loopback(listening.getsockname()[0])
-    # The guard asks for more than the SDK's own check, which would refuse the names of a server that others reach.
+    # The guard is stricter than the SDK's own check, which would refuse the names of a remote server.
     unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     app = Guard(
         server.streamable_http_app(streamable_http_path=PATH, transport_security=unchecked),
@@ -158,6 +125,11 @@ async def serve_http(server: MCPServer, listening: socket.socket, token: str, ho
         any_address=not is_local,
     )
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=_GRACE
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        ws="none",
+        timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_SECONDS,
     )
     await uvicorn.Server(config).serve(sockets=[listening])

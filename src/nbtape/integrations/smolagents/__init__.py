@@ -1,9 +1,8 @@
 """A `PythonExecutor` for smolagents' `CodeAgent`: a stateful kernel, recorded as a notebook, and nothing unpickled.
 
-The contract is that of https://huggingface.co/docs/smolagents/reference/python_executors. `RemotePythonExecutor` is no
-base of ours: it changes the agent's tools in place, so that they fail in the second run, and it installs packages
-unasked. A cell that calls `final_answer(...)` stops there and is no failure: the answer is its last output, as people
-see it and as JSON, so that it is in the notebook whole and a replay compares it.
+The contract is that of https://huggingface.co/docs/smolagents/reference/python_executors. `RemotePythonExecutor` is not
+the base class: it changes the agent's tools in place, so that they fail in the second run, and installs packages
+unasked. A cell that calls `final_answer(...)` stops there without an error, and its last output is the answer.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ from smolagents.local_python_executor import CodeOutput, PythonExecutor
 
 from nbtape.common.text import shorten, strip_escapes
 from nbtape.integrations._answers import answer, pictures
-from nbtape.integrations.smolagents.agent_messages import HeardModel, said_in
-from nbtape.integrations.smolagents.answer import find_answer, read_answer
+from nbtape.integrations.smolagents.compat_smolagents import said_around_code, task_of
+from nbtape.integrations.smolagents.final_answers import find_answer, read_answer
+from nbtape.integrations.smolagents.heard_model import HeardModel
 from nbtape.integrations.smolagents.setup_cells import tool_cells, variable_cells
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.code_blocks import CodeBlock
@@ -36,33 +36,33 @@ if TYPE_CHECKING:
     from nbtape.results import CodeResult
     from nbtape.session.options import Options
 
-_AGAIN: Final = "A fresh kernel has nothing of what smolagents had sent to the one before: it is sent again."
+_SENT_AGAIN: Final = "A fresh kernel has nothing of what smolagents had sent to the one before: it is sent again."
 
 
 class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # Any, where smolagents is not installed
     """Runs the code of a `CodeAgent` in a Jupyter kernel and records it as a notebook.
 
-    Give it as `CodeAgent(executor=...)`; `agent.cleanup()`, or `with agent:`, ends the kernel. Tools and variables of
-    the agent are cells too, below a line that says so, so that the notebook replays: they are in it as they are, with
-    any secret that a variable holds. What the agent says is recorded after `listen_to(agent)`.
+    Pass it as `CodeAgent(executor=...)`; `agent.cleanup()`, or `with agent:`, stops the kernel. The agent's tools and
+    variables are cells too, so that the notebook replays, including any secret that a variable holds. What the agent
+    says is recorded after `listen_to(agent)`.
 
-    Imports are not restricted: what keeps code from this machine is where the kernel runs (`DockerJupyterServer`). What
-    a kernel returns is read as JSON and never unpickled, whatever it says.
+    Imports are not restricted: run the kernel elsewhere (`DockerJupyterServer`) to isolate the code. What a kernel
+    returns is read as JSON and never unpickled.
 
     Args:
-        jupyter_server: As for `nbtape.JupyterCodeExecutor`, and so are the next ones.
-        kernel_name: The kernel spec, of a Python kernel.
-        timeout: Seconds for each step of the agent, at least 1; for installing packages, too.
+        jupyter_server: As for `nbtape.JupyterCodeExecutor`, like the next four.
+        kernel_name: The kernel spec of a Python kernel.
+        timeout: Seconds for each step of the agent, and for installing packages; at least 1.
         output_dir: Where the notebook and its files go, and the kernel's working directory.
         notebook: The name of the notebook.
-        executor: One that exists, in place of all the others; whoever made it stops it.
-        additional_imports: Modules that the code may need, as in `CodeAgent(additional_authorized_imports=...)`: what
-            is missing in the kernel is installed there. What the agent's tools require always is.
-        logger: Told of errors besides the agent's own logger; nobody by default.
+        executor: An existing executor instead of all other arguments; you stop it.
+        additional_imports: Modules to install in the kernel if they are missing, as in
+            `CodeAgent(additional_authorized_imports=...)`. What the agent's tools require is always installed.
+        logger: Logs errors, in addition to the agent's own logger.
         options: See `nbtape.Options`.
 
     Raises:
-        ValueError: A value that cannot work.
+        ValueError: An invalid argument.
     """
 
     def __init__(  # noqa: PLR0913  (what JupyterCodeExecutor takes, and what smolagents' executors take)
@@ -99,50 +99,33 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         return self._executor.notebook
 
     def listen_to(self, agent: CodeAgent) -> None:
-        """Record the tasks of an agent, and all that it says, as Markdown cells in front of its code.
+        """Record the tasks and messages of the agent that has this executor as Markdown cells in front of its code.
 
-        smolagents tells its callbacks of a message only when the code in it has run, so `agent.model` is wrapped in
-        one that passes everything on, and listens.
-
-        Args:
-            agent: The agent that has this executor.
+        smolagents calls its callbacks only after the code of a message has run, so this wraps `agent.model`.
         """
         heard, self._agent = self._agent is agent, agent
         if self._options["record_messages"] and not heard:
             agent.model = HeardModel(agent.model, self._hear)
 
     def add_pictures(self, memory_step: ActionStep, agent: object = None) -> None:  # noqa: ARG002  (smolagents' names)
-        """A step callback, for models that see: the pictures that the code of a step has drawn go with its output.
-
-        As in `CodeAgent(..., step_callbacks=[executor.add_pictures])`.
-        """
+        """Add images to the output of a step. Pass this as `CodeAgent(..., step_callbacks=[executor.add_pictures])`."""
         result, self._result = self._result, None
         if result is not None and (found := pictures(result)):
             memory_step.observations_images = [PIL.Image.open(io.BytesIO(picture.content)) for picture in found]
 
     def send_variables(self, variables: Mapping[str, Any]) -> None:
-        """Define variables in the kernel; smolagents calls it as a run begins, before `send_tools`.
+        """Define variables in the kernel. smolagents calls this when a run begins, before `send_tools`.
 
-        Args:
-            variables: By name, what smolagents' `SafeSerializer` takes.
-
-        Raises:
-            SerializationError: What cannot be sent without pickle.
-            AgentError: The kernel cannot make them.
+        Raises a `SerializationError` for a value that needs pickle, and an `AgentError` if the kernel fails.
         """
-        if self._agent is not None and self._agent.task and self._options["record_messages"]:
-            self._executor.add_markdown(f"**Task**\n\n{self._agent.task.strip()}")
+        if self._agent is not None and self._options["record_messages"] and (task := task_of(self._agent)):
+            self._executor.add_markdown(f"**Task**\n\n{task.strip()}")
         self._send("variables", variable_cells(variables))
 
     def send_tools(self, tools: Mapping[str, Tool]) -> None:
-        """Define tools in the kernel, after installing what they require; smolagents calls it as a run begins.
+        """Install what tools require, and define them in the kernel. smolagents calls this when a run begins.
 
-        Args:
-            tools: By name. One named `final_answer` ends the code that calls it.
-
-        Raises:
-            ValueError: One of them is an agent, or cannot be sent.
-            AgentError: The kernel cannot make them.
+        Raises a ValueError for a tool that is an agent or cannot be sent, and an `AgentError` if the kernel fails.
         """
         if agents := [name for name, tool in tools.items() if not isinstance(tool, Tool)]:
             raise ValueError(
@@ -152,35 +135,28 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         self._send("tools", tool_cells(tools, self._imports, self._options["max_cell_chars"]))
 
     def __call__(self, code_action: str) -> CodeOutput:
-        """Run the code of one step.
-
-        Args:
-            code_action: Python, and whatever else a cell may hold.
-
-        Raises:
-            AgentError: It failed, in the words that the model is told: what it printed, and its traceback.
-        """
-        news = self._send_again()
+        """Run the code of one step. If it fails, the message of the `AgentError` is its output and traceback."""
+        notice = self._send_again()
         self._result = result = self._executor.execute_code_blocks([CodeBlock(code_action, "python")])
         if result.status != "ok":
-            raise AgentError(news + answer(result), self._logger)
+            raise AgentError(notice + answer(result), self._logger)
         (cell,) = result.cells
         outputs = self._executor.outputs(cell)
         if (shown := find_answer(outputs)) is not None:
-            logs = news + _logs(result, _plain(shown))
+            logs = notice + _logs(result, _plain(shown))
             return CodeOutput(output=self._final_answer(shown), logs=logs, is_final_answer=True)
         if cell.left_out and "final_answer" in code_action:
             problem = "A final answer may be among what was left out: call final_answer in a step that prints less."
-            raise AgentError(f"{news}{answer(result)}\n{problem}", self._logger)
+            raise AgentError(f"{notice}{answer(result)}\n{problem}", self._logger)
         values = (each["data"] for each in outputs if each["output_type"] == "execute_result")
         value = next(map(_plain, values), None)
-        logs = news + _logs(result, value)
+        logs = notice + _logs(result, value)
         if value is not None:
             value = shorten(value, self._executor.max_output_chars, f"the whole is in {result.notebook}")
         return CodeOutput(output=value, logs=logs, is_final_answer=False)
 
     def cleanup(self) -> None:
-        """End the kernel, and complete the notebook. An executor that was given is left to whoever made it."""
+        """Stop the kernel and complete the notebook, unless the executor was passed to the constructor."""
         if self._own:
             self._executor.stop()
 
@@ -191,43 +167,41 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
             raise AgentError(str(exc), self._logger) from exc
 
     def _send(self, what: str, cells: list[Sent]) -> str:
-        """Run cells that are not the agent's, each below its heading; return what is to be said of the kernel."""
+        """Run cells that are not the agent's, each below its heading; return notices of the kernel."""
         if cells:
             self._sent[what] = cells
-        notes = []
+        notices = []
         for heading, code in cells:
             self._executor.add_markdown(heading)
             result = self._executor.execute_code_blocks([CodeBlock(code, "python")])
             if result.status != "ok":
                 raise AgentError(f"The {what} of the agent could not be sent.\n{answer(result)}", self._logger)
-            notes.append(result.cells[0].note)
+            notices.append(result.cells[0].note)
             self._kernel_epoch = self._executor.kernel_epoch
-        return " ".join(filter(None, notes))
+        return " ".join(filter(None, notices))
 
     def _send_again(self) -> str:
-        """Have a kernel with the variables and tools of the agent; return what the model is to be told of it."""
+        """Send variables and tools to a fresh kernel; return notices of it for the model."""
         self._executor.start()
         if self._executor.kernel_epoch == self._kernel_epoch or not self._sent:
             return ""
-        self._executor.add_markdown(_AGAIN)
-        notes = [self._send(what, cells) for what, cells in list(self._sent.items())]
-        return " ".join([*filter(None, notes), "Tools, and the variables that came with the task, are back.\n"])
+        self._executor.add_markdown(_SENT_AGAIN)
+        notices = [self._send(what, cells) for what, cells in list(self._sent.items())]
+        return " ".join([*filter(None, notices), "Tools, and the variables that came with the task, are back.\n"])
 
     def _hear(self, message: object, stop_sequences: Sequence[str]) -> None:
         assert self._agent is not None
-        # The code of a plan, or of the last words when the steps are used up, is none that is run.
-        is_step = bool(stop_sequences) and "<end_plan>" not in stop_sequences
-        if said := said_in(message, self._agent.code_block_tags if is_step else None):
+        if said := said_around_code(self._agent, message, stop_sequences):
             self._executor.add_markdown(said, self._agent.name or self._options["agent"])
 
 
 def _plain(data: Mapping[str, str]) -> str:
-    """The text of what is shown, as results have it."""
+    """The text of an output, as in results."""
     return strip_escapes(data.get("text/plain", ""))
 
 
 def _logs(result: CodeResult, value: str | None) -> str:
-    """What the model is told besides the last value, which the agent tells it."""
+    """The result without the last value, which the agent itself adds for the model."""
     head, found, tail = f"\n{result.output}\n".rpartition(f"\n{value}\n") if value else ("", "", "")
     rest = f"{head}\n{tail}".strip("\n") if found else result.output.strip("\n")
     if not rest and value is not None and not result.output_files:

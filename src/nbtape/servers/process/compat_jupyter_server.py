@@ -1,17 +1,22 @@
 """The private API of jupyter_server that nbtape depends on.
 
 jupyter_server drops messages that arrive while a connection breaks. Keeping them needs its table of open sessions
-(`_open_sessions`) and its buffers (`_kernel_buffers`), for which it has no public API.
+(`_open_sessions`) and its buffers (`_kernel_buffers`), for which it has no public API. Nor has it one for choosing the
+sockets that it listens on.
 `tests/servers/process/test_compat_jupyter_server.py` checks each use.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from tornado.websocket import WebSocketClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from socket import socket as Socket  # noqa: N812  (`socket` is a name of fields elsewhere)
 
 
 class KeepingChannels(ZMQChannelsWebsocketConnection):
@@ -62,3 +67,31 @@ class KeepingChannels(ZMQChannelsWebsocketConnection):
         """The messages that the server keeps for the client's return; None while it keeps none."""
         kept = self.multi_kernel_manager._kernel_buffers.get(self.kernel_id)  # noqa: SLF001  (see above)
         return kept["buffer"] if kept and kept["session_key"] == self.session_key else None
+
+
+class OwnSockets:
+    """For jupyter_server's `ServerApp`: listen on sockets of our own, and stop kernels in our own way."""
+
+    http_server: Any
+    port: int
+
+    def open_sockets(self) -> Sequence[Socket]:
+        """Return the sockets to listen on."""
+        raise NotImplementedError
+
+    def answering(self) -> None:
+        """Run when the server answers on its sockets."""
+
+    async def stop_kernels(self) -> None:
+        """Stop what runs, before the server exits."""
+
+    def _find_http_port(self) -> None:
+        self._sockets = self.open_sockets()
+        self.port = self._sockets[0].getsockname()[1]
+
+    def _bind_http_server(self) -> None:
+        self.http_server.add_sockets(self._sockets)
+        self.answering()
+
+    async def _cleanup(self) -> None:
+        await self.stop_kernels()

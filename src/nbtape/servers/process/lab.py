@@ -22,9 +22,12 @@ from traitlets import default
 from traitlets.config import Config
 
 from nbtape.servers.process.base import Hosting, OwnKernelManager, end_kernels, prepare
-from nbtape.servers.process.compat_jupyter_server import KeepingChannels
+from nbtape.servers.process.compat_jupyter_server import KeepingChannels, OwnSockets
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from socket import socket as Socket  # noqa: N812  (as in base.py)
+
     from jupyter_server.auth.identity import User
     from tornado.web import RequestHandler
 
@@ -66,7 +69,7 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
     return [{"module": _HERE, "app": Pages}]
 
 
-class LabServer(ServerApp):
+class LabServer(OwnSockets, ServerApp):
     """The server.
 
     Args:
@@ -83,19 +86,17 @@ class LabServer(ServerApp):
     def load_config_file(self, suppress_errors: bool = True) -> None:  # type: ignore[override]  # noqa: FBT001, FBT002  (jupyter_core's)
         """Read none, see above."""
 
-    def _find_http_port(self) -> None:
+    def open_sockets(self) -> Sequence[Socket]:
         """Listen where we are asked to, or on a free port, and nowhere else."""
-        self._sockets = self.hosting.sockets()
-        self.port = self._sockets[0].getsockname()[1]
+        return self.hosting.sockets()
 
-    def _bind_http_server(self) -> None:
-        """Answer, and say so."""
-        self.http_server.add_sockets(self._sockets)
+    def answering(self) -> None:
+        """Report the port."""
         self.hosting.look_for_owner(self.stop, self.log)
         self.hosting.notes.write_port(self.port)
 
-    async def _cleanup(self) -> None:
-        """End the kernels; the rest ends with us."""
+    async def stop_kernels(self) -> None:
+        """Stop the kernels; the rest ends with the process."""
         await end_kernels(self.kernel_manager)
 
 

@@ -1,4 +1,4 @@
-"""The final answer of an agent of smolagents, as an output of its kernel has it: JSON, never unpickled."""
+"""The final answer of a smolagents agent, in an output of its kernel: JSON, never unpickled."""
 
 from __future__ import annotations
 
@@ -9,48 +9,36 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 import PIL.Image
-from smolagents import SafeSerializer
 
-from nbtape.integrations._answers import MOST_PIXELS
+from nbtape.common.image_types import MAX_MODEL_PIXELS
+from nbtape.integrations.smolagents.compat_smolagents import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: The final answer in the output that shows it: the JSON of smolagents' `SafeSerializer`, as text so that it stays what
-#: it is (JSON in a notebook has no NaN). An image is beside it, as image/png.
+#: The final answer as JSON of smolagents' `SafeSerializer`, in a string: JSON in a notebook has no NaN. The data of an
+#: image is beside it, as image/png.
 MIME_TYPE: Final = "application/vnd.nbtape.smolagents-answer"
 
-#: The most bytes of an array that a kernel may have made here.
-_LARGEST_ARRAY: Final = 256_000_000
+_MAX_ARRAY_BYTES: Final = 256_000_000
 
-#: What arrays may be of: numbers, and texts of a fixed length.
+#: Arrays hold numbers, or strings of a fixed length.
 _DTYPE: Final = re.compile(r"(?:bool|(?:u?int|float)\d+)|<U(\d{1,9})")
 
 
 def find_answer(outputs: Sequence[Mapping[str, Any]]) -> Mapping[str, str] | None:
-    """The data of the last output that shows a final answer; None if there is none.
-
-    Args:
-        outputs: Those of a cell, as nbformat has them.
-    """
+    """The data of the last output of a cell that is a final answer."""
     return next((output["data"] for output in reversed(outputs) if MIME_TYPE in output.get("data", {})), None)
 
 
 def read_answer(shown: Mapping[str, str]) -> Any:  # noqa: ANN401  (whatever the agent answers)
-    """The final answer.
-
-    Args:
-        shown: The data of the output that shows it: code may have forged it.
-
-    Raises:
-        ValueError: It cannot be read.
-    """
+    """The final answer in the data of an output, which code may have forged; a ValueError if it cannot be read."""
     try:
         data = json.loads(shown[MIME_TYPE])
         if data == {"__type__": "PIL.Image"}:
             data["data"] = shown["image/png"]
         _check(data)
-        return SafeSerializer.from_json_safe(data)
+        return from_json(data)
     except Exception as exc:
         reason = f"{type(exc).__name__}: {exc}"[:500]
         raise ValueError(
@@ -60,12 +48,7 @@ def read_answer(shown: Mapping[str, str]) -> Any:  # noqa: ANN401  (whatever the
 
 
 def _check(data: object) -> None:
-    """Refuse what would be much larger than it looks, is no image, or is a text that nobody can print.
-
-    Raises:
-        ValueError: It is one of these.
-        OSError: It is no image (Pillow's).
-    """
+    """Raise an error for data that would fill memory, is not an image, or is not valid Unicode."""
     if isinstance(data, str):
         data.encode()
     if isinstance(data, list):
@@ -75,12 +58,12 @@ def _check(data: object) -> None:
         return
     if data.get("__type__") == "PIL.Image":
         with PIL.Image.open(io.BytesIO(base64.b64decode(data["data"])), formats=["PNG"]) as image:
-            if image.width * image.height > MOST_PIXELS:
+            if image.width * image.height > MAX_MODEL_PIXELS:
                 raise ValueError(f"an image has {image.width} by {image.height} pixels")
             image.load()
     elif data.get("__type__") == "ndarray":
         dtype = _DTYPE.fullmatch(data["dtype"])
-        if dtype is None or _leaves(data["data"]) * 4 * int(dtype[1] or 4) > _LARGEST_ARRAY:
+        if dtype is None or _leaves(data["data"]) * 4 * int(dtype[1] or 4) > _MAX_ARRAY_BYTES:
             raise ValueError(f"an array is of {data['dtype'][:50]!r}")
     else:
         _check([*data, *data.values()])

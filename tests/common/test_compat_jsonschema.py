@@ -1,15 +1,20 @@
-"""The grammar that jsonschema would import: not before somebody asks for it, and then as ever."""
+"""jsonschema imports the grammar that nbtape defers, and works with the stand-in."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
+CHANGED = "jsonschema has changed: adapt nbtape.common.compat_jsonschema"
+
 BEFORE = """
 import sys
-from nbtape.common.heavy_imports import defer_grammar
+from nbtape.common.compat_jsonschema import defer_grammar
 defer_grammar()
 import nbformat
 assert not [name for name in sys.modules if name.startswith('rfc3987_syntax')], 'nothing is left in its place'
@@ -48,7 +53,7 @@ assert 'nbformat' in sys.modules and 'rfc3987_syntax' not in sys.modules
 AT_ONCE = """
 import sys, threading
 from concurrent.futures import ThreadPoolExecutor
-from nbtape.common.heavy_imports import defer_grammar
+from nbtape.common.compat_jsonschema import defer_grammar
 begin = threading.Barrier(8)
 def defer(_):
     begin.wait()
@@ -60,6 +65,15 @@ with ThreadPoolExecutor(8) as threads:
     list(threads.map(defer, range(8)))
 assert not [name for name in sys.modules if name.startswith('rfc3987_syntax')], 'nothing is left in its place'
 """
+
+
+def test_jsonschema_imports_only_the_function_that_is_replaced() -> None:
+    pytest.importorskip("rfc3987_syntax")
+    spec = find_spec("jsonschema._format")
+    assert spec is not None, CHANGED
+    assert spec.origin is not None, CHANGED
+    imported = re.findall(r"\b(?:from|import) rfc3987_syntax\b(?: import (\w+))?", Path(spec.origin).read_text("utf-8"))
+    assert imported == ["is_valid_syntax"], CHANGED
 
 
 @pytest.mark.parametrize(
@@ -77,4 +91,4 @@ assert not [name for name in sys.modules if name.startswith('rfc3987_syntax')], 
 def test_the_grammar_is_built_when_it_is_first_asked_for(code: str) -> None:
     pytest.importorskip("rfc3987_syntax")
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.returncode == 0, f"{CHANGED}\n{ended.stderr}"
