@@ -43,25 +43,6 @@ def clean_message(message: Message) -> Message | None:
     return None if cleaned is None else {**message, "msg_type": kind, "content": cleaned}
 
 
-def output_size(output: Mapping[str, Any]) -> int:
-    """About how many characters an output takes in a notebook."""
-    if output["output_type"] == "stream":
-        return len(output["text"])
-    if output["output_type"] == "error":
-        return len(output["ename"]) + len(output["evalue"]) + sum(map(len, output["traceback"]))
-    return _size(output["data"]) + _size(output["metadata"])
-
-
-def _size(value: object) -> int:
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(len(key) + _size(item) + 6 for key, item in value.items())
-    if isinstance(value, list):
-        return sum(_size(item) + 2 for item in value)
-    return 8
-
-
 def _dict(value: object) -> Json:
     return value if isinstance(value, dict) else {}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.terminal_text import StreamText
-from nbtape.session.kernel_messages import output_size
+from nbtape.notebook.output_text import output_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

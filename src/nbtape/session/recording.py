@@ -173,7 +173,7 @@ class Recording:
         cell = self.notebook.cells[index]
         _close(cell, "not_run", note=note)
         self.notebook.touch(index)
-        place = self.notebook.place(index)
+        place = self.notebook.cells.place(index)
         return CellResult(index=place, cell_id=cell["id"], status="not_run", output=note, note=note)
 
     def skip(self, block: CodeBlock, note: str) -> CellResult:
@@ -198,7 +198,7 @@ class Recording:
         self.notebook.touch(index)
         if outcome.installed is not None:
             self.notebook.describe({"nbtape": outcome.installed.metadata()})
-        place = self.notebook.place(index)
+        place = self.notebook.cells.place(index)
         return CellResult(
             index=place,
             cell_id=cell["id"],
