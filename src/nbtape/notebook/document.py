@@ -1,65 +1,61 @@
 """The document on disk: an ordinary notebook, valid after every write. Knows no kernel.
 
-Format: nbformat 4.5 (https://nbformat.readthedocs.io/en/latest/format_description.html), written byte for byte as
-nbformat writes it, so that a person who saves it without a change makes no diff (see `encoding.py`). It is written as
-often as that is cheap; what is not in it yet is in its journal (see `journal.py`).
+Format: nbformat 4.5 (https://nbformat.readthedocs.io/en/latest/format_description.html), byte for byte as nbformat
+writes it, so that saving it elsewhere without a change makes no diff. Recent changes may be in its journal only.
 
-Our own data, version 1. In the notebook's metadata, under `nbtape`:
+nbtape's metadata, version 1. In the notebook's metadata, under `nbtape`:
 
     version       1
     recorded_by   "nbtape <version>"
     started       when the recording began (ISO 8601, UTC)
-    revision      the number of this save: who saves the notebook after us tells with it what he has seen
-    deleted       the ids of cells that somebody else has deleted while it was recorded
-    directory     the kernel's working directory: "." if it is the notebook's, else a path on the kernel's machine,
-                  empty if nobody knows
-    kernel_id     the id of the kernel on its server, for a server to be asked whether it still lives; and
-    kernel_epoch  its number, as in the cells; both only where kernels outlive who started them
-    environment   what the last kernel runs in, by its own word: python, platform, packages (their versions, by name),
-                  local (those of them that came from no index), directory (where it works, as it calls that),
-                  utc_offset (seconds that its local time is ahead)
-    server        the URL of the kernel's server; and
-    image         the name of its container's image, and
-    image_id      the digest of that; all three only where there is such a thing
-    resumed       a list, if the recording was gone on with: for each time
+    revision      number of this save; tells which cells a later editor has seen
+    deleted       ids of cells that someone else deleted during the recording
+    directory     the kernel's working directory: "." for the notebook's, else a path on the kernel's machine, or empty
+    kernel_id     id of the kernel on its server, and
+    kernel_epoch  its number, as in the cells; only for kernels that can outlive nbtape
+    environment   of the last kernel, as reported by it: python, platform, packages (versions by name), local (packages
+                  not from an index), directory (its working directory), utc_offset (seconds)
+    server        URL of the kernel's server, if any
+    image         name of its container's image, if any, and
+    image_id      its digest
+    resumed       a list with an entry for each time the recording was resumed:
       time            when (ISO 8601, UTC)
-      attached        whether the kernel still lived and was gone on with, too
+      attached        whether the kernel was still alive
       kernel_epoch    the kernel from then on
-      restored_epochs  the kernels whose cells were run again on it
-    origin        only in a notebook that was forked from another one
-      notebook        the name of its file, in the same directory
-      until           how many cells were taken from it
-      sha256          what that file was
+      restored_epochs  kernels whose cells were rerun on it
+    origin        only in a fork of another notebook:
+      notebook        its file name, in the same directory
+      until           number of cells taken from it
+      sha256          of its file
 
 In the metadata of each code cell, under `nbtape`:
 
     status        running | ok | error | timeout | interrupted | kernel_died | not_run; `running` in a notebook that
-                  nobody writes any more: the recording was cut off there (`interrupted`, once it is resumed)
+                  is no longer recorded means that the recording was cut off (`interrupted`, once it is resumed)
     language      the label of the block, as the agent wrote it
-    timeout       the block's deadline, seconds
+    timeout       seconds for the block
     kernel_epoch  which kernel ran it, counted from 1
     duration      seconds from sending the block to the end of its outputs
-    note          what nbtape had to say about it
+    note          nbtape's remarks
     outputs_incomplete
                   true: output that the kernel sent may be missing; the note says why
-    left_out      characters of output that were over the bound and are recorded nowhere
-    extracted     files beside the notebook made from outputs: path, output (its position), mime_type
+    left_out      characters of output over the limit, which are not recorded
+    extracted     files made from outputs: path, output (its position), mime_type
     files         files that the block wrote or changed: path, size (bytes), sha256 (null if too large to hash)
-    installed     what the block installed or removed: name, before, after (null: not installed)
-    replay        what counts as no difference when it is run again, written by people: some of the fields of
-                  `ReplaySettings`
+    installed     packages that the block installed or removed: name, before, after (null: not installed)
+    replay        written by people, for replays: some of the fields of `ReplaySettings`
 
 In the metadata of a Markdown cell, under `nbtape`:
 
-    agent         the name of who said it, where that is known
+    agent         the author, if known
 
 In the metadata of any cell, under `nbtape`:
 
-    touched       what somebody else has changed of it while the notebook was recorded: a list of cell_type, source,
-                  outputs and attachments; or `added`, where it is his
+    touched       what someone else changed during the recording: a list of cell_type, source, outputs and
+                  attachments; or `added` for a cell of theirs
 
-Besides that the standard keys: `execution` (times), and the tags `raises-exception` on a cell that failed and
-`skip-execution` on one that was never run, which papermill, nbclient and JupyterLab know.
+Standard keys: `execution` (times), and the tags `raises-exception` (failed) and `skip-execution` (never run), which
+papermill, nbclient and JupyterLab know.
 """
 
 from __future__ import annotations
@@ -102,7 +98,7 @@ MAX_SAVE_ATTEMPTS: Final = 3
 class Notebook:
     """A notebook to which cells are appended; `touch` one after changing it. Others may save it, too: see `merge`.
 
-    The `spare` directory holds cells that do not fit into memory; without one, the list of cells in `node` stays as is.
+    Cells that do not fit into memory go to the directory `spare`; without it, the cells of `node` stay where they are.
     """
 
     def __init__(self, path: Path, node: NotebookNode, spare: Path | None = None) -> None:
@@ -217,7 +213,7 @@ class Notebook:
         return False
 
     def _merge_changes(self) -> bool:
-        """See `merge_changes`; raises ChangedError if the notebook is still being written, OSError by an executor."""
+        """See `merge_changes`; raises ChangedError if the notebook may be half-written, OSError if by an executor."""
         if not self.file.others.is_changed:
             return False
         unchanged: set[str] = set()
@@ -263,7 +259,7 @@ class Notebook:
         try:
             with self.file.reporting():
                 self._add_to_journal()
-        except NotebookWriteError:
+        except NotebookWriteError:  # for example, there is a directory of its name
             self.save()
         self.cells.spill()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 #: Texts of more characters than this are not split into lines.
-_SPLIT_LIMIT: Final = 1 << 20
+_MAX_SPLIT_CHARS: Final = 1 << 20
 
 #: Stands for such a text while the JSON is laid out; JSON has no such character.
 _LARGE: Final = "\0"
@@ -60,8 +60,8 @@ def _encode(value: Mapping[str, Any], indent: str) -> Iterator[bytes]:
     before, *rest = _layout(_split(value), indent, large).split(_LARGE)
     yield before.encode()
     for text, after in zip(large, rest, strict=True):
-        for start in range(0, len(text), _SPLIT_LIMIT):
-            yield _quote(text[start : start + _SPLIT_LIMIT])[1:-1].encode()
+        for start in range(0, len(text), _MAX_SPLIT_CHARS):
+            yield _quote(text[start : start + _MAX_SPLIT_CHARS])[1:-1].encode()
         yield after.encode()
 
 
@@ -75,7 +75,7 @@ def _layout(value: Any, indent: str, large: list[str]) -> str:  # noqa: ANN401  
         return "[\n" + ",\n".join([inner + _layout(item, inner, large) for item in value]) + f"\n{indent}]"
     if not isinstance(value, str):
         return json.dumps(value)
-    if len(value) <= _SPLIT_LIMIT:
+    if len(value) <= _MAX_SPLIT_CHARS:
         return _quote(value)
     large.append(value)
     return f'"{_LARGE}"'
@@ -106,4 +106,4 @@ def _split_bundle(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lines(text: object) -> object:
-    return text.splitlines(keepends=True) if isinstance(text, str) and len(text) <= _SPLIT_LIMIT else text
+    return text.splitlines(keepends=True) if isinstance(text, str) and len(text) <= _MAX_SPLIT_CHARS else text

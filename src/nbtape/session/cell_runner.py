@@ -34,42 +34,24 @@ IDLE_REPLY_TIMEOUT_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a cell ended.
-
-    Args:
-        status: As in `CellResult`.
-        duration: Seconds.
-        kernel_lost: The kernel must not be used again.
-        asked_exit: The code called `exit()`.
-        cause: Why the kernel died, if it did.
-        error_name: The class of the exception that ended the cell, if one did.
-        error_value: Its message.
-        left_out: Characters of output over the cell's limit, which are not recorded.
-        missing: Why output may be missing, a sentence; empty if none is.
-        installed: Packages that it installed or removed, if known.
-    """
+    """How a cell ended."""
 
     status: Status
-    duration: float
-    kernel_lost: bool = False
-    asked_exit: bool = False
-    cause: str = ""
+    duration: float  # seconds
+    kernel_lost: bool = False  # it must not be used again
+    asked_exit: bool = False  # the code called `exit()`
+    cause: str = ""  # why the kernel died
     error_name: str | None = None
     error_value: str | None = None
-    left_out: int = 0
-    missing: str = ""
-    installed: Installed | None = None
+    left_out: int = 0  # characters of output over the cell's limit
+    missing: str = ""  # why output may be missing, a sentence
+    installed: Installed | None = None  # packages that it installed or removed, if known
 
 
 class CellRunner:
-    """Runs the cells of a notebook on one kernel, one at a time.
+    """Runs the cells of a notebook on one ready kernel, one at a time, and writes their outputs into the notebook.
 
-    Args:
-        notebook: Cells are read from it and outputs written into it.
-        manager: Manager of a started kernel.
-        client: Client of that kernel, ready.
-        listener: Called on changes.
-        grace: Seconds that code has to obey an interrupt.
+    Code has `grace` seconds to obey an interrupt.
     """
 
     def __init__(
@@ -84,11 +66,7 @@ class CellRunner:
     async def run(self, index: int, timeout: float, limit: int, stop: asyncio.Event) -> Outcome:
         """Run cell `index`; return when the kernel is idle again, or lost. Do not cancel it: set `stop`.
 
-        Args:
-            index: The position of the cell.
-            timeout: Seconds for the cell.
-            limit: Maximum characters of output that it keeps.
-            stop: Setting it interrupts the cell.
+        The cell keeps at most `limit` characters of output.
         """
         began = time.monotonic()
         task = asyncio.ensure_future(self._recorder.record(index, limit))
@@ -157,18 +135,9 @@ class CellRunner:
         return not question.cancelled() and question.exception() is None
 
     async def ask(self, expressions: Mapping[str, str], timeout: float, stop: asyncio.Event) -> Mapping[str, Any]:
-        """Let the idle kernel evaluate expressions; return the content of its reply, unchecked. Records nothing.
+        """Let the idle kernel evaluate `user_expressions`; return the content of its reply, unchecked.
 
-        Do not cancel it: set `stop`. The kernel is kept in any case.
-
-        Args:
-            expressions: The `user_expressions` of an `execute_request`.
-            timeout: Seconds until the kernel is interrupted.
-            stop: Setting it interrupts the kernel.
-
-        Raises:
-            KernelBusyError: It neither answers nor obeys an interrupt.
-            KernelError: It is dead, or its answer is unreadable.
+        Raises KernelBusyError or KernelError, and keeps the kernel. Do not cancel it: set `stop`.
         """
         if not await self.is_alive():
             raise self._death()
