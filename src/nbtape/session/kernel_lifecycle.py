@@ -54,10 +54,10 @@ class KernelLifecycle:
             return False
         if self._is_orphaned():
             self._notice = "The event loop of the kernel was closed."
-        elif await self._runner.is_alive():
+        elif await self._runner.manager.is_alive():
             return True
         else:
-            self._notice = f"The kernel died since the last block. {self._runner.cause_of_death()}".rstrip()
+            self._notice = f"The kernel died since the last block. {self._runner.manager.cause_of_death()}".rstrip()
         await self.renew()
         return False
 
