@@ -23,7 +23,7 @@ async def test_short_cells_of_a_large_notebook_do_not_spend_their_time_on_saving
 ) -> None:
     notebook = Notebook.create(tmp_path, "session", {"nbtape": {"started": "2026-01-01T00:00:00+00:00"}})
     notebook.add_markdown("x" * 30_000_000, {})
-    monkeypatch.setattr(autosave, "CREDIT", 0.0)
+    monkeypatch.setattr(autosave, "SAVE_CREDIT_SECONDS", 0.0)
     save, spent, cells = notebook.save, 0.0, 0
 
     def timed_save() -> None:
@@ -43,7 +43,7 @@ async def test_short_cells_of_a_large_notebook_do_not_spend_their_time_on_saving
         await asyncio.sleep(0)
         saving.save()
         cells += 1
-    assert spent < 2 * autosave.SHARE * passed
+    assert spent < 2 * autosave.MAX_SAVE_SHARE * passed
     assert cells > 100
     await saving.close()
     notebook.close()

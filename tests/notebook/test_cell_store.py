@@ -44,7 +44,7 @@ def full(tmp_path: Path) -> Shelf:
     for number in range(10):
         cells.append(large(number))
         cells.encode()
-        cells.put_away()
+        cells.spill()
     return cells
 
 
@@ -62,9 +62,9 @@ def test_cells_that_are_put_away_come_back_as_they_were(full: Shelf) -> None:
 def test_the_last_used_stay_in_memory_within_the_room(full: Shelf) -> None:
     kept = in_memory(full)
     assert kept == set(range(10 - len(kept), 10))
-    assert sum(2 * len(full._encoded[index]) for index in kept) <= cell_store.ROOM
+    assert sum(2 * len(full._encoded[index]) for index in kept) <= cell_store.MAX_MEMORY_BYTES
     full[0]
-    full.put_away()
+    full.spill()
     assert 0 in in_memory(full)
     assert len(in_memory(full)) <= len(kept)
 
@@ -73,17 +73,17 @@ def test_a_cell_that_somebody_holds_stays_the_same_object(full: Shelf) -> None:
     held = full[0]
     for number in range(1, 10):
         full[number]
-    full.put_away()
+    full.spill()
     assert 0 not in full._nodes
     assert full[0] is held
     held["outputs"][0]["text"] = "changed"
     full.touch(0)
     for number in range(1, 10):
         full[number]
-    full.put_away()
+    full.spill()
     full.encode()
     del held
-    full.put_away()
+    full.spill()
     assert full[0]["outputs"][0]["text"] == "changed"
     assert as_json(full)[0]["outputs"][0]["text"] == ["changed"]
 
@@ -93,7 +93,7 @@ def test_a_change_that_is_not_encoded_yet_is_never_put_away(full: Shelf) -> None
     full.touch(0)
     for number in range(1, 10):
         full[number]
-    full.put_away()
+    full.spill()
     assert 0 in full._nodes
     assert [index for index, _ in full.encode()] == [0]
 
@@ -106,7 +106,7 @@ def test_nothing_lies_in_the_directory(full: Shelf, tmp_path: Path) -> None:
 def test_without_a_directory_all_cells_stay_and_are_shared() -> None:
     given_cells = [large(number) for number in range(10)]
     cells = Shelf(given_cells, None)
-    cells.put_away()
+    cells.spill()
     assert all(mine is theirs for mine, theirs in zip(cells, given_cells, strict=True))
 
 
@@ -119,7 +119,7 @@ def test_a_cell_that_is_let_go_of_leaves_memory(tmp_path: Path) -> None:
     for number in range(1, 10):
         cells.append(large(number))
     cells.encode()
-    cells.put_away()
+    cells.spill()
     gc.collect()
     assert gone() is None
 
@@ -129,7 +129,7 @@ def test_a_full_disk_leaves_cells_in_memory_and_what_is_stored_whole(small_disk:
     for number in range(100):
         cells.append(cell(f"{number} " + "x" * 100_000))
         cells.encode()
-        cells.put_away()
+        cells.spill()
     assert 0 not in in_memory(cells)
     assert len(in_memory(cells)) > 90
     assert [made["outputs"][0]["text"][0].split()[0] for made in as_json(cells)] == list(map(str, range(100)))
@@ -141,7 +141,7 @@ def test_whatever_is_put_away_what_is_written_is_what_was_meant(
     steps: list[tuple[int, str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     cells, meant = Shelf([], tmp_path_factory.mktemp("shelf")), list[str]()
-    before, cell_store.ROOM = cell_store.ROOM, 4 * 4096  # type: ignore[misc]
+    before, cell_store.MAX_MEMORY_BYTES = cell_store.MAX_MEMORY_BYTES, 4 * 4096  # type: ignore[misc]
     try:
         for position, text, step in steps:
             if step == "a" or position >= len(meant):
@@ -154,16 +154,16 @@ def test_whatever_is_put_away_what_is_written_is_what_was_meant(
                 cells.touch(position)
             if step == "p":
                 cells.encode()
-                cells.put_away()
+                cells.spill()
                 assert ["".join(made["outputs"][0]["text"]) for made in as_json(cells)] == meant
     finally:
-        cell_store.ROOM = before  # type: ignore[misc]
+        cell_store.MAX_MEMORY_BYTES = before  # type: ignore[misc]
 
 
 def test_what_has_long_been_as_it_is_is_put_together_once_and_not_at_every_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cell_store, "ROOM", 100 * 4096)
+    monkeypatch.setattr(cell_store, "MAX_MEMORY_BYTES", 100 * 4096)
     join, joined = cell_store._join, 0
 
     def counted_join(*arguments: Any) -> None:
@@ -178,6 +178,6 @@ def test_what_has_long_been_as_it_is_is_put_together_once_and_not_at_every_save(
         cells.encode()
         for _ in cells.pieces():
             pass
-        cells.put_away()
+        cells.spill()
     assert 0 not in cells._nodes
     assert joined < 50 * len(cells)

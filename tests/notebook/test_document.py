@@ -481,7 +481,7 @@ def test_a_full_disk_damages_nothing_and_the_next_save_that_works_writes_all(sma
     notebook.add_markdown("first", {})
     notebook.save()
     before = notebook.path.read_bytes()
-    notebook.release_replaced()
+    notebook.file.release_replaced()
     filler = fill(small_disk)
     notebook.add_markdown("second", {})
     refused(notebook, "the disk is full. Free some space.")

@@ -264,7 +264,7 @@ def test_entries_are_added_whole_or_not_at_all(small_disk: Path) -> None:
 @pytest.fixture
 def no_credit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Saving has had its share of the time."""
-    monkeypatch.setattr("nbtape.notebook.autosave.CREDIT", 0.0)
+    monkeypatch.setattr("nbtape.notebook.autosave.SAVE_CREDIT_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("no_credit")
@@ -295,7 +295,7 @@ import sys
 import nbtape.notebook.autosave
 from nbtape import CodeBlock, JupyterCodeExecutor
 
-nbtape.notebook.autosave.CREDIT = float(sys.argv[2])
+nbtape.notebook.autosave.SAVE_CREDIT_SECONDS = float(sys.argv[2])
 executor = JupyterCodeExecutor(output_dir=sys.argv[1])
 executor.execute_code_blocks([CodeBlock("big = 'x' * 100_000\\nfor n in range(30):\\n    print(big)", "python")])
 for number in range(10_000):

@@ -223,7 +223,7 @@ def test_cells_stand_where_somebody_has_moved_them(notebook: Notebook) -> None:
     notebook.add_markdown("more", {})
     notebook.save()
     assert sources(notebook.path) == [*"dcba", "more"]
-    assert [notebook.place(number) for number in range(5)] == [3, 2, 1, 0, 4]
+    assert [notebook.cells.place(number) for number in range(5)] == [3, 2, 1, 0, 4]
     notebook.touch(0)
     notebook.save()
     assert sources(notebook.path) == [*"dcba", "more"]
@@ -355,7 +355,7 @@ class TwoWriters(RuleBasedStateMachine):
 
     @rule()
     def we_look(self) -> None:
-        self.notebook.look()
+        self.notebook.merge_changes()
 
     @rule()
     def he_opens(self) -> None:

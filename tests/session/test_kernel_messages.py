@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook, output_from_msg
 
 from nbtape.common.text import fit_json, fit_text
-from nbtape.session.kernel_messages import clean_message, is_message, output_size
+from nbtape.notebook.output_text import output_size
+from nbtape.session.kernel_messages import clean_message, is_message
 
 OUTPUTS = ["stream", "display_data", "execute_result", "error"]
 KINDS = [*OUTPUTS, "update_display_data", "execute_input", "status", "clear_output", "comm_open", "comm_msg"]

@@ -149,8 +149,8 @@ def test_a_progress_bar_takes_its_line_back(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_in_the_journal_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nbtape.notebook.autosave.SHARE", 0.001)
-    monkeypatch.setattr("nbtape.notebook.autosave.CREDIT", 0.0)
+    monkeypatch.setattr("nbtape.notebook.autosave.MAX_SAVE_SHARE", 0.001)
+    monkeypatch.setattr("nbtape.notebook.autosave.SAVE_CREDIT_SECONDS", 0.0)
     with JupyterCodeExecutor(output_dir=tmp_path, timeout=100) as executor:
         executor.execute_code_blocks(block("print('x' * 3_000_000)"))
         follower = Follower(executor.notebook)

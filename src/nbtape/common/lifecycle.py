@@ -1,4 +1,4 @@
-"""The base of all servers that nbtape starts."""
+"""Context managers for everything that has `start` and `stop`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class OwnServer(ABC):
-    """A server that runs from `start` to `stop`, or in a `with` or an `async with`."""
+class Startable(ABC):
+    """Something that runs from `start` to `stop`, or as long as a `with`."""
 
     @abstractmethod
     def start(self) -> None:
-        """Start the server, unless it is running.
-
-        Raises:
-            ServerError: It cannot be started.
-        """
+        """Start it. Harmless when it runs."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Stop the server, unless it has stopped."""
+        """Stop it. Harmless when it has stopped."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -33,6 +29,10 @@ class OwnServer(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+
+class OwnServer(Startable):
+    """A server, which also runs as long as an `async with`."""
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self.start)

@@ -1,7 +1,6 @@
-"""When a notebook is saved: at every end of a cell, unless saving has come to take too much of the time.
+"""Decides when a notebook is saved: after every cell, unless saving takes up too much of the time.
 
-Then what is new is kept in its journal until there is time again. So a cell costs the same at the end of a long session
-as at its beginning.
+Until then, changes go to the journal. So a cell costs the same at the end of a long session as at its beginning.
 """
 
 from __future__ import annotations
@@ -22,27 +21,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Of the time that passes, how much may go into saving; and how many seconds besides.
-SHARE: Final = 0.1
-CREDIT: Final = 1.0
-#: Seconds from an output to its save, at least; and from the beginning of a cell that follows another: many end before.
-_INTERVAL: Final = 0.2
-_BEGINNING: Final = 0.05
-#: Seconds from a save to its flush: what a power cut, other than a killed process, may cost.
-_FLUSH_INTERVAL: Final = 1.0
-#: Seconds between looks at whether somebody else has saved the notebook.
-_LOOK: Final = 1.0
+#: Maximum share of the time that goes into saving, apart from the first seconds of it.
+MAX_SAVE_SHARE: Final = 0.1
+SAVE_CREDIT_SECONDS: Final = 1.0
+#: Minimum time from an output to its save, and from the start of a cell to a save: many cells end before.
+_OUTPUT_SAVE_SECONDS: Final = 0.2
+_START_SAVE_SECONDS: Final = 0.05
+#: Time from a save to its flush: what a power cut, other than a killed process, may cost.
+_FLUSH_SECONDS: Final = 1.0
+#: How often the file is checked for changes by someone else.
+_EDIT_POLL_SECONDS: Final = 1.0
 
 
 class Autosave:
-    """One for a notebook, on one event loop.
-
-    Args:
-        notebook: What to save.
-
-    Attributes:
-        prepare: Called before a save for each cell that changed; brings its outputs into the notebook.
-    """
+    """Saves one notebook, on one event loop. Calls `prepare` before a save for each cell that changed."""
 
     def __init__(self, notebook: Notebook) -> None:
         self._notebook = notebook
@@ -50,52 +42,38 @@ class Autosave:
         self._changed: set[int] = set()
         self._save_timer: asyncio.TimerHandle | None = None
         self._flush_timer: asyncio.TimerHandle | None = None
-        self._look_timer: asyncio.TimerHandle | None = None
-        # Kept, for the loop keeps no task alive.
+        self._poll_timer: asyncio.TimerHandle | None = None
+        # The event loop itself does not keep tasks alive.
         self._flush_task: asyncio.Future[None] | None = None
-        self._release_task: asyncio.Future[None] | None = None
-        # Seconds that the last save took; when that was; and what may be spent on the next.
+        self._release_task: asyncio.Future[bool] | None = None
+        # Duration and time of the last save, and the seconds that the next one may take.
         self._cost = 0.0
         self._last = 0.0
-        self._allowance = CREDIT
+        self._allowance = SAVE_CREDIT_SECONDS
 
     def changed(self, index: int) -> None:
-        """Cell `index` has changed; a save follows soon."""
+        """Save cell `index` soon, because it has changed."""
         self._changed.add(index)
-        self._save_within(max(_INTERVAL, self._cost / SHARE))
+        self._save_within(max(_OUTPUT_SAVE_SECONDS, self._cost / MAX_SAVE_SHARE))
 
     def begin(self) -> None:
-        """Have a cell that is about to run outlive us: saved, or if another cell has just ended kept for now.
-
-        Raises:
-            NotebookWriteError: It cannot be written.
-        """
-        if (wait := self._rest()) <= 0:
+        """Make a cell that is about to run survive a crash; raises NotebookWriteError if it cannot be written."""
+        if self._rest() <= 0:
             self.save_now()
         else:
-            self._keep()
-            self._save_within(max(wait, _BEGINNING))
+            self._keep(_START_SAVE_SECONDS)
 
     def save(self) -> None:
-        """Save now, or keep what is new and save as soon as that can be afforded.
-
-        Raises:
-            NotebookWriteError: It cannot be written.
-        """
-        if self._afforded() >= 0:  # it is bounded by CREDIT, which may be nothing
+        """Save now, or write to the journal and save later; raises NotebookWriteError if it cannot be written."""
+        if self._afforded() >= 0:
             self.save_now()
         else:
-            self._keep()
-            self._save_within(max(_INTERVAL, self._rest()))
+            self._keep(_OUTPUT_SAVE_SECONDS)
 
     def save_now(self) -> None:
-        """Save now, whatever it costs.
-
-        Raises:
-            NotebookWriteError: It cannot be written.
-        """
-        self._cancel()
-        self._take_in()
+        """Save regardless of the cost; raises NotebookWriteError if it cannot be written."""
+        self._cancel_save()
+        self._prepare_changed()
         allowance, began = self._afforded(), time.monotonic()
         try:
             self._notebook.save()
@@ -103,111 +81,109 @@ class Autosave:
             self._last = time.monotonic()
             self._cost = self._last - began
             self._allowance = allowance - self._cost
-        if not self._notebook.is_saved:  # somebody else was just writing it
-            self._save_within(_INTERVAL)
-        self._look_within(_LOOK)
-        if self._notebook.has_much_replaced:
-            self._release_task = asyncio.ensure_future(offload(self._notebook.release_replaced))
-        self._flush_within(_FLUSH_INTERVAL)
+        if not self._notebook.is_saved:  # someone else was writing it
+            self._save_within(_OUTPUT_SAVE_SECONDS)
+        if self._poll_timer is None:
+            self._poll_later()
+        if self._notebook.file.has_much_replaced:
+            self._release_task = asyncio.ensure_future(offload(self._notebook.file.release_replaced))
+        self._flush_later()
 
     def _afforded(self) -> float:
         """Seconds that saving may take now."""
-        return min(CREDIT, self._allowance + SHARE * (time.monotonic() - self._last))
+        return min(SAVE_CREDIT_SECONDS, self._allowance + MAX_SAVE_SHARE * (time.monotonic() - self._last))
 
     def _rest(self) -> float:
         """Seconds until another save like the last one takes no more than its share of the time."""
-        return self._last + self._cost / SHARE - time.monotonic()
+        return self._last + self._cost / MAX_SAVE_SHARE - time.monotonic()
 
-    def _keep(self) -> None:
-        self._take_in()
+    def _keep(self, delay: float) -> None:
+        """Write changes to the journal, and save after `delay` or when that is affordable."""
+        self._prepare_changed()
         self._notebook.keep()
-        self._flush_within(_FLUSH_INTERVAL)
+        self._flush_later()
+        self._save_within(max(delay, self._rest()))
 
-    def _take_in(self) -> None:
+    def _prepare_changed(self) -> None:
         changed, self._changed = self._changed, set()
         for index in changed:
             self.prepare(index)
             self._notebook.touch(index)
 
-    def _cancel(self) -> None:
+    def _cancel_save(self) -> None:
         if self._save_timer is not None:
             self._save_timer.cancel()
             self._save_timer = None
 
     def _save_within(self, delay: float) -> None:
-        """Have a save at the latest so many seconds from now."""
+        """Save after `delay` at the latest."""
         loop = asyncio.get_running_loop()
         if self._save_timer is None or self._save_timer.when() > loop.time() + delay:
-            self._cancel()
+            self._cancel_save()
             self._save_timer = loop.call_later(delay, self._save_quietly)
 
-    def _flush_within(self, delay: float) -> None:
-        if self._flush_timer is None:
-            self._flush_timer = asyncio.get_running_loop().call_later(delay, self._flush_soon)
-
-    def _look_within(self, delay: float) -> None:
-        """Have a look in so many seconds, and again and again, for as long as anybody holds this."""
-        if self._look_timer is None:
-            loop = asyncio.get_running_loop()
-            self._look_timer = loop.call_later(delay, _look, weakref.ref(self))
-
-    def look(self) -> None:
-        """Put back what somebody else has saved over."""
-        self._look_timer = None
-        try:
-            if self._notebook.look():
-                self._save_quietly()
-        except NotebookWriteError as exc:
-            logger.warning("%s", exc)
-        else:
-            self._look_within(_LOOK)
-
-    async def close(self) -> None:
-        """Save, and see that on the disk itself. What somebody else is just writing is waited for.
-
-        Raises:
-            NotebookWriteError: It cannot be written.
-        """
-        try:
-            self.save_now()
-            while not self._notebook.is_saved:
-                await asyncio.sleep(_BEGINNING)
-                self.save_now()
-            await self.flush()
-        finally:
-            self._cancel()
-            if self._look_timer is not None:
-                self._look_timer.cancel()
-                self._look_timer = None
-
-    async def flush(self) -> None:
-        """Wait until the last save is on the disk itself."""
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
-            self._flush_timer = None
-        await offload(self._flush_quietly)
-
     def _save_quietly(self) -> None:
-        """A save in the middle of a cell that fails is tried again at the cell's end, and is told there."""
+        """Save in the middle of a cell. If that fails, the save at the cell's end tries again and reports it."""
         self._save_timer = None
         try:
             self.save()
         except NotebookWriteError as exc:
             logger.warning("%s", exc)
 
-    def _flush_soon(self) -> None:
+    def _poll_later(self) -> None:
+        """Check for changes by someone else, repeatedly, as long as anything else holds this object."""
+        self._poll_timer = asyncio.get_running_loop().call_later(_EDIT_POLL_SECONDS, _poll, weakref.ref(self))
+
+    def poll(self) -> None:
+        """Restore what someone else has overwritten."""
+        self._poll_timer = None
+        try:
+            if self._notebook.merge_changes():
+                self._save_quietly()
+        except NotebookWriteError as exc:
+            logger.warning("%s", exc)
+        else:
+            if self._poll_timer is None:
+                self._poll_later()
+
+    async def close(self) -> None:
+        """Save and flush to disk, once no one else is writing it; raises NotebookWriteError if that fails."""
+        try:
+            self.save_now()
+            while not self._notebook.is_saved:
+                await asyncio.sleep(_START_SAVE_SECONDS)
+                self.save_now()
+            await self.flush()
+        finally:
+            self._cancel_save()
+            if self._poll_timer is not None:
+                self._poll_timer.cancel()
+                self._poll_timer = None
+
+    def _flush_later(self) -> None:
+        if self._flush_timer is None:
+            self._flush_timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._start_flush)
+
+    def _start_flush(self) -> None:
         self._flush_timer = None
         self._flush_task = asyncio.ensure_future(self.flush())
 
+    async def flush(self) -> None:
+        """Wait until the last save is on disk."""
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        await offload(self._flush_quietly)
+
     def _flush_quietly(self) -> None:
         try:
-            self._notebook.release_replaced()
-            self._notebook.flush()
+            self._notebook.file.release_replaced()
+            self._notebook.file.flush()
         except OSError as exc:
             logger.warning("%s could not be flushed to the disk: %s", self._notebook.path, exc)
 
 
-def _look(autosave: weakref.ref[Autosave]) -> None:
-    """A timer that does not keep what nobody else holds."""
+def _poll(autosave: weakref.ref[Autosave]) -> None:
+    """Poll if the object still exists: a timer must not keep it alive."""
     if (found := autosave()) is not None:
-        found.look()
+        found.poll()

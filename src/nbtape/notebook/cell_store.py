@@ -1,7 +1,6 @@
-"""The cells of a notebook, each encoded once: those in use in memory, the others in a file that nobody else has.
+"""The cells of a notebook, each encoded once: recent ones in memory, the others in a spill file.
 
-That file has no name, so that nothing is left of it whatever ends us, and code that writes over the notebook, by
-mistake or not, takes nothing from the record.
+The spill file has no name, so nothing is left of it after a crash, and code cannot overwrite it.
 """
 
 from __future__ import annotations
@@ -23,54 +22,46 @@ if TYPE_CHECKING:
 
     from nbformat import NotebookNode
 
-#: Bytes of memory that cells may take.
-ROOM: Final = 8 << 20
-#: How much of that they take when some have been put away.
-_FILLED: Final = 0.75
+#: Maximum bytes of memory for cells, and the share of it that they keep when others are moved to the spill file.
+MAX_MEMORY_BYTES: Final = 8 << 20
+_KEPT_SHARE: Final = 0.75
 
-#: The bytes of what separates cells that the first does without.
-_COMMA: Final = len(SEPARATOR) - len(FIRST)
+#: Bytes of the separator that the first cell does not have.
+_COMMA_BYTES: Final = len(SEPARATOR) - len(FIRST)
 
-#: Bytes that are copied at a time.
-_PIECE: Final = 1 << 20
+#: Bytes that are read at a time.
+_CHUNK_BYTES: Final = 1 << 20
 
 
 class Shelf(Sequence["NotebookNode"]):
-    """Cells by their number, which is theirs for good. Whoever changes one says so with `touch`.
+    """Cells by number, which is their order of arrival; call `touch` after changing one.
 
-    Numbers are in the order in which the cells came. In the notebook they stand in an `order` of its own, and one that
-    somebody has deleted is not there any more. A cell that is put away stays the same object for as long as somebody
-    holds it.
-
-    Args:
-        cells: What it begins with.
-        directory: Where cells go that are put away; None to keep all in memory.
+    `order` has the numbers of the cells that are not deleted, in the notebook's order. A cell that is moved to the
+    spill file stays the same object as long as anything holds it. Without a `directory`, all stay in memory.
     """
 
     def __init__(self, cells: Iterable[NotebookNode], directory: Path | None) -> None:
         self._directory = directory
-        # By number: those in memory, the last used last; those that somebody may hold; and of each the bytes, or
-        # where in the file they are.
+        # By number: cells in memory, the most recently used last; cells that others may hold; and the encoding of each
+        # cell, or its position in the spill file.
         self._nodes: dict[int, NotebookNode] = {}
         self._held: weakref.WeakValueDictionary[int, NotebookNode] = weakref.WeakValueDictionary()
         self._encoded: list[bytes | range] = []
         self._stale: set[int] = set()
-        self._places: list[int | None] = []
-        #: The numbers of the cells that the notebook has, as they stand there; and the ids of all.
+        self._places: list[int] = []
         self.order: list[int] = []
         self.ids: list[str] = []
         self._numbers: dict[str, int] = {}
-        # The cells from the first on that have long been as they are, as one: so many of them.
+        # The first cells, joined because they rarely change, and their number.
         self._front: list[bytearray | range] = []
         self._front_count = 0
         self._weight = 0
         self._file: IO[bytes] | None = None
-        #: The bytes of all cells, as of the last `encode`.
-        self.size = 0
+        self.size = 0  # bytes of all cells, as of the last `encode`
         for cell in cells:
             self.append(cell)
             self.encode()
-            self.put_away()
+            self.spill()
 
     def __len__(self) -> int:
         return len(self._encoded)
@@ -87,11 +78,11 @@ class Shelf(Sequence["NotebookNode"]):
         if position in self._nodes:
             self._nodes[position] = node = self._nodes.pop(position)
             return node
-        return self._take_back(position)
+        return self._load(position)
 
     def __setitem__(self, index: int, cell: NotebookNode) -> None:
-        """Have `cell` for a number, as of the next `touch`: nbclient puts back what it has taken."""
-        self[index]  # in memory, whatever became of it
+        """Replace a cell; `touch` must follow. nbclient assigns the cell that it has taken."""
+        self[index]  # load it into memory
         self._nodes[index] = cell
 
     def append(self, cell: NotebookNode) -> int:
@@ -108,48 +99,44 @@ class Shelf(Sequence["NotebookNode"]):
         return number
 
     def arrange(self, order: Sequence[int]) -> None:
-        """Have cells stand in another order; those that are not in it are not in the notebook any more."""
+        """Set another order; cells that are not in it are deleted."""
         if order == self.order:
             return
         self.order = list(order)
-        self._places = [None] * len(self)
+        self._places = [-1] * len(self)
         for place, number in enumerate(order):
             self._places[number] = place
         self._front, self._front_count = [], 0
         self.size = sum(len(self._encoded[number]) for number in order)
 
-    def place(self, number: int) -> int | None:
-        """Where a cell stands in the notebook, from 0; None if somebody has deleted it."""
+    def place(self, number: int) -> int:
+        """Position of a cell in the notebook, from 0; -1 if it is deleted."""
         return self._places[number]
 
     def number(self, cell_id: str) -> int:
-        """The number of a cell that was appended; the last one, where somebody has deleted it and put it back.
-
-        Raises:
-            KeyError: There is none of that id.
-        """
+        """The latest number of a cell; raises KeyError if the id is unknown."""
         return self._numbers[cell_id]
 
     def encoded(self, number: int) -> bytes:
-        """A cell as it stands in a notebook, as of the last `encode`, without what separates it."""
+        """A cell's JSON as of the last `encode`, without its separator."""
         return b"".join(self._bytes(self._encoded[number])).removeprefix(SEPARATOR)
 
     @property
     def length(self) -> int:
-        """The bytes of `pieces`."""
-        return max(0, self.size - _COMMA)
+        """Number of bytes of `pieces`."""
+        return max(0, self.size - _COMMA_BYTES)
 
     def touch(self, index: int) -> None:
-        """Cell `index` has changed."""
-        self[index]  # in memory, whatever became of it
+        """Encode cell `index` again, because it has changed."""
+        self[index]  # load it into memory
         self._stale.add(index)
 
     def encode(self) -> list[tuple[int, bytes]]:
-        """Encode what has changed since the last time; return that, by number."""
+        """Encode the cells that have changed since the last time; return their numbers and JSON."""
         changed = []
         for index in sorted(self._stale):
             encoded = SEPARATOR + encode_cell(self._nodes[index])
-            if self._places[index] is not None:
+            if self._places[index] >= 0:
                 self.size += len(encoded) - len(self._encoded[index])
             self._weight += _weight(encoded) - _weight(self._encoded[index])
             self._set(index, encoded)
@@ -158,12 +145,12 @@ class Shelf(Sequence["NotebookNode"]):
         return changed
 
     def pieces(self) -> Iterator[memoryview]:
-        """All cells as they stand in a notebook, as of the last `encode`."""
+        """The JSON of all cells as of the last `encode`, with separators."""
         last = max(0, len(self.order) - 1)
         for number in self.order[self._front_count : last]:
             _join(self._front, self._encoded[number])
         self._front_count = last
-        skipped = _COMMA
+        skipped = _COMMA_BYTES
         for encoded in itertools.chain(self._front, (self._encoded[number] for number in self.order[last:])):
             for piece in self._bytes(encoded):
                 yield memoryview(piece)[skipped:]
@@ -171,35 +158,31 @@ class Shelf(Sequence["NotebookNode"]):
 
     def _set(self, index: int, encoded: bytes | range) -> None:
         self._encoded[index] = encoded
-        place = self._places[index]
-        if place is not None and place < self._front_count:
+        if 0 <= self._places[index] < self._front_count:
             self._front, self._front_count = [], 0
 
-    def put_away(self) -> None:
-        """Keep no more in memory than there is room for: what was not used for the longest time goes first.
+    def spill(self) -> None:
+        """Move the least recently used cells to the spill file if they take too much memory.
 
-        Some more goes than must, for after that what is written is put together anew.
+        Moves more than necessary, because the joined cells must be joined again after that.
         """
-        if self._directory is None or self._weight <= ROOM:
+        if self._directory is None or self._weight <= MAX_MEMORY_BYTES:
             return
-        with contextlib.suppress(OSError):  # a full disk: it is tried again
+        with contextlib.suppress(OSError):  # the disk is full: the next call tries again
             for index in list(self._nodes)[:-1]:
-                if self._weight <= ROOM * _FILLED:
+                if self._weight <= MAX_MEMORY_BYTES * _KEPT_SHARE:
                     return
                 if index not in self._stale:
-                    self._put_away(index)
-
-    def _put_away(self, index: int) -> None:
-        encoded = self._encoded[index]
-        if isinstance(encoded, bytes):
-            self._set(index, self._store(encoded))
-        self._held[index] = self._nodes.pop(index)
-        self._weight -= _weight(encoded)
+                    encoded = self._encoded[index]
+                    if isinstance(encoded, bytes):
+                        self._set(index, self._store(encoded))
+                    self._held[index] = self._nodes.pop(index)
+                    self._weight -= _weight(encoded)
 
     def _store(self, encoded: bytes) -> range:
-        """Write a cell to the file. Where that fails, the end of the file is as it was."""
+        """Append a cell to the spill file and return its position; if that fails, the file stays as it was."""
         if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  (open as long as we live)
+            self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  (closed by the finalizer)
             weakref.finalize(self, self._file.close)
         start = self._file.seek(0, os.SEEK_END)
         try:
@@ -211,33 +194,32 @@ class Shelf(Sequence["NotebookNode"]):
             raise
         return range(start, start + len(encoded))
 
-    def _take_back(self, index: int) -> NotebookNode:
-        """A cell that was put away."""
+    def _load(self, index: int) -> NotebookNode:
+        """Take a cell back from the spill file."""
         node = self._held.get(index)
-        encoded = self._encoded[index]
         if node is None:
             node = decode_cell(self.encoded(index))
         self._nodes[index] = node
-        self._weight += _weight(encoded)
+        self._weight += _weight(self._encoded[index])
         return node
 
     def _bytes(self, encoded: bytes | bytearray | range) -> Iterator[bytes | bytearray]:
         if not isinstance(encoded, range):
             yield encoded
             return
-        assert self._file is not None, "what is in the file was written"
-        for start in range(encoded.start, encoded.stop, _PIECE):
+        assert self._file is not None, "the cell was written to the spill file"
+        for start in range(encoded.start, encoded.stop, _CHUNK_BYTES):
             self._file.seek(start)
-            yield self._file.read(min(_PIECE, encoded.stop - start))
+            yield self._file.read(min(_CHUNK_BYTES, encoded.stop - start))
 
 
 def _weight(encoded: bytes | range) -> int:
-    """What a cell takes in memory: its text, the same encoded, and the objects it consists of."""
+    """Bytes that a cell takes in memory: its text, its encoding, and its objects."""
     return 2 * len(encoded) + 4096
 
 
 def _join(front: list[bytearray | range], encoded: bytes | range) -> None:
-    """Add a cell to others: to the bytes of the last ones, or to their place in the file."""
+    """Append a cell to the joined ones, in memory or as a position in the spill file."""
     last = front[-1] if front else None
     if isinstance(encoded, bytes):
         if not isinstance(last, bytearray):

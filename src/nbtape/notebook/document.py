@@ -1,65 +1,61 @@
 """The document on disk: an ordinary notebook, valid after every write. Knows no kernel.
 
-Format: nbformat 4.5 (https://nbformat.readthedocs.io/en/latest/format_description.html), written byte for byte as
-nbformat writes it, so that a person who saves it without a change makes no diff (see `encoding.py`). It is written as
-often as that is cheap; what is not in it yet is in its journal (see `journal.py`).
+Format: nbformat 4.5 (https://nbformat.readthedocs.io/en/latest/format_description.html), byte for byte as nbformat
+writes it, so that saving it elsewhere without a change makes no diff. Recent changes may be in its journal only.
 
-Our own data, version 1. In the notebook's metadata, under `nbtape`:
+nbtape's metadata, version 1. In the notebook's metadata, under `nbtape`:
 
     version       1
     recorded_by   "nbtape <version>"
     started       when the recording began (ISO 8601, UTC)
-    revision      the number of this save: who saves the notebook after us tells with it what he has seen
-    deleted       the ids of cells that somebody else has deleted while it was recorded
-    directory     the kernel's working directory: "." if it is the notebook's, else a path on the kernel's machine,
-                  empty if nobody knows
-    kernel_id     the id of the kernel on its server, for a server to be asked whether it still lives; and
-    kernel_epoch  its number, as in the cells; both only where kernels outlive who started them
-    environment   what the last kernel runs in, by its own word: python, platform, packages (their versions, by name),
-                  local (those of them that came from no index), directory (where it works, as it calls that),
-                  utc_offset (seconds that its local time is ahead)
-    server        the URL of the kernel's server; and
-    image         the name of its container's image, and
-    image_id      the digest of that; all three only where there is such a thing
-    resumed       a list, if the recording was gone on with: for each time
+    revision      number of this save; tells which cells a later editor has seen
+    deleted       ids of cells that someone else deleted during the recording
+    directory     the kernel's working directory: "." for the notebook's, else a path on the kernel's machine, or empty
+    kernel_id     id of the kernel on its server, and
+    kernel_epoch  its number, as in the cells; only for kernels that can outlive nbtape
+    environment   of the last kernel, as reported by it: python, platform, packages (versions by name), local (packages
+                  not from an index), directory (its working directory), utc_offset (seconds)
+    server        URL of the kernel's server, if any
+    image         name of its container's image, if any, and
+    image_id      its digest
+    resumed       a list with an entry for each time the recording was resumed:
       time            when (ISO 8601, UTC)
-      attached        whether the kernel still lived and was gone on with, too
+      attached        whether the kernel was still alive
       kernel_epoch    the kernel from then on
-      restored_epochs  the kernels whose cells were run again on it
-    origin        only in a notebook that was forked from another one
-      notebook        the name of its file, in the same directory
-      until           how many cells were taken from it
-      sha256          what that file was
+      restored_epochs  kernels whose cells were rerun on it
+    origin        only in a fork of another notebook:
+      notebook        its file name, in the same directory
+      until           number of cells taken from it
+      sha256          of its file
 
 In the metadata of each code cell, under `nbtape`:
 
     status        running | ok | error | timeout | interrupted | kernel_died | not_run; `running` in a notebook that
-                  nobody writes any more: the recording was cut off there (`interrupted`, once it is resumed)
+                  is no longer recorded means that the recording was cut off (`interrupted`, once it is resumed)
     language      the label of the block, as the agent wrote it
-    timeout       the block's deadline, seconds
+    timeout       seconds for the block
     kernel_epoch  which kernel ran it, counted from 1
     duration      seconds from sending the block to the end of its outputs
-    note          what nbtape had to say about it
+    note          nbtape's remarks
     outputs_incomplete
                   true: output that the kernel sent may be missing; the note says why
-    left_out      characters of output that were over the bound and are recorded nowhere
-    extracted     files beside the notebook made from outputs: path, output (its position), mime_type
+    left_out      characters of output over the limit, which are not recorded
+    extracted     files made from outputs: path, output (its position), mime_type
     files         files that the block wrote or changed: path, size (bytes), sha256 (null if too large to hash)
-    installed     what the block installed or removed: name, before, after (null: not installed)
-    replay        what counts as no difference when it is run again, written by people: some of the fields of
-                  `ReplaySettings`
+    installed     packages that the block installed or removed: name, before, after (null: not installed)
+    replay        written by people, for replays: some of the fields of `ReplaySettings`
 
 In the metadata of a Markdown cell, under `nbtape`:
 
-    agent         the name of who said it, where that is known
+    agent         the author, if known
 
 In the metadata of any cell, under `nbtape`:
 
-    touched       what somebody else has changed of it while the notebook was recorded: a list of cell_type, source,
-                  outputs and attachments; or `added`, where it is his
+    touched       what someone else changed during the recording: a list of cell_type, source, outputs and
+                  attachments; or `added` for a cell of theirs
 
-Besides that the standard keys: `execution` (times), and the tags `raises-exception` on a cell that failed and
-`skip-execution` on one that was never run, which papermill, nbclient and JupyterLab know.
+Standard keys: `execution` (times), and the tags `raises-exception` (failed) and `skip-execution` (never run), which
+papermill, nbclient and JupyterLab know.
 """
 
 from __future__ import annotations
@@ -83,7 +79,7 @@ from nbtape.notebook.file import NotebookFile
 from nbtape.notebook.format import own_metadata
 from nbtape.notebook.journal import revision_of
 from nbtape.notebook.layout import HEAD, SEPARATOR
-from nbtape.notebook.merge import History, merge
+from nbtape.notebook.merge import NEXT_SAVE, History, merge
 from nbtape.notebook.read import read_document
 
 if TYPE_CHECKING:
@@ -95,23 +91,14 @@ if TYPE_CHECKING:
     from nbtape.notebook.journal import Kind
 
 
-#: How often a save begins anew because somebody else has saved meanwhile; then what is new is kept in the journal.
-_ATTEMPTS: Final = 3
+#: How often a save is tried if someone else saves at the same time. After that, changes go to the journal.
+MAX_SAVE_ATTEMPTS: Final = 3
 
 
 class Notebook:
-    """A notebook that grows by cells and writes what has changed.
+    """A notebook to which cells are appended; `touch` one after changing it. Others may save it, too: see `merge`.
 
-    Somebody else may save it meanwhile: what he has changed stays, see `merging`.
-
-    Args:
-        path: Where it is written.
-        node: What it holds, as nbformat 4.5 has it.
-        spare: A directory with room for cells that memory need not hold; None to leave the cells as they are, for who
-            goes on to use the node.
-
-    Attributes:
-        cells: The cells, by number. Whoever changes one says so with `touch`.
+    Cells that do not fit into memory go to the directory `spare`; without it, the cells of `node` stay where they are.
     """
 
     def __init__(self, path: Path, node: NotebookNode, spare: Path | None = None) -> None:
@@ -124,88 +111,58 @@ class Notebook:
         self._history = History()
         for _ in self.cells.order:
             self._history.add(self._revision)
-        self._file = NotebookFile(path)
-        # What the file has: everything, the metadata of now.
-        self._saved = False
-        self._described = True
+        self.file = NotebookFile(path)
+        self.is_saved = False
+        self._metadata_changed = True
 
     @classmethod
     def create(
         cls, directory: Path, name: str, metadata: Mapping[str, Any], cells: Sequence[NotebookNode] = ()
     ) -> Notebook:
-        """A new notebook on disk: `name.ipynb`, or `name-2.ipynb` and so on where that is taken.
+        """Write a new notebook: `name.ipynb`, or `name-2.ipynb` and so on if that is taken.
 
-        Args:
-            directory: An existing directory.
-            name: The wanted name, without `.ipynb`.
-            metadata: Its metadata, `kernelspec` and `language_info` included.
-            cells: What it begins with.
-
-        Raises:
-            NotebookWriteError: It cannot be written there.
+        Raises NotebookWriteError if the directory is missing or the notebook cannot be written there.
         """
         for path in places(directory, name):
             node = from_dict({"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
             notebook = cls(path, node, directory)
             notebook.describe(metadata)
-            with contextlib.suppress(NameTakenError), notebook._file.reporting():
+            with contextlib.suppress(NameTakenError), notebook.file.reporting():
                 notebook._publish(move_to_free_place)
                 return notebook
         raise AssertionError("unreachable: there is always another number")
 
     @classmethod
     def open(cls, path: Path) -> Notebook:
-        """A notebook that is there, to be gone on with: what others wrote into it stays, and its journal is folded in.
+        """Open an existing notebook to continue it, including the changes in its journal.
 
-        Raises:
-            NotebookReadError: There is none that could be read.
-            NotebookInUseError: Another executor writes it.
-            NotebookWriteError: It could not be written.
+        Raises NotebookReadError, NotebookInUseError or NotebookWriteError.
         """
         file = NotebookFile(path)
         with file.taken_over():
             notebook = cls(path, read_document(path), path.parent)
-            notebook._file, notebook._saved = file, True
-            notebook._take_over_journal()
+            notebook.file, notebook.is_saved = file, True
+            if file.journal.is_there:  # save what it has before it is removed
+                notebook.is_saved = False
+                notebook.save()
+                file.journal.remove()
         return notebook
-
-    def _take_over_journal(self) -> None:
-        """Save what a journal had, which is in our cells, before the journal goes."""
-        if self._file.has_journal:
-            self._saved = False
-            self.save()
-            self._file.remove_journal()
 
     def close(self) -> None:
         """Let others write it."""
-        if self._saved:
-            self._file.remove_journal()
-        self._file.close()
-
-    @property
-    def is_saved(self) -> bool:
-        """Whether the file has everything, as far as we know."""
-        return self._saved
-
-    @property
-    def size(self) -> int:
-        """The bytes of all cells, as of the last save."""
-        return self.cells.size
-
-    def place(self, index: int) -> int:
-        """Where the cell of a number stands in the notebook, from 0; -1 if somebody has deleted it."""
-        place = self.cells.place(index)
-        return -1 if place is None else place
+        if self.is_saved:
+            self.file.journal.remove()
+        self.file.close()
 
     def describe(self, metadata: Mapping[str, Any]) -> None:
-        """Set keys of the notebook's metadata, under `nbtape` each key of that; None takes a key away."""
+        """Set keys of the notebook's metadata, and single keys of its `nbtape`; None removes one of those."""
         ours = {**own_metadata(self.node), **metadata.get("nbtape", {})}
         ours = {key: value for key, value in ours.items() if value is not None}
         self.node["metadata"].update(from_dict(fit_json({**metadata, "nbtape": ours})))
-        self._saved, self._described = False, True
+        self.is_saved, self._metadata_changed = False, True
 
     def _metadata_of(self, revision: int) -> bytes:
-        """The metadata, encoded; of a recording, with the number of the save."""
+        """The encoded metadata; in a recording, with the number of the save."""
         metadata = self.node["metadata"]
         if "started" in own_metadata(self.node):
             metadata = {**metadata, "nbtape": {**metadata["nbtape"], "revision": revision}}
@@ -221,52 +178,43 @@ class Notebook:
         return self._add(cell_type="code", source=source, metadata=metadata, outputs=[], execution_count=None)
 
     def _add(self, **content: Any) -> int:  # noqa: ANN401  (the fields of a cell)
-        self._saved = False
+        self.is_saved = False
         self._history.add()
         return self.cells.append(from_dict({"id": str(uuid4()), **content}))
 
     def touch(self, index: int) -> None:
-        """Cell `index` has changed: the next save writes it anew."""
+        """Write cell `index` again with the next save, because it has changed."""
         self.cells.touch(index)
         self._history.change(index)
-        self._saved = False
+        self.is_saved = False
 
     def save(self) -> None:
-        """Write what has changed. A reader sees the old notebook or the new one, never something between.
+        """Write what has changed, atomically; to the journal if someone else is writing the notebook (see `is_saved`).
 
-        Where somebody else is just writing it, what is new is kept in the journal: see `is_saved`.
-
-        Raises:
-            NotebookWriteError: It cannot be written; the next `save` tries again.
+        Raises NotebookWriteError if that fails; the next `save` tries again.
         """
-        with self._file.reporting():
-            for _ in range(_ATTEMPTS):
+        with self.file.reporting():
+            for _ in range(MAX_SAVE_ATTEMPTS):
                 with contextlib.suppress(ChangedError):
-                    self._look()
-                    if not self._saved:
+                    self._merge_changes()
+                    if not self.is_saved:
                         self._publish(os.replace)
                     return
-            self._saved = False
+            self.is_saved = False
             self._add_to_journal()
 
-    def look(self) -> bool:
-        """Bring in what somebody else has saved, for the next `save`; whether the file lacks anything of ours now.
+    def merge_changes(self) -> bool:
+        """Merge what someone else has saved, for the next `save`; return whether the file lacks changes of ours.
 
-        Raises:
-            NotebookWriteError: Another executor writes it.
+        Raises NotebookWriteError if another executor writes the notebook.
         """
-        with self._file.reporting(), contextlib.suppress(ChangedError):
-            return self._look()
+        with self.file.reporting(), contextlib.suppress(ChangedError):
+            return self._merge_changes()
         return False
 
-    def _look(self) -> bool:
-        """See what somebody else has saved; whether that lacks anything of ours.
-
-        Raises:
-            ChangedError: He may still be writing it.
-            OSError: Another executor writes it.
-        """
-        if not self._file.is_changed:
+    def _merge_changes(self) -> bool:
+        """See `merge_changes`; raises ChangedError if the notebook may be half-written, OSError if by an executor."""
+        if not self.file.others.is_changed:
             return False
         unchanged: set[str] = set()
 
@@ -275,8 +223,9 @@ class Notebook:
                 unchanged.add(cell["id"])
             return cell["id"] in unchanged
 
-        theirs = self._file.read_changed(self._is_ours, is_known)
-        self._saved = False
+        self.file.refuse_writer()
+        theirs = self.file.others.read(self._is_ours, is_known)
+        self.is_saved = False
         if theirs is None:
             return True
         seen = revision_of(own_metadata(theirs))
@@ -286,96 +235,69 @@ class Notebook:
         return merged.is_behind
 
     def _take_metadata(self, theirs: Mapping[str, Any], deleted: list[str]) -> None:
-        """Have the metadata that somebody else has saved, but for what nbtape says of itself."""
+        """Take the metadata that someone else has saved, except under `nbtape`."""
         ours = own_metadata(self.node)
         if deleted:
             ours["deleted"] = [*ours.get("deleted", []), *deleted]
-        known = {**self.node["metadata"]} if self._described else {}
+        known = {**self.node["metadata"]} if self._metadata_changed else {}
         self.node["metadata"] = from_dict({**theirs, **known, "nbtape": ours})
 
     def _is_ours(self, theirs: NotebookNode) -> bool:
-        """Whether somebody has saved this notebook, and not another one in its place."""
+        """Whether a notebook that someone has saved is a version of this one."""
         started = own_metadata(self.node).get("started")
         ids = {cell["id"] for cell in theirs["cells"]}
         return own_metadata(theirs).get("started") == started is not None or not ids.isdisjoint(self.cells.ids)
 
     def _is_as_saved(self, cell: NotebookNode) -> bool:
-        """Whether somebody has saved a cell as it was."""
+        """Whether someone has saved a cell unchanged."""
         with contextlib.suppress(KeyError, ValueError):
             return self.cells.encoded(self.cells.number(cell["id"])) == encode_cell(cell)
         return False
 
     def keep(self) -> None:
-        """Have what has changed outlive us, in the journal: that costs what the change costs.
-
-        Raises:
-            NotebookWriteError: It cannot be written, or the notebook could not be; the next one tries again.
-        """
+        """Write what has changed to the journal, or save if that fails; raises NotebookWriteError if both fail."""
         try:
-            with self._file.reporting():
+            with self.file.reporting():
                 self._add_to_journal()
-        except NotebookWriteError:  # something is in its place: that must not keep anybody from recording
+        except NotebookWriteError:  # for example, there is a directory of its name
             self.save()
-        self.cells.put_away()
+        self.cells.spill()
 
     def _add_to_journal(self) -> None:
-        """Add what has changed to the journal.
-
-        Raises:
-            OSError: It cannot be written, the notebook could not be, or another executor writes it.
-        """
         with self._changes() as changed:
             started = str(own_metadata(self.node).get("started"))
-            self._file.add_to_journal(started, self._revision, self._entries(changed))
-            self._described = False
+            self.file.add_to_journal(started, self._revision, self._entries(changed))
+            self._metadata_changed = False
 
     def _entries(self, changed: Iterable[tuple[int, bytes]]) -> Iterator[tuple[Kind, bytes]]:
-        """What is new, as the journal has it."""
+        """The journal's entries for changed cells and metadata."""
         for index, encoded in changed:
-            yield "change" if self._history.is_saved(index) else "cell", encoded.removeprefix(SEPARATOR)
-        if self._described:
+            yield "change" if self._history.first[index] < NEXT_SAVE else "cell", encoded.removeprefix(SEPARATOR)
+        if self._metadata_changed:
             yield "metadata", self._metadata_of(self._revision)
 
-    @property
-    def has_much_replaced(self) -> bool:
-        """Whether it is time for `release_replaced`."""
-        return self._file.has_much_replaced
-
-    def release_replaced(self) -> None:
-        """Close the files that saves have replaced, in any thread; see `NotebookFile.release_replaced`."""
-        self._file.release_replaced()
-
-    def flush(self) -> None:
-        """Make what is written survive a power cut; see `NotebookFile.flush`."""
-        self._file.flush()
-
     def _publish(self, move: Callable[[Path, Path], None]) -> None:
-        """Write everything, and move it into place.
-
-        Raises:
-            OSError: It cannot be written.
-            ChangedError: Someone else has just saved.
-        """
+        """Write everything; raises OSError, or ChangedError if someone else has just saved."""
         revision = self._revision + 1
         try:
             with self._changes():
                 metadata, has_cells = self._metadata_of(revision), bool(self.cells.order)
                 tail = encode_tail(metadata, self.node["nbformat_minor"], has_cells=has_cells)
                 size = len(HEAD) + self.cells.length + len(tail)
-                self._file.publish(itertools.chain([HEAD], self.cells.pieces(), [tail]), size, move)
+                self.file.publish(itertools.chain([HEAD], self.cells.pieces(), [tail]), size, move)
         except OSError as exc:
-            if exc.errno not in {errno.ENOSPC, errno.EDQUOT} or not self._file.release_replaced():
+            if exc.errno not in {errno.ENOSPC, errno.EDQUOT} or not self.file.release_replaced():
                 raise
-            self._publish(move)  # with the room that the replaced files gave back
+            self._publish(move)  # in the space of the replaced files
             return
         self._revision = revision
         self._history.save(revision)
-        self._saved, self._described = True, False
-        self.cells.put_away()
+        self.is_saved, self._metadata_changed = True, False
+        self.cells.spill()
 
     @contextlib.contextmanager
     def _changes(self) -> Iterator[list[tuple[int, bytes]]]:
-        """The cells that are to be written; where they cannot be, they are the next time."""
+        """The changed cells, to be written; if that fails, they still count as changed."""
         changed = self.cells.encode()
         try:
             yield changed

@@ -1,7 +1,4 @@
-"""What somebody else puts where our notebook is: his version of it is read, and anything else is moved aside.
-
-Jupyter calls such changes out-of-band.
-"""
+"""Out-of-band changes to a notebook: someone else's version of it is read, and any other file is moved aside."""
 
 from __future__ import annotations
 
@@ -27,26 +24,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of a file that is read at most.
-_MOST_BYTES: Final = 1 << 30
+#: Maximum bytes of a file that is read.
+MAX_FILE_BYTES: Final = 1 << 30
 
-#: Seconds for which a file that cannot be read is taken for one that is being written.
-_PATIENCE: Final = 1.0
+#: How long an unreadable file counts as one that is still being written.
+PARTIAL_WRITE_SECONDS: Final = 1.0
 
 
 class ChangedError(Exception):
-    """The file is not as it was looked at, or somebody is writing it."""
+    """The file has changed since it was checked, or is being written."""
 
 
 class OutOfBand:
-    """Looks at the file of a notebook that we write.
-
-    Args:
-        path: The file.
-
-    Attributes:
-        known: The file as we know it; None before we know it.
-    """
+    """Checks the file of a notebook that nbtape writes; `known` is its last known state, None before the first."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -55,27 +45,16 @@ class OutOfBand:
 
     @property
     def is_changed(self) -> bool:
-        """Whether there is a file, and another one than we know."""
+        """Whether the file exists and is not in the known state."""
         return self.known is not None and version_of(self._path) not in {self.known, None}
 
     def check(self) -> None:
-        """See that the file is as we know it, or gone.
-
-        Raises:
-            ChangedError: It is not.
-        """
+        """Raise ChangedError unless the file is in the known state or missing."""
         if self.is_changed and self._is_file():
             raise ChangedError
 
     def refuse_writer(self, lock: WriterLock | None) -> None:
-        """See that no other executor writes the file.
-
-        Args:
-            lock: Ours; None if we have let go of it.
-
-        Raises:
-            OSError: One does.
-        """
+        """Raise OSError if another executor writes the file; `lock` is ours, if any."""
         if lock is not None and lock.is_on(self._path):
             return
         try:
@@ -92,14 +71,9 @@ class OutOfBand:
     def read(
         self, is_ours: Callable[[NotebookNode], bool], is_known: Callable[[NotebookNode], bool]
     ) -> NotebookNode | None:
-        """Somebody else's version, which is known from then on; None if there is none, and nothing in our way.
+        """Read their version of the notebook, which is known from then on; None if the path is free to be written.
 
-        Args:
-            is_ours: Whether what was read is a version of our notebook.
-            is_known: Whether a cell is as we have written it.
-
-        Raises:
-            ChangedError: He may still be writing it.
+        Raises ChangedError if they may still be writing it. For `is_known`, see `parse_saved`.
         """
         version = version_of(self._path)
         if version is None or not self._is_file():
@@ -119,15 +93,15 @@ class OutOfBand:
     def _read(
         self, size: int, is_ours: Callable[[NotebookNode], bool], is_known: Callable[[NotebookNode], bool]
     ) -> NotebookNode:
-        if size > _MOST_BYTES:
-            raise NotebookReadError(self._path, f"it has {size:,} bytes, and a notebook at most {_MOST_BYTES:,}.")
+        if size > MAX_FILE_BYTES:
+            raise NotebookReadError(self._path, f"it has {size:,} bytes, and a notebook at most {MAX_FILE_BYTES:,}.")
         theirs = parse_saved(self._path, read_content(self._path), is_known)
         if not is_ours(theirs):
             raise NotebookReadError(self._path, "it is another notebook.")
         return theirs
 
     def _is_file(self) -> bool:
-        """Whether a file is there, and no link or directory: that is replaced, or told."""
+        """Whether there is a regular file. Links are replaced; directories become an error when saving."""
         with contextlib.suppress(OSError):
             return stat.S_ISREG(self._path.lstat().st_mode)
         return False
@@ -136,14 +110,10 @@ class OutOfBand:
         now = time.monotonic()
         if self._unread_since is None:
             self._unread_since = now
-        return now - self._unread_since < _PATIENCE
+        return now - self._unread_since < PARTIAL_WRITE_SECONDS
 
     def _move_aside(self) -> None:
-        """Move what is there to a free name; nothing of it is lost.
-
-        Raises:
-            OSError: It cannot be moved.
-        """
+        """Move the file to a free name, so that nothing of it is lost."""
         for place in places(self._path.parent, self._path.stem):
             with contextlib.suppress(NameTakenError):
                 move_to_free_place(self._path, place)

@@ -1,4 +1,4 @@
-"""The file of a notebook that nbtape writes, with its lock and its journal. It is handed bytes and knows no cell."""
+"""The file of a notebook that nbtape writes, with its lock and its journal. It takes bytes and knows no cells."""
 
 from __future__ import annotations
 
@@ -16,85 +16,66 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from nbformat import NotebookNode
-
     from nbtape.notebook.journal import Kind
 
-#: How many replaced files, and of how many bytes, are held until there is time to close them.
+#: Replaced files, and bytes of them, from which on it is worth closing them.
 _MAX_REPLACED_FILES: Final = 8
 _MAX_REPLACED_BYTES: Final = 1 << 18
 
 
 class NotebookFile:
-    """The file at one path. Others may change it; its writer is told, and overwrites nothing unseen.
-
-    Args:
-        path: The notebook.
-    """
+    """The file at one path, its `journal`, and what `others` do to it; writing it overwrites nothing unseen."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._journal = Journal(path)
-        self._others = OutOfBand(path)
+        self.journal = Journal(path)
+        self.others = OutOfBand(path)
         self._lock: WriterLock | None = None
         self._replaced: list[WriterLock] = []
         self._replaced_bytes = 0
 
     @contextlib.contextmanager
     def taken_over(self) -> Iterator[None]:
-        """Lock a notebook that exists, and keep the lock unless reading it in this context fails.
+        """Lock an existing notebook; unlock it if reading it in this context fails.
 
-        Raises:
-            NotebookInUseError: Another executor writes it.
-            NotebookWriteError: It is marked read-only, or cannot be written.
+        Raises NotebookInUseError if another executor writes it, NotebookWriteError if it is read-only.
         """
         self._lock = WriterLock.take(self.path)
-        self._others.known = version_of(self.path)
+        self.others.known = version_of(self.path)
         try:
             with self.reporting():
                 writable_mode(self.path)
                 yield
         except BaseException:
-            self._release()
+            self.close()
             raise
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
-        """Turn what the operating system raises into an error that says what to do.
-
-        Raises:
-            NotebookWriteError: Something could not be written.
-        """
+        """Turn an OSError into a NotebookWriteError that says what to do."""
         try:
             yield
         except OSError as exc:
             raise NotebookWriteError(self.path, advice(exc)) from exc
 
     def publish(self, chunks: Iterable[bytes | memoryview], size: int, move: Callable[[Path, Path], None]) -> None:
-        """Replace the file by these bytes, locked; the journal is empty then.
+        """Replace the file by `size` bytes, locked, using `move` (`os.replace`, for example), and empty the journal.
 
-        Args:
-            chunks: The bytes.
-            size: How many there are.
-            move: Moves a file into place: `os.replace` or `move_to_free_place`.
-
-        Raises:
-            OSError: They cannot be written.
-            ChangedError: Someone else has just saved the file.
+        Raises OSError if they cannot be written, ChangedError if someone else has just saved the file.
         """
 
         def move_unless_changed(draft: Path, path: Path) -> None:
-            self._others.check()
+            self.others.check()
             move(draft, path)
 
-        lock, self._others.known = publish(self.path, size, chunks, move_unless_changed)
+        lock, self.others.known = publish(self.path, size, chunks, move_unless_changed)
         if self._lock is not None:
             self._replaced.append(self._lock)
             self._replaced_bytes += size
         self._lock = lock
-        if len(self._replaced) > 2 * _MAX_REPLACED_FILES:  # no one had the time
+        if len(self._replaced) > 2 * _MAX_REPLACED_FILES:  # the caller did not get to it
             self.release_replaced()
-        self._journal.clear()
+        self.journal.clear()
 
     @property
     def has_much_replaced(self) -> bool:
@@ -102,10 +83,9 @@ class NotebookFile:
         return len(self._replaced) >= _MAX_REPLACED_FILES or self._replaced_bytes >= _MAX_REPLACED_BYTES
 
     def release_replaced(self) -> bool:
-        """Close the files that saves have replaced; whether there were some.
+        """Close the files that saves have replaced, in any thread; return whether there were any.
 
-        Freeing their blocks takes as long as writing them, and up to 1 ms on a busy disk, a third of a short cell: call
-        it off the event loop.
+        Freeing their blocks takes up to 1 ms on a busy disk, a third of a short cell: call it off the event loop.
         """
         replaced, self._replaced, self._replaced_bytes = self._replaced, [], 0
         for lock in replaced:
@@ -113,49 +93,19 @@ class NotebookFile:
         return bool(replaced)
 
     def add_to_journal(self, started: str, revision: int, entries: Iterable[tuple[Kind, bytes]]) -> None:
-        """Add entries to the journal, see `Journal.add`.
-
-        Raises:
-            OSError: They cannot be written, the notebook could not be, or another executor writes it.
-        """
+        """Add entries to the journal; raises OSError if they or the notebook cannot be written by this process."""
         writable_mode(self.path)
-        if self._others.is_changed:
-            self._others.refuse_writer(self._lock)
-        self._journal.add(started, revision, entries)
+        if self.others.is_changed:
+            self.others.refuse_writer(self._lock)
+        self.journal.add(started, revision, entries)
 
-    @property
-    def has_journal(self) -> bool:
-        """Whether there is a journal, ours or one that another writer left behind."""
-        return self._journal.is_there
-
-    def remove_journal(self) -> None:
-        """The notebook has everything, and nothing more will be added."""
-        self._journal.remove()
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether someone else has changed the file."""
-        return self._others.is_changed
-
-    def read_changed(
-        self, is_ours: Callable[[NotebookNode], bool], is_known: Callable[[NotebookNode], bool]
-    ) -> NotebookNode | None:
-        """Someone else's version, see `OutOfBand.read`.
-
-        Raises:
-            ChangedError: They may still be writing it.
-            OSError: Another executor writes it.
-        """
-        self._others.refuse_writer(self._lock)
-        return self._others.read(is_ours, is_known)
+    def refuse_writer(self) -> None:
+        """Raise OSError if another executor writes the file."""
+        self.others.refuse_writer(self._lock)
 
     def flush(self) -> None:
-        """Make what is written survive a power cut. Waits for the disk: not for an event loop.
-
-        Raises:
-            OSError: The disk cannot do it, or the notebook was moved away.
-        """
-        self._journal.flush()
+        """Make what is written survive a power cut; blocks until the disk is done, or raises OSError."""
+        self.journal.flush()
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -164,9 +114,6 @@ class NotebookFile:
 
     def close(self) -> None:
         """Let others write it."""
-        self._release()
-
-    def _release(self) -> None:
         self.release_replaced()
         if self._lock is not None:
             self._lock.release()

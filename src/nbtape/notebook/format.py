@@ -1,4 +1,4 @@
-"""What a recorded notebook tells when it is read again: how its cells had ended, and what they ran in."""
+"""Reads nbtape's metadata of a recorded notebook: how its cells ended, and where they ran."""
 
 from __future__ import annotations
 
@@ -16,32 +16,28 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = 1
 
-
-#: What a cell may say of how it ended; a cell that says none of these was not recorded by nbtape.
+#: The status of a cell; a cell with any other was not recorded by nbtape.
 _STATUSES: Final = frozenset({*EXIT_CODES, "running"})
 
-#: Seconds that a cell may have on a notebook's word: a week.
-_LONGEST: Final = 7 * 24 * 3600
+#: Maximum recorded timeout or duration of a cell: a week.
+MAX_CELL_SECONDS: Final = 7 * 24 * 3600
 
 
 def kernel_name_of(notebook: Mapping[str, Any]) -> str:
-    """The kernel spec that a notebook names; empty if it names none."""
+    """The kernel spec that a notebook names; empty if it does not name one."""
     return str(notebook["metadata"].get("kernelspec", {}).get("name") or "")
 
 
 def own_metadata(node: Mapping[str, Any]) -> dict[str, Any]:
-    """What nbtape says of a notebook or a cell; nothing if that is not what nbtape writes."""
+    """A copy of nbtape's metadata of a notebook or a cell; empty if it is not a dict."""
     ours = node["metadata"].get("nbtape")
     return dict(ours) if isinstance(ours, dict) else {}
 
 
 def recorded_status(cell: Mapping[str, Any]) -> str:
-    """How a code cell ended: a status, or `running` where the recording was cut off.
+    """The status of a code cell, or `running` if its recording was cut off.
 
-    What a person has run is told by its outputs; and so is what a person has repaired.
-
-    Args:
-        cell: The cell, as nbformat has it.
+    If a person has run it, or has rerun it after an error, its outputs determine the status.
     """
     status = own_status(cell)
     if status and not (status == "error" and _is_repaired(cell)):
@@ -52,60 +48,51 @@ def recorded_status(cell: Mapping[str, Any]) -> str:
 
 
 def own_status(cell: Mapping[str, Any]) -> str:
-    """What nbtape recorded of how a cell ended; empty if it did not record it."""
+    """The status that nbtape recorded for a cell; empty if it did not record it."""
     status = own_metadata(cell).get("status")
     return status if isinstance(status, str) and status in _STATUSES else ""
 
 
 def recorded_seconds(cell: Mapping[str, Any], key: str) -> float | None:
-    """Seconds that nbtape recorded of a cell, if a cell can have as many; else None.
-
-    Args:
-        cell: The cell, as nbformat has it.
-        key: What they are called, `timeout` or `duration`.
-    """
+    """The `timeout` or `duration` that nbtape recorded for a cell; None if it is missing or invalid."""
     seconds = own_metadata(cell).get(key)
-    if type(seconds) not in {int, float} or not 0 < seconds <= _LONGEST:  # type: ignore[operator]
+    if type(seconds) not in {int, float} or not 0 < seconds <= MAX_CELL_SECONDS:  # type: ignore[operator]
         return None
     return float(seconds)  # type: ignore[arg-type]
 
 
 def environment_of(notebook: Mapping[str, Any]) -> Environment | None:
-    """What the kernel of a notebook ran in when the recording ended; None if it does not tell.
-
-    Args:
-        notebook: The notebook, as nbformat has it.
-    """
+    """The environment of a notebook's kernel at the end of the recording; None if unknown."""
     return read_environment(own_metadata(notebook).get("environment"))
 
 
 def place_of(notebook: Mapping[str, Any]) -> dict[str, str]:
-    """Where the kernel of a notebook was, by the keys of `PLACE`; empty for the machine that recorded it."""
+    """Where the kernel of a notebook was, by the keys of `PLACE`; empty for a local kernel."""
     ours = own_metadata(notebook)
     return {key: ours[key] for key in PLACE if isinstance(ours.get(key), str)}
 
 
 def is_left_out(cell: Mapping[str, Any]) -> bool:
-    """Whether papermill, nbclient and nbtape leave a cell out when its notebook is run."""
+    """Whether papermill, nbclient and nbtape skip a cell when its notebook is run."""
     return "skip-execution" in cell["metadata"].get("tags", [])
 
 
 def shows_error(cell: Mapping[str, Any]) -> bool:
-    """Whether there is an error among the outputs of a cell."""
+    """Whether a cell has an error among its outputs."""
     return any(output["output_type"] == "error" for output in cell["outputs"])
 
 
 def _is_repaired(cell: Mapping[str, Any]) -> bool:
-    """Whether somebody has run a cell since it failed, so that it shows no error any more."""
+    """Whether a person has rerun a cell since it failed, so that it no longer shows an error."""
     complete = not own_metadata(cell).get("outputs_incomplete")
     return complete and cell["execution_count"] is not None and not shows_error(cell)
 
 
 def preamble() -> dict[str, Any]:
-    """What a notebook of ours says of itself."""
+    """The `nbtape` metadata that every recording begins with."""
     return {"version": FORMAT_VERSION, "recorded_by": f"nbtape {__version__}", "started": timestamp()}
 
 
 def timestamp() -> str:
-    """Now, as a notebook has it."""
+    """The current time in ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

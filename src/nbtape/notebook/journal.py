@@ -1,14 +1,11 @@
-"""What has changed in a notebook since it was last written, in a file beside it: to add to it costs what is added.
+"""The journal beside a notebook: what has changed since it was last saved, because 100 MB cannot be saved every time.
 
-A notebook of 100 MB cannot be written after every cell. What is not in it yet is in `.<name>.ipynb.journal`, which is
-empty or gone whenever the notebook has everything, and which every reader of ours folds in. It goes when its writer
-stops; one that was killed leaves it behind, for whoever goes on.
+`.<name>.ipynb.journal` is empty or missing when the notebook has everything. All readers in nbtape apply it, and its
+writer removes it when it stops; one that is killed leaves it behind for `resume`.
 
-Format, version 1. A line `nbtape journal 1 <started> <revision>`, where the words are those of the notebook's metadata:
-a notebook of a later revision has it all, for its writer was killed before he could empty the journal. Then entries,
-each a line `<kind> <bytes> <CRC-32, hexadecimal>`, so many bytes of JSON, and a line end. Kinds: `cell`, one that the
-notebook does not have yet; `change`, one that it has, to be replaced; `metadata`, that of the notebook. An entry that
-is not whole was being written when the process ended, and nothing comes after it.
+Format, version 1: a line `nbtape journal 1 <started> <revision>` with values of the notebook's metadata (a notebook
+of a later revision has all of it), then entries: a line `<kind> <bytes> <CRC-32, hexadecimal>`, the JSON, and a line
+end. Kinds: `cell` (a new one), `change` (replaces a cell), `metadata` (the notebook's). An incomplete entry ends it.
 """
 
 from __future__ import annotations
@@ -28,20 +25,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _VERSION: Final = b"nbtape journal 1 "
-_WORDS: Final = 3
+_ENTRY_WORDS: Final = 3
 
-#: The number of a save is less than this, whatever a notebook says.
-_MOST_REVISIONS: Final = 1 << 53
+#: Upper limit of the number of a save, which a notebook may have forged.
+_MAX_REVISION: Final = 1 << 53
 
 Kind = Literal["cell", "change", "metadata"]
 
 
 class Journal:
-    """The journal of one notebook, for who writes it.
-
-    Args:
-        notebook: The path of the notebook.
-    """
+    """The journal of the notebook at a path, for its writer."""
 
     def __init__(self, notebook: Path) -> None:
         self._path = path_of(notebook)
@@ -51,20 +44,11 @@ class Journal:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is one, ours or one that another writer of the notebook left behind."""
+        """Whether there is a journal, ours or one that another writer left behind."""
         return self._path.is_file()
 
     def add(self, started: str, revision: int, entries: Iterable[tuple[Kind, bytes]]) -> None:
-        """Add entries, all or none.
-
-        Args:
-            started: When the recording began, as the notebook's metadata has it.
-            revision: The number of its last save.
-            entries: What has changed since: encoded cells, metadata.
-
-        Raises:
-            OSError: They cannot be written.
-        """
+        """Add the changes since save `revision` of the recording that `started` then; raises OSError and adds none."""
         content = b"".join(map(_entry, entries))
         if not content:
             return
@@ -82,7 +66,7 @@ class Journal:
         self._end += len(content)
 
     def _new(self) -> int:
-        """A new file. What is there belongs to a notebook that is there no more, or is none of ours."""
+        """Create the file, replacing what another notebook left there."""
         self._path.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
         file = os.open(self._path, flags, 0o666)
@@ -90,50 +74,42 @@ class Journal:
         return file
 
     def clear(self) -> None:
-        """The notebook has everything."""
+        """Empty it: the notebook has everything."""
         if self._end and self._file is not None:
             os.truncate(self._file, 0)
         self._end = 0
 
     def remove(self) -> None:
-        """The notebook has everything, and nothing is going to come."""
-        with contextlib.suppress(OSError):  # there is none, or something else in its place
+        """Remove it: the notebook has everything, and no changes will follow."""
+        with contextlib.suppress(OSError):  # it is missing, or a directory
             self._path.unlink()
         self._close()
         self._file, self._end = None, 0
 
     def flush(self) -> None:
-        """Have it last a power cut, too. Waits for the disk.
-
-        Raises:
-            OSError: The disk cannot do it.
-        """
+        """Make it survive a power cut; blocks until the disk is done, or raises OSError."""
         if self._file is not None:
             os.fsync(self._file)
 
 
 def path_of(notebook: Path) -> Path:
-    """Where the journal of a notebook is, if it has one."""
+    """The path of a notebook's journal."""
     return notebook.with_name(f".{notebook.name}.journal")
 
 
 def revision_of(ours: Mapping[str, Any]) -> int:
-    """The number of the save that a notebook came of; 0 if it does not say.
-
-    Args:
-        ours: Its metadata, under `nbtape`.
-    """
+    """The number of the save in a notebook's metadata under `nbtape`; 0 if it has none."""
     revision = ours.get("revision")
-    return revision if type(revision) is int and 0 <= revision < _MOST_REVISIONS else 0
+    return revision if type(revision) is int and 0 <= revision < _MAX_REVISION else 0
 
 
 def is_journal(name: str) -> bool:
-    """Whether a name is that of a journal."""
+    """Whether a file name is that of a journal."""
     return name.startswith(".") and name.endswith(".ipynb.journal")
 
 
 def read_journal(notebook: Path) -> bytes:
-    """What the journal of a notebook holds; nothing if there is none."""
+    """The content of a notebook's journal; empty if there is none."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         with os.fdopen(os.open(path_of(notebook), flags), "rb") as file:
@@ -143,13 +119,9 @@ def read_journal(notebook: Path) -> bytes:
 
 
 def fold_in(document: dict[str, Any], journal: bytes) -> None:
-    """Bring what a journal holds into the notebook that it belongs to; leave any other as it is, and a later one.
+    """Apply the journal to the parsed notebook that it belongs to; ignore one of another or an earlier notebook.
 
-    A cell whose source somebody has changed since stays as it is, and one that somebody has deleted does not come back.
-
-    Args:
-        document: The notebook as JSON has it, with a list of cells.
-        journal: What its journal holds, if it has one.
+    A cell whose source someone has changed since stays as it is, and one that someone has deleted stays deleted.
     """
     metadata = document.get("metadata")
     ours = metadata.get("nbtape") if isinstance(metadata, dict) else None
@@ -186,12 +158,12 @@ def _write(file: int, content: bytes) -> None:
 
 
 def _entries(journal: io.BytesIO, ours: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What a journal says, if it belongs to a notebook of this metadata, until there is nothing that could be read."""
+    """The readable entries of a journal, if it belongs to the notebook with this metadata."""
     with contextlib.suppress(ValueError, RecursionError):
         head, _, revision = journal.readline().rpartition(b" ")
         if head != _VERSION + ours["started"].encode() or revision_of(ours) > int(revision):
             return
-        while len(words := journal.readline().split()) == _WORDS:
+        while len(words := journal.readline().split()) == _ENTRY_WORDS:
             kind, size, crc = words[0].decode(), int(words[1]), int(words[2], 16)
             content = journal.read(min(max(0, size), sys.maxsize))
             if len(content) != size or zlib.crc32(content) != crc or journal.read(1) != b"\n":

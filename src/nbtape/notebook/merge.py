@@ -1,7 +1,7 @@
-"""What somebody else has saved into a notebook that is being recorded, brought together with the record.
+"""Merges what someone else saves into a notebook that is being recorded.
 
-Cells are told apart by their ids. A notebook has the number of its save, so that whoever saves it tells with that what
-he has seen: a cell of ours that is missing was deleted if he could see it, and else came after he had opened it.
+Cells are matched by id. The number of a save in the notebook tells what its editor has seen: one of our cells that is
+missing was deleted if that save had it, and otherwise was appended after the editor opened the notebook.
 """
 
 from __future__ import annotations
@@ -20,61 +20,44 @@ if TYPE_CHECKING:
 
     from nbtape.notebook.cell_store import Shelf
 
-#: What of a cell is its content, and not how somebody looks at it.
+#: The fields of a cell that are its content, not its presentation.
 _CONTENT: Final = ("cell_type", "source", "outputs", "attachments")
 
-#: What stands for the next save.
-_NEXT: Final = float("inf")
+#: Stands for the number of the next save.
+NEXT_SAVE: Final = float("inf")
 
 
 class History:
-    """Which save of ours had a cell first, and which one had its last change, by the number of the cell."""
+    """The `first` save that had a cell, and the `last` one that changed it, by the number of the cell."""
 
     def __init__(self) -> None:
-        self._first: list[float] = []
-        self._last: list[float] = []
+        self.first: list[float] = []
+        self.last: list[float] = []
         self._changed: set[int] = set()
 
-    def add(self, revision: float = _NEXT) -> None:
-        """There is another cell, as of a save; without one, as of the next."""
-        if revision == _NEXT:
-            self._changed.add(len(self._first))
-        self._first.append(revision)
-        self._last.append(revision)
+    def add(self, revision: float = NEXT_SAVE) -> None:
+        """Add a cell that a save had, by default the next one."""
+        if revision == NEXT_SAVE:
+            self._changed.add(len(self.first))
+        self.first.append(revision)
+        self.last.append(revision)
 
     def change(self, number: int) -> None:
-        """A cell is changed by the next save."""
-        self._last[number] = _NEXT
+        """Note that the next save changes a cell."""
+        self.last[number] = NEXT_SAVE
         self._changed.add(number)
 
     def save(self, revision: int) -> None:
-        """This was the next save."""
+        """Give the next save its number."""
         for number in self._changed:
-            self._first[number] = min(self._first[number], revision)
-            self._last[number] = revision
+            self.first[number] = min(self.first[number], revision)
+            self.last[number] = revision
         self._changed.clear()
-
-    def first(self, number: int) -> float:
-        """The save that had a cell first."""
-        return self._first[number]
-
-    def last(self, number: int) -> float:
-        """The save that had the last change of a cell."""
-        return self._last[number]
-
-    def is_saved(self, number: int) -> bool:
-        """Whether a save had a cell."""
-        return self._first[number] < _NEXT
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """What came of two notebooks that were brought together.
-
-    Args:
-        deleted: The ids of cells that somebody has deleted.
-        is_behind: Whether what he has saved lacks anything of ours.
-    """
+    """The outcome: ids of cells that someone else deleted, and whether their version lacks changes of ours."""
 
     deleted: list[str]
     is_behind: bool
@@ -83,17 +66,10 @@ class Merge:
 def merge(
     cells: Shelf, history: History, theirs: Sequence[NotebookNode], seen: int, unchanged: Collection[str]
 ) -> Merge:
-    """Bring what somebody has saved into the cells.
+    """Merge the cells that someone has saved, having seen the save `seen`, into ours.
 
-    What he has changed stays as he has it, except where the record has changed the same cell since: of that he gets
-    the source. His cells stand where he has put them, those that he has not seen after them.
-
-    Args:
-        cells: Ours.
-        history: What of them was in which save.
-        theirs: His.
-        seen: The last save that he has seen.
-        unchanged: The ids of those of his cells that are as they were saved.
+    Their changes and their order win, but of a cell that the recording has changed since, only their source is taken.
+    Cells that they have not seen come last. `unchanged` has the ids of cells that they saved as they were.
     """
     ours = {cells.ids[number]: number for number in cells.order}
     order, is_behind = [], False
@@ -103,7 +79,7 @@ def merge(
             number = cells.append(cell)
             history.add(seen)
             _mark(cell, {"added"})
-        elif history.last(number) > seen:
+        elif history.last[number] > seen:
             is_behind = _take_source(cells, number, cell) or is_behind
         elif cell["id"] in unchanged:
             pass
@@ -112,14 +88,14 @@ def merge(
         else:
             _take_all(cells, number, cell)
         order.append(number)
-    unseen = [number for number in ours.values() if history.first(number) > seen]
+    unseen = [number for number in ours.values() if history.first[number] > seen]
     cells.arrange([*order, *unseen])
-    deleted = [name for name, number in ours.items() if history.first(number) <= seen]
+    deleted = [name for name, number in ours.items() if history.first[number] <= seen]
     return Merge(deleted, is_behind or bool(unseen))
 
 
 def _take_source(cells: Shelf, number: int, theirs: NotebookNode) -> bool:
-    """Take nothing but the source of a cell that has changed here, too; whether theirs is not as ours is."""
+    """Take only the source of a cell that has changed here, too; return whether theirs differs otherwise."""
     cell = cells[number]
     if cell["source"] != theirs["source"]:
         cell["source"] = theirs["source"]
@@ -129,7 +105,7 @@ def _take_source(cells: Shelf, number: int, theirs: NotebookNode) -> bool:
 
 
 def _take_all(cells: Shelf, number: int, theirs: NotebookNode) -> None:
-    """Have a cell as somebody has it: the same object, for whoever holds it."""
+    """Make a cell equal to theirs; it stays the same object, because others hold it."""
     cell = cells[number]
     changes = _marks(cell) | {field for field in _CONTENT if cell.get(field) != theirs.get(field)}
     cell.clear()
@@ -139,7 +115,7 @@ def _take_all(cells: Shelf, number: int, theirs: NotebookNode) -> None:
 
 
 def _mark(cell: NotebookNode, changes: set[str]) -> None:
-    """Have a cell say that somebody else has changed it."""
+    """Record in a cell's metadata that someone else has changed it."""
     if touched := _marks(cell) | changes:
         cell["metadata"]["nbtape"] = from_dict({**own_metadata(cell), "touched": sorted(touched)})
 

@@ -1,4 +1,4 @@
-"""The outputs of a cell as plain text."""
+"""The outputs of a cell as plain text, and their size."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 def cell_text(
     outputs: Iterable[Mapping[str, Any]], saved: Mapping[int, Sequence[str]], *, is_apart: bool = False
 ) -> str:
-    """The outputs of a cell as text: streams as they came, everything else from a new line.
+    """The outputs of a cell as text: streams as they are, everything else on a new line.
 
-    Args:
-        outputs: The outputs, as nbformat has them.
-        saved: For the position of an output, a line for each file extracted from it.
-        is_apart: Whether a newline comes before everything else even where a line has ended, as in AutoGen 0.7.
+    `saved` has the lines about extracted files, by position of the output. `is_apart` adds a newline before everything
+    but streams even after the end of a line, as AutoGen 0.7 does.
     """
     parts: list[str] = []
     after_stream = False
@@ -36,22 +34,17 @@ def cell_text(
 
 
 def output_text(output: Mapping[str, Any], saved: Sequence[str] = ()) -> str:
-    """One output as text, terminal codes included.
-
-    Args:
-        output: The output, as nbformat has it.
-        saved: A line for each file extracted from it.
-    """
+    """One output as text, with terminal codes, and with the lines about files extracted from it."""
     if output["output_type"] == "stream":
         return str(output["text"])
     if output["output_type"] == "error":
-        # An error without a traceback comes from a kernel that has none, or from a `raise` that hid it.
+        # Some kernels send no traceback, and code can hide it.
         return "\n".join(output["traceback"]) or f"{output['ename']}: {output['evalue']}"
     return "\n".join(filter(None, [_bundle_text(output["data"], drawn=bool(saved)), *saved]))
 
 
 def _bundle_text(data: Mapping[str, Any], *, drawn: bool) -> str:
-    """The most readable text of a MIME bundle; the repr of a picture that was saved says nothing beside its path."""
+    """The most readable text of a MIME bundle; none for an image whose file is named instead."""
     if drawn and any(mime.startswith("image/") for mime in data):
         return ""
     for mime in ("text/plain", "text/markdown", "text/latex"):
@@ -60,3 +53,22 @@ def _bundle_text(data: Mapping[str, Any], *, drawn: bool) -> str:
     if "application/json" in data:
         return json.dumps(data["application/json"], ensure_ascii=False)
     return "" if drawn or not data else f"(output of type {', '.join(data)}: see the notebook)"
+
+
+def output_size(output: Mapping[str, Any]) -> int:
+    """About how many characters an output takes in a notebook."""
+    if output["output_type"] == "stream":
+        return len(output["text"])
+    if output["output_type"] == "error":
+        return len(output["ename"]) + len(output["evalue"]) + sum(map(len, output["traceback"]))
+    return _size(output["data"]) + _size(output["metadata"])
+
+
+def _size(value: object) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(len(key) + _size(item) + 6 for key, item in value.items())
+    if isinstance(value, list):
+        return sum(_size(item) + 2 for item in value)
+    return 8

@@ -1,4 +1,4 @@
-"""A notebook that is there: read whole, checked against nbformat's schema, and as nbformat 4.5 has it."""
+"""Reads a notebook from disk, checks it against nbformat's schema, and upgrades it to nbformat 4.5."""
 
 from __future__ import annotations
 
@@ -21,32 +21,19 @@ if TYPE_CHECKING:
 #: The first minor version of nbformat 4 whose cells have ids.
 _IDS_SINCE: Final = 5
 
-#: How often a notebook is read again that is written meanwhile.
-_ATTEMPTS: Final = 5
+#: How often reading is tried if the notebook is written at the same time.
+MAX_READ_ATTEMPTS: Final = 5
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def read_document(path: Path) -> NotebookNode:
-    """A notebook of nbformat 4, brought to 4.5 where it is older: its cells get ids.
-
-    Raises:
-        NotebookReadError: There is none, or it is no such notebook.
-    """
+    """Read a notebook of nbformat 4 and give ids to its cells; raises NotebookReadError if it is not valid."""
     return parse_document(path, *read_whole(path))
 
 
 def parse_document(path: Path, content: bytes, journal: bytes = b"") -> NotebookNode:
-    """The same of what a file holds.
-
-    Args:
-        path: The file, for errors.
-        content: What it holds.
-        journal: What its journal holds, if it has one.
-
-    Raises:
-        NotebookReadError: It is no such notebook.
-    """
+    """`read_document` for a file's content and its journal's; `path` is for errors."""
     defer_grammar()
     from nbformat.v4 import to_notebook
 
@@ -57,16 +44,7 @@ def parse_document(path: Path, content: bytes, journal: bytes = b"") -> Notebook
 
 
 def parse_saved(path: Path, content: bytes, is_known: Callable[[NotebookNode], bool]) -> NotebookNode:
-    """The same of what somebody has saved, where most cells are known to be valid: those are not checked again.
-
-    Args:
-        path: The file, for errors.
-        content: What it holds.
-        is_known: Whether a cell is as it was written.
-
-    Raises:
-        NotebookReadError: It is no such notebook.
-    """
+    """`parse_document` without a check of the cells for which `is_known`: most are as nbtape wrote them."""
     from nbformat.v4 import to_notebook
 
     document = _with_ids(parse_unchecked(path, content))
@@ -75,33 +53,21 @@ def parse_saved(path: Path, content: bytes, is_known: Callable[[NotebookNode], b
         known = [is_known(cell) for cell in notebook["cells"]]
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise NotebookReadError(path, "it is no valid notebook. Open it in JupyterLab and save it.") from exc
-    unknown = [cell for cell, is_as_written in zip(document["cells"], known, strict=True) if not is_as_written]
+    unknown = [cell for cell, is_valid in zip(document["cells"], known, strict=True) if not is_valid]
     _validate(path, {**document, "cells": unknown})
     return notebook
 
 
 def read_unchecked(path: Path) -> dict[str, Any]:
-    """A notebook of nbformat 4 as its file has it, for who looks on: its cells are objects, and nothing else is sure.
+    """Read a notebook of nbformat 4 without a check, which would take 100 times as long; its cells are dicts.
 
-    To check a notebook takes a hundred times as long as to read it.
-
-    Raises:
-        NotebookReadError: There is none, or it is no such notebook.
+    Raises NotebookReadError if it is not JSON of that form.
     """
     return parse_unchecked(path, *read_whole(path))
 
 
 def parse_unchecked(path: Path, content: bytes, journal: bytes = b"") -> dict[str, Any]:
-    """The same of what a file holds.
-
-    Args:
-        path: The file, for errors.
-        content: What it holds.
-        journal: What its journal holds, if it has one.
-
-    Raises:
-        NotebookReadError: It is no such notebook.
-    """
+    """`read_unchecked` for a file's content and its journal's; `path` is for errors."""
     document = _parsed(path, content)
     _check_version(path, document)
     fold_in(document, journal)
@@ -109,25 +75,17 @@ def parse_unchecked(path: Path, content: bytes, journal: bytes = b"") -> dict[st
 
 
 def read_whole(path: Path) -> tuple[bytes, bytes]:
-    """What the file of a notebook holds, and its journal.
-
-    Raises:
-        NotebookReadError: There is none, or it cannot be read.
-    """
-    for _ in range(_ATTEMPTS):
+    """The content of a notebook's file and of its journal; raises NotebookReadError if it cannot be read."""
+    for _ in range(MAX_READ_ATTEMPTS):
         version = version_of(path)
         content, journal = read_content(path), read_journal(path)
-        if version_of(path) == version:  # else it was written meanwhile, and the journal may be that of the new one
+        if version_of(path) == version:  # otherwise the journal may belong to a newer notebook
             break
     return content, journal
 
 
 def read_content(path: Path) -> bytes:
-    """What the file of a notebook holds.
-
-    Raises:
-        NotebookReadError: There is none, or it cannot be read.
-    """
+    """The content of a notebook's file; raises NotebookReadError if it cannot be read."""
     if path.suffix != ".ipynb":
         raise NotebookReadError(path, "its name does not end in .ipynb. Name a notebook.")
     if not path.exists():
@@ -143,7 +101,7 @@ def read_content(path: Path) -> bytes:
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     try:
         document = json.loads(content.decode("utf-8-sig"))
-        if _SURROGATE.search(content):  # half a pair of them is JSON, but no text
+        if _SURROGATE.search(content):  # half a pair is valid JSON, but not valid text
             json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as exc:
         raise NotebookReadError(path, "it is not JSON in UTF-8. Look whether it was saved whole.") from exc
@@ -172,16 +130,11 @@ def _validate(path: Path, document: dict[str, Any]) -> None:
 
 
 def _with_ids(document: dict[str, Any]) -> dict[str, Any]:
-    """A document of at least the first version whose cells have ids."""
-    _give_ids(document["cells"])
-    minor = document.get("nbformat_minor", 0)
-    return {**document, "nbformat_minor": max(minor, _IDS_SINCE) if isinstance(minor, int) else minor}
-
-
-def _give_ids(cells: list[dict[str, Any]]) -> None:
-    """Have each cell know itself: older notebooks have no ids, and some tools copy a cell together with its own."""
+    """Give cells ids: older notebooks have none, and some tools copy a cell together with its id."""
     seen: set[str] = set()
-    for cell in cells:
+    for cell in document["cells"]:
         if not isinstance(cell.get("id"), str) or cell["id"] in seen:
             cell["id"] = str(uuid.uuid4())
         seen.add(cell["id"])
+    minor = document.get("nbformat_minor", 0)
+    return {**document, "nbformat_minor": max(minor, _IDS_SINCE) if isinstance(minor, int) else minor}

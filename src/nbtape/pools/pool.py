@@ -127,15 +127,6 @@ class KernelPool(OwnServer):
         self._stock.close()
 
     def kernels_for(self, kernel_name: str, directory: Path) -> KernelSource:
-        """What an executor gets its kernels from.
-
-        Args:
-            kernel_name: The kernel spec that it wants.
-            directory: Where it works.
-
-        Raises:
-            ValueError: They are not to be had here.
-        """
         if kernel_name not in {self._kernel_name, DEFAULT_KERNEL}:
             raise ValueError(f"This pool has kernels of {self._kernel_name}, and none of {kernel_name}.")
         if self._directory is not None and not directory.is_relative_to(self._directory):
@@ -146,11 +137,7 @@ class KernelPool(OwnServer):
 
 
 def _checked_modules(preload: Sequence[str]) -> tuple[str, ...]:
-    """The names of modules.
-
-    Raises:
-        ValueError: They are none.
-    """
+    """The names as a tuple; raises ValueError if they are not names of modules."""
     if isinstance(preload, str) or not all(isinstance(name, str) for name in preload):
         raise ValueError(f"preload is a list of names of modules, and not {preload!r}.")
     for name in preload:
@@ -160,19 +147,15 @@ def _checked_modules(preload: Sequence[str]) -> tuple[str, ...]:
 
 
 def _common_directory(server: Server, output_dir: Path | str | None) -> Path | None:
-    """The directory in or below which all kernels work; None if they may work anywhere.
-
-    Raises:
-        ValueError: There must be one, and there is none.
-    """
+    """The directory in or below which all kernels work; None if they may work anywhere."""
     if output_dir is not None:
         return checked_directory(Path(output_dir))
     return server.common_directory() if isinstance(server, JupyterServer) else None
 
 
 def _close_forgotten(stock: Stock) -> None:
-    """Close what nobody stopped."""
-    if stock.is_current:  # the collector runs where it likes, and here nobody can wait
+    """Close the stock of a pool that was not stopped."""
+    if stock.is_current:  # the garbage collector runs in any thread, and this one must not wait for itself
         threading.Thread(target=stock.close, daemon=True).start()
     else:
         stock.close()

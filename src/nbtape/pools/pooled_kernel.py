@@ -1,4 +1,4 @@
-"""A kernel of a pool for an executor, by the seam that all kernels have; where none is ready, one that is started."""
+"""The kernel source and the manager of a pool: a pre-started kernel, or a new one if none is ready."""
 
 from __future__ import annotations
 
@@ -18,61 +18,38 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a pre-started kernel has to answer; one that does not is killed, and the next one is taken.
+#: How long a pre-started kernel may take to answer before it is killed and the next one is taken.
 ANSWER_TIMEOUT_SECONDS: Final = 5.0
 
 
 class PooledKernels(KernelSource):
-    """What an executor gets its kernels from.
-
-    Args:
-        pool: The pool, kept alive as long as this is.
-        stock: What it has.
-    """
+    """The kernel source of an executor; keeps the pool alive."""
 
     def __init__(self, pool: object, stock: Stock) -> None:
         self._pool = pool
         self._stock = stock
 
     async def spec(self) -> KernelSpec:
-        """The kernel spec of the pool.
-
-        Raises:
-            KernelError: There is none of that name, or it is of no Python.
-        """
         return await self._stock.spec()
 
     def manager(self) -> KernelManager:
-        """A manager for one kernel, not yet taken."""
         return PooledKernelManager(self._stock)
 
     def description(self) -> Mapping[str, str]:
-        """Where the kernels are."""
         return self._stock.source.description()
 
     def id_of(self, manager: KernelManager) -> str:
-        """The id that finds a kernel again; empty if it cannot outlive this process."""
         return self._stock.source.id_of(_taken(manager))
 
     async def find(self, kernel_id: str) -> FoundKernel | None:
-        """Return the kernel of an id, if it is alive and no other client is connected.
-
-        Raises:
-            ServerError: The server cannot be reached, or refuses access.
-        """
         return await self._stock.source.find(kernel_id)
 
     async def share(self, manager: KernelManager, notebook: Path) -> str:
-        """Make people who open the notebook on the kernel's server get this kernel."""
         return await self._stock.source.share(_taken(manager), notebook)
 
 
 class PooledKernelManager(KernelManager):
-    """One kernel out of the stock; where that has none, one that is started then.
-
-    Args:
-        stock: Where it is taken from.
-    """
+    """Takes one kernel from the stock, or starts one if that is empty, and passes everything on to its manager."""
 
     def __init__(self, stock: Stock) -> None:
         self._stock = stock
@@ -81,22 +58,16 @@ class PooledKernelManager(KernelManager):
 
     @property
     def kernel(self) -> KernelManager:
-        """The manager of the kernel that was taken."""
+        """The manager of the kernel."""
         assert self._kernel is not None, "a kernel was taken"
         return self._kernel
 
     @property
     def has_kernel(self) -> bool:
-        """Whether a kernel was taken and not yet shut down."""
         return self._kernel is not None and self._kernel.has_kernel
 
     async def start_kernel(self, *, cwd: Path | None) -> None:
-        """Take a kernel that answers.
-
-        Raises:
-            KernelStartError: There is none, and none can be started.
-        """
-        assert cwd is not None, "who takes a kernel knows where it is to work"
+        assert cwd is not None, "an executor has a working directory"
         while (idle := self._stock.take()) is not None:
             if await self._receive(idle.manager.hand_over(idle.client, cwd)):
                 return
@@ -104,7 +75,7 @@ class PooledKernelManager(KernelManager):
         await self._kernel.start_kernel(cwd=cwd)
 
     async def _receive(self, kernel: KernelManager) -> bool:
-        """Whether a kernel of the stock answers; nothing is left of one that does not."""
+        """Use a kernel of the stock; kill it and return False if it does not answer."""
         client = kernel.client()
         client.start_channels()
         try:
@@ -120,31 +91,25 @@ class PooledKernelManager(KernelManager):
         return True
 
     def client(self) -> KernelClient:
-        """A client for this kernel."""
         return self._client or self.kernel.client()
 
     def is_alive(self) -> Awaitable[bool]:
-        """Whether the kernel runs and can be reached."""
         return self.kernel.is_alive()
 
     async def interrupt_kernel(self) -> None:
-        """Ask the running code to stop."""
         await self.kernel.interrupt_kernel()
 
     async def shutdown_kernel(self, *, now: bool = False) -> None:
-        """End the kernel and all it started."""
         if self._kernel is not None:
             await self._kernel.shutdown_kernel(now=now)
 
     async def renew(self, *, now: bool = False) -> KernelManager | None:
-        """Shut the kernel down, and replace it if other people may be using it."""
         return await self.kernel.renew(now=now)
 
     def cause_of_death(self) -> str:
-        """How a kernel that is no longer alive ended."""
         return self.kernel.cause_of_death()
 
 
 def _taken(manager: KernelManager) -> KernelManager:
-    """The manager by which the kernel's source knows it: one that was renewed is no kernel of the pool any more."""
+    """The manager that the kernel's source made. A kernel that was renewed no longer belongs to the pool."""
     return manager.kernel if isinstance(manager, PooledKernelManager) else manager

@@ -1,4 +1,4 @@
-"""The kernels of a pool that are ready, and the thread that sees to it that there are some."""
+"""The pre-started kernels of a pool, and the thread that keeps their number up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -40,37 +40,26 @@ REPLACEMENT_DELAY_SECONDS: Final = 0.1
 FIRST_RETRY_SECONDS: Final = 0.5
 LAST_RETRY_SECONDS: Final = 60.0
 
-#: What a kernel is asked before it is ready: it brings in what the first block would have to wait for.
-_EXERCISE: Final = "print()"
+#: Runs in each kernel so that it imports what the first block would have to wait for.
+_WARM_UP_CODE: Final = "print()"
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """A kernel that is ready, and that nobody has used.
-
-    Args:
-        manager: Its manager.
-        client: The pool's client, which found it ready.
-    """
+    """An unused kernel that is ready, with the client that found it so."""
 
     manager: KernelManager
     client: KernelClient
 
     async def end(self) -> None:
-        """End it."""
         self.client.stop_channels()
         await self.manager.shutdown_kernel(now=True)
 
 
 class Stock:
-    """The kernels that are ready, and the thread that sees to it that there are some.
+    """Up to `size` ready kernels that have imported `modules`, and the thread that starts them.
 
-    Args:
-        source: Where they come from.
-        size: How many there are to be.
-        modules: What they are to have imported.
-        timeout: Seconds that each has to start, and to import.
-        directory: What is to be there before the first one; None if nothing is.
+    Each kernel has `timeout` seconds to start and import. The `directory`, if any, is created before.
     """
 
     def __init__(
@@ -94,20 +83,16 @@ class Stock:
 
     @property
     def ready(self) -> int:
-        """How many there are."""
+        """Number of ready kernels."""
         return len(self._idle)
 
     @property
     def is_current(self) -> bool:
-        """Whether the caller is on its thread, where nobody can wait for it."""
+        """Whether the caller is on its thread, where `close` would wait for itself."""
         return self._thread.is_current
 
     async def spec(self) -> KernelSpec:
-        """The kernel spec of its kernels.
-
-        Raises:
-            KernelError: There is none of that name, or it is of no Python.
-        """
+        """The kernel spec; raises KernelError if it does not exist or is not for Python."""
         if self._spec is None:
             spec = await self.source.spec()
             if not is_python(spec.language):
@@ -116,7 +101,7 @@ class Stock:
         return self._spec
 
     def open(self) -> None:
-        """Have the stock filled, and kept so. Harmless when it is."""
+        """Start to fill the stock and keep it full; does nothing if that is running."""
         with self._changed:
             self._was_closed = False
             self._begin()
@@ -128,35 +113,27 @@ class Stock:
             self._keeper = self._thread.submit(self._keep())
 
     def wait(self, number: int) -> None:
-        """Return when as many kernels are ready.
-
-        Raises:
-            KernelError: One could not be started.
-        """
+        """Wait until so many kernels are ready; raises KernelError if one cannot be started."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._idle) >= number or self._failure or self._was_closed)
             if len(self._idle) < number:
-                self._complain()
+                self._raise_failure()
 
     def take(self) -> Idle | None:
-        """A kernel that nobody else gets; None if none is ready.
-
-        Raises:
-            KernelError: None is ready because the last start failed, or because the pool was stopped.
-        """
+        """Take a kernel; None if none is ready. Raises KernelError if the last start failed or the pool is stopped."""
         if os.getpid() != self._owner:
-            return None  # in a fork of the owner's process, where the thread is not and the kernels are not ours
+            return None  # a fork of this process has no such thread and does not own the kernels
         with self._changed:
             if not self._was_closed:
                 self._begin()
             if not self._idle:
-                self._complain()
+                self._raise_failure()
                 return None
             taken = self._idle.popleft()
-            self._thread.tell(lambda: self._replace(taken))  # within the lock: before anything that close() tells it
+            self._thread.tell(lambda: self._replace(taken))  # under the lock, so that it comes before a close()
         return taken
 
-    def _complain(self) -> None:
+    def _raise_failure(self) -> None:
         if self._was_closed:
             raise KernelStartError("The pool of kernels was stopped. Call start() to have it filled again.")
         if self._failure is not None:
@@ -167,7 +144,7 @@ class Stock:
         asyncio.get_running_loop().call_later(REPLACEMENT_DELAY_SECONDS, self._missing.release)
 
     def close(self) -> None:
-        """End what is idle or starting, and the thread. Harmless when that is done."""
+        """Shut down idle and starting kernels, and the thread; does nothing if that is done."""
         with self._changed:
             keeper, self._keeper = self._keeper, None
             self._was_closed = self._was_closed or keeper is not None
@@ -179,9 +156,9 @@ class Stock:
             self._thread.end()
 
     async def _keep(self) -> None:
-        """Keep the stock full until it is to end."""
+        """Keep the stock full until `close`."""
         prepared = asyncio.ensure_future(asyncio.to_thread(compile_notebook_schema))
-        starts = min(self.size, os.cpu_count() or 1)  # more at once would be ready later, all of them
+        starts = min(self.size, os.cpu_count() or 1)  # more at once would all be slower
         tasks = [asyncio.create_task(work) for work in (self._watch(), *(self._fill(prepared) for _ in range(starts)))]
         await self._end.wait()
         for task in tasks:
@@ -194,13 +171,13 @@ class Stock:
         await asyncio.gather(*(idle.end() for idle in left), return_exceptions=True)
 
     async def _fill(self, prepared: asyncio.Future[None]) -> None:
-        """Start what is missing, one after the other."""
+        """Start missing kernels, one after the other."""
         pause = FIRST_RETRY_SECONDS
         while True:
             await self._missing.acquire()
             try:
                 idle = await self._start(prepared)
-            except Exception as exc:  # noqa: BLE001  (whatever it is, others are still wanted)
+            except Exception as exc:  # noqa: BLE001  (logged; the pool keeps trying)
                 self._missing.release()
                 self._note(exc)
                 await asyncio.sleep(pause)
@@ -225,37 +202,26 @@ class Stock:
             self._changed.notify_all()
 
     async def _start(self, prepared: asyncio.Future[None]) -> Idle:
-        """A kernel that has started, and imported, and that can be used when it is.
-
-        Raises:
-            KernelError: There is none to be had.
-        """
+        """Start a kernel that has imported its modules; raises KernelError if that fails."""
         if self._directory is not None:
             make_directory(self._directory)
         await self.spec()
         manager = self.source.manager()
-        client: KernelClient | None = None
-        try:
+        async with AsyncExitStack() as on_failure:
+            on_failure.push_async_callback(lambda: finish(manager.shutdown_kernel(now=True)))
             await in_passing_thread(lambda: manager.start_kernel(cwd=None))
             client = manager.client()
+            on_failure.callback(client.stop_channels)
             client.start_channels()
             await client.wait_for_ready(self._timeout)
-            await self._exercise(client)
+            await self._warm_up(client)
             await asyncio.shield(prepared)
-        except BaseException:
-            if client is not None:
-                client.stop_channels()
-            await finish(manager.shutdown_kernel(now=True))
-            raise
+            on_failure.pop_all()
         return Idle(manager, client)
 
-    async def _exercise(self, client: KernelClient) -> None:
-        """Have a kernel import what it is to have, and bring in what its first block would have to wait for.
-
-        Raises:
-            KernelStartError: It does not do it, or not in time.
-        """
-        request = client.execute(_EXERCISE, silent=True, user_expressions=imports(self._modules))
+    async def _warm_up(self, client: KernelClient) -> None:
+        """Make a kernel import its modules; raises KernelStartError if it fails or takes too long."""
+        request = client.execute(_WARM_UP_CODE, silent=True, user_expressions=imports(self._modules))
         deadline = time.monotonic() + self._timeout
         reply: Message = {"parent_header": {}}
         while reply["parent_header"].get("msg_id") != request:
@@ -272,17 +238,17 @@ class Stock:
             )
 
     async def _watch(self) -> None:
-        """Once a second, see which kernels have died, and have them replaced."""
+        """Replace kernels that have died."""
         while True:
             await asyncio.sleep(DEATH_POLL_SECONDS)
-            await asyncio.gather(*map(self._look, list(self._idle)))
+            await asyncio.gather(*map(self._replace_if_dead, list(self._idle)))
 
-    async def _look(self, idle: Idle) -> None:
+    async def _replace_if_dead(self, idle: Idle) -> None:
         if await idle.manager.is_alive():
             return
         with self._changed:
             if idle not in self._idle:
-                return  # somebody took it, and will notice
+                return  # it was taken, and its user will notice
             self._idle.remove(idle)
         logger.warning("a kernel of the pool died, and is replaced: %s", idle.manager.cause_of_death())
         self._missing.release()
@@ -290,16 +256,16 @@ class Stock:
 
 
 async def in_passing_thread(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Do something in a thread that has ended when this returns; Linux ends a process with the thread that started it.
+    """Run a coroutine in a thread that has exited when this returns, even if canceled: nothing it starts gets lost.
 
-    Not given up half-way: what was started is to be known.
+    Kernels ask Linux to be killed with the thread that started them; once that has exited, it is with the process.
     """
     done: Future[T] = Future()
 
     def run() -> None:
         try:
             done.set_result(asyncio.run(make()))
-        except BaseException as exc:  # noqa: BLE001  (it is raised where it is waited for)
+        except BaseException as exc:  # noqa: BLE001  (raised in the waiting task)
             done.set_exception(exc)
 
     thread = threading.Thread(target=run, name="nbtape-start", daemon=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nbtape.common.text import fit_json
 from nbtape.notebook.format import own_metadata
 from nbtape.notebook.notices import tell_cut, tell_ending
+from nbtape.notebook.output_text import output_size
 from nbtape.session.kernel_lifecycle import KernelLifecycle
-from nbtape.session.kernel_messages import output_size
 from nbtape.session.output_limits import Listener
 from nbtape.session.recording import outcome_facts, record_facts
 

@@ -6,16 +6,16 @@ import asyncio
 import atexit
 import logging
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from nbtape.common.finalizers import when_forgotten
+from nbtape.common.lifecycle import Startable
 from nbtape.session.executor import AsyncJupyterCodeExecutor
 from nbtape.session.executor_base import ExecutorBase
 from nbtape.session.loop_thread import SHUTDOWN_TIMEOUT_SECONDS, LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from nbtape.messages.code_blocks import CodeBlock
     from nbtape.results import CodeResult
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class JupyterCodeExecutor(ExecutorBase):
+class JupyterCodeExecutor(ExecutorBase, Startable):
     """Runs code blocks in a stateful Jupyter kernel and records them as a notebook.
 
     Works in a script, in any thread, and under a running event loop (in Jupyter, in an async test): the session has
@@ -48,14 +48,14 @@ class JupyterCodeExecutor(ExecutorBase):
         try:
             self._thread.call(self._executor.start())
         except BaseException:
-            self._thread.end_if_idle()
+            self._thread.end(only_idle=True)
             raise
 
     def stop(self) -> None:
         try:
             self._thread.call(self._executor.stop())
         finally:
-            self._thread.end_if_idle()
+            self._thread.end(only_idle=True)
 
     def restart(self) -> None:
         self._thread.call(self._executor.restart())
@@ -94,15 +94,6 @@ class JupyterCodeExecutor(ExecutorBase):
 
     def variables(self, *, timeout: float = 10, limit: int = 200) -> Variables:
         return self._thread.call(self._executor.variables(timeout=timeout, limit=limit))
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 def _stop_forgotten(executor: AsyncJupyterCodeExecutor, thread: LoopThread) -> None:

@@ -34,48 +34,30 @@ IDLE_REPLY_TIMEOUT_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a cell ended.
-
-    Args:
-        status: As in `CellResult`.
-        duration: Seconds.
-        kernel_lost: The kernel must not be used again.
-        asked_exit: The code called `exit()`.
-        cause: Why the kernel died, if it did.
-        error_name: The class of the exception that ended the cell, if one did.
-        error_value: Its message.
-        left_out: Characters of output over the cell's limit, which are not recorded.
-        missing: Why output may be missing, a sentence; empty if none is.
-        installed: Packages that it installed or removed, if known.
-    """
+    """How a cell ended."""
 
     status: Status
-    duration: float
-    kernel_lost: bool = False
-    asked_exit: bool = False
-    cause: str = ""
+    duration: float  # seconds
+    kernel_lost: bool = False  # it must not be used again
+    asked_exit: bool = False  # the code called `exit()`
+    cause: str = ""  # why the kernel died
     error_name: str | None = None
     error_value: str | None = None
-    left_out: int = 0
-    missing: str = ""
-    installed: Installed | None = None
+    left_out: int = 0  # characters of output over the cell's limit
+    missing: str = ""  # why output may be missing, a sentence
+    installed: Installed | None = None  # packages that it installed or removed, if known
 
 
 class CellRunner:
-    """Runs the cells of a notebook on one kernel, one at a time.
+    """Runs the cells of a notebook on one ready kernel, one at a time, and writes their outputs into the notebook.
 
-    Args:
-        notebook: Cells are read from it and outputs written into it.
-        manager: Manager of a started kernel.
-        client: Client of that kernel, ready.
-        listener: Called on changes.
-        grace: Seconds that code has to obey an interrupt.
+    Code has `grace` seconds to obey an interrupt.
     """
 
     def __init__(
         self, notebook: NotebookNode, manager: KernelManager, client: KernelClient, listener: Listener, *, grace: float
     ) -> None:
-        self._manager = manager
+        self.manager = manager
         self._client = client
         self._grace = grace
         self._successor: KernelManager | None = None
@@ -84,16 +66,12 @@ class CellRunner:
     async def run(self, index: int, timeout: float, limit: int, stop: asyncio.Event) -> Outcome:
         """Run cell `index`; return when the kernel is idle again, or lost. Do not cancel it: set `stop`.
 
-        Args:
-            index: The position of the cell.
-            timeout: Seconds for the cell.
-            limit: Maximum characters of output that it keeps.
-            stop: Setting it interrupts the cell.
+        The cell keeps at most `limit` characters of output.
         """
         began = time.monotonic()
         task = asyncio.ensure_future(self._recorder.record(index, limit))
         reason = await _wait(task, timeout, stop)
-        if reason and not await self._manager.is_alive():
+        if reason and not await self.manager.is_alive():
             reason = None  # it died in the second that nbclient takes to notice
         ended = await self._stop_cell(task) if reason else True
         kept = ended or await self._is_idle(task)
@@ -157,27 +135,18 @@ class CellRunner:
         return not question.cancelled() and question.exception() is None
 
     async def ask(self, expressions: Mapping[str, str], timeout: float, stop: asyncio.Event) -> Mapping[str, Any]:
-        """Let the idle kernel evaluate expressions; return the content of its reply, unchecked. Records nothing.
+        """Let the idle kernel evaluate `user_expressions`; return the content of its reply, unchecked.
 
-        Do not cancel it: set `stop`. The kernel is kept in any case.
-
-        Args:
-            expressions: The `user_expressions` of an `execute_request`.
-            timeout: Seconds until the kernel is interrupted.
-            stop: Setting it interrupts the kernel.
-
-        Raises:
-            KernelBusyError: It neither answers nor obeys an interrupt.
-            KernelError: It is dead, or its answer is unreadable.
+        Raises KernelBusyError or KernelError, and keeps the kernel. Do not cancel it: set `stop`.
         """
-        if not await self.is_alive():
+        if not await self.manager.is_alive():
             raise self._death()
         task = asyncio.ensure_future(self._recorder.ask(expressions))
         reason = await _wait(task, timeout, stop)
         if reason and not await self._interrupt(task):
             task.cancel()
             await asyncio.wait({task})
-            if not await self.is_alive():
+            if not await self.manager.is_alive():
                 raise self._death()
             raise KernelBusyError(
                 f"The kernel is busy: it did not answer within {timeout:g} s, and did not obey an interrupt. It is "
@@ -186,18 +155,18 @@ class CellRunner:
         failure = await self._failure(task)
         if failure is None:
             return task.result()
-        if await self.is_alive():
+        if await self.manager.is_alive():
             raise KernelError(f"The kernel was asked something. {failure} Ask again; if that does not help, restart().")
         raise self._death()
 
     def _death(self) -> KernelError:
-        cause = f"The kernel died. {self.cause_of_death()}".rstrip()
+        cause = f"The kernel died. {self.manager.cause_of_death()}".rstrip()
         return KernelError(f"{cause} Its variables are gone; the next block gets a fresh kernel.")
 
     async def _interrupt(self, task: asyncio.Future[Any]) -> bool:
         """Interrupt up to twice; return whether the task has ended."""
         for _ in range(2):
-            await self._manager.interrupt_kernel()
+            await self.manager.interrupt_kernel()
             done, _pending = await asyncio.wait({task}, timeout=self._grace / 2)
             if done:
                 return True
@@ -210,8 +179,8 @@ class CellRunner:
             return None
         # What a dead kernel sent may still be in the socket.
         await self._recorder.drain(pause=0.05)
-        if not await self._manager.is_alive():
-            return self._manager.cause_of_death()
+        if not await self.manager.is_alive():
+            return self.manager.cause_of_death()
         logger.error(
             "the kernel's answer cannot be understood", exc_info=None if task.cancelled() else task.exception()
         )
@@ -221,18 +190,10 @@ class CellRunner:
         """Write the merged output of cell `index` into the notebook."""
         self._recorder.settle(index)
 
-    async def is_alive(self) -> bool:
-        """Whether the kernel is alive."""
-        return await self._manager.is_alive()
-
-    def cause_of_death(self) -> str:
-        """Why the kernel died, if it did."""
-        return self._manager.cause_of_death()
-
     async def close(self, *, now: bool = False) -> None:
         """Record what was printed since the last cell and shut down the kernel; with `now`, kill it at once."""
         await self._disconnect(now=now)
-        await self._manager.shutdown_kernel(now=now)
+        await self.manager.shutdown_kernel(now=now)
         if self._successor is not None:
             await self._successor.shutdown_kernel(now=now)
 
@@ -250,7 +211,7 @@ class CellRunner:
 
     async def _replace(self, *, now: bool) -> None:
         """Shut down the kernel; its other clients move to a fresh one."""
-        self._successor = await self._manager.renew(now=now) or self._successor
+        self._successor = await self.manager.renew(now=now) or self._successor
 
 
 async def _wait(task: asyncio.Future[Any], timeout: float, stop: asyncio.Event) -> StopReason | None:

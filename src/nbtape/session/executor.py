@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from nbtape.common.concurrency import Turns, see_through, take_turn
 from nbtape.messages.code_blocks import CodeBlock
@@ -13,12 +13,14 @@ from nbtape.session.parameters import TAG, assignments
 from nbtape.session.variables import question
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
     from nbtape.results import CodeResult
     from nbtape.session.recorded_session import RecordedSession
     from nbtape.session.variables import Variables
+
+T = TypeVar("T")
 
 
 class AsyncJupyterCodeExecutor(ExecutorBase):
@@ -69,7 +71,7 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
         blocks = [checked_block(block) for block in code_blocks]
         seconds = None if timeout is None else checked_timeout(timeout)
         stop = stop or asyncio.Event()
-        return await see_through(self._run(blocks, seconds, stop), stop)
+        return await self._in_turn(lambda: self._session.run(blocks, seconds, stop), stop)
 
     async def parameters(self, **values: object) -> CodeResult:
         result = await self.execute_code_blocks([CodeBlock(assignments(values), "python")])
@@ -84,7 +86,7 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
     async def variables(self, *, timeout: float = 10, limit: int = 200) -> Variables:
         expressions = question(limit, checked_timeout(timeout) / 2)
         stop = asyncio.Event()
-        return await see_through(self._ask_for_variables(expressions, timeout, limit, stop), stop)
+        return await self._in_turn(lambda: self._session.variables(expressions, timeout, limit, stop), stop)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -95,12 +97,11 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
     ) -> None:
         await self.stop()
 
-    async def _run(self, blocks: Sequence[CodeBlock], timeout: float | None, stop: asyncio.Event) -> CodeResult:
-        async with take_turn(self._turns.lock, stop):
-            return await self._session.run(blocks, timeout, stop)
+    async def _in_turn(self, work: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T:
+        """Do the work when its turn comes. On cancellation, set `stop` and wait for its end."""
 
-    async def _ask_for_variables(
-        self, expressions: Mapping[str, str], timeout: float, limit: int, stop: asyncio.Event
-    ) -> Variables:
-        async with take_turn(self._turns.lock, stop):
-            return await self._session.variables(expressions, timeout, limit, stop)
+        async def wait_and_work() -> T:
+            async with take_turn(self._turns.lock, stop):
+                return await work()
+
+        return await see_through(wait_and_work(), stop)

@@ -28,11 +28,9 @@ _INERT: Final = (
 
 @dataclass(slots=True)
 class Extraction:
-    """The files extracted from one cell.
+    """The files extracted from one cell: path (absolute), output (position) and mime_type of each.
 
-    Args:
-        files: For each file: path (absolute), output (position), mime_type.
-        lines: Lines for the agent, by position of the output.
+    `lines` has the lines for the agent, by position of the output.
     """
 
     files: list[dict[str, Any]] = field(default_factory=list)

@@ -26,14 +26,7 @@ _FRESH: Final = "A fresh kernel was started: the variables of earlier blocks are
 class KernelLifecycle:
     """One kernel at a time, on one event loop; a lost kernel is replaced.
 
-    Args:
-        source: Where the kernels come from.
-        directory: Their working directory.
-        startup_timeout: Seconds that each has to start.
-
-    Attributes:
-        epoch: Number of the current or last kernel, counted from 1; 0 before the first.
-        language: Its language; empty before the first.
+    `epoch` is the number of the current or last kernel, counted from 1, and 0 before the first.
     """
 
     def __init__(self, source: KernelSource, directory: Path, startup_timeout: float) -> None:
@@ -56,28 +49,20 @@ class KernelLifecycle:
         return self._runner is not None
 
     async def is_alive(self) -> bool:
-        """Whether a live kernel is in use. A dead one is discarded.
-
-        Raises:
-            WrongLoopError: It runs on another event loop.
-        """
+        """Whether a live kernel is in use; discards a dead one. Raises WrongLoopError on another event loop."""
         if self._runner is None:
             return False
         if self._is_orphaned():
             self._notice = "The event loop of the kernel was closed."
-        elif await self._runner.is_alive():
+        elif await self._runner.manager.is_alive():
             return True
         else:
-            self._notice = f"The kernel died since the last block. {self._runner.cause_of_death()}".rstrip()
+            self._notice = f"The kernel died since the last block. {self._runner.manager.cause_of_death()}".rstrip()
         await self.renew()
         return False
 
     async def start(self) -> ReadyKernel:
-        """Start a kernel, to be passed to `use`.
-
-        Raises:
-            KernelError: It cannot be started.
-        """
+        """Start a kernel, to be passed to `use`; raises KernelError if it cannot be started."""
         successor, self._successor = self._successor, None
         return await start_kernel(
             self._source,
@@ -90,15 +75,7 @@ class KernelLifecycle:
     def use(
         self, kernel: ReadyKernel, epoch: int, notebook: NotebookNode, listener: Listener, grace: float
     ) -> CellRunner:
-        """Run the next cells on a kernel.
-
-        Args:
-            kernel: The kernel.
-            epoch: Its number in this session.
-            notebook: The notebook whose cells it runs.
-            listener: Called on changes.
-            grace: Seconds that code has to obey an interrupt.
-        """
+        """Run the next cells of the notebook on this kernel; see `CellRunner`."""
         from nbtape.session.cell_runner import CellRunner
 
         runner = CellRunner(notebook, kernel.manager, kernel.client, listener, grace=grace)
@@ -108,12 +85,7 @@ class KernelLifecycle:
         return runner
 
     def resume(self, epoch: int, notice: str) -> None:
-        """Take over the state of a recorded session.
-
-        Args:
-            epoch: Number of its kernel, which is in use if it still lives.
-            notice: What the next block reports about it.
-        """
+        """Take over the state of a recorded session; the next block reports `notice`."""
         self.epoch, self._has_state, self._notice = epoch, True, notice
 
     def take_notice(self) -> str:
@@ -132,33 +104,19 @@ class KernelLifecycle:
         return outcome
 
     async def ask(self, expressions: Mapping[str, str], timeout: float, stop: asyncio.Event) -> Mapping[str, Any]:
-        """Let the kernel evaluate expressions; see `CellRunner.ask`.
-
-        Raises:
-            KernelBusyError: It does not answer.
-            KernelError: It is dead or cannot be reached any more.
-            WrongLoopError: It runs on another event loop.
-        """
+        """Let the kernel evaluate expressions; see `CellRunner.ask`. Raises WrongLoopError, too."""
         assert self._runner is not None, "a kernel is in use"
         if self._is_orphaned():
             raise KernelError("The event loop of the kernel was closed. The next block gets a fresh kernel.")
         return await self._runner.ask(expressions, timeout, stop)
 
     async def renew(self) -> None:
-        """Shut down the kernel for another one to follow. Other clients of it move to that one.
-
-        Raises:
-            WrongLoopError: It runs on another event loop.
-        """
+        """Shut down the kernel before its replacement starts, to which its other clients move."""
         if (runner := self._runner) is not None:
             self._successor = await runner.renew(now=self._detach())
 
     async def end(self) -> None:
-        """Shut down the kernel, and its successor if there is one.
-
-        Raises:
-            WrongLoopError: It runs on another event loop.
-        """
+        """Shut down the kernel, and its successor if there is one."""
         if (runner := self._runner) is not None:
             await runner.close(now=self._detach())
         if self._successor is not None:
@@ -174,8 +132,7 @@ class KernelLifecycle:
     def _is_orphaned(self) -> bool:
         """Whether the event loop of the kernel's connection is closed, so that the kernel cannot be reached.
 
-        Raises:
-            WrongLoopError: That loop is open and is not the running one.
+        Raises WrongLoopError if that loop is open and is not the running one.
         """
         assert self._loop is not None, "a kernel is in use"
         if self._loop is not asyncio.get_running_loop() and not self._loop.is_closed():

@@ -1,7 +1,6 @@
-"""What a kernel sends on iopub, made fit for a notebook: checked, cleaned, nothing assumed.
+"""Validates and cleans iopub messages, because untrusted code in a kernel can send any message.
 
-A kernel runs code that nobody vouches for, and that code can send any message it likes. What leaves `clean_message`
-has the shape that https://jupyter-client.readthedocs.io/en/stable/messaging.html promises and holds only what
+The result has the shape that https://jupyter-client.readthedocs.io/en/stable/messaging.html promises, with only what
 nbformat's schema and strict JSON allow.
 """
 
@@ -25,41 +24,18 @@ _JSON_MIME_TYPE: Final = re.compile(r"application/(.*\+)?json")
 
 
 def is_message(message: object) -> bool:
-    """Whether something has at least the frame of a message: what nbclient reads without asking."""
+    """Whether something has the parts of a message that nbclient reads without a check."""
     return isinstance(message, dict) and all(
         isinstance(message.get(part), dict) for part in ("header", "parent_header", "content")
     )
 
 
 def clean_message(message: Message) -> Message | None:
-    """The message with its content in shape, or None for one that says nothing to a notebook.
-
-    Args:
-        message: A message from iopub for which `is_message` holds.
-    """
+    """The message with valid content, or None for one that does not matter to a notebook."""
     kind = message["header"].get("msg_type")
     clean = _CLEANERS.get(kind) if isinstance(kind, str) else None
     cleaned = clean(message["content"]) if clean else None
     return None if cleaned is None else {**message, "msg_type": kind, "content": cleaned}
-
-
-def output_size(output: Mapping[str, Any]) -> int:
-    """About how many characters an output takes in a notebook."""
-    if output["output_type"] == "stream":
-        return len(output["text"])
-    if output["output_type"] == "error":
-        return len(output["ename"]) + len(output["evalue"]) + sum(map(len, output["traceback"]))
-    return _size(output["data"]) + _size(output["metadata"])
-
-
-def _size(value: object) -> int:
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(len(key) + _size(item) + 6 for key, item in value.items())
-    if isinstance(value, list):
-        return sum(_size(item) + 2 for item in value)
-    return 8
 
 
 def _dict(value: object) -> Json:
@@ -89,7 +65,7 @@ def _result(content: Json) -> Json:
 
 
 def _bundle(data: Json) -> Json:
-    """A MIME bundle as nbformat's schema has it: text under every type but the JSON ones."""
+    """A MIME bundle as in nbformat's schema: text under every type except the JSON ones."""
     bundle = {}
     for mime, value in data.items():
         if not _MIME_TYPE.fullmatch(mime):

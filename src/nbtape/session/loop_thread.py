@@ -45,12 +45,7 @@ class LoopThread:
     def call(self, work: Coroutine[Any, Any, T], stop: asyncio.Event | None = None) -> T:
         """Do the work on the loop and wait for it.
 
-        Args:
-            work: The work.
-            stop: Set by Ctrl-C to end the work early. Without it, Ctrl-C cancels the work.
-
-        Raises:
-            BlockInterrupted: Ctrl-C, with the result of the work.
+        Ctrl-C cancels it, or sets `stop` and raises BlockInterrupted with its result.
         """
         future = self.submit(work)
         try:
@@ -79,11 +74,7 @@ class LoopThread:
                 self._calls -= 1
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Do the work on the loop.
-
-        Raises:
-            WrongLoopError: The caller is on the loop and would wait for itself.
-        """
+        """Do the work on the loop; raises WrongLoopError on the loop itself, where the caller must not wait for it."""
         if self.is_current:
             work.close()
             raise WrongLoopError("This was called from on_output, on the executor's own thread: call it from another.")
@@ -104,29 +95,15 @@ class LoopThread:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(action)
 
-    def end_if_idle(self) -> None:
-        """Stop loop and thread, unless a call is running."""
+    def end(self, *, only_idle: bool = False) -> None:
+        """Stop loop and thread; with `only_idle`, not while a call is running."""
         with self._lock:
-            if self._calls:
+            if only_idle and self._calls:
                 return
-            ended = self._detach()
-        _join(*ended)
-
-    def end(self) -> None:
-        """Stop loop and thread, even if a call is running."""
-        with self._lock:
-            ended = self._detach()
-        _join(*ended)
-
-    def _detach(self) -> tuple[asyncio.AbstractEventLoop | None, threading.Thread | None]:
-        loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        return loop, thread
-
-
-def _join(loop: asyncio.AbstractEventLoop | None, thread: threading.Thread | None) -> None:
-    if loop is not None and thread is not None:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(SHUTDOWN_TIMEOUT_SECONDS)
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(SHUTDOWN_TIMEOUT_SECONDS)
 
 
 def _result_if_begun(future: Future[Any]) -> CodeResult | None:

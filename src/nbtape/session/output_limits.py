@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.terminal_text import StreamText
-from nbtape.session.kernel_messages import output_size
+from nbtape.notebook.output_text import output_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,17 +17,12 @@ if TYPE_CHECKING:
 
 
 #: Characters of each part of an error that a cell keeps beyond its limit; also the minimum room for a message.
-ERROR_ROOM: Final = 4000
+MAX_ERROR_CHARS: Final = 4000
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Callbacks for changes of a cell, on the event loop.
-
-    Args:
-        changed: The cell at this position has changed.
-        output: An output arrived, in nbformat's form; streams in chunks.
-    """
+    """Callbacks on the event loop: the cell at a position has changed; an output arrived, streams in chunks."""
 
     changed: Callable[[int], None]
     output: Callable[[Mapping[str, Any]], None]
@@ -88,8 +83,8 @@ class Growth:
             return False
         self._has_error = True
         content = message["content"]
-        content["ename"], content["evalue"] = content["ename"][:ERROR_ROOM], content["evalue"][:ERROR_ROOM]
-        content["traceback"] = ["\n".join(content["traceback"])[-ERROR_ROOM:]]
+        content["ename"], content["evalue"] = content["ename"][:MAX_ERROR_CHARS], content["evalue"][:MAX_ERROR_CHARS]
+        content["traceback"] = ["\n".join(content["traceback"])[-MAX_ERROR_CHARS:]]
         self.left_out -= size_of(message)
         return True
 
@@ -118,5 +113,10 @@ class Growth:
             self._node["text"] = self._stream.getvalue()
 
 
+def output_of(message: Message) -> dict[str, Any]:
+    """The output of a message, in nbformat's form."""
+    return {"output_type": message["msg_type"], **message["content"]}
+
+
 def size_of(message: Message) -> int:
-    return output_size({"output_type": message["msg_type"], **message["content"]})
+    return output_size(output_of(message))

@@ -19,7 +19,7 @@ from nbformat import from_dict
 
 from nbtape.session.compat_nbclient import PollingClient
 from nbtape.session.kernel_messages import clean_message, is_message
-from nbtape.session.output_limits import ERROR_ROOM, Growth
+from nbtape.session.output_limits import MAX_ERROR_CHARS, Growth, output_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 _DISPLAYS: Final = frozenset({"display_data", "update_display_data", "execute_result"})
 _OUTPUTS: Final = _DISPLAYS | {"stream", "error"}
 
-
 #: Cells whose outputs are being merged: the running one, and earlier ones whose threads still print.
 _MAX_OPEN_CELLS: Final = 4
 
@@ -46,14 +45,7 @@ DRAIN_TIMEOUT_SECONDS: Final = 10.0
 
 
 class Recorder(PollingClient):
-    """Writes what a kernel sends into the cells of a notebook.
-
-    Args:
-        notebook: The notebook.
-        manager: The manager of the kernel.
-        kernel: The kernel's client, connected.
-        listener: Called on changes.
-    """
+    """Writes what a kernel sends into the cells of a notebook, and calls the listener on changes."""
 
     def __init__(
         self, notebook: NotebookNode, manager: KernelManager, kernel: KernelClient, listener: Listener
@@ -85,21 +77,16 @@ class Recorder(PollingClient):
         self.reply: Mapping[str, Any] = {}
 
     async def record(self, index: int, limit: int) -> None:
-        """Send cell `index` and write its outputs until the kernel is idle.
+        """Send cell `index` and write at most `limit` characters of its output, until the kernel is idle.
 
-        Args:
-            index: The position of the cell.
-            limit: Maximum characters of output that it keeps.
-
-        Raises:
-            DeadKernelError: The kernel died (nbclient's).
+        Raises nbclient's DeadKernelError.
         """
         self._current = index
         self._limits[index] = limit
         self._growth[index] = Growth(self.nb["cells"][index], limit)
         for old in list(self._growth)[:-_MAX_OPEN_CELLS]:
             self._growth.pop(old).settle()
-        self._kernel.iopub_channel.room = max(limit, ERROR_ROOM)
+        self._kernel.iopub_channel.room = max(limit, MAX_ERROR_CHARS)
         self.begun.clear()
         self.reply = {"status": "ok"}  # what stays if there is nothing to send: nbclient leaves out an empty cell
         try:
@@ -111,10 +98,7 @@ class Recorder(PollingClient):
     async def ask(self, expressions: Mapping[str, str]) -> Mapping[str, Any]:
         """Let the kernel evaluate expressions silently; return the content of its reply, unchecked.
 
-        What threads print meanwhile goes to the last cell.
-
-        Raises:
-            DeadKernelError: The kernel died (nbclient's).
+        What threads print meanwhile goes to the last cell. Raises nbclient's DeadKernelError.
         """
         assert self.kc is not None
         request = self.kc.execute("", silent=True, store_history=False, user_expressions=dict(expressions))
@@ -133,11 +117,7 @@ class Recorder(PollingClient):
         return content
 
     async def _wait_until_idle(self, answered: asyncio.Event) -> None:
-        """Wait for the kernel's `idle`, after which nothing that it sent before its answer is missing.
-
-        Raises:
-            DeadKernelError: The kernel died (nbclient's).
-        """
+        """Wait for the kernel's `idle`, after which nothing that it sent before its answer is missing."""
         waiting = asyncio.ensure_future(answered.wait())
         try:
             while not (await asyncio.wait({waiting}, timeout=DEATH_POLL_SECONDS))[0]:
@@ -241,7 +221,7 @@ class Recorder(PollingClient):
         """Tell the channel how much of the next message the current cell can keep."""
         growth = self._growth[self._current]
         self._kernel.iopub_channel.room = max(
-            growth.limit if self.clear_before_next_output else growth.room, ERROR_ROOM
+            growth.limit if self.clear_before_next_output else growth.room, MAX_ERROR_CHARS
         )
 
     def output(
@@ -255,7 +235,7 @@ class Recorder(PollingClient):
             growth.clear()
         if not growth.admit(msg):
             return None
-        self._listener.output({"output_type": msg["msg_type"], **msg["content"]})
+        self._listener.output(output_of(msg))
         if growth.extend(msg):
             return outs[-1]
         growth.settle()

@@ -1,4 +1,4 @@
-"""Parameters of a session → the Python that defines them, for a cell that papermill finds and overrides.
+"""Writes the parameters of a session as Python, for a cell that papermill finds and overrides.
 
 See https://papermill.readthedocs.io/en/latest/usage-parameterize.html.
 """
@@ -17,15 +17,7 @@ TAG: Final = "parameters"
 
 
 def assignments(values: Mapping[str, object]) -> str:
-    """A line of Python for each parameter.
-
-    Args:
-        values: By name, what Python writes as a literal: numbers, texts, booleans, None, and lists, tuples and dicts
-            of them.
-
-    Raises:
-        ValueError: A name or a value is none of these, or there is no parameter.
-    """
+    """A line of Python for each parameter; raises ValueError for invalid names, and values that are not literals."""
     if not values:
         raise ValueError("Name at least one parameter, as in parameters(n=14).")
     return "\n".join(f"{_checked_name(name)} = {_literal(name, value)}" for name, value in values.items())

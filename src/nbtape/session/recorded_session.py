@@ -32,17 +32,7 @@ if TYPE_CHECKING:
 class RecordedSession:
     """Runs blocks on a kernel and records them. Calls must not overlap, except `interrupt`.
 
-    Args:
-        source: Where kernels come from.
-        directory: Directory of the recording and of the kernel.
-        name: File name of the notebook, without `.ipynb`.
-        timeout: Seconds for each block.
-        options: The executor's options, complete.
-
-    Attributes:
-        origin: The notebook to resume, if any.
-        resumption: Outcome of each resumed cell, once it is resumed.
-        url: URL of the notebook in JupyterLab, if it has one.
+    `origin` is the notebook to resume, if any, and `resumption` its outcome; `url` that of the notebook in JupyterLab.
     """
 
     def __init__(self, source: KernelSource, directory: Path, name: str, timeout: float, options: Options) -> None:
@@ -106,15 +96,10 @@ class RecordedSession:
         """Append a Markdown cell."""
         await self.start()
         self.recording.add_markdown(text, agent)
-        self.recording.save()
+        self.recording.autosave.save()
 
     async def run(self, blocks: Sequence[CodeBlock], timeout: float | None, stop: asyncio.Event) -> CodeResult:
-        """Run blocks until one fails or `stop` is set.
-
-        Raises:
-            KernelError: No kernel can be started.
-            NotebookWriteError: The notebook cannot be written; its `result` reports the blocks that ran.
-        """
+        """Run blocks until one fails or `stop` is set; see `ExecutorBase.execute_code_blocks` for errors."""
         cells: list[CellResult] = []
         with self._interruptible(stop):
             try:
@@ -123,7 +108,7 @@ class RecordedSession:
                     self._add_message(block.said_before, block.said_by)
                     cells.append(await self._run(block, cells, timeout or self.timeout, stop))
                     self._add_message(block.said_after, block.said_by)
-                    self.recording.save()
+                    self.recording.autosave.save()
             except NotebookWriteError as exc:
                 if self._recording is None:
                     raise
@@ -139,14 +124,14 @@ class RecordedSession:
             self._add_message(block.said_before, block.said_by)
             cells.append(self.recording.skip(block, note))
             self._add_message(block.said_after, block.said_by)
-        self.recording.save()
+        self.recording.autosave.save()
         return self._join(cells)
 
     def tag(self, cells: Sequence[CellResult], tag: str) -> None:
         """Add a tag to cells."""
         for cell in cells:
             self.recording.tag(cell, tag)
-        self.recording.save()
+        self.recording.autosave.save()
 
     async def variables(
         self, expressions: Mapping[str, str], timeout: float, limit: int, stop: asyncio.Event
@@ -193,20 +178,18 @@ class RecordedSession:
         return await self._run_cell(block, source, timeout, stop)
 
     async def _run_cell(self, block: CodeBlock, source: str, timeout: float, stop: asyncio.Event) -> CellResult:
-        from nbtape.session.recording import CellEnd
-
         await self.start()
         recording, epoch = self.recording, self.kernels.epoch
         index = recording.begin(block, source, timeout, epoch)
         try:
-            recording.keep()
+            recording.autosave.begin()
         except NotebookWriteError:
             # A block that cannot be recorded is not run. The save that follows raises the reason.
             return recording.withdraw(index, "Not run: the notebook cannot be written.")
         notice = self.kernels.take_notice()
-        room = max(0, self.options["max_notebook_chars"] - recording.notebook.size)
+        room = max(0, self.options["max_notebook_chars"] - recording.notebook.cells.size)
         outcome = await self.kernels.run(index, timeout, min(room, self.options["max_cell_chars"]), stop)
-        return await recording.end(index, CellEnd(outcome, notice, _describe(outcome, timeout), epoch))
+        return await recording.end(index, outcome, epoch, notice, _describe(outcome, timeout))
 
     async def _resume(self, origin: Origin) -> None:
         """Resume a recorded session; leaves no kernel in use if it died meanwhile."""
@@ -239,7 +222,7 @@ class RecordedSession:
         on_output = self.options["on_output"]
         listener = Listener(self.recording.changed, lambda output: tell(on_output, output))
         notebook, grace = self.recording.notebook.node, self.options["interrupt_grace"]
-        self.recording.follow(self.kernels.use(kernel, epoch, notebook, listener, grace).settle)
+        self.recording.autosave.prepare = self.kernels.use(kernel, epoch, notebook, listener, grace).settle
 
     async def _share(self, kernel: ReadyKernel) -> None:
         """Let people who open the recording in JupyterLab get its kernel, if the server can do that."""

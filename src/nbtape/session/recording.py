@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -19,13 +18,14 @@ from nbtape.session import written_files
 from nbtape.session.extracted_files import FileExtractor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from nbformat import NotebookNode
 
     from nbtape.messages.code_blocks import CodeBlock
     from nbtape.results import Status
     from nbtape.session.cell_runner import Outcome
+    from nbtape.session.extracted_files import Extraction
     from nbtape.session.options import Options
 
 #: Tags by status that Jupyter's tools know: a failed cell does not stop papermill, nbclient or JupyterLab's Run All,
@@ -43,29 +43,10 @@ _TAGS: Final[Mapping[Status, list[str]]] = {
 CUT_OFF: Final = "The recording was cut off here: what the block did and printed after that is not recorded."
 
 
-@dataclass(frozen=True, slots=True)
-class CellEnd:
-    """What is known about a cell when it ends, besides its outputs.
-
-    Args:
-        outcome: How it ended.
-        notice: What happened to the kernel before the cell ran; put before its text.
-        note: What happened to the cell; put after its text.
-        kernel_epoch: Which kernel ran it.
-    """
-
-    outcome: Outcome
-    notice: str
-    note: str
-    kernel_epoch: int
-
-
 class Recording:
-    """Everything a session leaves on disk.
+    """Everything a session leaves on disk: the notebook, and the other files in its directory.
 
-    Args:
-        notebook: The notebook. The other files go to its directory, where the kernel works.
-        options: The executor's options.
+    The methods that change cells do not save; `autosave` does.
     """
 
     def __init__(self, notebook: Notebook, options: Options) -> None:
@@ -76,27 +57,18 @@ class Recording:
         self._extractor = FileExtractor(self._directory, notebook.path.stem)
         self._written = written_files.WorkingDirectory(self._directory)
         self._changed: set[int] = set()
-        self._autosave = Autosave(notebook)
+        self.autosave = Autosave(notebook)
 
     @classmethod
     def create(cls, directory: Path, name: str, options: Options, kernel: Mapping[str, Any]) -> Self:
-        """Create a recording with a new notebook, named `name` or similar, with metadata about its kernel.
-
-        Raises:
-            NotebookWriteError: The notebook cannot be written.
-        """
+        """Create a recording with a new notebook, named `name` or similar; raises NotebookWriteError on failure."""
         ours = {**preamble(), **kernel["nbtape"]}
         return cls(Notebook.create(directory, name, {**kernel, "nbtape": ours}), options)
 
     def resume(self, metadata: Mapping[str, Any], notice: str) -> None:
-        """Continue a recorded notebook; existing cells stay as they are.
+        """Continue a recorded notebook with new metadata; `notice` is for a block whose recording was cut off.
 
-        Args:
-            metadata: New metadata of the notebook.
-            notice: What happened to a block whose recording was cut off.
-
-        Raises:
-            NotebookWriteError: It cannot be written, or was changed by someone else since it was opened.
+        Raises NotebookWriteError if it cannot be written.
         """
         self._written.changes()  # files that rerun cells wrote do not belong to the next block
         self.notebook.describe(metadata)
@@ -105,109 +77,87 @@ class Recording:
                 tell_ending(cell, "running")
                 _close(cell, "interrupted", note=f"{CUT_OFF} {notice}".rstrip(), outputs_incomplete=True)
                 self.notebook.touch(index)
-        self.save()
+        self.autosave.save()
 
     @property
     def path(self) -> Path:
         """The notebook."""
         return self.notebook.path
 
-    def follow(self, settle: Callable[[int], None]) -> None:
-        """Call `settle` before each save; it writes a cell's merged output into the notebook."""
-        self._autosave.prepare = settle
-
     def changed(self, index: int) -> None:
-        """A cell has changed; it is saved soon."""
+        """Save a cell soon, because it has changed."""
         self._changed.add(index)
-        self._autosave.changed(index)
-
-    def save(self) -> None:
-        """Save now, or soon if the notebook is large; nothing is lost until then.
-
-        Raises:
-            NotebookWriteError: It cannot be written.
-        """
-        self._autosave.save()
-
-    def keep(self) -> None:
-        """Make sure that a cell that is about to run survives a crash of this process.
-
-        Raises:
-            NotebookWriteError: It cannot be written.
-        """
-        self._autosave.begin()
+        self.autosave.changed(index)
 
     async def close(self) -> None:
-        """Save, wait until the notebook is on disk, and release its lock.
-
-        Raises:
-            NotebookWriteError: It cannot be written.
-        """
+        """Save to disk and release the notebook's lock; raises NotebookWriteError if it cannot be written."""
         try:
-            await self._autosave.close()
+            await self.autosave.close()
         finally:
             self.notebook.close()
 
     def add_markdown(self, text: str, agent: str) -> None:
-        """Append a Markdown cell, with its author if known. Does not save."""
+        """Append a Markdown cell, with its author if known."""
         self.notebook.add_markdown(text, {"nbtape": {"agent": agent}} if agent else {})
 
     def begin(self, block: CodeBlock, source: str, timeout: float, kernel_epoch: int) -> int:
-        """Append a cell for a block that is about to run; return its position. Does not save."""
+        """Append a cell for a block that is about to run; return its number."""
         nbtape = {"status": "running", "language": block.language, "timeout": timeout, "kernel_epoch": kernel_epoch}
         return self.notebook.add_code(source, {"nbtape": nbtape})
 
     def outputs(self, cell: CellResult) -> list[Mapping[str, Any]]:
-        """What a cell shows now."""
+        """The current outputs of a cell."""
         return list(self.notebook.cells[self.notebook.cells.number(cell.cell_id)]["outputs"])
 
     def tag(self, cell: CellResult, tag: str) -> None:
-        """Add a tag to a cell. Does not save."""
+        """Add a tag to a cell."""
         index = self.notebook.cells.number(cell.cell_id)
         metadata = self.notebook.cells[index]["metadata"]
         metadata["tags"] = [*metadata.get("tags", []), tag]
         self.notebook.touch(index)
 
     def withdraw(self, index: int, note: str) -> CellResult:
-        """Mark a cell that was begun as not run. Does not save."""
+        """Mark a cell that was begun as not run."""
         cell = self.notebook.cells[index]
         _close(cell, "not_run", note=note)
         self.notebook.touch(index)
-        place = self.notebook.place(index)
+        place = self.notebook.cells.place(index)
         return CellResult(index=place, cell_id=cell["id"], status="not_run", output=note, note=note)
 
     def skip(self, block: CodeBlock, note: str) -> CellResult:
-        """Append a cell for a block that is not run, with the reason. Does not save."""
+        """Append a cell for a block that is not run, with the reason."""
         return self.withdraw(self.notebook.add_code(block.code, {"nbtape": {"language": block.language}}), note)
 
-    async def end(self, index: int, end: CellEnd) -> CellResult:
-        """Complete the cell of a block that has run: files, status, text. Does not save."""
-        outcome = end.outcome
+    async def end(self, index: int, outcome: Outcome, epoch: int, notice: str, note: str) -> CellResult:
+        """Complete the cell of a block that kernel `epoch` has run: files, status, text.
+
+        `notice` is about the kernel and goes before the text; `note` is about the cell and goes after it.
+        """
         cell = self.notebook.cells[index]
         tell_cut(cell, outcome.left_out)
-        files = self._extract(index)
+        extraction = self._extract(index)
         changes = self._written.changes()
         described = (
             await offload(lambda: written_files.describe(changes.paths, self._directory)) if changes.paths else []
         )
-        tail = " ".join(filter(None, [end.note, outcome.missing, changes.note]))
-        note = " ".join(filter(None, [end.notice, tail]))
-        text = _framed(end.notice, self._text(cell["outputs"], files), tail)
+        tail = " ".join(filter(None, [note, outcome.missing, changes.note]))
+        note = " ".join(filter(None, [notice, tail]))
+        text = _framed(notice, self._text(cell["outputs"], extraction), tail)
         tell_ending(cell, outcome.status)
         _close(cell, outcome.status, **outcome_facts(outcome, note), files=described)
         self.notebook.touch(index)
         if outcome.installed is not None:
             self.notebook.describe({"nbtape": outcome.installed.metadata()})
-        place = self.notebook.place(index)
+        place = self.notebook.cells.place(index)
         return CellResult(
             index=place,
             cell_id=cell["id"],
             status=outcome.status,
             output=shorten(text, self._options["max_output_chars"], f"the whole is in {self.path}, cell {place}"),
-            output_files=[*files.paths, *map(str, changes.paths)],
+            output_files=[*(file["path"] for file in extraction.files), *map(str, changes.paths)],
             execution_count=cell["execution_count"],
             duration=outcome.duration,
-            kernel_epoch=end.kernel_epoch,
+            kernel_epoch=epoch,
             error_name=outcome.error_name,
             error_value=outcome.error_value,
             outputs_incomplete=bool(outcome.missing),
@@ -215,19 +165,19 @@ class Recording:
             left_out=outcome.left_out,
         )
 
-    def _text(self, outputs: Sequence[Mapping[str, Any]], files: _Files) -> str:
+    def _text(self, outputs: Sequence[Mapping[str, Any]], extraction: Extraction) -> str:
         if self._options["name_files"]:
-            return cell_text(outputs, files.lines)
+            return cell_text(outputs, extraction.lines)
         return cell_text(outputs, {}, is_apart=True)
 
-    def _extract(self, index: int) -> _Files:
+    def _extract(self, index: int) -> Extraction:
         """Extract the files of a cell, and again those of earlier cells whose displays it updated."""
         updated, self._changed = self._changed - {index}, set()
         for other in updated:
             self._extract_cell(other)
         return self._extract_cell(index)
 
-    def _extract_cell(self, index: int) -> _Files:
+    def _extract_cell(self, index: int) -> Extraction:
         cell = self.notebook.cells[index]
         extraction = self._extractor.extract(index, cell["outputs"])
         for file in extraction.files:
@@ -239,13 +189,7 @@ class Recording:
             nbtape["extracted"] = [
                 fit_json({**file, "path": os.path.relpath(file["path"], self._directory)}) for file in extraction.files
             ]
-        return _Files([file["path"] for file in extraction.files], extraction.lines)
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    paths: list[str]
-    lines: Mapping[int, Sequence[str]]
+        return extraction
 
 
 def _framed(head: str, text: str, tail: str) -> str:

@@ -8,7 +8,7 @@ import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -37,7 +37,7 @@ from nbtape.session.resume_plan import (
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from nbformat import NotebookNode
 
@@ -53,14 +53,7 @@ _NO_LISTENER: Final = Listener(lambda _: None, lambda _: None)
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The notebook to resume.
-
-    Args:
-        path: Its path.
-        kernel_name: The kernel spec that it names.
-        until: Number of cells to copy into a new notebook; None to continue the notebook itself.
-        on_progress: Called with a line of text for each rerun cell.
-    """
+    """The notebook to resume, or with `until` to fork after so many cells."""
 
     path: Path
     kernel_name: str
@@ -69,12 +62,7 @@ class Origin:
 
     @classmethod
     def check(cls, notebook: Path | str, until: int | None, on_progress: Callable[[str], None] | None) -> Origin:
-        """Read and check a notebook.
-
-        Raises:
-            NotebookReadError: It cannot be resumed.
-            ValueError: It has fewer cells than `until`.
-        """
+        """Read and check a notebook; raises NotebookReadError, or ValueError if it has fewer cells than `until`."""
         path = Path(os.path.realpath(notebook)) if Path(notebook).is_symlink() else Path(notebook).absolute()
         node = read_document(path)
         if type(version := own_metadata(node).get("version")) is int and version > FORMAT_VERSION:
@@ -89,11 +77,7 @@ class Origin:
         return self.path.stem if self.until is None else f"{self.path.stem}-fork"
 
     def open(self) -> Notebook:
-        """Open the notebook to continue: this one, or a new one with its first cells.
-
-        Raises:
-            NotebookError: It cannot be read or written, or another executor is writing it.
-        """
+        """Open the notebook to continue: this one, or a new one with its first cells. Raises NotebookError."""
         if self.until is None:
             return Notebook.open(self.path)
         content = read_content(self.path)
@@ -131,27 +115,19 @@ class Restored:
     epoch: int
     resumption: Resumption
 
-    async def discard(self, origin: Origin) -> None:
-        """Kill the kernel and close the notebook."""
-        if self.kernel is not None:
-            await self.kernel.abandon()
-        origin.discard(self.recording.notebook)
-
 
 async def restore(origin: Origin, source: KernelSource, terms: Terms, stop: asyncio.Event) -> Restored:
-    """Resume a recorded session. Leaves no kernel behind if it is canceled.
+    """Resume a recorded session; leaves no kernel behind if it is canceled. Raises KernelError or NotebookError.
 
-    Args:
-        origin: The notebook.
-        source: Where kernels come from.
-        terms: Timeout and options.
-        stop: Setting it interrupts the running cell and skips the rest.
-
-    Raises:
-        KernelError: No kernel can be started.
-        NotebookError: The notebook cannot be read or written, or another executor is writing it.
+    Setting `stop` interrupts the running cell and skips the rest.
     """
-    return await see_through(_restore(origin, source, terms, stop), stop, lambda restored: restored.discard(origin))
+
+    async def discard(restored: Restored) -> None:
+        if restored.kernel is not None:
+            await restored.kernel.abandon()
+        origin.discard(restored.recording.notebook)
+
+    return await see_through(_restore(origin, source, terms, stop), stop, discard)
 
 
 async def _restore(origin: Origin, source: KernelSource, terms: Terms, stop: asyncio.Event) -> Restored:
@@ -160,21 +136,19 @@ async def _restore(origin: Origin, source: KernelSource, terms: Terms, stop: asy
         recording = Recording(notebook, terms.options)
         attached = None if origin.until is not None else await _attach(notebook, source, terms.options)
         if attached is not None:
-            return await _continue(recording, attached)
+            kernel, was_busy = attached
+            return await _continue(recording, kernel, was_busy=was_busy)
         return await _start_anew(origin, recording, source, terms, stop)
     except BaseException:
         origin.discard(notebook)
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Attached:
-    kernel: ReadyKernel
-    was_busy: bool
+async def _attach(notebook: Notebook, source: KernelSource, options: Options) -> tuple[ReadyKernel, bool] | None:
+    """Connect to the kernel of the recording if it is alive, and return whether it was busy.
 
-
-async def _attach(notebook: Notebook, source: KernelSource, options: Options) -> _Attached | None:
-    """Connect to the kernel of the recording if it is alive; kill it if it does not answer."""
+    Kills it if it does not answer.
+    """
     kernel_id = own_metadata(notebook.node).get("kernel_id")
     if not isinstance(kernel_id, str):
         return None
@@ -184,9 +158,9 @@ async def _attach(notebook: Notebook, source: KernelSource, options: Options) ->
     try:
         with contextlib.suppress(KernelStartError):  # code may swallow one interrupt, and the kernel answers later
             kernel = await connect(source, spec, found.manager, options["interrupt_grace"])
-            return _Attached(kernel, found.was_busy)
+            return kernel, found.was_busy
         await found.manager.interrupt_kernel()
-        return _Attached(await connect(source, spec, found.manager, options["startup_timeout"]), found.was_busy)
+        return await connect(source, spec, found.manager, options["startup_timeout"]), found.was_busy
     except KernelStartError as exc:
         logger.warning("the kernel of the recording does not answer and is shut down: %s", exc)
         await found.manager.shutdown_kernel(now=True)
@@ -196,19 +170,19 @@ async def _attach(notebook: Notebook, source: KernelSource, options: Options) ->
         raise
 
 
-async def _continue(recording: Recording, attached: _Attached) -> Restored:
+async def _continue(recording: Recording, kernel: ReadyKernel, *, was_busy: bool) -> Restored:
     """Continue on the kernel of the recording."""
     node = recording.notebook.node
-    epoch = _epoch_of_kernel(node)
+    epoch = count_of(own_metadata(node), "kernel_epoch") or max(epochs_of(node["cells"]), default=1)
     cells = [replace(cell, reason="Not run again: the kernel still lived.") for cell in plan(node)]
-    busy = "A block still ran there, and was interrupted." if attached.was_busy else ""
+    busy = "A block still ran there, and was interrupted." if was_busy else ""
     try:
         entry = {"time": timestamp(), "attached": True, "kernel_epoch": epoch, "restored_epochs": []}
         recording.resume({"nbtape": {"resumed": [*resumed_list(node), entry]}}, busy)
     except BaseException:
-        await attached.kernel.abandon()
+        await kernel.abandon()
         raise
-    return Restored(recording, attached.kernel, epoch, Resumption(cells, attached=True, note=busy))
+    return Restored(recording, kernel, epoch, Resumption(cells, attached=True, note=busy))
 
 
 async def _start_anew(
@@ -224,7 +198,7 @@ async def _start_anew(
             "time": timestamp(),
             "attached": False,
             "kernel_epoch": epoch,
-            "restored_epochs": [] if is_lost else restored_epochs(node),
+            "restored_epochs": [] if is_lost else sorted(restored_epochs(node)),
         }
         described = kernel.describe(epoch)
         ours = {**preamble(), **own_metadata(node), **described["nbtape"], "resumed": [*resumed_list(node), entry]}
@@ -252,9 +226,11 @@ async def _run_again(
         if stop.is_set():
             return Resumption(left_out(report, "Not run again: the resumption was interrupted.")), False
         cell = node["cells"][report[position].index]
-        tell(origin.on_progress, f"[{number}/{len(wanted)}] {_first_line(cell['source'])}")
+        first_line = next(iter(cell["source"].strip().splitlines()), "")[:100]
+        tell(origin.on_progress, f"[{number}/{len(wanted)}] {first_line}")
         # Its output is in the record already, so only an error is kept.
-        outcome = await runner.run(position, _timeout(cell, terms.timeout), 0, stop)
+        timeout = max(terms.timeout, recorded_seconds(cell, "timeout") or 0)
+        outcome = await runner.run(position, timeout, 0, stop)
         report[position] = ran(report[position], outcome.status, _error(outcome))
         if outcome.kernel_lost:
             end = f"the kernel ended with cell {report[position].index}"
@@ -263,19 +239,5 @@ async def _run_again(
     return Resumption(report), False
 
 
-def _first_line(source: str) -> str:
-    return next(iter(source.strip().splitlines()), "")[:100]
-
-
-def _timeout(cell: Mapping[str, Any], least: float) -> float:
-    """The recorded timeout of a cell, or the current one if that is longer."""
-    return max(least, recorded_seconds(cell, "timeout") or least)
-
-
 def _error(outcome: Outcome) -> str:
     return f"{outcome.error_name}: {outcome.error_value}"[:500] if outcome.error_name else outcome.cause
-
-
-def _epoch_of_kernel(node: Mapping[str, Any]) -> int:
-    """The number of the kernel whose id is in the notebook."""
-    return count_of(own_metadata(node), "kernel_epoch") or max(epochs_of(node["cells"]), default=1)

@@ -65,13 +65,12 @@ class Resumption:
 
 def plan(notebook: Mapping[str, Any]) -> list[ResumedCell]:
     """List the code cells of a notebook; those without a reason are to be rerun."""
-    epochs = _epochs_of_state(notebook)
-    planned = []
-    for index, cell in enumerate(notebook["cells"]):
-        if cell["cell_type"] == "code":
-            why_not = _why_not(cell, epochs)
-            planned.append(ResumedCell(index, cell["id"], recorded_status(cell), reason=why_not))
-    return planned
+    epochs = restored_epochs(notebook)
+    return [
+        ResumedCell(index, cell["id"], recorded_status(cell), reason=_why_not(cell, epochs))
+        for index, cell in enumerate(notebook["cells"])
+        if cell["cell_type"] == "code"
+    ]
 
 
 def ran(cell: ResumedCell, status: Status, error: str = "") -> ResumedCell:
@@ -98,21 +97,16 @@ def resumed_list(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(entry) for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
 
 
-def restored_epochs(notebook: Mapping[str, Any]) -> list[int]:
-    """The kernels whose cells make up the final state of a notebook."""
-    return sorted(_epochs_of_state(notebook))
-
-
 def next_epoch(notebook: Mapping[str, Any]) -> int:
     """The number of the next kernel: one more than the greatest that is recorded."""
     counted = [count_of(entry, "kernel_epoch") for entry in [own_metadata(notebook), *resumed_list(notebook)]]
     return max([0, *epochs_of(notebook["cells"]), *counted]) + 1
 
 
-def _epochs_of_state(notebook: Mapping[str, Any]) -> set[int]:
-    """The last kernel that ran a cell, and those whose cells were rerun on it.
+def restored_epochs(notebook: Mapping[str, Any]) -> set[int]:
+    """The kernels whose cells make up the final state: the last one, and those whose cells were rerun on it.
 
-    The state of earlier cells was lost with their kernels, so rerunning them would make another state.
+    Rerunning cells of other kernels would make another state, because theirs was lost.
     """
     last = max(epochs_of(notebook["cells"]), default=0)
     epochs = {last}

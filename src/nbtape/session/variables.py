@@ -52,14 +52,9 @@ class Variables(list[Variable]):
 
 
 def question(limit: int, seconds: float) -> dict[str, str]:
-    """Return the `user_expressions` that ask a Python kernel for its variables.
+    """The `user_expressions` that ask a Python kernel for its variables, with a time limit for all reprs.
 
-    Args:
-        limit: Maximum number of variables.
-        seconds: Time limit for all reprs in the kernel.
-
-    Raises:
-        ValueError: The limit is not a positive integer.
+    Raises ValueError if `limit` is not a positive integer.
     """
     if type(limit) is not int or limit < 1:
         raise ValueError(f"limit must be a whole number of at least 1, and not {limit!r}.")
@@ -70,11 +65,7 @@ def question(limit: int, seconds: float) -> dict[str, str]:
 
 
 def read_variables(reply: Any, limit: int) -> Variables:  # noqa: ANN401  (code may have forged it)
-    """Read the variables from the content of a reply, which code may have forged.
-
-    Raises:
-        KernelError: The reply is invalid.
-    """
+    """Read the variables from the content of a reply; raises KernelError if it is invalid."""
     try:
         told = reply["user_expressions"][_NAME]["data"][MIME_TYPE]
         variables = [_variable(item) for item in _list(told["variables"], limit)]

@@ -47,12 +47,7 @@ _Files = dict[str, dict[str, Fingerprint]]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Changes since the last scan.
-
-    Args:
-        paths: New and changed files, sorted.
-        note: A sentence for the result if the list is incomplete.
-    """
+    """New and changed files since the last scan, sorted, and a note for the result if the list is incomplete."""
 
     paths: list[Path] = field(default_factory=list)
     note: str = ""
