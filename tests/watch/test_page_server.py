@@ -206,7 +206,7 @@ def test_a_cell_that_cannot_be_shown_keeps_no_other_from_it(
 
 
 def test_it_ends_when_every_page_that_is_open_has_all(server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nbtape.watch.page_server._FIRST", 0.2)
+    monkeypatch.setattr("nbtape.watch.page_server.FIRST_PAGE_SECONDS", 0.2)
     server.linger()
     for page in ("one", "two"):
         ask(server, "/news", {**NEWS, "page": page})

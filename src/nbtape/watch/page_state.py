@@ -1,8 +1,7 @@
-"""What the pages of one session are told: which cells there are, which have changed since, and what each looks like.
+"""What the pages of one session show: its cells, which of them have changed, and their HTML.
 
-A page asks for what is new since a revision, and then, cell by cell, for the pieces of HTML that it lacks: so 2,000
-cells with 100 MB of pictures are a list of numbers until somebody looks at them, and a line that is printed does not
-have the pictures above it sent again.
+A page asks for the changes since a revision, and then for those pieces of the cells that it lacks. So a large session
+is a list of numbers until someone scrolls to it, and a new line of output does not resend the images above it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.export.html_parts import Parts
 from nbtape.summary.normalise import fit_output
-from nbtape.summary.run_summary import run_cell, summarise
+from nbtape.summary.run_summary import count_statuses, run_cell, summarise
 from nbtape.summary.wording import facts_of
 
 if TYPE_CHECKING:
@@ -25,20 +24,15 @@ if TYPE_CHECKING:
 
     from nbtape.watch.snapshots import Look, SeenCell
 
-#: Characters of what is told about a session, each.
-_MOST_TOLD: Final = 300
+#: Characters of the notebook's name, and of each fact about its session.
+_MAX_FACT_CHARS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """A cell, as pages know it.
+    """A cell as pages know it, by a `number` that it keeps; `status` is empty for prose.
 
-    Args:
-        number: What it is called among pages, as long as it is there.
-        index: Its position in the notebook.
-        status: How it ended; empty where it is no code.
-        revision: Since when it has been like this.
-        seen: The cell itself.
+    `revision` is the one at which it came, moved or changed.
     """
 
     number: int
@@ -49,15 +43,11 @@ class Posted:
 
 
 class Board:
-    """Filled by who follows a session, and read by any number of pages, each in a thread of its own.
-
-    Args:
-        name: What the notebook is called.
-    """
+    """What is known of a session: written by one thread, and read by any number of threads, one for each page."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._turned = threading.Condition()
+        self._changed = threading.Condition()
         self._revision = 0
         self._ordered = 0  # the revision at which cells last came, went or moved
         self._metadata: Mapping[str, Any] = {}
@@ -69,16 +59,12 @@ class Board:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many cells of code ended how, the most frequent first."""
-        return dict(Counter(posted.status for posted in self._cells.values() if posted.status).most_common())
+        """The number of code cells by status, the most frequent first."""
+        return count_statuses(posted.status for posted in self._cells.values())
 
     def post(self, look: Look) -> None:
-        """Have pages told what a look has found.
-
-        Args:
-            look: The look.
-        """
-        with self._turned:
+        """Add what a look has found."""
+        with self._changed:
             self._revision += 1
             if look.metadata.get("language_info") != self._metadata.get("language_info"):
                 self._parts = Parts(look.metadata)
@@ -91,31 +77,22 @@ class Board:
             if list(cells) != list(self._cells):
                 self._ordered = self._revision
             self._cells, self._numbers = cells, {posted.number: key for key, posted in cells.items()}
-            self._turned.notify_all()
+            self._changed.notify_all()
 
     def conclude(self, conclusion: str) -> None:
-        """Have pages told that nothing more is to come.
-
-        Args:
-            conclusion: What became of the session, a sentence.
-        """
-        with self._turned:
+        """Add the sentence that says how the session ended; nothing follows it."""
+        with self._changed:
             self._revision += 1
             self._conclusion = conclusion
-            self._turned.notify_all()
+            self._changed.notify_all()
 
-    def news(self, since: int, patience: float) -> dict[str, Any]:
-        """What has changed since a revision, as JSON has it; if nothing has, but `revision` and `conclusion`.
+    def news(self, since: int, timeout: float) -> dict[str, Any]:
+        """The changes since a revision as JSON; after `timeout` seconds without any, only `revision` and `conclusion`.
 
-        `cells` are those that have: the number, the position and the status of each; `order` has the numbers of all, if
-        that is another. The `conclusion` is empty as long as more may come.
-
-        Args:
-            since: The revision that the page has.
-            patience: Seconds to wait where there is nothing new.
+        `cells` has the number, position and status of each changed cell, and `order` all numbers if they changed.
         """
-        with self._turned:
-            self._turned.wait_for(lambda: self._revision > since, patience)
+        with self._changed:
+            self._changed.wait_for(lambda: self._revision > since, timeout)
             revision, cells, metadata = self._revision, self._cells, self._metadata
             is_ordered, conclusion = self._ordered > since, self._conclusion
         if revision <= since:
@@ -123,8 +100,8 @@ class Board:
         run = summarise({"metadata": metadata, "cells": [posted.seen.outline for posted in cells.values()]})
         return {
             "revision": revision,
-            "name": self._name[:_MOST_TOLD],
-            "facts": [[name, value[:_MOST_TOLD]] for name, value in facts_of(run)],
+            "name": self._name[:_MAX_FACT_CHARS],
+            "facts": [[name, value[:_MAX_FACT_CHARS]] for name, value in facts_of(run)],
             "cells": [
                 [posted.number, posted.index, posted.status] for posted in cells.values() if posted.revision > since
             ],
@@ -133,15 +110,11 @@ class Board:
         }
 
     def cell(self, number: int, known: Collection[str]) -> dict[str, Any] | None:
-        """What a cell looks like, as JSON has it; None if it is gone.
+        """A cell as JSON: its `revision`, and the mark and the HTML of each of its `parts`; None if it is gone.
 
-        It has a `revision`, and `parts`: of each its mark, and its HTML, which is None if the page has it.
-
-        Args:
-            number: The cell.
-            known: The marks of those parts that the page has.
+        The HTML of parts whose marks are `known` to the page is None.
         """
-        with self._turned:
+        with self._changed:
             posted, parts = self._cells.get(self._numbers.get(number, "")), self._parts
         if posted is None:
             return None
@@ -160,7 +133,7 @@ class Board:
 
 
 def _parts(posted: Posted, parts: Parts) -> Iterator[tuple[str, Callable[[], str]]]:
-    """The pieces of a cell: what tells each from another, and what makes it."""
+    """The pieces of a cell: a mark that identifies each, and what renders it."""
     cell = posted.seen.load()
     head = {**cell, "outputs": []}
     if not posted.status:
@@ -171,7 +144,7 @@ def _parts(posted: Posted, parts: Parts) -> Iterator[tuple[str, Callable[[], str
     yield _mark([head, about.index, about.status]), partial(parts.head, cell, about)
     for raw in cell["outputs"]:
         output = fit_output(raw)
-        counts[mark := _mark(output)] += 1  # a cell may show the same thing twice
+        counts[mark := _mark(output)] += 1  # outputs of a cell may be equal
         yield f"{mark}.{counts[mark]}", partial(parts.output, output)
 
 
