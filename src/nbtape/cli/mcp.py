@@ -1,11 +1,11 @@
-"""`nbtape mcp`: the kernel and its notebook as tools of an agent that speaks MCP."""
+"""`nbtape mcp`: serve a kernel and its notebook to an agent over MCP."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -22,17 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nbtape.cli.kernel_options import Place
-    from nbtape.kernels.sources import Server
-    from nbtape.servers.docker.server import DockerJupyterServer
 
-#: The variable that may have the token of streamable HTTP.
-_TOKEN: Final = "NBTAPE_MCP_TOKEN"  # noqa: S105  (its name)
+_TOKEN_VARIABLE: Final = "NBTAPE_MCP_TOKEN"  # noqa: S105  (its name)
 
 _LARGEST_PORT: Final = 65535
 
 
 def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, int] | None:
-    """`[HOST:]PORT` in its parts."""
+    """Parse `[HOST:]PORT`."""
     if value is None:
         return None
     host, _colon, port = value.rpartition(":")
@@ -72,7 +69,7 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
     callback=_endpoint,
     metavar="[HOST:]PORT",
     help="Serve on streamable HTTP, at http://HOST:PORT/mcp, in place of standard input and output. Clients send the "
-    f"token as `Authorization: Bearer TOKEN`: that in the variable {_TOKEN}, or one that is made and told on "
+    f"token as `Authorization: Bearer TOKEN`: that in the variable {_TOKEN_VARIABLE}, or one that is made and told on "
     "standard error.  [default host: 127.0.0.1]",
 )
 @click.option("--allow-remote", is_flag=True, help="With --http: listen on a HOST that other machines reach.")
@@ -103,17 +100,18 @@ def mcp(  # noqa: PLR0913  (one argument an option)
     place.check()
     if allow_remote and http is None:
         raise click.UsageError("--allow-remote goes with --http.")
-    # Taken away: what code sees in its environment, it can send anywhere.
-    token = os.environ.pop(_TOKEN, None)
+    # Removed, because the code that runs can read the environment.
+    token = os.environ.pop(_TOKEN_VARIABLE, None)
     with contextlib.ExitStack() as stack:
         serve = _integration()
-        kernels, end = _kernels(place)
+        containers = place.containers(on_progress=say)  # started by the first use: no client waits for an image
+        kernels, stop = (containers, containers.stop) if containers else (place.connection(), None)
         listening = None
         if http is not None:
             from nbtape.integrations.mcp.http import listen
 
             listening = stack.enter_context(listen(*http, allow_remote=allow_remote))
-        server = serve(kernels, kernel, timeout, output_dir, notebook=notebook, on_close=end)
+        server = serve(kernels, kernel, timeout, output_dir, notebook=notebook, on_close=stop)
         if http is None or listening is None:
             asyncio.run(server.run_stdio_async())
         else:
@@ -121,7 +119,7 @@ def mcp(  # noqa: PLR0913  (one argument an option)
     return WELL
 
 
-async def _serve_http(server: Any, listening: socket.socket, token: str | None, host: str) -> None:  # noqa: ANN401  (of a package that need not be there)
+async def _serve_http(server: Any, listening: socket.socket, token: str | None, host: str) -> None:  # noqa: ANN401  (of an extra)
     from nbtape.common.http_access import check_token, make_token
     from nbtape.integrations.mcp.http import serve_http, url_of
 
@@ -133,24 +131,8 @@ async def _serve_http(server: Any, listening: socket.socket, token: str | None, 
     await serve_http(server, listening, token, host)
 
 
-def _kernels(place: Place) -> tuple[Server, Callable[[], None] | None]:
-    """Where kernels come from, and what ends that.
-
-    Containers are not entered: they start with the first kernel, so that no client waits for an image to be built.
-    """
-    kernels = place.kernels(on_progress=say)
-    if isinstance(kernels, contextlib.nullcontext):
-        return kernels.enter_result, None
-    containers = cast("DockerJupyterServer", kernels)
-    return containers, containers.stop
-
-
 def _integration() -> Callable[..., Any]:
-    """The class of the server.
-
-    Raises:
-        NbtapeError: The SDK is not there.
-    """
+    """Import the class of the server, which needs an extra."""
     try:
         from nbtape.integrations.mcp import NotebookServer
     except ModuleNotFoundError as exc:

@@ -1,4 +1,4 @@
-"""`nbtape watch`: a session that goes on in another process, as it goes on."""
+"""`nbtape watch`: follow a session of another process while it runs."""
 
 from __future__ import annotations
 
