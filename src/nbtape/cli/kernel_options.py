@@ -1,4 +1,4 @@
-"""The options that say where code runs, which several commands share."""
+"""The options that say where code runs and where its notebook goes, which several commands share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from nbtape.cli.completion import argument
+from nbtape.cli.completion import argument, directories, kernels
 from nbtape.cli.display.status_line import working
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 
@@ -52,6 +52,21 @@ _OPTIONS: Final = (
 )
 
 
+output_dir_option = click.option(
+    "--output-dir",
+    metavar="DIR",
+    shell_complete=directories,
+    help="Where the notebook and its files go; made if need be.  [default: here]",
+)
+
+
+def kernel_option(meaning: str, default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option `--kernel`."""
+    return click.option(
+        "--kernel", metavar="NAME", default=default, show_default=True, shell_complete=kernels, help=meaning
+    )
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
     """The values of these options: where the code runs."""
@@ -65,11 +80,11 @@ class Place:
     def ready(self) -> Iterator[Server]:
         """Provide kernels while entered; a terminal shows the progress of building an image."""
         with contextlib.ExitStack() as stack:
-            kernels: Server = self.connection()
+            source: Server = self.connection()
             with working("looking for the Docker engine") as show:
                 if (containers := self.containers(show)) is not None:
-                    kernels = stack.enter_context(containers)
-            yield kernels
+                    source = stack.enter_context(containers)
+            yield source
 
     def containers(self, on_progress: Callable[[str], None]) -> DockerJupyterServer | None:
         """Containers, not yet started, if they are to be used; `on_progress` is called with each step of a build."""

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from nbtape.cli import completion
 from nbtape.cli.command import Command, timeout_option
 from nbtape.cli.display.status_line import say
-from nbtape.cli.kernel_options import with_place
+from nbtape.cli.kernel_options import kernel_option, output_dir_option, with_place
 from nbtape.errors import NbtapeError
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.results import WELL
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from nbtape.cli.kernel_options import Place
@@ -46,22 +43,9 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
         "nbtape mcp --output-dir runs --timeout 600 --http 8931",
     ],
 )
-@click.option(
-    "--output-dir",
-    metavar="DIR",
-    default=".",
-    shell_complete=completion.directories,
-    help="Where the notebook and its files go; made if need be.  [default: here]",
-)
+@output_dir_option
 @click.option("--notebook", metavar="NAME", help="What the notebook is called.  [default: session]")
-@click.option(
-    "--kernel",
-    metavar="NAME",
-    default=DEFAULT_KERNEL,
-    show_default=True,
-    shell_complete=completion.kernels,
-    help="The kernel spec.",
-)
+@kernel_option("The kernel spec.", default=DEFAULT_KERNEL)
 @with_place
 @timeout_option(60, "How long a block may run that does not name its own timeout.")
 @click.option(
@@ -75,7 +59,7 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
 @click.option("--allow-remote", is_flag=True, help="With --http: listen on a HOST that other machines reach.")
 def mcp(  # noqa: PLR0913  (one argument an option)
     *,
-    output_dir: str,
+    output_dir: str | None,
     notebook: str | None,
     kernel: str,
     place: Place,
@@ -102,33 +86,28 @@ def mcp(  # noqa: PLR0913  (one argument an option)
         raise click.UsageError("--allow-remote goes with --http.")
     # Removed, because the code that runs can read the environment.
     token = os.environ.pop(_TOKEN_VARIABLE, None)
-    with contextlib.ExitStack() as stack:
-        serve = _integration()
-        containers = place.containers(on_progress=say)  # started by the first use: no client waits for an image
-        kernels, stop = (containers, containers.stop) if containers else (place.connection(), None)
-        listening = None
-        if http is not None:
-            from nbtape.integrations.mcp.http import listen
-
-            listening = stack.enter_context(listen(*http, allow_remote=allow_remote))
-        server = serve(kernels, kernel, timeout, output_dir, notebook=notebook, on_close=stop)
-        if http is None or listening is None:
-            asyncio.run(server.run_stdio_async())
-        else:
-            asyncio.run(_serve_http(server, listening, token, http[0]))
+    serve = _integration()
+    containers = place.containers(on_progress=say)  # started by the first use: no client waits for an image
+    kernels, stop = (containers, containers.stop) if containers else (place.connection(), None)
+    server = serve(kernels, kernel, timeout, output_dir or ".", notebook=notebook, on_close=stop)
+    if http is None:
+        asyncio.run(server.run_stdio_async())
+    else:
+        asyncio.run(_serve_http(server, *http, token, allow_remote=allow_remote))
     return WELL
 
 
-async def _serve_http(server: Any, listening: socket.socket, token: str | None, host: str) -> None:  # noqa: ANN401  (of an extra)
+async def _serve_http(server: Any, host: str, port: int, token: str | None, *, allow_remote: bool) -> None:  # noqa: ANN401  (of an extra)
     from nbtape.common.http_access import check_token, make_token
-    from nbtape.integrations.mcp.http import serve_http, url_of
+    from nbtape.integrations.mcp.http import listen, serve_http, url_of
 
     check_token(token)
-    say(f"Serving MCP at {url_of(listening)}")
-    if token is None:
-        token = make_token()
-        say(f"The token, which is told only once: {token}")
-    await serve_http(server, listening, token, host)
+    with listen(host, port, allow_remote=allow_remote) as listening:
+        say(f"Serving MCP at {url_of(listening)}")
+        if token is None:
+            token = make_token()
+            say(f"The token, which is told only once: {token}")
+        await serve_http(server, listening, token, host)
 
 
 def _integration() -> Callable[..., Any]:

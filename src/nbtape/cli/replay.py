@@ -14,7 +14,7 @@ import click
 from nbtape.cli import completion
 from nbtape.cli.command import Command, json_option, print_document, timeout_option
 from nbtape.cli.display.replay_output import Verdicts
-from nbtape.cli.kernel_options import OUR_IMAGE, with_place
+from nbtape.cli.kernel_options import OUR_IMAGE, kernel_option, with_place
 from nbtape.common.new_files import replace_file
 from nbtape.errors import NbtapeError
 from nbtape.replay.report import REPORT_VERSION, NotReplayed, Outcome, ReplayReport
@@ -58,12 +58,7 @@ _VERDICTS: Final = {
     help="The new notebook; of several notebooks, a directory for them, made if need be.  [default: "
     "NAME-replayed.ipynb beside each]",
 )
-@click.option(
-    "--kernel",
-    metavar="NAME",
-    shell_complete=completion.kernels,
-    help="The kernel spec.  [default: the one that the notebook names]",
-)
+@kernel_option("The kernel spec.  [default: the one that the notebook names]")
 @with_place
 @click.option(
     "-p",

@@ -14,7 +14,7 @@ from nbtape.cli.command import Command, json_option, print_document, timeout_opt
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.run_output import Terminal
 from nbtape.cli.display.status_line import say
-from nbtape.cli.kernel_options import OUR_IMAGE, with_place
+from nbtape.cli.kernel_options import OUR_IMAGE, kernel_option, output_dir_option, with_place
 from nbtape.errors import BlockInterrupted
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.code_blocks import CodeBlock
@@ -50,12 +50,7 @@ if TYPE_CHECKING:
     ],
 )
 @click.argument("source", required=False, metavar="SOURCE", shell_complete=completion.sources)
-@click.option(
-    "--output-dir",
-    metavar="DIR",
-    shell_complete=completion.directories,
-    help="Where the notebook and its files go; made if need be.  [default: here]",
-)
+@output_dir_option
 @click.option("--notebook", metavar="NAME", help="What the notebook is called.  [default: as SOURCE]")
 @click.option(
     "--resume",
@@ -67,12 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "--until", type=click.IntRange(min=0), metavar="N", help="With --resume: go on from its first N cells, in a copy."
 )
-@click.option(
-    "--kernel",
-    metavar="NAME",
-    shell_complete=completion.kernels,
-    help="The kernel spec, as `jupyter kernelspec list` has it.  [default: python3, or the resumed notebook's]",
-)
+@kernel_option("The kernel spec, as `jupyter kernelspec list` has it.  [default: python3, or the resumed notebook's]")
 @with_place
 @timeout_option(60, "How long each block may run.")
 @click.option("--keep-going", is_flag=True, help="Run what comes after a block that failed.")

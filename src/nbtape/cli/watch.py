@@ -77,7 +77,11 @@ def watch(  # noqa: PLR0913  (one argument an option)
     act: scripts are left out. When the session has ended, this waits until every page that is open has all of it, and a
     minute for the first one to be opened.
     """
-    _check(context, web=web)
+    for name in ("cells", "from_start") if web else ("port",):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            where = "the terminal, and the page shows everything: leave it away" if web else "the page: say --web"
+            raise click.UsageError(f"{option} is for {where}.")
     try:
         path = _chosen(Path(notebook), wait=wait)
         if web:
@@ -87,14 +91,6 @@ def watch(  # noqa: PLR0913  (one argument an option)
     except KeyboardInterrupt:
         return INTERRUPTED
     return WELL
-
-
-def _check(context: click.Context, *, web: bool) -> None:
-    for name in ("cells", "from_start") if web else ("port",):
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            option = f"--{name.replace('_', '-')}"
-            where = "the terminal, and the page shows everything: leave it away" if web else "the page: say --web"
-            raise click.UsageError(f"{option} is for {where}.")
 
 
 def _chosen(place: Path, *, wait: bool) -> Path:

@@ -7,10 +7,11 @@ is a list of numbers until someone scrolls to it, and a new line of output does 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,8 +54,7 @@ class Board:
         self._metadata: Mapping[str, Any] = {}
         self._parts = Parts({})
         self._cells: Mapping[str, Posted] = {}
-        self._numbers: Mapping[int, str] = {}
-        self._count = 0
+        self._new_numbers = itertools.count(1)
         self._conclusion = ""
 
     @property
@@ -76,7 +76,7 @@ class Board:
             }
             if list(cells) != list(self._cells):
                 self._ordered = self._revision
-            self._cells, self._numbers = cells, {posted.number: key for key, posted in cells.items()}
+            self._cells = cells
             self._changed.notify_all()
 
     def conclude(self, conclusion: str) -> None:
@@ -115,7 +115,8 @@ class Board:
         The HTML of parts whose marks are `known` to the page is None.
         """
         with self._changed:
-            posted, parts = self._cells.get(self._numbers.get(number, "")), self._parts
+            cells, parts = self._cells, self._parts
+        posted = next((each for each in cells.values() if each.number == number), None)
         if posted is None:
             return None
         told = [[mark, None if mark in known else render()] for mark, render in _parts(posted, parts)]
@@ -124,10 +125,8 @@ class Board:
     def _posted(self, index: int, seen: SeenCell, *, is_changed: bool) -> Posted:
         before = self._cells.get(seen.key)
         if before is not None and before.index == index and not is_changed:
-            return Posted(before.number, index, before.status, before.revision, seen)
-        if before is None:
-            self._count += 1
-        number = self._count if before is None else before.number
+            return replace(before, seen=seen)
+        number = next(self._new_numbers) if before is None else before.number
         status = run_cell(index, seen.outline).status if seen.outline["cell_type"] == "code" else ""
         return Posted(number, index, status, self._revision, seen)
 
