@@ -16,8 +16,6 @@ from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.results import WELL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from nbtape.cli.kernel_options import Place
 
 _TOKEN_VARIABLE: Final = "NBTAPE_MCP_TOKEN"  # noqa: S105  (its name)
@@ -86,10 +84,13 @@ def mcp(  # noqa: PLR0913  (one argument an option)
         raise click.UsageError("--allow-remote goes with --http.")
     # Removed, because the code that runs can read the environment.
     token = os.environ.pop(_TOKEN_VARIABLE, None)
-    serve = _integration()
+    try:
+        from nbtape.integrations.mcp import NotebookServer
+    except ModuleNotFoundError as exc:
+        raise NbtapeError(f"The MCP server needs the package mcp ({exc}): pip install 'nbtape[mcp]'") from exc
     containers = place.containers(on_progress=say)  # started by the first use: no client waits for an image
     kernels, stop = (containers, containers.stop) if containers else (place.connection(), None)
-    server = serve(kernels, kernel, timeout, output_dir or ".", notebook=notebook, on_close=stop)
+    server = NotebookServer(kernels, kernel, timeout, output_dir or ".", notebook=notebook, on_close=stop)
     if http is None:
         asyncio.run(server.run_stdio_async())
     else:
@@ -108,12 +109,3 @@ async def _serve_http(server: Any, host: str, port: int, token: str | None, *, a
             token = make_token()
             say(f"The token, which is told only once: {token}")
         await serve_http(server, listening, token, host)
-
-
-def _integration() -> Callable[..., Any]:
-    """Import the class of the server, which needs an extra."""
-    try:
-        from nbtape.integrations.mcp import NotebookServer
-    except ModuleNotFoundError as exc:
-        raise NbtapeError(f"The MCP server needs the package mcp ({exc}): pip install 'nbtape[mcp]'") from exc
-    return NotebookServer

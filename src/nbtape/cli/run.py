@@ -19,7 +19,6 @@ from nbtape.errors import BlockInterrupted
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.transcripts import read_source
-from nbtape.notebook.output_text import output_text
 from nbtape.results import FAILED, KERNEL_DIED, TIMEOUT, join_cells
 from nbtape.session.blocking import JupyterCodeExecutor
 from nbtape.session.options import DEFAULT_NAME
@@ -112,10 +111,7 @@ def run(  # noqa: PLR0913  (one argument an option)
         else:
             progress = terminal.run_again
             make = partial(JupyterCodeExecutor.resume, resume, kernels, kernel, until=until, on_progress=progress)
-        executor = make(
-            timeout=timeout,
-            on_output=lambda output: terminal.output(output["output_type"] == "stream", output_text(output)),
-        )
+        executor = make(timeout=timeout, on_output=terminal.output)
         with terminal.progress, executor:
             if follow:
                 say(_invitation(executor, kernels))

@@ -27,15 +27,8 @@ _ENDED: Final = "shell.execute_reply"
 class RunCell:
     """What a code cell says of how it ran; None, 0 and empty values stand for what it does not say.
 
-    Args:
-        index: Its position in the notebook, from 0.
-        status: How it ended; `running` if the recording was cut off or has not ended.
-        first_line: The first line of its code that is not blank.
-        files: The files extracted from its outputs, and those that its code wrote.
-        error: What it raised, in one line.
-        note: Message from nbtape about it.
-        kernel_epoch: Number of the kernel that ran it, from 1.
-        touched: What someone else has changed of it since it was recorded; `added` for a new cell.
+    The status is `running` if the recording was cut off or has not ended. `files` has the files extracted from the
+    outputs, then those that the code wrote; `touched` has what someone else has changed, or `added` for a new cell.
     """
 
     index: int

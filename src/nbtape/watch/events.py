@@ -72,11 +72,9 @@ class Teller:
     def tell(self, look: Look, begin: int = 0) -> Iterator[Event]:
         """Report what is new in cell `begin` and those after it, and only remember the cells before it."""
         for index in look.changed:
-            events = self._of_cell(index, look.cells[index])
+            events = list(self._of_cell(index, look.cells[index]))
             if index >= begin:
                 yield from events
-            else:
-                list(events)
         there = {seen.key for seen in look.cells}
         self._told = {key: told for key, told in self._told.items() if key in there}
 

@@ -8,6 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Final, Literal
 
 from nbtape.errors import NotebookReadError
+from nbtape.notebook.atomic_write import version_of
 from nbtape.notebook.lock import can_be_locked, is_locked
 from nbtape.notebook.read import read_content
 from nbtape.watch.snapshots import Looker
@@ -116,13 +117,8 @@ def _written(place: Path) -> Path | None:
 
 def _notebooks(directory: Path) -> list[Path]:
     """The notebooks in a directory, newest first."""
-    times: dict[Path, float] = {}
-    for path in directory.glob("[!.]*.ipynb"):
-        try:
-            times[path] = path.stat().st_mtime
-        except OSError:  # deleted meanwhile
-            continue
-    return sorted(times, key=times.__getitem__, reverse=True)
+    found = [(version[1], path) for path in directory.glob("[!.]*.ipynb") if (version := version_of(path))]
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 class Writer:

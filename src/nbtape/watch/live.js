@@ -160,8 +160,7 @@
 
   function nextCells() {
     const lacking = [...main.children].reverse().map((section) => section.cell).filter(lacks);
-    const inView = lacking.filter((cell) => cell.isNear);
-    return [...inView, ...lacking.filter((cell) => !cell.isNear)].slice(0, 50);
+    return lacking.sort((one, other) => other.isNear - one.isNear).slice(0, 50);
   }
 
   function show(cell, content) {

@@ -100,7 +100,7 @@ class PageServer(ThreadingHTTPServer):
         self.board, self.token = board, secrets.token_urlsafe(24)
         self.page, self.policy = _page()
         # The pages that were opened: when each last asked for news, and whether it had everything then.
-        self._pages: dict[str, tuple[float, bool]] = {}
+        self.pages: dict[str, tuple[float, bool]] = {}
         try:
             super().__init__((_ADDRESS, port), _Handler)
         except OSError as exc:
@@ -115,11 +115,7 @@ class PageServer(ThreadingHTTPServer):
     @property
     def is_awaited(self) -> bool:
         """Whether the page was never opened."""
-        return not self._pages
-
-    def asked(self, page: str, *, has_all: bool) -> None:
-        """Note that a page has asked for news, and whether it has everything."""
-        self._pages[page] = time.monotonic(), has_all
+        return not self.pages
 
     def linger(self) -> None:
         """Wait until each open page has everything, and `FIRST_PAGE_SECONDS` at most for a first page."""
@@ -130,7 +126,7 @@ class PageServer(ThreadingHTTPServer):
     def _is_behind(self) -> bool:
         """Whether a page is open that lacks something."""
         earliest = time.monotonic() - NEWS_SECONDS - RETRY_SECONDS
-        return any(asked > earliest and not has_all for asked, has_all in self._pages.copy().values())
+        return any(asked > earliest and not has_all for asked, has_all in self.pages.copy().values())
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -199,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
             wanted = [(int(number), frozenset(known)) for number, known in question["cells"]]
             return {"cells": list(self._cells(wanted))}
         has_all = bool(question["has_all"])
-        self.server.asked(str(question["page"])[:100], has_all=has_all)
+        self.server.pages[str(question["page"])[:100]] = time.monotonic(), has_all
         return self.server.board.news(int(question["since"]), 0 if has_all else NEWS_SECONDS)
 
     def _cells(self, wanted: Iterable[tuple[int, frozenset[str]]]) -> Iterator[tuple[int, dict[str, Any] | None]]:

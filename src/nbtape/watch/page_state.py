@@ -31,10 +31,7 @@ _MAX_FACT_CHARS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """A cell as pages know it, by a `number` that it keeps; `status` is empty for prose.
-
-    `revision` is the one at which it came, moved or changed.
-    """
+    """A cell as pages know it: a lasting `number`, the `revision` of its last change, and its status if it is code."""
 
     number: int
     index: int

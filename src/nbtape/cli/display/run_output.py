@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.cli.display.consoles import consoles, read_or_not, shows_progress
 from nbtape.cli.display.plain import overwritten
 from nbtape.common.text import fit_text, strip_escapes
+from nbtape.notebook.output_text import output_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nbtape.messages.code_blocks import CodeBlock
     from nbtape.results import CellResult
@@ -63,12 +64,13 @@ class Terminal:
         self.progress.reset(self._task, description=f"block {number} of {total}")
         self._say(f"[{number}/{total}] {strip_escapes(first)[:100]}")
 
-    def output(self, is_stream: bool, text: str) -> None:  # noqa: FBT001
+    def output(self, output: Mapping[str, Any]) -> None:
         """Print the lines of an output; an unfinished line waits for its end."""
         if self._quiet:
             return
+        text = output_text(output)
         with self._lock:
-            if not is_stream:
+            if output["output_type"] != "stream":
                 self._flush()
                 text += "\n"
             *lines, self._line = (self._line + text).split("\n")
