@@ -108,23 +108,23 @@ def _chosen(place: Path, *, wait: bool) -> Path:
 def _follow(path: Path, count: int | None) -> None:
     """Print a session until it ends, from the last `count` cells on, or from the first one if it is None."""
     from nbtape.cli.display.watch_output import Live
-    from nbtape.watch.events import Teller
+    from nbtape.watch.events import EventTracker
     from nbtape.watch.follow import Session
 
-    session, teller, live = Session(path), Teller(), Live(path)
+    session, tracker, live = Session(path), EventTracker(), Live(path)
     begin: int | None = None
     try:
-        for look in session.follow():
-            if look is not None:
+        for snapshot in session.follow():
+            if snapshot is not None:
                 if begin is None:
-                    begin = _introduce(session, path.name, len(look.cells), count)
-                for event in teller.tell(look, begin):
-                    live.tell(event)
+                    begin = _introduce(session, path.name, len(snapshot.cells), count)
+                for event in tracker.events(snapshot, begin):
+                    live.show(event)
                 begin = 0
             live.tick()
     finally:
         live.close()
-    _say_conclusion(session, path.name, teller.counts)
+    _say_conclusion(session, path.name, tracker.counts)
 
 
 def _introduce(session: Session, name: str, cells: int, count: int | None) -> int:
@@ -161,10 +161,10 @@ def _follow_on_page(path: Path, port: int) -> None:
     session, board = Session(path), Board(path.name)
     server = None
     with contextlib.ExitStack() as stack:
-        for look in session.follow():
-            if look is None:
+        for snapshot in session.follow():
+            if snapshot is None:
                 continue
-            board.post(look)
+            board.post(snapshot)
             if server is None:  # no page for an invalid notebook
                 server = stack.enter_context(PageServer(board, port))
                 _say_until_when(session, path.name)

@@ -1,4 +1,4 @@
-"""What is new in a notebook since the last look, as events."""
+"""What is new in a notebook since the last snapshot, as events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from nbtape.summary.run_summary import RunCell
-    from nbtape.watch.snapshots import Look, SeenCell
+    from nbtape.watch.snapshots import CellSnapshot, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,53 +58,53 @@ class CellEnded:
 Event = CellBegun | StreamGrown | OutputShown | CellEnded
 
 
-class Teller:
-    """Turns looks into events, and remembers what was reported."""
+class EventTracker:
+    """Turns snapshots into events, and remembers what was reported."""
 
     def __init__(self) -> None:
-        self._told: dict[str, _Told] = {}
+        self._reported: dict[str, _Reported] = {}
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of code cells by status as of the last look, the most frequent first."""
-        return count_statuses(told.status for told in self._told.values())
+        """The number of code cells by status as of the last snapshot, the most frequent first."""
+        return count_statuses(reported.status for reported in self._reported.values())
 
-    def tell(self, look: Look, begin: int = 0) -> Iterator[Event]:
+    def events(self, snapshot: Snapshot, begin: int = 0) -> Iterator[Event]:
         """Report what is new in cell `begin` and those after it, and only remember the cells before it."""
-        for index in look.changed:
-            events = list(self._of_cell(index, look.cells[index]))
+        for index in snapshot.changed:
+            events = list(self._of_cell(index, snapshot.cells[index]))
             if index >= begin:
                 yield from events
-        there = {seen.key for seen in look.cells}
-        self._told = {key: told for key, told in self._told.items() if key in there}
+        there = {cell.key for cell in snapshot.cells}
+        self._reported = {key: reported for key, reported in self._reported.items() if key in there}
 
-    def _of_cell(self, index: int, seen: SeenCell) -> Iterator[Event]:
-        cell = seen.load()
-        told = self._told.get(seen.key)
-        if told is None or told.source != cell["source"]:
-            told = self._told[seen.key] = _Told(cell["source"])
+    def _of_cell(self, index: int, snapshot: CellSnapshot) -> Iterator[Event]:
+        cell = snapshot.load()
+        reported = self._reported.get(snapshot.key)
+        if reported is None or reported.source != cell["source"]:
+            reported = self._reported[snapshot.key] = _Reported(cell["source"])
             yield CellBegun(index, cell["cell_type"], cell["source"])
         if cell["cell_type"] != "code":
             return
         outputs = [fit_output(raw) for raw in cell["outputs"]]
         for position, output in enumerate(outputs):
-            yield from told.news(index, position, output)
-        del told.outputs[len(outputs) :]
+            yield from reported.events(index, position, output)
+        del reported.outputs[len(outputs) :]
         about = run_cell(index, {**cell, "outputs": outputs})
-        if about.status not in {"running", told.status}:
+        if about.status not in {"running", reported.status}:
             yield CellEnded(about)
-        told.status = about.status
+        reported.status = about.status
 
 
 @dataclass(slots=True)
-class _Told:
+class _Reported:
     """What was reported of a cell."""
 
     source: str
     status: str = ""
     outputs: list[_Mark] = field(default_factory=list)
 
-    def news(self, index: int, position: int, output: Mapping[str, Any]) -> Iterator[Event]:
+    def events(self, index: int, position: int, output: Mapping[str, Any]) -> Iterator[Event]:
         """Report an output if it is new or has changed."""
         mark = _mark(output)
         before = self.outputs[position] if position < len(self.outputs) else None

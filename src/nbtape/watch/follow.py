@@ -1,4 +1,4 @@
-"""Follow a session of another process, look by look, until it ends."""
+"""Follow a session of another process until it ends."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from nbtape.errors import NotebookReadError
 from nbtape.notebook.atomic_write import version_of
 from nbtape.notebook.lock import can_be_locked, is_locked
 from nbtape.notebook.read import read_content
-from nbtape.watch.snapshots import Looker
+from nbtape.watch.snapshots import SnapshotReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from nbtape.watch.snapshots import Look
+    from nbtape.watch.snapshots import Snapshot
 
 POLL_SECONDS: Final = 0.1
-#: The share of the time that looks may take; a slow look is followed by a longer pause.
+#: The share of the time that reading may take; a slow read is followed by a longer pause.
 _MAX_LOAD: Final = 0.25
 
 #: How long a notebook without a writer may be missing or broken, because another program is saving it.
@@ -35,20 +35,20 @@ class Session:
     Attributes:
         ending: None while it lasts, then `ended` if its writer stopped or was killed, `not written` if it never had
             one, or `gone` if the notebook and its writer are missing.
-        lives: Whether the notebook had a writer at the last look; None, and it never ends, if `Writer` cannot tell.
+        lives: Whether the notebook had a writer when last read; None, and it never ends, if `Writer` cannot know.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._looker = Looker(path)
+        self._reader = SnapshotReader(path)
         self._writer = Writer(path)
         self._fault: NotebookReadError | None = None
         self._readable_at = time.monotonic()
         self.ending: Ending | None = None
         self.lives: bool | None = None
 
-    def follow(self) -> Iterator[Look | None]:
-        """Yield a look whenever the notebook has changed, and None otherwise, until the session ends.
+    def follow(self) -> Iterator[Snapshot | None]:
+        """Yield a snapshot whenever the notebook has changed, and None otherwise, until the session ends.
 
         Raises:
             NotebookReadError: The notebook is missing at the start, or stays invalid.
@@ -56,24 +56,24 @@ class Session:
         if not self._path.is_file():
             read_content(self._path)  # reports the reason
         while self.ending is None:
-            self.lives = self._writer.lives()  # before the look, which is the last one if there is no writer
+            self.lives = self._writer.lives()  # before reading, for the last time if there is no writer
             began = time.monotonic()
-            look = self._look()
+            snapshot = self._read()
             cost = time.monotonic() - began
-            yield look
+            yield snapshot
             self.ending = self._judge()
             if self.ending is None:
                 time.sleep(max(POLL_SECONDS, cost / _MAX_LOAD))
 
-    def _look(self) -> Look | None:
+    def _read(self) -> Snapshot | None:
         try:
-            look = self._looker.look()
+            snapshot = self._reader.read()
         except NotebookReadError as exc:
             self._fault = exc
             return None
         if self._path.exists():
             self._fault, self._readable_at = None, time.monotonic()
-        return look
+        return snapshot
 
     def _judge(self) -> Ending | None:
         if self.lives:
@@ -135,13 +135,13 @@ class Writer:
 
     def lives(self) -> bool | None:
         """Whether there is a writer; None if there are no file locks: on Windows, and on some network drives."""
-        found = self._look()
+        found = self._is_path_locked()
         if found is not True and self._held is not None and is_locked(self._held):
             return True
         self.was_seen = self.was_seen or found is True
         return found
 
-    def _look(self) -> bool | None:
+    def _is_path_locked(self) -> bool | None:
         """Check the lock of the file at the path."""
         while True:
             try:

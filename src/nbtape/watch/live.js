@@ -50,14 +50,14 @@
     state.className = kind;
   }
 
-  // Asks for news until everything is here.
+  // Asks for updates until everything is here.
   async function listen() {
     for (let isOver = false; !isOver; ) {
       isOver = hasAll();
-      const news = await ask("/news", { page, since, has_all: isOver });
-      conclusion = news.conclusion;
-      if (news.name !== undefined) take(news);
-      since = news.revision;
+      const updates = await ask("/updates", { page, since, has_all: isOver });
+      conclusion = updates.conclusion;
+      if (updates.name !== undefined) take(updates);
+      since = updates.revision;
       tellState();
     }
   }
@@ -68,12 +68,12 @@
     else tell(hasAll() ? conclusion : `${conclusion} The rest of it is on its way.`);
   }
 
-  function take(news) {
-    name = news.name;
+  function take(updates) {
+    name = updates.name;
     document.getElementById("name").textContent = name;
-    for (const [number, index, status] of news.cells) {
+    for (const [number, index, status] of updates.cells) {
       const cell = cells.get(number) ?? begin(number);
-      cell.revision = news.revision;
+      cell.revision = updates.revision;
       cell.status = status;
       cell.section.className = status === "" ? "cell-prose" : "cell-code";
       cell.section.classList.toggle("cell-failed", failures.has(status));
@@ -81,9 +81,9 @@
       cell.square.hidden = status === "";
       cell.square.title = `cell ${index}: ${status}`;
     }
-    if (news.order) reorder(news.order);
+    if (updates.order) reorder(updates.order);
     count();
-    const facts = news.facts.flatMap(([key, value]) => [element("dt", key), element("dd", value)]);
+    const facts = updates.facts.flatMap(([key, value]) => [element("dt", key), element("dd", value)]);
     document.getElementById("facts").replaceChildren(...facts);
     wake();
   }

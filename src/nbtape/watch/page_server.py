@@ -37,8 +37,8 @@ _REQUEST_TIMEOUT_SECONDS: Final = 30
 #: How long one answer may render cells; cells that scroll into view meanwhile wait for the next one.
 _RENDER_SECONDS: Final = 0.1
 
-#: How long a request for news waits, and how much later the page has to ask again to count as open.
-NEWS_SECONDS: Final = 1.0
+#: How long a request for updates waits, and how much later the page has to ask again to count as open.
+UPDATE_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 5.0
 
 #: How long a session that has ended waits for its page to be opened.
@@ -92,14 +92,14 @@ class PageServer(ThreadingHTTPServer):
         OSError: The port is not available.
     """
 
-    daemon_threads = True  # requests that wait for news do not delay the exit
+    daemon_threads = True  # requests that wait for updates do not delay the exit
     block_on_close = False
     request_queue_size = 64
 
     def __init__(self, board: Board, port: int) -> None:
         self.board, self.token = board, secrets.token_urlsafe(24)
         self.page, self.policy = _page()
-        # The pages that were opened: when each last asked for news, and whether it had everything then.
+        # The pages that were opened: when each last asked for updates, and whether it had everything then.
         self.pages: dict[str, tuple[float, bool]] = {}
         try:
             super().__init__((_ADDRESS, port), _Handler)
@@ -125,7 +125,7 @@ class PageServer(ThreadingHTTPServer):
 
     def _is_behind(self) -> bool:
         """Whether a page is open that lacks something."""
-        earliest = time.monotonic() - NEWS_SECONDS - RETRY_SECONDS
+        earliest = time.monotonic() - UPDATE_SECONDS - RETRY_SECONDS
         return any(asked > earliest and not has_all for asked, has_all in self.pages.copy().values())
 
     def __enter__(self) -> Self:
@@ -178,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, "text/html; charset=utf-8", self.server.page, policy=self.server.policy)
 
     def do_POST(self) -> None:
-        """Answer a request of the page for cells or for news."""
+        """Answer a request of the page for cells or for updates."""
         if (refusal := self._refusal()) is not None:
             self._refuse(*refusal)
             return
@@ -196,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
             return {"cells": list(self._cells(wanted))}
         has_all = bool(question["has_all"])
         self.server.pages[str(question["page"])[:100]] = time.monotonic(), has_all
-        return self.server.board.news(int(question["since"]), 0 if has_all else NEWS_SECONDS)
+        return self.server.board.updates(int(question["since"]), 0 if has_all else UPDATE_SECONDS)
 
     def _cells(self, wanted: Iterable[tuple[int, frozenset[str]]]) -> Iterator[tuple[int, dict[str, Any] | None]]:
         """The first of the cells, as many as can be rendered in time; None for one that cannot be."""

@@ -23,7 +23,7 @@ from nbtape.summary.wording import facts_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from nbtape.watch.snapshots import Look, SeenCell
+    from nbtape.watch.snapshots import CellSnapshot, Snapshot
 
 #: Characters of the notebook's name, and of each fact about its session.
 _MAX_FACT_CHARS: Final = 300
@@ -37,7 +37,7 @@ class Posted:
     index: int
     status: str
     revision: int
-    seen: SeenCell
+    snapshot: CellSnapshot
 
 
 class Board:
@@ -59,17 +59,17 @@ class Board:
         """The number of code cells by status, the most frequent first."""
         return count_statuses(posted.status for posted in self._cells.values())
 
-    def post(self, look: Look) -> None:
-        """Add what a look has found."""
+    def post(self, snapshot: Snapshot) -> None:
+        """Show the state of the notebook in a snapshot."""
         with self._changed:
             self._revision += 1
-            if look.metadata.get("language_info") != self._metadata.get("language_info"):
-                self._parts = Parts(look.metadata)
-            self._metadata = look.metadata
-            changed = set(look.changed)
+            if snapshot.metadata.get("language_info") != self._metadata.get("language_info"):
+                self._parts = Parts(snapshot.metadata)
+            self._metadata = snapshot.metadata
+            changed = set(snapshot.changed)
             cells = {
-                seen.key: self._posted(index, seen, is_changed=index in changed)
-                for index, seen in enumerate(look.cells)
+                cell.key: self._posted(index, cell, is_changed=index in changed)
+                for index, cell in enumerate(snapshot.cells)
             }
             if list(cells) != list(self._cells):
                 self._ordered = self._revision
@@ -77,13 +77,13 @@ class Board:
             self._changed.notify_all()
 
     def conclude(self, conclusion: str) -> None:
-        """Add the sentence that says how the session ended; nothing follows it."""
+        """Show the sentence that says how the session ended; nothing follows it."""
         with self._changed:
             self._revision += 1
             self._conclusion = conclusion
             self._changed.notify_all()
 
-    def news(self, since: int, timeout: float) -> dict[str, Any]:
+    def updates(self, since: int, timeout: float) -> dict[str, Any]:
         """The changes since a revision as JSON; after `timeout` seconds without any, only `revision` and `conclusion`.
 
         `cells` has the number, position and status of each changed cell, and `order` all numbers if they changed.
@@ -94,7 +94,7 @@ class Board:
             is_ordered, conclusion = self._ordered > since, self._conclusion
         if revision <= since:
             return {"revision": revision, "conclusion": conclusion}
-        run = summarise({"metadata": metadata, "cells": [posted.seen.outline for posted in cells.values()]})
+        run = summarise({"metadata": metadata, "cells": [posted.snapshot.outline for posted in cells.values()]})
         return {
             "revision": revision,
             "name": self._name[:_MAX_FACT_CHARS],
@@ -116,27 +116,27 @@ class Board:
         posted = next((each for each in cells.values() if each.number == number), None)
         if posted is None:
             return None
-        told = [[mark, None if mark in known else render()] for mark, render in _parts(posted, parts)]
-        return {"revision": posted.revision, "parts": told}
+        rendered = [[mark, None if mark in known else render()] for mark, render in _parts(posted, parts)]
+        return {"revision": posted.revision, "parts": rendered}
 
-    def _posted(self, index: int, seen: SeenCell, *, is_changed: bool) -> Posted:
-        before = self._cells.get(seen.key)
+    def _posted(self, index: int, snapshot: CellSnapshot, *, is_changed: bool) -> Posted:
+        before = self._cells.get(snapshot.key)
         if before is not None and before.index == index and not is_changed:
-            return replace(before, seen=seen)
+            return replace(before, snapshot=snapshot)
         number = next(self._new_numbers) if before is None else before.number
-        status = run_cell(index, seen.outline).status if seen.outline["cell_type"] == "code" else ""
-        return Posted(number, index, status, self._revision, seen)
+        status = run_cell(index, snapshot.outline).status if snapshot.outline["cell_type"] == "code" else ""
+        return Posted(number, index, status, self._revision, snapshot)
 
 
 def _parts(posted: Posted, parts: Parts) -> Iterator[tuple[str, Callable[[], str]]]:
     """The pieces of a cell: a mark that identifies each, and what renders it."""
-    cell = posted.seen.load()
+    cell = posted.snapshot.load()
     head = {**cell, "outputs": []}
     if not posted.status:
         yield _mark(head), partial(parts.prose, cell)
         return
     counts: Counter[str] = Counter()
-    about = run_cell(posted.index, {**cell, "outputs": posted.seen.outline["outputs"]})
+    about = run_cell(posted.index, {**cell, "outputs": posted.snapshot.outline["outputs"]})
     yield _mark([head, about.index, about.status]), partial(parts.head, cell, about)
     for raw in cell["outputs"]:
         output = fit_output(raw)

@@ -32,8 +32,8 @@ _END_BEFORE_CELL: Final = re.compile(re.escape(CELL_END) + b"(?=" + re.escape(SE
 
 
 @dataclass(frozen=True, slots=True)
-class SeenCell:
-    """A cell at one look: `digest` changes with anything in it, and `key` identifies it from look to look.
+class CellSnapshot:
+    """A cell: `digest` changes with anything in it, and `key` identifies it in all snapshots.
 
     `outline` is the cell in shape (see `fit_cell`), of its outputs only the errors, in shape as well.
     """
@@ -49,15 +49,15 @@ class SeenCell:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What a notebook holds; `changed` has the positions of the cells that are new or changed since the last look."""
+class Snapshot:
+    """What a notebook holds; `changed` has the positions of the cells that are new or changed since the last one."""
 
     metadata: Mapping[str, Any]
-    cells: Sequence[SeenCell]
+    cells: Sequence[CellSnapshot]
     changed: Sequence[int]
 
 
-class Looker:
+class SnapshotReader:
     """Looks at one notebook."""
 
     def __init__(self, path: Path) -> None:
@@ -65,10 +65,10 @@ class Looker:
         self._versions: tuple[Version | None, Version | None] = (None, None)
         # What the notebook file holds, without what its journal adds.
         self._metadata: dict[str, Any] = {}
-        self._cells: list[SeenCell] = []
-        self._seen: dict[str, bytes] = {}
+        self._cells: list[CellSnapshot] = []
+        self._digests: dict[str, bytes] = {}
 
-    def look(self) -> Look | None:
+    def read(self) -> Snapshot | None:
         """Read the notebook; None if it is missing or has not changed.
 
         Raises:
@@ -88,25 +88,25 @@ class Looker:
         known = {cell.digest: cell.outline for cell in self._cells}
         try:
             document, parts = cut(self._path, content)
-            cells = [_seen(part, known) for part in parts]
+            cells = [_cell(part, known) for part in parts]
         except (ValueError, RecursionError):  # another layout, or not a notebook
             document = parse_unchecked(self._path, content)
-            cells = [_seen(_encode(cell), known) for cell in document["cells"]]
+            cells = [_cell(_encode(cell), known) for cell in document["cells"]]
         self._metadata, self._cells = dict_of(document.get("metadata")), cells
 
-    def _with_journal(self, journal: bytes) -> tuple[Mapping[str, Any], list[SeenCell]]:
+    def _with_journal(self, journal: bytes) -> tuple[Mapping[str, Any], list[CellSnapshot]]:
         ours = {id(cell.outline): cell for cell in self._cells}
         outlines = [cell.outline for cell in self._cells]
         document: dict[str, Any] = {"metadata": dict(self._metadata), "cells": outlines}
         fold_in(document, journal)
-        cells = [ours.get(id(cell)) or _seen(_encode(cell), {}) for cell in document["cells"]]
+        cells = [ours.get(id(cell)) or _cell(_encode(cell), {}) for cell in document["cells"]]
         return document["metadata"], cells
 
-    def _compare(self, metadata: Mapping[str, Any], found: Sequence[SeenCell]) -> Look:
+    def _compare(self, metadata: Mapping[str, Any], found: Sequence[CellSnapshot]) -> Snapshot:
         cells = [replace(cell, key=key) for cell, key in zip(found, _keys(found), strict=True)]
-        changed = [index for index, cell in enumerate(cells) if self._seen.get(cell.key) != cell.digest]
-        self._seen = {cell.key: cell.digest for cell in cells}
-        return Look(metadata, cells, changed)
+        changed = [index for index, cell in enumerate(cells) if self._digests.get(cell.key) != cell.digest]
+        self._digests = {cell.key: cell.digest for cell in cells}
+        return Snapshot(metadata, cells, changed)
 
 
 def cut(path: Path, content: bytes) -> tuple[dict[str, Any], list[memoryview]]:
@@ -129,20 +129,20 @@ def _encode(cell: object) -> memoryview:
     return memoryview(json.dumps(cell).encode())
 
 
-def _seen(content: memoryview, known: Mapping[bytes, dict[str, Any]]) -> SeenCell:
+def _cell(content: memoryview, known: Mapping[bytes, dict[str, Any]]) -> CellSnapshot:
     """A cell; one whose digest is known is not parsed."""
     digest = hashlib.blake2b(content, digest_size=16).digest()
     if digest in known:
-        return SeenCell(digest, known[digest], content)
+        return CellSnapshot(digest, known[digest], content)
     cell = json.loads(bytes(content))
     if not isinstance(cell, dict):
         raise ValueError("a cell is an object")  # noqa: TRY004  (as JSON says what is wrong with it)
     outline = fit_cell(cell)
     outline["outputs"] = [fit_output(output) for output in outline["outputs"] if output["output_type"] == "error"]
-    return SeenCell(digest, outline, content)
+    return CellSnapshot(digest, outline, content)
 
 
-def _keys(cells: Sequence[SeenCell]) -> list[str]:
+def _keys(cells: Sequence[CellSnapshot]) -> list[str]:
     """The ids of the cells; a cell without an id of its own also gets a number."""
     counts: Counter[str] = Counter()
     keys = []

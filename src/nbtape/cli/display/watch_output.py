@@ -41,7 +41,7 @@ class Live:
         self._updates: dict[tuple[int, int], Mapping[str, Any]] = {}
         self._running: tuple[int, float] | None = None
 
-    def tell(self, event: Event) -> None:
+    def show(self, event: Event) -> None:
         """Show an event."""
         match event:
             case CellBegun():
@@ -52,7 +52,7 @@ class Live:
                 self._updates[event.index, event.position] = event.output
             case OutputShown():
                 self._finish_stream()
-                self._show(event.output)
+                self._print_output(event.output)
             case _:
                 self._end(event.about)
 
@@ -94,7 +94,7 @@ class Live:
         for path in about.files:
             self._print(f"    file: {plain_line(str(self._notebook.parent / path))}")
 
-    def _show(self, output: Mapping[str, Any]) -> None:
+    def _print_output(self, output: Mapping[str, Any]) -> None:
         if text := output_text(output).removesuffix("\n"):
             self._print(coloured(self._shorten(text)))  # click removes the colors if they are not wanted
 
@@ -102,7 +102,7 @@ class Live:
         """Show what is unfinished: of updated outputs only the last state, because there may be many."""
         self._finish_stream()
         for _, output in sorted(self._updates.items()):
-            self._show(output)
+            self._print_output(output)
         self._updates.clear()
 
     def _finish_stream(self) -> None:
