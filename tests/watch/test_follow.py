@@ -22,9 +22,9 @@ from nbtape.errors import NotebookReadError
 from nbtape.notebook import lock
 from nbtape.notebook.journal import read_journal
 from nbtape.notebook.lock import WriterLock, is_locked
-from nbtape.watch.events import CellBegun, CellEnded, OutputShown, StreamGrown, Teller
+from nbtape.watch.events import CellBegun, CellEnded, EventTracker, OutputShown, StreamGrown
 from nbtape.watch.follow import Session, Writer, await_session, newest_notebook
-from nbtape.watch.snapshots import Looker
+from nbtape.watch.snapshots import SnapshotReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,11 +49,11 @@ class Follower:
         self._thread.start()
 
     def _run(self) -> None:
-        teller = Teller()
+        tracker = EventTracker()
         try:
-            for look in self.session.follow():
+            for snapshot in self.session.follow():
                 with self.seen:
-                    self.events += teller.tell(look) if look else []
+                    self.events += tracker.events(snapshot) if snapshot else []
                     self.seen.notify_all()
         except NotebookReadError as exc:
             self.error = exc
@@ -173,8 +173,8 @@ def test_a_notebook_that_nobody_writes_is_told_to_its_end(tmp_path: Path) -> Non
     cells = [new_code_cell("x", execution_count=1, outputs=[new_output("stream", text="1\n")]), new_code_cell("y")]
     nbformat.write(new_notebook(cells=cells), path)
     session = Session(path)
-    teller = Teller()
-    events = [event for look in session.follow() if look for event in teller.tell(look)]
+    tracker = EventTracker()
+    events = [event for snapshot in session.follow() if snapshot for event in tracker.events(snapshot)]
     assert told(events) == ["0 code x", "0.0 1\n", "0 ok", "1 code y", "1 not_run"]
     assert session.ending == "not written"
 
@@ -283,15 +283,15 @@ def test_a_drive_on_which_only_readers_can_lock_cannot_tell(tmp_path: Path, monk
 def test_a_look_parses_only_what_is_new(tmp_path: Path) -> None:
     cells = [new_code_cell(f"x{number}", id=f"c{number}") for number in range(50)]
     nbformat.write(new_notebook(cells=cells), path := tmp_path / "x.ipynb")
-    looker = Looker(path)
-    first = looker.look()
+    reader = SnapshotReader(path)
+    first = reader.read()
     assert first is not None
     assert list(first.changed) == list(range(50))
-    assert looker.look() is None
+    assert reader.read() is None
     cells[7]["outputs"] = [new_output("stream", text="more")]
     cells.insert(3, new_code_cell("new"))
     nbformat.write(new_notebook(cells=cells), path)
-    second = looker.look()
+    second = reader.read()
     assert second is not None
     assert list(second.changed) == [3, 8]
     assert second.cells[9].outline is first.cells[8].outline
@@ -314,10 +314,10 @@ def test_any_layout_is_read(layout: str, count: int, tmp_path: Path) -> None:
     metadata = {"x": [[{}], [{"cells": [{}, {}]}]]}
     node = new_notebook(cells=[new_code_cell(source, metadata=metadata) for _ in range(count)])
     (path := tmp_path / "x.ipynb").write_text(LAYOUTS[layout](node))
-    look = Looker(path).look()
-    assert look is not None
-    assert [cell.outline["source"] for cell in look.cells] == [source] * count
-    assert [cell.load()["metadata"] for cell in look.cells] == [metadata] * count
+    snapshot = SnapshotReader(path).read()
+    assert snapshot is not None
+    assert [cell.outline["source"] for cell in snapshot.cells] == [source] * count
+    assert [cell.load()["metadata"] for cell in snapshot.cells] == [metadata] * count
 
 
 def test_a_directory_stands_for_the_notebook_that_is_written_in_it(tmp_path: Path) -> None:

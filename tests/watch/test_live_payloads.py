@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from nbtape.export.html_parts import Parts
 from nbtape.watch.page_server import PageServer
 from nbtape.watch.page_state import Board
-from nbtape.watch.snapshots import Looker
+from nbtape.watch.snapshots import SnapshotReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 def live(notebook: NotebookNode, directory: Path, name: str = "x") -> Iterator[str]:
     """The link to a page of a session that has ended."""
     nbformat.write(notebook, path := directory / "x.ipynb")
-    look = Looker(path).look()
-    assert look is not None
+    snapshot = SnapshotReader(path).read()
+    assert snapshot is not None
     board = Board(name)
-    board.post(look)
+    board.post(snapshot)
     board.conclude("It has ended.")
     with PageServer(board, 0) as server:
         yield server.url

@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from nbtape.export.html_parts import Parts
 from nbtape.watch.page_server import PageServer
 from nbtape.watch.page_state import Board
-from nbtape.watch.snapshots import Looker
+from nbtape.watch.snapshots import SnapshotReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,13 +30,13 @@ class Notebook:
         self.cells = [new_markdown_cell("*a*", id="a"), new_code_cell("b", id="b", execution_count=1)]
         self.board = Board(path.name)
         self._path = path
-        self._looker = Looker(path)
+        self._reader = SnapshotReader(path)
 
     def post(self) -> None:
         nbformat.write(new_notebook(cells=self.cells), self._path)
-        look = self._looker.look()
-        assert look is not None
-        self.board.post(look)
+        snapshot = self._reader.read()
+        assert snapshot is not None
+        self.board.post(snapshot)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def server(notebook: Notebook) -> Iterator[PageServer]:
         yield server
 
 
-NEWS = {"page": "p", "since": 0, "has_all": False}
+QUESTION = {"page": "p", "since": 0, "has_all": False}
 
 
 def ask(
@@ -70,18 +70,18 @@ def ask(
 
 
 def test_who_has_the_token_is_told(server: PageServer) -> None:
-    status, content, headers = ask(server, "/news", NEWS)
-    news = json.loads(content)
+    status, content, headers = ask(server, "/updates", QUESTION)
+    updates = json.loads(content)
     assert (status, headers["Content-Type"], headers["Cache-Control"]) == (200, "application/json", "no-store")
-    assert (news["name"], news["order"], news["conclusion"]) == ("x.ipynb", [1, 2], "")
-    assert news["cells"] == [[1, 0, ""], [2, 1, "ok"]]
+    assert (updates["name"], updates["order"], updates["conclusion"]) == ("x.ipynb", [1, 2], "")
+    assert updates["cells"] == [[1, 0, ""], [2, 1, "ok"]]
     _, content, _ = ask(server, "/cells", {"cells": [[1, []], [9, []]]})
     (one, prose), missing = json.loads(content)["cells"]
     assert (one, missing) == (1, [9, None])
     assert "<em>a</em>" in prose["parts"][0][1]
 
 
-@pytest.mark.parametrize("path", ["/news", "/cells", "/none"])
+@pytest.mark.parametrize("path", ["/updates", "/cells", "/none"])
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -105,17 +105,17 @@ def test_who_has_the_token_is_told(server: PageServer) -> None:
 def test_nobody_else_is(path: str, headers: dict[str, str], status: int, server: PageServer) -> None:
     port = server.url.rpartition(":")[2].partition("/")[0]
     given = {name.replace("-", "_"): value.replace("PORT", port) for name, value in headers.items()}
-    refused, content, _ = ask(server, path, NEWS, **given)
+    refused, content, _ = ask(server, path, QUESTION, **given)
     assert refused == status
     assert b"x.ipynb" not in content
     assert server.is_awaited
 
 
-@pytest.mark.parametrize("path", ["/news", "/cells"])
+@pytest.mark.parametrize("path", ["/updates", "/cells"])
 @pytest.mark.parametrize("question", [[], {}, {"since": [], "cells": 3}, {"cells": [[1e999, []]]}, "x", 1])
 def test_a_question_that_makes_no_sense_is_refused(path: str, question: object, server: PageServer) -> None:
     assert ask(server, path, question)[0] == 400
-    assert ask(server, "/news", NEWS)[0] == 200
+    assert ask(server, "/updates", QUESTION)[0] == 200
 
 
 def test_the_page_itself_holds_nothing_and_is_for_no_frame(server: PageServer) -> None:
@@ -142,20 +142,20 @@ def test_it_listens_on_one_address_alone(server: PageServer) -> None:
 
 def test_the_token_is_in_no_log(server: PageServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    for path in ("/", "/news", "/cells"):
+    for path in ("/", "/updates", "/cells"):
         for method in ("GET", "POST"):
-            ask(server, path, NEWS, method=method)
+            ask(server, path, QUESTION, method=method)
             ask(server, path, [], method=method)
-    assert "POST /news" in caplog.text
+    assert "POST /updates" in caplog.text
     assert server.url.partition("#")[2] not in caplog.text
 
 
 def test_news_wait_for_what_comes_and_then_tell_but_that(notebook: Notebook) -> None:
     board = notebook.board
-    first = board.news(0, 0)
-    assert board.news(first["revision"], 0) == {"revision": first["revision"], "conclusion": ""}
+    first = board.updates(0, 0)
+    assert board.updates(first["revision"], 0) == {"revision": first["revision"], "conclusion": ""}
     told: list[dict[str, Any]] = []
-    reader = threading.Thread(target=lambda: told.append(board.news(first["revision"], 20)))
+    reader = threading.Thread(target=lambda: told.append(board.updates(first["revision"], 20)))
     reader.start()
     notebook.cells[1]["outputs"] = [new_output("stream", text="one\n")]
     notebook.post()
@@ -166,12 +166,12 @@ def test_news_wait_for_what_comes_and_then_tell_but_that(notebook: Notebook) -> 
     notebook.cells.insert(0, new_code_cell("new", id="c"))
     notebook.cells.pop()
     notebook.post()
-    third = board.news(second["revision"], 0)
+    third = board.updates(second["revision"], 0)
     assert third["cells"] == [[3, 0, "not_run"], [1, 1, ""]]
     assert third["order"] == [3, 1]
     assert board.cell(2, ()) is None
     board.conclude("It is over.")
-    assert board.news(third["revision"], 0)["conclusion"] == "It is over."
+    assert board.updates(third["revision"], 0)["conclusion"] == "It is over."
 
 
 def test_of_a_cell_that_has_grown_only_what_is_new_is_sent(notebook: Notebook) -> None:
@@ -206,15 +206,15 @@ def test_a_cell_that_cannot_be_shown_keeps_no_other_from_it(
 
 
 def test_it_ends_when_every_page_that_is_open_has_all(server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nbtape.watch.page_server._FIRST", 0.2)
+    monkeypatch.setattr("nbtape.watch.page_server.FIRST_PAGE_SECONDS", 0.2)
     server.linger()
     for page in ("one", "two"):
-        ask(server, "/news", {**NEWS, "page": page})
+        ask(server, "/updates", {**QUESTION, "page": page})
     ending = threading.Thread(target=server.linger)
     ending.start()
-    ask(server, "/news", {**NEWS, "page": "one", "has_all": True})
+    ask(server, "/updates", {**QUESTION, "page": "one", "has_all": True})
     ending.join(0.3)
     assert ending.is_alive()
-    ask(server, "/news", {**NEWS, "page": "two", "has_all": True})
+    ask(server, "/updates", {**QUESTION, "page": "two", "has_all": True})
     ending.join(5)
     assert not ending.is_alive()

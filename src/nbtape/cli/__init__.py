@@ -10,16 +10,16 @@ from nbtape.results import INTERRUPTED
 
 
 def main() -> NoReturn:
-    """Do what the command line says, and exit as `exit_codes` has it."""
+    """Run the command line, and exit with one of the codes in `nbtape.results`."""
     code = INTERRUPTED
     try:
         from nbtape.cli.commands import nbtape
         from nbtape.cli.exit import exit_code_of
 
         code = exit_code_of(nbtape)
-    except KeyboardInterrupt:  # while that was imported, or while the end was told
+    except KeyboardInterrupt:  # during the imports, or while an error was printed
         sys.stderr.write("nbtape: Interrupted.\n")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # What is left is Python's own end, in which a Ctrl-C would be told with a traceback.
+        # During Python's own shutdown, Ctrl-C would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""What every command has: help of one form, `--debug`, and a table of its exit codes."""
+"""What all commands share: the layout of the help, `--debug`, and a table of exit codes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,10 @@ from nbtape.results import BUG, INTERRUPTED, MEANINGS, REFUSED, UNREAD, WELL
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    #: Words, each with its meaning.
-    Table = Mapping[str, str]
-
-#: Goes up when a key goes away or means something else; new ones may come at any time.
+#: Increased when a key is removed or changes its meaning; keys may be added at any time.
 DOCUMENT_VERSION: Final = 1
 
-
-#: The exit codes that any command may have.
-_COMMON = {WELL, REFUSED, BUG, INTERRUPTED, UNREAD}
+_COMMON_EXIT_CODES: Final = frozenset({WELL, REFUSED, BUG, INTERRUPTED, UNREAD})
 
 
 def _debug(_: click.Context, __: click.Parameter, value: bool) -> None:  # noqa: FBT001  (click's)
@@ -29,28 +24,21 @@ def _debug(_: click.Context, __: click.Parameter, value: bool) -> None:  # noqa:
         show_log(everything=True)
 
 
-class _Common(click.Command):
-    """A command as ours are.
-
-    Args:
-        examples: Command lines, each of which works where the files are that it names.
-        tables: What else there is to tell, by title.
-        exit_codes: Those that it may have besides those that any may have.
-        options: What click takes.
-    """
+class Command(click.Command):
+    """A command whose help also has examples, tables of terms and meanings, and its exit codes."""
 
     def __init__(
         self,
         *names: Any,  # noqa: ANN401  (click's, like the options)
         examples: Sequence[str] = (),
-        tables: Mapping[str, Table] | None = None,
+        tables: Mapping[str, Mapping[str, str]] | None = None,
         exit_codes: Iterable[int] = (),
         **options: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(*names, **options)
         self.context_settings = {"help_option_names": ["-h", "--help"], **self.context_settings}
         self.examples = examples
-        codes = {str(code): MEANINGS[code] for code in sorted(_COMMON | set(exit_codes))}
+        codes = {str(code): MEANINGS[code] for code in sorted(_COMMON_EXIT_CODES | set(exit_codes))}
         self.tables = {**(tables or {}), "Exit codes": codes}
         self.params.append(
             click.Option(
@@ -66,7 +54,7 @@ class _Common(click.Command):
         )
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The text, and the examples, which are never broken into lines."""
+        """Add the examples, which are never wrapped."""
         super().format_help_text(ctx, formatter)
         if self.examples:
             with formatter.section("Examples"):
@@ -74,48 +62,30 @@ class _Common(click.Command):
                     formatter.write(f"{'':{formatter.current_indent}}{example}\n")
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's)
-        """The tables."""
+        """Add the tables."""
         for title, table in self.tables.items():
             with formatter.section(title):
                 formatter.write_dl(list(table.items()))
 
 
-class Command(_Common):
-    """A command."""
-
-
-class Group(_Common, click.Group):
-    """A command that has others."""
+class Group(Command, click.Group):
+    """A command that has others, listed in the order in which they were added."""
 
     command_class = Command
 
-    def __init__(self, *names: Any, **options: Any) -> None:  # noqa: ANN401  (click's)
-        super().__init__(*names, no_args_is_help=False, **options)
-
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
-        """In the order in which they were added."""
         return list(self.commands)
 
 
 def timeout_option(default: int, meaning: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The option of commands that run code.
-
-    Args:
-        default: Seconds.
-        meaning: What they are for.
-    """
+    """The option `--timeout` of commands that run code."""
     return click.option(
         "--timeout", type=float, default=str(default), show_default=True, metavar="SECONDS", help=meaning
     )
 
 
 def json_option(keys: str, **others: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The option `--json`, whose help says which keys a document has.
-
-    Args:
-        keys: Their names, but for that of the version.
-        others: For another option, the names of those that it changes them to.
-    """
+    """The option `--json`, whose help names the keys of the document, and those that other options lead to."""
     told = "".join(f"; with --{option}, {names}" for option, names in others.items())
     return click.option(
         "--json",
@@ -126,5 +96,5 @@ def json_option(keys: str, **others: str) -> Callable[[Callable[..., Any]], Call
 
 
 def print_document(told: Mapping[str, Any]) -> None:
-    """Print what is told, in a line, under the version of its form."""
+    """Print a document as one line of JSON, with the version of its format."""
     click.echo(json.dumps({"version": DOCUMENT_VERSION, **told}))

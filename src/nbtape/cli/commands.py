@@ -1,4 +1,4 @@
-"""All commands, and what is told of them as a whole."""
+"""The command `nbtape` with all its subcommands."""
 
 from __future__ import annotations
 

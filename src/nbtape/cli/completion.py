@@ -1,4 +1,4 @@
-"""`nbtape completion`: what a shell runs to complete a command line, and what it is then told."""
+"""`nbtape completion`: the completion scripts of shells, and the answers to them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     Candidates = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
-#: The type of an item that stands for files: those that end in one of its `suffixes`, and directories.
+#: The type of an item that stands for directories, and for files that end in one of its `suffixes`.
 FILES: Final = "files"
 
 _SHELLS: Final = ("bash", "zsh", "fish")
 
 
 def files(*suffixes: str) -> Candidates:
-    """The files that end in one of `suffixes`, and directories, in which there may be some."""
+    """Complete directories, and files that end in one of `suffixes`."""
     return lambda _context, _parameter, begun: [CompletionItem(begun, type=FILES, suffixes=suffixes)]
 
 
@@ -53,25 +53,25 @@ def completion(*, shell: str, answer: bool) -> None:
         click.echo(script.read_text(encoding="utf-8"), nl=False)
         return
     for item in _completions(shell):
-        for line in _lines(shell, item):
-            click.echo("\t".join(line))
+        for fields in _answers(shell, item):
+            click.echo("\t".join(fields))
 
 
 def _completions(shell: str) -> list[CompletionItem]:
-    """What click finds for the line in the variables COMP_WORDS and COMP_CWORD."""
+    """The completions that click finds for the line in the variables COMP_WORDS and COMP_CWORD."""
     kind = get_completion_class(shell)
-    assert kind is not None, "click knows all that the argument takes"
+    assert kind is not None, "click supports each of our shells"
     line = kind(click.get_current_context().find_root().command, {}, "nbtape", "")
     words, begun = line.get_completion_args()
-    # To bash, what stands before the value of --to=html is a word.
+    # In bash, the = of --to=html is a word.
     return line.get_completions([word for word in words if word != "="], begun)
 
 
-def _lines(shell: str, item: CompletionItem) -> Iterator[tuple[str, str, str]]:
-    """What the script of a shell is told of an item: its kind, its value, and what it means."""
+def _answers(shell: str, item: CompletionItem) -> Iterator[tuple[str, str, str]]:
+    """The answers to a shell's script for one item: kind, value and help."""
     if item.type != FILES:
         yield "plain", item.value, " ".join((item.help or "").split())
-    elif shell == "zsh":  # finds files itself, in ways that people have configured
+    elif shell == "zsh":  # zsh finds files itself, as its user has configured
         yield "pattern", " ".join(f"*{suffix}" for suffix in item.suffixes) or "*(-/)", ""
     else:
         for path in paths(item):
@@ -79,13 +79,13 @@ def _lines(shell: str, item: CompletionItem) -> Iterator[tuple[str, str, str]]:
 
 
 def argument(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """What the command is about: it may stand behind an option whose own value may be left out."""
+    """Complete the command's arguments: behind an option whose value is optional, there may be one."""
     arguments = (each for each in context.command.params if isinstance(each, click.Argument))
     return [item for each in arguments for item in each.shell_complete(context, begun)]
 
 
 def kernels(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """The kernel specs of this machine, where jupyter_client finds them, whose import takes too long for a shell."""
+    """Complete local kernel specs. Importing jupyter_client, which also finds them, takes too long here."""
     from jupyter_core.paths import jupyter_path
 
     specs = (spec for place in jupyter_path("kernels") for spec in Path(place).glob("*/kernel.json"))
@@ -94,11 +94,11 @@ def kernels(_context: click.Context, _parameter: click.Parameter, begun: str) ->
 
 
 def paths(item: CompletionItem) -> Iterator[str]:
-    """The names that an item for files stands for, directories with a slash, hidden ones where a dot is begun."""
+    """The paths for an item of type FILES: directories with a slash, hidden entries only after a dot."""
     head, slash, tail = item.value.rpartition("/")
     try:
         entries = sorted(Path(head + slash).expanduser().iterdir())
-    except (OSError, RuntimeError):  # it is not there, or not ours to see; nobody's home
+    except (OSError, RuntimeError):  # missing, not readable, or the home directory of an unknown user
         return
     for entry in entries:
         name = entry.name

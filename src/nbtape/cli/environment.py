@@ -1,4 +1,4 @@
-"""`nbtape environment`: what a recording ran in."""
+"""`nbtape environment`: the Python, the packages and the platform of a recording."""
 
 from __future__ import annotations
 

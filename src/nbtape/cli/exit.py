@@ -1,4 +1,4 @@
-"""How the command ends: with an exit code, and one line on what could not be done."""
+"""Turn results and errors into an exit code and one line on standard error."""
 
 from __future__ import annotations
 
@@ -16,25 +16,18 @@ from nbtape.results import BUG, INTERRUPTED, REFUSED, UNREAD, WELL
 
 
 def exit_code_of(command: click.Command) -> int:
-    """Do what the command line says.
-
-    Args:
-        command: What has all commands. They return their exit code, or None if all is well.
-
-    Returns:
-        The exit code of the process.
-    """
+    """Run the command line, and return the exit code of the process."""
     show_log(everything=False)
     try:
-        code = _do(command)
+        code = _run(command)
         sys.stdout.flush()
-    except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001  (all that can happen is told here)
-        return _tell(exc)
+    except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001  (every error is reported here)
+        return _report(exc)
     return code
 
 
-def _do(command: click.Command) -> int:
-    """What `click.Command.main` does, which has ways of its own to tell of a Ctrl-C and of a closed pipe."""
+def _run(command: click.Command) -> int:
+    """Do what `click.Command.main` does, except that Ctrl-C and closed pipes are handled here."""
     try:
         with command.make_context("nbtape", sys.argv[1:]) as context:
             return command.invoke(context) or WELL
@@ -42,8 +35,8 @@ def _do(command: click.Command) -> int:
         return exc.exit_code
 
 
-def _tell(error: BaseException) -> int:
-    """Say in a line what went wrong, and give the exit code of it."""
+def _report(error: BaseException) -> int:
+    """Print an error in one line, and return its exit code."""
     if isinstance(error, BrokenPipeError) and leave_closed_pipes():
         return UNREAD
     code, line = _ending(error)
@@ -74,6 +67,6 @@ def _ending(error: BaseException) -> tuple[int, str]:
 
 
 def _sentence(text: str) -> str:
-    """A message of somebody else's in one line, with its full stop."""
+    """A message of another library in one line, with a full stop."""
     line = " ".join(text.split())
     return line if line.endswith((".", "?", "!")) else f"{line}."

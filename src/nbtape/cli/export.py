@@ -1,10 +1,10 @@
-"""`nbtape export`: a recorded run as a page, a script, a report, or a notebook of what worked."""
+"""`nbtape export`: convert a recorded run to HTML, a script, Markdown, or a notebook of what worked."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,14 +13,13 @@ from nbtape.cli.command import Command, json_option, print_document, timeout_opt
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.status_line import say, working
 from nbtape.cli.kernel_options import OUR_IMAGE, with_place
+from nbtape.export.write import FORMATS
 from nbtape.results import FAILED, WELL
 
 if TYPE_CHECKING:
     from nbtape.cli.kernel_options import Place
     from nbtape.export.clean_run import Rehearsal
     from nbtape.export.write import Export, Format
-
-_FORMATS: Final = ("html", "py", "md", "ipynb")
 
 
 @click.command(
@@ -37,7 +36,7 @@ _FORMATS: Final = ("html", "py", "md", "ipynb")
 @click.option(
     "--to",
     "form",
-    type=click.Choice(_FORMATS),
+    type=click.Choice(FORMATS),
     help="A page that needs nothing but itself; a script with percent cells; a report in Markdown, with its pictures "
     "in a directory; a notebook.  [default: what OUT ends in, else html]",
 )
@@ -45,7 +44,7 @@ _FORMATS: Final = ("html", "py", "md", "ipynb")
     "-o",
     "--output",
     metavar="OUT",
-    shell_complete=completion.files(*(f".{form}" for form in _FORMATS)),
+    shell_complete=completion.files(*(f".{form}" for form in FORMATS)),
     help="What to write; what is there is replaced.  [default: a free name beside NOTEBOOK]",
 )
 @click.option(
@@ -73,7 +72,7 @@ def export(  # noqa: PLR0913  (one argument an option)
     They are for people who have no Jupyter. Nothing of an output acts in any of them, and none loads anything from
     elsewhere. With --clean, the code of NOTEBOOK is run, in its directory: in a container if you name one.
     """
-    if notebook is None and (place.docker or "").endswith(".ipynb"):  # then it is the notebook behind --docker
+    if notebook is None and (place.docker or "").endswith(".ipynb"):  # click took it for the value of --docker
         notebook, place = place.docker, dataclasses.replace(place, docker=OUR_IMAGE)
     if notebook is None:
         raise click.UsageError("Missing argument 'NOTEBOOK'.")
@@ -102,7 +101,7 @@ def export(  # noqa: PLR0913  (one argument an option)
 
 def _form_of(output: str | None) -> Format:
     suffix = Path(output or "").suffix.removeprefix(".").lower()
-    if output is None or suffix in _FORMATS:
+    if output is None or suffix in FORMATS:
         return suffix or "html"  # type: ignore[return-value]  # one of them
     raise ValueError(f"{output} has no suffix that tells what it is to be: say so with --to.")
 
@@ -111,8 +110,9 @@ def _rehearse(path: Path, place: Place, timeout: float) -> Rehearsal:
     from nbtape.cli.display.replay_output import Verdicts
     from nbtape.export.clean_run import rehearse
 
-    with place.ready() as kernels, Verdicts(quiet=True) as progress:
-        return rehearse(path, jupyter_server=kernels, timeout=timeout, on_cell=progress.follow(path))
+    verdicts = Verdicts(quiet=True)
+    with place.ready() as kernels, verdicts.progress:
+        return rehearse(path, jupyter_server=kernels, timeout=timeout, on_cell=verdicts.follow(path))
 
 
 def _tell(written: Export | None, rehearsal: Rehearsal | None) -> None:
@@ -134,7 +134,7 @@ def _tell(written: Export | None, rehearsal: Rehearsal | None) -> None:
 
 
 def _told(path: Path, written: Export | None, rehearsal: Rehearsal | None) -> dict[str, Any]:
-    """What programs are told: `clean` is null without --clean, `output` is null where nothing was written."""
+    """The result as JSON: `clean` is null without --clean, and `output` if nothing was written."""
     facts = rehearsal and {
         "works": rehearsal.broken is None,
         "broken": rehearsal.broken and dataclasses.asdict(rehearsal.broken),

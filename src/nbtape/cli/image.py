@@ -1,4 +1,4 @@
-"""`nbtape image`: the Docker images of kernels."""
+"""`nbtape image`: build the Docker images that kernels run in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nbtape.cli.display.status_line import working
 _BUILD: Final = "nbtape image build --package matplotlib --package pandas --tag nbtape-science"
 
 
-@click.group(cls=Group, examples=[_BUILD])
+@click.group(cls=Group, no_args_is_help=False, examples=[_BUILD])
 def image() -> None:
     """Make Docker images to run code in."""
 

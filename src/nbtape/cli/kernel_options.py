@@ -1,4 +1,4 @@
-"""Where the code is to run: the options that say so, which several commands have."""
+"""The options that say where code runs and where its notebook goes, which several commands share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from nbtape.cli.completion import argument
+from nbtape.cli.completion import argument, directories, kernels
 from nbtape.cli.display.status_line import working
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nbtape.kernels.sources import Server
     from nbtape.servers.docker.server import DockerJupyterServer
 
-#: What `--docker` means without an image: a name that none can have.
+#: The value of `--docker` without an image; no image can have this name.
 OUR_IMAGE: Final = "(nbtape's own)"
 
 _OPTIONS: Final = (
@@ -52,16 +52,24 @@ _OPTIONS: Final = (
 )
 
 
+output_dir_option = click.option(
+    "--output-dir",
+    metavar="DIR",
+    shell_complete=directories,
+    help="Where the notebook and its files go; made if need be.  [default: here]",
+)
+
+
+def kernel_option(meaning: str, default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option `--kernel`."""
+    return click.option(
+        "--kernel", metavar="NAME", default=default, show_default=True, shell_complete=kernels, help=meaning
+    )
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """Where the code is to run, as the command line says it.
-
-    Args:
-        server: The URL of a Jupyter server.
-        docker: A Docker image, or `OUR_IMAGE`.
-        base_image: What our image is built on.
-        network: The network of a container.
-    """
+    """The values of these options: where the code runs."""
 
     server: str | None
     docker: str | None
@@ -70,39 +78,36 @@ class Place:
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[Server]:
-        """Where kernels come from, as long as it is entered; a terminal shows that an image is built."""
-        with contextlib.ExitStack() as stack, contextlib.ExitStack() as meanwhile:
-            told = meanwhile.enter_context(working("looking for the Docker engine" if self.docker else "one moment"))
-            kernels = stack.enter_context(self.kernels(on_progress=told))
-            meanwhile.close()
-            yield kernels
+        """Provide kernels while entered; a terminal shows the progress of building an image."""
+        with contextlib.ExitStack() as stack:
+            source: Server = self.connection()
+            with working("looking for the Docker engine") as show:
+                if (containers := self.containers(show)) is not None:
+                    source = stack.enter_context(containers)
+            yield source
 
-    def kernels(self, on_progress: Callable[[str], None]) -> contextlib.AbstractContextManager[Server]:
-        """Where kernels come from, as long as it is entered.
-
-        Args:
-            on_progress: Called with each step of the build of an image.
-        """
-        if self.docker is not None:
-            return self._containers(self.docker, on_progress)
-        return contextlib.nullcontext(None if self.server is None else _server(self.server))
-
-    def _containers(self, image: str, on_progress: Callable[[str], None]) -> DockerJupyterServer:
+    def containers(self, on_progress: Callable[[str], None]) -> DockerJupyterServer | None:
+        """Containers, not yet started, if they are to be used; `on_progress` is called with each step of a build."""
+        if self.docker is None:
+            return None
         from nbtape.servers.docker.server import DockerJupyterServer
 
         return DockerJupyterServer(
-            custom_image_name=None if image == OUR_IMAGE else image,
+            custom_image_name=None if self.docker == OUR_IMAGE else self.docker,
             base_image=self.base_image,
             network=self.network,
             on_progress=on_progress,
         )
 
-    def check(self) -> None:
-        """Refuse what does not go together.
+    def connection(self) -> JupyterConnectionInfo | None:
+        """The connection to the server, if one is to be used; None for local kernels."""
+        if self.server is None:
+            return None
+        info = JupyterConnectionInfo.from_url(self.server)
+        return info if info.token else dataclasses.replace(info, token=os.environ.get("JUPYTER_TOKEN") or None)
 
-        Raises:
-            UsageError: It does not.
-        """
+    def check(self) -> None:
+        """Raise a UsageError if options exclude each other."""
         if self.docker is not None and self.server is not None:
             raise click.UsageError("--docker and --server are two places: name one of them.")
         if self.docker is None and (self.base_image or self.network):
@@ -112,7 +117,7 @@ class Place:
 
 
 def with_place(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options, and what they say as its argument `place`."""
+    """Give a command these options, with their values as its argument `place`."""
 
     @functools.wraps(command)
     def collect(*arguments: Any, **options: Any) -> int:  # noqa: ANN401  (click's)
@@ -122,8 +127,3 @@ def with_place(command: Callable[..., int]) -> Callable[..., int]:
     for option in reversed(_OPTIONS):
         collect = option(collect)
     return collect
-
-
-def _server(url: str) -> JupyterConnectionInfo:
-    info = JupyterConnectionInfo.from_url(url)
-    return info if info.token else dataclasses.replace(info, token=os.environ.get("JUPYTER_TOKEN") or None)

@@ -1,38 +1,30 @@
-"""`nbtape mcp`: the kernel and its notebook as tools of an agent that speaks MCP."""
+"""`nbtape mcp`: serve a kernel and its notebook to an agent over MCP."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from nbtape.cli import completion
 from nbtape.cli.command import Command, timeout_option
 from nbtape.cli.display.status_line import say
-from nbtape.cli.kernel_options import with_place
+from nbtape.cli.kernel_options import kernel_option, output_dir_option, with_place
 from nbtape.errors import NbtapeError
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.results import WELL
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
-
     from nbtape.cli.kernel_options import Place
-    from nbtape.kernels.sources import Server
-    from nbtape.servers.docker.server import DockerJupyterServer
 
-#: The variable that may have the token of streamable HTTP.
-_TOKEN: Final = "NBTAPE_MCP_TOKEN"  # noqa: S105  (its name)
+_TOKEN_VARIABLE: Final = "NBTAPE_MCP_TOKEN"  # noqa: S105  (its name)
 
 _LARGEST_PORT: Final = 65535
 
 
 def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, int] | None:
-    """`[HOST:]PORT` in its parts."""
+    """Parse `[HOST:]PORT`."""
     if value is None:
         return None
     host, _colon, port = value.rpartition(":")
@@ -49,22 +41,9 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
         "nbtape mcp --output-dir runs --timeout 600 --http 8931",
     ],
 )
-@click.option(
-    "--output-dir",
-    metavar="DIR",
-    default=".",
-    shell_complete=completion.directories,
-    help="Where the notebook and its files go; made if need be.  [default: here]",
-)
+@output_dir_option
 @click.option("--notebook", metavar="NAME", help="What the notebook is called.  [default: session]")
-@click.option(
-    "--kernel",
-    metavar="NAME",
-    default=DEFAULT_KERNEL,
-    show_default=True,
-    shell_complete=completion.kernels,
-    help="The kernel spec.",
-)
+@kernel_option("The kernel spec.", default=DEFAULT_KERNEL)
 @with_place
 @timeout_option(60, "How long a block may run that does not name its own timeout.")
 @click.option(
@@ -72,13 +51,13 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
     callback=_endpoint,
     metavar="[HOST:]PORT",
     help="Serve on streamable HTTP, at http://HOST:PORT/mcp, in place of standard input and output. Clients send the "
-    f"token as `Authorization: Bearer TOKEN`: that in the variable {_TOKEN}, or one that is made and told on "
+    f"token as `Authorization: Bearer TOKEN`: that in the variable {_TOKEN_VARIABLE}, or one that is made and told on "
     "standard error.  [default host: 127.0.0.1]",
 )
 @click.option("--allow-remote", is_flag=True, help="With --http: listen on a HOST that other machines reach.")
 def mcp(  # noqa: PLR0913  (one argument an option)
     *,
-    output_dir: str,
+    output_dir: str | None,
     notebook: str | None,
     kernel: str,
     place: Place,
@@ -103,56 +82,30 @@ def mcp(  # noqa: PLR0913  (one argument an option)
     place.check()
     if allow_remote and http is None:
         raise click.UsageError("--allow-remote goes with --http.")
-    # Taken away: what code sees in its environment, it can send anywhere.
-    token = os.environ.pop(_TOKEN, None)
-    with contextlib.ExitStack() as stack:
-        serve = _integration()
-        kernels, end = _kernels(place)
-        listening = None
-        if http is not None:
-            from nbtape.integrations.mcp.http import listen
-
-            listening = stack.enter_context(listen(*http, allow_remote=allow_remote))
-        server = serve(kernels, kernel, timeout, output_dir, notebook=notebook, on_close=end)
-        if http is None or listening is None:
-            asyncio.run(server.run_stdio_async())
-        else:
-            asyncio.run(_serve_http(server, listening, token, http[0]))
-    return WELL
-
-
-async def _serve_http(server: Any, listening: socket.socket, token: str | None, host: str) -> None:  # noqa: ANN401  (of a package that need not be there)
-    from nbtape.common.http_access import check_token, make_token
-    from nbtape.integrations.mcp.http import serve_http, url_of
-
-    check_token(token)
-    say(f"Serving MCP at {url_of(listening)}")
-    if token is None:
-        token = make_token()
-        say(f"The token, which is told only once: {token}")
-    await serve_http(server, listening, token, host)
-
-
-def _kernels(place: Place) -> tuple[Server, Callable[[], None] | None]:
-    """Where kernels come from, and what ends that.
-
-    Containers are not entered: they start with the first kernel, so that no client waits for an image to be built.
-    """
-    kernels = place.kernels(on_progress=say)
-    if isinstance(kernels, contextlib.nullcontext):
-        return kernels.enter_result, None
-    containers = cast("DockerJupyterServer", kernels)
-    return containers, containers.stop
-
-
-def _integration() -> Callable[..., Any]:
-    """The class of the server.
-
-    Raises:
-        NbtapeError: The SDK is not there.
-    """
+    # Removed, because the code that runs can read the environment.
+    token = os.environ.pop(_TOKEN_VARIABLE, None)
     try:
         from nbtape.integrations.mcp import NotebookServer
     except ModuleNotFoundError as exc:
         raise NbtapeError(f"The MCP server needs the package mcp ({exc}): pip install 'nbtape[mcp]'") from exc
-    return NotebookServer
+    containers = place.containers(on_progress=say)  # started by the first use: no client waits for an image
+    kernels, stop = (containers, containers.stop) if containers else (place.connection(), None)
+    server = NotebookServer(kernels, kernel, timeout, output_dir or ".", notebook=notebook, on_close=stop)
+    if http is None:
+        asyncio.run(server.run_stdio_async())
+    else:
+        asyncio.run(_serve_http(server, *http, token, allow_remote=allow_remote))
+    return WELL
+
+
+async def _serve_http(server: Any, host: str, port: int, token: str | None, *, allow_remote: bool) -> None:  # noqa: ANN401  (of an extra)
+    from nbtape.common.http_access import check_token, make_token
+    from nbtape.integrations.mcp.http import listen, serve_http, url_of
+
+    check_token(token)
+    with listen(host, port, allow_remote=allow_remote) as listening:
+        say(f"Serving MCP at {url_of(listening)}")
+        if token is None:
+            token = make_token()
+            say(f"The token, which is told only once: {token}")
+        await serve_http(server, listening, token, host)

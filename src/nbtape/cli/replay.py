@@ -1,4 +1,4 @@
-"""`nbtape replay`: recorded notebooks run again, and a verdict on every cell."""
+"""`nbtape replay`: run recorded notebooks again, with a verdict on every cell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 from nbtape.cli import completion
 from nbtape.cli.command import Command, json_option, print_document, timeout_option
 from nbtape.cli.display.replay_output import Verdicts
-from nbtape.cli.kernel_options import OUR_IMAGE, with_place
+from nbtape.cli.kernel_options import OUR_IMAGE, kernel_option, with_place
 from nbtape.common.new_files import replace_file
 from nbtape.errors import NbtapeError
 from nbtape.replay.report import REPORT_VERSION, NotReplayed, Outcome, ReplayReport
@@ -58,12 +58,7 @@ _VERDICTS: Final = {
     help="The new notebook; of several notebooks, a directory for them, made if need be.  [default: "
     "NAME-replayed.ipynb beside each]",
 )
-@click.option(
-    "--kernel",
-    metavar="NAME",
-    shell_complete=completion.kernels,
-    help="The kernel spec.  [default: the one that the notebook names]",
-)
+@kernel_option("The kernel spec.  [default: the one that the notebook names]")
 @with_place
 @click.option(
     "-p",
@@ -105,12 +100,12 @@ def replay(  # noqa: PLR0913  (one argument an option)
     is judged. What had failed may fail again; what had run into its timeout is stopped after as long. Any notebook of
     nbformat 4 will do.
     """
-    if (place.docker or "").endswith(".ipynb"):  # then it is a notebook that stands behind --docker
+    if (place.docker or "").endswith(".ipynb"):  # click took the notebook for the value of --docker
         notebooks, place = (str(place.docker), *notebooks), dataclasses.replace(place, docker=OUR_IMAGE)
     if not notebooks:
         raise click.UsageError("Missing argument 'NOTEBOOK...'.")
     place.check()
-    if report is not None and not Path(report).parent.is_dir():  # said now, and not after an hour
+    if report is not None and not Path(report).parent.is_dir():  # checked before the replay, which may take hours
         raise ValueError(f"{Path(report).parent}, where the report is to go, is no directory: make it.")
     targets = _targets([Path(name) for name in notebooks], output)
     with place.ready() as kernels:
@@ -132,12 +127,7 @@ def replay(  # noqa: PLR0913  (one argument an option)
 
 
 def _targets(notebooks: Sequence[Path], output: str | None) -> list[tuple[Path, Path | None]]:
-    """Where each notebook goes.
-
-    Raises:
-        ValueError: Two of them would go to one file.
-        OSError: There is no directory for them, and none can be made.
-    """
+    """Each notebook with its output; the directory for several outputs is created."""
     if output is None or (len(notebooks) == 1 and not Path(output).is_dir()):
         return [(notebook, None if output is None else Path(output)) for notebook in notebooks]
     names = [notebook.name for notebook in notebooks]
@@ -153,39 +143,35 @@ def _replay_all(
     verdicts: Verdicts,
     **options: Any,  # noqa: ANN401  (those of `nbtape.replay`)
 ) -> list[Outcome]:
-    """Replay notebooks, several at once; one that cannot be run stops no other."""
+    """Replay notebooks, `jobs` at a time. If one cannot be run, the others still are."""
     stops: list[Callable[[], None]] = []
-    with verdicts as shown:
 
-        def one(notebook: Path, output: Path | None) -> Outcome:
-            return _replay(notebook, output, on_cell=shown.follow(notebook), on_start=stops.append, **options)
+    def replay_one(notebook: Path, output: Path | None) -> Outcome:
+        from nbtape.replay.api import replay as run_again
 
+        try:
+            return run_again(notebook, output, on_cell=verdicts.follow(notebook), on_start=stops.append, **options)
+        except (NbtapeError, ValueError, OSError) as exc:
+            return NotReplayed(notebook, str(exc))
+
+    with verdicts.progress:
         with ThreadPoolExecutor(jobs) as pool:
-            running = [pool.submit(one, *target) for target in targets]
+            running = [pool.submit(replay_one, *target) for target in targets]
             try:
                 for each in as_completed(running):
-                    shown.show(each.result())
+                    verdicts.show(each.result())
             except KeyboardInterrupt:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for stop in stops:
                     stop()
                 raise
         outcomes = [each.result() for each in running]
-        shown.summary(outcomes)
+        verdicts.summary(outcomes)
     return outcomes
 
 
-def _replay(notebook: Path, output: Path | None, **options: Any) -> Outcome:  # noqa: ANN401  (as above)
-    from nbtape.replay.api import replay as run_again
-
-    try:
-        return run_again(notebook, output, **options)
-    except (NbtapeError, ValueError, OSError) as exc:
-        return NotReplayed(notebook, str(exc))
-
-
 def _value(text: str) -> object:
-    """What a value on the command line is, as papermill has it: a number, a boolean, None, or else the text."""
+    """Parse the value of a parameter as papermill does: a number, a boolean, None, or else a string."""
     with contextlib.suppress(ValueError):
         return int(text)
     with contextlib.suppress(ValueError):
@@ -194,18 +180,18 @@ def _value(text: str) -> object:
 
 
 def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """The report on all notebooks: a page of those that were run, or JSON."""
+    """Write a report on all notebooks: HTML of those that were run, or JSON."""
     if path.suffix == ".html":
         from nbtape.replay.html_report import render
 
-        page = render([outcome for outcome in outcomes if isinstance(outcome, ReplayReport)])
-        replace_file(path, page.encode())
-        return
-    replace_file(path, f"{json.dumps(_told(outcomes), indent=1)}\n".encode())
+        content = render([outcome for outcome in outcomes if isinstance(outcome, ReplayReport)])
+    else:
+        content = f"{json.dumps(_told(outcomes), indent=1)}\n"
+    replace_file(path, content.encode())
 
 
 def _told(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """What programs are told, of each notebook what `ReplayReport.to_dict` or `NotReplayed.to_dict` has."""
+    """The report as JSON."""
     return {
         "version": REPORT_VERSION,
         "exit_code": max(outcome.exit_code for outcome in outcomes),

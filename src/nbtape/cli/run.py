@@ -1,11 +1,11 @@
-"""`nbtape run`: a message, a transcript or a script, run and recorded."""
+"""`nbtape run`: run a message, a transcript or a script, and record it."""
 
 from __future__ import annotations
 
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,12 +14,11 @@ from nbtape.cli.command import Command, json_option, print_document, timeout_opt
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.run_output import Terminal
 from nbtape.cli.display.status_line import say
-from nbtape.cli.kernel_options import OUR_IMAGE, with_place
+from nbtape.cli.kernel_options import OUR_IMAGE, kernel_option, output_dir_option, with_place
 from nbtape.errors import BlockInterrupted
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.transcripts import read_source
-from nbtape.notebook.output_text import output_text
 from nbtape.results import FAILED, KERNEL_DIED, TIMEOUT, join_cells
 from nbtape.session.blocking import JupyterCodeExecutor
 from nbtape.session.options import DEFAULT_NAME
@@ -50,12 +49,7 @@ if TYPE_CHECKING:
     ],
 )
 @click.argument("source", required=False, metavar="SOURCE", shell_complete=completion.sources)
-@click.option(
-    "--output-dir",
-    metavar="DIR",
-    shell_complete=completion.directories,
-    help="Where the notebook and its files go; made if need be.  [default: here]",
-)
+@output_dir_option
 @click.option("--notebook", metavar="NAME", help="What the notebook is called.  [default: as SOURCE]")
 @click.option(
     "--resume",
@@ -67,12 +61,7 @@ if TYPE_CHECKING:
 @click.option(
     "--until", type=click.IntRange(min=0), metavar="N", help="With --resume: go on from its first N cells, in a copy."
 )
-@click.option(
-    "--kernel",
-    metavar="NAME",
-    shell_complete=completion.kernels,
-    help="The kernel spec, as `jupyter kernelspec list` has it.  [default: python3, or the resumed notebook's]",
-)
+@kernel_option("The kernel spec, as `jupyter kernelspec list` has it.  [default: python3, or the resumed notebook's]")
 @with_place
 @timeout_option(60, "How long each block may run.")
 @click.option("--keep-going", is_flag=True, help="Run what comes after a block that failed.")
@@ -104,7 +93,7 @@ def run(  # noqa: PLR0913  (one argument an option)
     a script with percent cells (.py), or - for Markdown on standard input. Outputs are printed while the code runs;
     the last line names the notebook. A block that fails stops the rest, which is recorded as not run.
     """
-    if source is None and place.docker is not None:  # then it is the source that stands behind --docker
+    if source is None and place.docker is not None:  # click took the source for the value of --docker
         source, place = place.docker, dataclasses.replace(place, docker=OUR_IMAGE)
     if not source:
         raise click.UsageError("Missing argument 'SOURCE'.")
@@ -113,7 +102,7 @@ def run(  # noqa: PLR0913  (one argument an option)
     terminal = Terminal(quiet=as_json)
     parts = read_source(source)
     directory = Path(resume).parent if resume is not None else Path(output_dir or ".")
-    with kernels_to_follow(place, directory) if follow else place.ready() as kernels:
+    with _kernels_to_follow(place, directory) if follow else place.ready() as kernels:
         if resume is None:
             name = notebook or (DEFAULT_NAME if source == "-" else Path(source).stem)
             make = partial(
@@ -122,23 +111,21 @@ def run(  # noqa: PLR0913  (one argument an option)
         else:
             progress = terminal.run_again
             make = partial(JupyterCodeExecutor.resume, resume, kernels, kernel, until=until, on_progress=progress)
-        executor = make(
-            timeout=timeout,
-            on_output=lambda output: terminal.output(output["output_type"] == "stream", output_text(output)),
-        )
-        with terminal, executor:
+        executor = make(timeout=timeout, on_output=terminal.output)
+        with terminal.progress, executor:
             if follow:
-                say(invitation(executor, kernels))
+                say(_invitation(executor, kernels))
             result = _record(executor, parts, terminal, keep_going=keep_going)
     if as_json:
-        print_document(_told(result, executor))
+        resumption = executor.resumption and {"resumption": dataclasses.asdict(executor.resumption)}
+        print_document({**result.to_dict(), **(resumption or {})})
     else:
         click.echo(f"Notebook: {plain_line(str(result.notebook))}")
     return result.exit_code
 
 
 def _check_resume(resume: str | None, until: int | None, elsewhere: str | None) -> None:
-    """Refuse what does not go together with `--resume`, or not without it."""
+    """Raise a UsageError if options exclude each other."""
     if resume is None and until is not None:
         raise click.UsageError("--until goes with --resume.")
     if resume is not None and elsewhere:
@@ -147,16 +134,10 @@ def _check_resume(resume: str | None, until: int | None, elsewhere: str | None) 
         )
 
 
-def _told(result: CodeResult, executor: JupyterCodeExecutor) -> dict[str, Any]:
-    """All there is to say of a run."""
-    resumption = {} if executor.resumption is None else {"resumption": dataclasses.asdict(executor.resumption)}
-    return {**result.to_dict(), **resumption}
-
-
 def _record(
     executor: JupyterCodeExecutor, parts: Sequence[Prose | CodeBlock], terminal: Terminal, *, keep_going: bool
 ) -> CodeResult:
-    """Record the parts in order, run the blocks, and tell the terminal."""
+    """Record the parts in order, run the blocks, and print how they go."""
     cells: list[CellResult] = []
     total = sum(isinstance(part, CodeBlock) for part in parts)
     if executor.resumption is not None:
@@ -186,16 +167,8 @@ def _run_block(executor: JupyterCodeExecutor, block: CodeBlock) -> list[CellResu
         return exc.result.cells
 
 
-def kernels_to_follow(place: Place, directory: Path) -> contextlib.AbstractContextManager[Server]:
-    """Where kernels come from: the server that is named, or else a JupyterLab of our own.
-
-    Args:
-        place: What the command line says.
-        directory: Where the notebook goes.
-
-    Raises:
-        UsageError: There are no pages where the code is to run.
-    """
+def _kernels_to_follow(place: Place, directory: Path) -> contextlib.AbstractContextManager[Server]:
+    """Provide kernels of the server that is named, or else of a local JupyterLab that can see the notebook."""
     if place.docker is not None:
         raise click.UsageError("--follow is for --server and for this machine: there is no JupyterLab in a container.")
     if place.server is not None:
@@ -205,13 +178,8 @@ def kernels_to_follow(place: Place, directory: Path) -> contextlib.AbstractConte
     return LocalJupyterServer(lab=True, root_dir=directory if directory.is_dir() else directory.parent)
 
 
-def invitation(executor: JupyterCodeExecutor, kernels: Server) -> str:
-    """Where people see the notebook, a sentence.
-
-    Args:
-        executor: What records it, started.
-        kernels: Where its kernel comes from.
-    """
+def _invitation(executor: JupyterCodeExecutor, kernels: Server) -> str:
+    """A sentence with the link to the notebook in JupyterLab, if there is one."""
     if not executor.url:
         return f"There is nothing to follow: the server has no JupyterLab, or does not see {executor.notebook}."
     from nbtape.servers.local import LocalJupyterServer

@@ -1,4 +1,4 @@
-"""`nbtape show`: a recorded run as a table, or one of its cells in full."""
+"""`nbtape show`: print a recorded run as a table, or one of its cells in full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nbtape watch`: a session that goes on in another process, as it goes on."""
+"""`nbtape watch`: follow a session of another process while it runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nbtape.watch.follow import Session
-    from nbtape.watch.snapshots import Look
 
 
 @click.command(
@@ -78,11 +77,15 @@ def watch(  # noqa: PLR0913  (one argument an option)
     act: scripts are left out. When the session has ended, this waits until every page that is open has all of it, and a
     minute for the first one to be opened.
     """
-    _check(context, web=web)
+    for name in ("cells", "from_start") if web else ("port",):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            where = "the terminal, and the page shows everything: leave it away" if web else "the page: say --web"
+            raise click.UsageError(f"{option} is for {where}.")
     try:
         path = _chosen(Path(notebook), wait=wait)
         if web:
-            follow_on_page(path, port or 0)
+            _follow_on_page(path, port or 0)
         else:
             _follow(path, None if from_start else cells)
     except KeyboardInterrupt:
@@ -90,76 +93,50 @@ def watch(  # noqa: PLR0913  (one argument an option)
     return WELL
 
 
-def _check(context: click.Context, *, web: bool) -> None:
-    """Refuse what does not go together.
-
-    Raises:
-        UsageError: It does not.
-    """
-    for name in ("cells", "from_start") if web else ("port",):
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            option = f"--{name.replace('_', '-')}"
-            where = "the terminal, and the page shows everything: leave it away" if web else "the page: say --web"
-            raise click.UsageError(f"{option} is for {where}.")
-
-
 def _chosen(place: Path, *, wait: bool) -> Path:
-    from nbtape.watch.follow import newest_notebook
+    from nbtape.watch.follow import await_session, newest_notebook
 
-    if wait:
-        return _await(place)
-    return newest_notebook(place) if place.is_dir() else place
-
-
-def _await(place: Path) -> Path:
-    from nbtape.watch.follow import await_session
-
-    is_told = False
-    for found in await_session(place):
-        if found is not None:
-            return found
-        if not is_told:
-            say(f"Waiting for a session in {plain_line(str(place))}; Ctrl-C ends this.")
-            is_told = True
-    raise AssertionError("unreachable: it waits until there is one")
+    if not wait:
+        return newest_notebook(place) if place.is_dir() else place
+    waiting = await_session(place)
+    found = next(waiting)
+    if found is None:
+        say(f"Waiting for a session in {plain_line(str(place))}; Ctrl-C ends this.")
+    return found or next(filter(None, waiting))
 
 
 def _follow(path: Path, count: int | None) -> None:
-    """Show a session until it ends.
-
-    Args:
-        path: Its notebook.
-        count: With how many of the cells that are there to begin; None for all.
-    """
+    """Print a session until it ends, from the last `count` cells on, or from the first one if it is None."""
     from nbtape.cli.display.watch_output import Live
-    from nbtape.watch.events import Teller
+    from nbtape.watch.events import EventTracker
     from nbtape.watch.follow import Session
 
-    session, teller, live = Session(path), Teller(), Live(path)
-    is_first = True
+    session, tracker, live = Session(path), EventTracker(), Live(path)
+    begin: int | None = None
     try:
-        for look in session.follow():
-            if look is not None and is_first:
-                _introduce(session, look, path.name, count)
-                teller.skip(look, 0 if count is None else max(0, len(look.cells) - count))
-                is_first = False
-            for event in teller.tell(look) if look is not None else ():
-                live.tell(event)
+        for snapshot in session.follow():
+            if snapshot is not None:
+                if begin is None:
+                    begin = _introduce(session, path.name, len(snapshot.cells), count)
+                for event in tracker.events(snapshot, begin):
+                    live.show(event)
+                begin = 0
             live.tick()
     finally:
         live.close()
-    say_conclusion(session, path.name, teller.counts)
+    _say_conclusion(session, path.name, tracker.counts)
 
 
-def _introduce(session: Session, look: Look, name: str, count: int | None) -> None:
-    there = len(look.cells)
-    say_until_when(session, name)
-    if count is not None and there > count:
-        say(f"{there} cells are there{f'; these are the last {count}:' if count else '.'}")
+def _introduce(session: Session, name: str, cells: int, count: int | None) -> int:
+    """Say what is shown; return the index of the first cell that is."""
+    _say_until_when(session, name)
+    if count is None or cells <= count:
+        return 0
+    say(f"{cells} cells are there{f'; these are the last {count}:' if count else '.'}")
+    return cells - count
 
 
-def say_until_when(session: Session, name: str) -> None:
-    """Say until when a notebook is followed, as of the first look."""
+def _say_until_when(session: Session, name: str) -> None:
     name = plain_line(name)
     if session.lives is None:
         say(f"Following {name}. Where it is, nobody can tell when a session ends: Ctrl-C ends this.")
@@ -167,29 +144,13 @@ def say_until_when(session: Session, name: str) -> None:
         say(f"Following {name} until its session ends, or Ctrl-C.")
 
 
-def say_conclusion(session: Session, name: str, counts: Mapping[str, int]) -> None:
-    """Say what became of it.
-
-    Args:
-        session: The session, which has ended.
-        name: What its notebook is called.
-        counts: How many cells of code ended how.
-    """
+def _say_conclusion(session: Session, name: str, counts: Mapping[str, int]) -> None:
     hint = " That is as far as it goes; --wait waits for a session." if session.ending == "not written" else ""
     say(f"\n{conclusion_of(plain_line(name), session.ending, counts)}{hint}")
 
 
-def follow_on_page(path: Path, port: int) -> None:
-    """Serve the page until the session has ended and every page that is open has all of it.
-
-    Args:
-        path: The notebook.
-        port: Where to listen; 0 for any port that is free.
-
-    Raises:
-        NotebookReadError: There is no notebook, or what is there is none and stays so.
-        OSError: The port cannot be had.
-    """
+def _follow_on_page(path: Path, port: int) -> None:
+    """Serve the page until the session has ended and every open page has all of it."""
     from nbtape.common.compat_jsonschema import defer_grammar
 
     defer_grammar()
@@ -198,17 +159,17 @@ def follow_on_page(path: Path, port: int) -> None:
     from nbtape.watch.page_state import Board
 
     session, board = Session(path), Board(path.name)
-    looks = session.follow()
+    server = None
     with contextlib.ExitStack() as stack:
-        server = None
-        for look in looks:
-            if look is not None:
-                board.post(look)
-                if server is None:  # what is no notebook gets no page
-                    server = stack.enter_context(PageServer(board, port))
-                    say_until_when(session, path.name)
-                    click.echo(server.url)
-        say_conclusion(session, path.name, board.counts)
+        for snapshot in session.follow():
+            if snapshot is None:
+                continue
+            board.post(snapshot)
+            if server is None:  # no page for an invalid notebook
+                server = stack.enter_context(PageServer(board, port))
+                _say_until_when(session, path.name)
+                click.echo(server.url)
+        _say_conclusion(session, path.name, board.counts)
         if server is None:
             return
         board.conclude(conclusion_of(path.name, session.ending, board.counts))

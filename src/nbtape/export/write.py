@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 from nbtape.common.new_files import replace_file
 from nbtape.errors import NotebookWriteError
 from nbtape.notebook.atomic_write import places
-from nbtape.notebook.document import Notebook
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +68,8 @@ def write(document: NotebookNode, name: str, form: Format, target: Path) -> Expo
         ValueError: It cannot be such a thing.
     """
     if form == "ipynb":
+        from nbtape.notebook.document import Notebook  # imports nbformat, which `nbtape --help` does without
+
         notebook = Notebook(target, document)
         notebook.save()
         notebook.close()

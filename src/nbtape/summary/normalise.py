@@ -1,4 +1,4 @@
-"""Cells of a notebook that nobody has checked, in the shape that nbformat promises: pure."""
+"""Cells of an unchecked notebook, in the shape that nbformat promises."""
 
 from __future__ import annotations
 
@@ -7,37 +7,26 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_OUTPUTS: Final = frozenset({"stream", "error", "display_data", "execute_result"})
-_CELLS: Final = frozenset({"code", "markdown", "raw"})
+_OUTPUTS: Final = ("stream", "error", "display_data", "execute_result")
+_CELLS: Final = ("code", "markdown", "raw")
 
 
 def fit_cell(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A cell in shape; its outputs are those of known types, each as it came: see `fit_output`.
-
-    Args:
-        raw: The cell, as JSON has it.
-    """
-    kind, metadata, outputs = raw.get("cell_type"), raw.get("metadata"), raw.get("outputs")
-    attachments = raw.get("attachments")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    tags = metadata.get("tags", [])
+    """A cell in shape. Outputs of unknown types are dropped, the others left for `fit_output`."""
+    kind, count, metadata = raw.get("cell_type"), raw.get("execution_count"), dict_of(raw.get("metadata"))
     return {
-        "cell_type": kind if isinstance(kind, str) and kind in _CELLS else "raw",
+        "cell_type": kind if kind in _CELLS else "raw",
         "id": text_of(raw.get("id")),
         "source": text_of(raw.get("source")),
-        "metadata": metadata if _are_texts(tags) else {**metadata, "tags": []},
-        "attachments": attachments if isinstance(attachments, dict) else {},
-        "execution_count": count if type(count := raw.get("execution_count")) is int else None,
-        "outputs": list(filter(_is_output, outputs)) if isinstance(outputs, list) else [],
+        "metadata": metadata if _are_texts(metadata.get("tags", [])) else {**metadata, "tags": []},
+        "attachments": dict_of(raw.get("attachments")),
+        "execution_count": count if type(count) is int else None,
+        "outputs": [output for output in list_of(raw.get("outputs")) if dict_of(output).get("output_type") in _OUTPUTS],
     }
 
 
 def fit_output(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """An output in shape, its texts joined.
-
-    Args:
-        raw: One of those that `fit_cell` leaves.
-    """
+    """An output in shape, its texts joined; `raw` is one that `fit_cell` keeps."""
     kind = raw["output_type"]
     if kind == "stream":
         name = "stderr" if raw.get("name") == "stderr" else "stdout"
@@ -45,18 +34,23 @@ def fit_output(raw: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "error":
         ename, evalue = text_of(raw.get("ename")), text_of(raw.get("evalue"))
         return {"output_type": kind, "ename": ename, "evalue": evalue, "traceback": _texts(raw.get("traceback"))}
-    data = raw.get("data")
-    bundle = {mime: _joined(value) for mime, value in data.items()} if isinstance(data, dict) else {}
+    bundle = {mime: "".join(value) if _are_texts(value) else value for mime, value in dict_of(raw.get("data")).items()}
     return {"output_type": kind, "data": bundle, "metadata": {}}
 
 
 def text_of(value: object) -> str:
-    """A text as nbformat writes it, in one piece or as lines; empty if it is none."""
+    """A string as nbformat writes it, in one piece or as lines; empty if it is neither."""
     return value if isinstance(value, str) else "".join(_texts(value))
 
 
-def _joined(value: object) -> object:
-    return "".join(value) if _are_texts(value) else value
+def dict_of(value: object) -> dict[str, Any]:
+    """A JSON object; empty if the value is not one."""
+    return value if isinstance(value, dict) else {}
+
+
+def list_of(value: object) -> list[Any]:
+    """A JSON array; empty if the value is not one."""
+    return value if isinstance(value, list) else []
 
 
 def _texts(value: object) -> list[str]:
@@ -65,7 +59,3 @@ def _texts(value: object) -> list[str]:
 
 def _are_texts(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _is_output(value: object) -> bool:
-    return isinstance(value, dict) and isinstance(kind := value.get("output_type"), str) and kind in _OUTPUTS

@@ -1,7 +1,6 @@
-"""A notebook without its outputs, but for errors: what tells how a run went, read without a look at the rest.
+"""Read a notebook without its outputs, except errors: enough for a summary, and fast for a large session.
 
-A session of 100 MB is outputs for the most part, and JSON takes its time for them. The first line that closes a bracket
-at the level of `outputs` is the end of them, see `layout`.
+The first line that closes a bracket at the level of `outputs` is the end of them, see `layout`.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.errors import NotebookReadError
 from nbtape.notebook.layout import CELL_END, FIRST, HEAD
 from nbtape.notebook.read import parse_unchecked, read_whole
 
@@ -25,35 +23,30 @@ _ERROR: Final = b'\n     "output_type": "error"'
 
 
 def read_outline(path: Path) -> dict[str, Any]:
-    """A notebook as `nbtape.notebook.read.read_unchecked` has it, with outputs only in cells with an error among them.
+    """Read a notebook as `read_unchecked` does, with outputs only in cells that have an error among them.
 
     Raises:
-        NotebookReadError: There is none, or it is no notebook of nbformat 4.
+        NotebookReadError: The file is missing, or is not a notebook of nbformat 4.
     """
     content, journal = read_whole(path)
-    # What is laid out otherwise, or broken: there the whole is the one to be told of.
-    with contextlib.suppress(NotebookReadError, _LaidOutOtherwiseError):
+    with contextlib.suppress(ValueError):  # another layout, or broken: then the whole file is what is parsed or wrong
         return parse_unchecked(path, b"".join(_without_outputs(content)), journal)
     return parse_unchecked(path, content, journal)
 
 
-class _LaidOutOtherwiseError(Exception):
-    """It was not nbformat that wrote this."""
-
-
 def _without_outputs(content: bytes) -> Iterator[bytes]:
-    """The pieces of a notebook that remain.
+    """The other pieces of a notebook.
 
     Raises:
-        _LaidOutOtherwiseError: The end of outputs cannot be told.
+        ValueError: It is not laid out as nbformat does it.
     """
     if not content.startswith(_HEAD):
-        raise _LaidOutOtherwiseError
+        raise ValueError("not laid out as nbformat does it")
     done = 0
     while (begin := content.find(_BEGIN, done)) >= 0:
         end = content.find(_END, begin)
         if end < 0 or content.find(_NEXT_CELL, begin, end) >= 0:
-            raise _LaidOutOtherwiseError
+            raise ValueError("the outputs have no end")
         keeps = content.find(_ERROR, begin, end) >= 0
         yield content[done : end if keeps else begin + len(_BEGIN)]
         done = end

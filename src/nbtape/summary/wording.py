@@ -1,4 +1,4 @@
-"""What is told of a run, in words: for a table, a page, a report alike."""
+"""The wording about a run that tables, pages and reports share."""
 
 from __future__ import annotations
 
@@ -12,25 +12,19 @@ if TYPE_CHECKING:
 
 
 def counted(run: Run) -> str:
-    """How many cells of code there are, and how they ended."""
+    """The number of code cells, and how they ended."""
     return counted_cells(run.counts)
 
 
 def counted_cells(counts: Mapping[str, int]) -> str:
-    """The same of how many cells ended how."""
+    """The same, of the number of cells by status."""
     number = sum(counts.values())
     ended = ", ".join(f"{count} {status}" for status, count in counts.items())
     return f"{number} cell{'' if number == 1 else 's'} of code" + (f" ({ended})" if ended else "")
 
 
 def conclusion_of(name: str, ending: str | None, counts: Mapping[str, int]) -> str:
-    """What became of a session that was followed, a sentence.
-
-    Args:
-        name: What its notebook is called.
-        ending: How it ended, as `nbtape.watch.follow.Session` has it.
-        counts: How many cells of code ended how.
-    """
+    """A sentence on how the session of the notebook `name` ended; see `nbtape.watch.follow.Session.ending`."""
     told = counted_cells(counts)
     if ending == "ended":
         cut_off = "; what is running was cut off" if "running" in counts else ""
@@ -41,7 +35,7 @@ def conclusion_of(name: str, ending: str | None, counts: Mapping[str, int]) -> s
 
 
 def facts_of(run: Run) -> list[tuple[str, str]]:
-    """When a run was, how long it took, where it ran, and what recorded it: names and values, as far as it tells."""
+    """The known facts of a run, names and values: when it ran, how long, where, and what recorded it."""
     until = f" to {moment(run.ended)}" if run.started and run.ended else ""
     facts = [
         ("recorded", f"{moment(run.started)}{until}"),
@@ -56,12 +50,12 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
 
 
 def edits(cell: RunCell) -> str:
-    """What somebody else changed of a cell; empty if nothing."""
+    """What someone else has changed of a cell; empty if nothing."""
     return f"by hand: {', '.join(cell.touched)}" if cell.touched else ""
 
 
 def span(seconds: float | None) -> str:
-    """A time as people say it, `340 ms`, `12.3 s`, `4 min 05 s`; empty for None."""
+    """Format seconds as `340 ms`, `12.3 s`, `4 min 05 s` or `2 h 05 min`; empty for None."""
     if seconds is None:
         return ""
     if seconds < 1:
@@ -74,7 +68,7 @@ def span(seconds: float | None) -> str:
 
 
 def moment(text: str) -> str:
-    """A time of ISO 8601 to the second, in its own zone; what is none as it is."""
+    """Format an ISO 8601 time to the second, in its own zone; the first 40 characters of anything else."""
     try:
         told = datetime.datetime.fromisoformat(text)
     except ValueError:

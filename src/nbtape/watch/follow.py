@@ -1,4 +1,4 @@
-"""A session of another process, followed look by look until it has ended."""
+"""Follow a session of another process until it ends."""
 
 from __future__ import annotations
 
@@ -8,85 +8,81 @@ import weakref
 from typing import TYPE_CHECKING, Final, Literal
 
 from nbtape.errors import NotebookReadError
+from nbtape.notebook.atomic_write import version_of
 from nbtape.notebook.lock import can_be_locked, is_locked
 from nbtape.notebook.read import read_content
-from nbtape.watch.snapshots import Looker
+from nbtape.watch.snapshots import SnapshotReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from nbtape.watch.snapshots import Look
+    from nbtape.watch.snapshots import Snapshot
 
-#: Seconds from look to look, at least; and of the time that passes, how much may go into them.
-INTERVAL: Final = 0.1
-_SHARE: Final = 0.25
+POLL_SECONDS: Final = 0.1
+#: The share of the time that reading may take; a slow read is followed by a longer pause.
+_MAX_LOAD: Final = 0.25
 
-#: Seconds that a notebook which nobody of ours writes may be away, or broken: another program is saving it.
-_PATIENCE: Final = 2.0
+#: How long a notebook without a writer may be missing or broken, because another program is saving it.
+SAVE_TIMEOUT_SECONDS: Final = 2.0
 
 Ending = Literal["ended", "not written", "gone"]
 
 
 class Session:
-    """What goes on in one notebook.
-
-    Args:
-        path: The notebook.
+    """The session that records one notebook.
 
     Attributes:
-        ending: How it ended, once it has: its writer stopped or was killed (`ended`), there was none since we look
-            (`not written`), or the notebook is away and so is its writer (`gone`).
-        lives: Whether somebody writes it, by the last look; None where that cannot be told, and so neither when it
-            ends: on Windows, and on drives without locks.
+        ending: None while it lasts, then `ended` if its writer stopped or was killed, `not written` if it never had
+            one, or `gone` if the notebook and its writer are missing.
+        lives: Whether the notebook had a writer when last read; None, and it never ends, if `Writer` cannot know.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._looker = Looker(path)
+        self._reader = SnapshotReader(path)
         self._writer = Writer(path)
         self._fault: NotebookReadError | None = None
-        self._whole_at = time.monotonic()
+        self._readable_at = time.monotonic()
         self.ending: Ending | None = None
         self.lives: bool | None = None
 
-    def follow(self) -> Iterator[Look | None]:
-        """What is there, whenever that has changed; None when it has not. Ends when the session does.
+    def follow(self) -> Iterator[Snapshot | None]:
+        """Yield a snapshot whenever the notebook has changed, and None otherwise, until the session ends.
 
         Raises:
-            NotebookReadError: There is no notebook, or what is there is none and stays so.
+            NotebookReadError: The notebook is missing at the start, or stays invalid.
         """
         if not self._path.is_file():
-            read_content(self._path)  # which says what is wrong
+            read_content(self._path)  # reports the reason
         while self.ending is None:
-            self.lives = self._writer.lives()  # asked before the look: without a writer, that is the last one
+            self.lives = self._writer.lives()  # before reading, for the last time if there is no writer
             began = time.monotonic()
-            look = self._look()
+            snapshot = self._read()
             cost = time.monotonic() - began
-            yield look
+            yield snapshot
             self.ending = self._judge()
             if self.ending is None:
-                time.sleep(max(INTERVAL, cost / _SHARE))
+                time.sleep(max(POLL_SECONDS, cost / _MAX_LOAD))
 
-    def _look(self) -> Look | None:
+    def _read(self) -> Snapshot | None:
         try:
-            look = self._looker.look()
+            snapshot = self._reader.read()
         except NotebookReadError as exc:
             self._fault = exc
             return None
         if self._path.exists():
-            self._fault, self._whole_at = None, time.monotonic()
-        return look
+            self._fault, self._readable_at = None, time.monotonic()
+        return snapshot
 
     def _judge(self) -> Ending | None:
-        """Whether it has ended, by the last look."""
         if self.lives:
             return None
-        is_there = self._path.exists()
-        if self._fault is not None or not is_there:
-            if time.monotonic() - self._whole_at < _PATIENCE:
+        exists = self._path.exists()
+        if self._fault is not None or not exists:
+            if time.monotonic() - self._readable_at < SAVE_TIMEOUT_SECONDS:
                 return None
-            if self._fault is not None and is_there:
+            if self._fault is not None and exists:
                 raise self._fault
             return "gone"
         if self.lives is None:
@@ -95,22 +91,18 @@ class Session:
 
 
 def await_session(place: Path) -> Iterator[Path | None]:
-    """Wait until a session goes on: None again and again, then its notebook.
-
-    Args:
-        place: A notebook, or a directory whose newest one that is being written counts.
-    """
+    """Yield None until a session records `place`, a notebook or any one in a directory; then yield its notebook."""
     while (found := _written(place)) is None:
         yield None
-        time.sleep(INTERVAL)
+        time.sleep(POLL_SECONDS)
     yield found
 
 
 def newest_notebook(directory: Path) -> Path:
-    """The notebook of a directory that was written last; one that is being written before all others.
+    """The newest notebook that is being written in a directory, else the newest one.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The directory has no notebooks.
     """
     notebooks = _notebooks(directory)
     if not notebooks:
@@ -124,73 +116,57 @@ def _written(place: Path) -> Path | None:
 
 
 def _notebooks(directory: Path) -> list[Path]:
-    """The notebooks of a directory, the newest first."""
-    times: dict[Path, float] = {}
-    for path in directory.glob("*.ipynb"):
-        if not path.name.startswith("."):
-            try:
-                times[path] = path.stat().st_mtime
-            except OSError:  # it was moved away meanwhile
-                continue
-    return sorted(times, key=times.__getitem__, reverse=True)
+    """The notebooks in a directory, newest first."""
+    found = [(version[1], path) for path in directory.glob("[!.]*.ipynb") if (version := version_of(path))]
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 class Writer:
-    """Whoever writes one notebook.
-
-    Args:
-        path: The notebook.
-
-    Attributes:
-        was_seen: Whether there was one, since we look.
-    """
+    """The process that writes one notebook; `was_seen` once there has been one."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.was_seen = False
-        # The file that was last seen locked, open: whoever writes it has it still if somebody else, JupyterLab for one,
-        # has moved it away or put another one in its place.
+        # The last file that was seen locked, kept open: its writer still holds it after another program, such as
+        # JupyterLab, has moved or replaced it.
         self._held: int | None = None
-        self._let_go: Callable[[], object] = lambda: None
+        self._close: Callable[[], object] = lambda: None
         self._locks_work: bool | None = None
 
     def lives(self) -> bool | None:
-        """Whether there is one; None where that cannot be told: on Windows, and on drives without locks."""
-        found = self._look()
+        """Whether there is a writer; None if there are no file locks: on Windows, and on some network drives."""
+        found = self._is_path_locked()
         if found is not True and self._held is not None and is_locked(self._held):
             return True
         self.was_seen = self.was_seen or found is True
         return found
 
-    def _look(self) -> bool | None:
-        """The same by the file that is at the path."""
+    def _is_path_locked(self) -> bool | None:
+        """Check the lock of the file at the path."""
         while True:
             try:
                 file = os.open(self._path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
             except OSError:
                 return False
-            found = self._ask(file)
-            if found is not True:
-                is_there = self._is_there(file)
-                os.close(file)
-                if not is_there:  # its writer may have put another in its place, and let go of this one
-                    continue
-            else:
-                self._hold(file)
-            return found
+            found = self._is_locked(file)
+            if found:
+                self._close()
+                self._held, self._close = file, weakref.finalize(self, os.close, file)
+                return True
+            was_replaced = self._was_replaced(file)
+            os.close(file)
+            if not was_replaced:
+                return found
 
-    def _ask(self, file: int) -> bool | None:
+    def _is_locked(self, file: int) -> bool | None:
         found = is_locked(file)
         if found is False and not self.was_seen and self._locks_work is None:
             self._locks_work = can_be_locked(file)
         return None if self._locks_work is False else found
 
-    def _is_there(self, file: int) -> bool:
+    def _was_replaced(self, file: int) -> bool:
+        """Whether another file is at the path now: a writer locks the new one, and releases this one."""
         try:
-            return os.path.samestat(os.fstat(file), self._path.stat())
+            return not os.path.samestat(os.fstat(file), self._path.stat())
         except OSError:
-            return True  # there is none that could be asked in its place
-
-    def _hold(self, file: int) -> None:
-        self._let_go()
-        self._held, self._let_go = file, weakref.finalize(self, os.close, file)
+            return False

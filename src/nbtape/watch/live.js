@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  // Cells by their number: what stands for each, what of it is here, and whether it is in view.
+  // Cells by number: their elements, the parts that are here, and whether they are near the view.
   const cells = new Map();
   const page = String(Math.random()).slice(2);
   const main = document.querySelector("main");
@@ -17,12 +17,12 @@
   let lastHeight = 0;
   let wake = () => {};
 
-  // What the server sends is inert already; this says so where the policy asks for it.
+  // The server sends inert HTML; browsers with Trusted Types need this policy to accept it.
   const policy = window.trustedTypes
     ? trustedTypes.createPolicy("nbtape", { createHTML: (html) => html })
     : { createHTML: (html) => html };
 
-  // The token stays with this tab, and does not stand in its address.
+  // Keeps the token for this tab, and removes it from the address.
   function keptToken() {
     const given = location.hash.slice(1);
     if (given) {
@@ -32,20 +32,16 @@
     return sessionStorage.getItem("nbtape") || "";
   }
 
-  class Refused extends Error {}
-
   async function ask(what, question) {
     const answer = await fetch(what, {
       method: "POST",
       headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
       body: JSON.stringify(question),
     });
-    if (answer.status === 401 || answer.status === 403) throw new Refused();
-    if (!answer.ok) throw new Error(`the server says ${answer.status}`);
+    if (!answer.ok) throw new Error("the server refuses", { cause: answer.status });
     return answer.json();
   }
 
-  const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
   const lacks = (cell) => cell.has < cell.revision;
   const hasAll = () => conclusion !== "" && ![...cells.values()].some(lacks);
 
@@ -54,14 +50,14 @@
     state.className = kind;
   }
 
-  // Asks for news, again and again, and ends when all is here.
+  // Asks for updates until everything is here.
   async function listen() {
     for (let isOver = false; !isOver; ) {
       isOver = hasAll();
-      const news = await ask("/news", { page, since, has_all: isOver });
-      if (news.conclusion) conclusion = news.conclusion;
-      if (news.name !== undefined) take(news);
-      since = news.revision;
+      const updates = await ask("/updates", { page, since, has_all: isOver });
+      conclusion = updates.conclusion;
+      if (updates.name !== undefined) take(updates);
+      since = updates.revision;
       tellState();
     }
   }
@@ -72,12 +68,12 @@
     else tell(hasAll() ? conclusion : `${conclusion} The rest of it is on its way.`);
   }
 
-  function take(news) {
-    name = news.name;
+  function take(updates) {
+    name = updates.name;
     document.getElementById("name").textContent = name;
-    for (const [number, index, status] of news.cells) {
+    for (const [number, index, status] of updates.cells) {
       const cell = cells.get(number) ?? begin(number);
-      cell.revision = news.revision;
+      cell.revision = updates.revision;
       cell.status = status;
       cell.section.className = status === "" ? "cell-prose" : "cell-code";
       cell.section.classList.toggle("cell-failed", failures.has(status));
@@ -85,9 +81,9 @@
       cell.square.hidden = status === "";
       cell.square.title = `cell ${index}: ${status}`;
     }
-    if (news.order) arrange(news.order);
+    if (updates.order) reorder(updates.order);
     count();
-    const facts = news.facts.flatMap(([key, value]) => [element("dt", key), element("dd", value)]);
+    const facts = updates.facts.flatMap(([key, value]) => [element("dt", key), element("dd", value)]);
     document.getElementById("facts").replaceChildren(...facts);
     wake();
   }
@@ -107,19 +103,23 @@
     return cell;
   }
 
-  function arrange(order) {
+  function reorder(order) {
     const numbers = new Set(order);
     for (const [number, cell] of cells) {
       if (numbers.has(number)) continue;
       near.unobserve(cell.section);
-      cell.section.remove();
-      cell.square.remove();
       cells.delete(number);
     }
-    order.forEach((number, place) => {
-      const { section, square } = cells.get(number);
-      if (main.children[place] !== section) main.insertBefore(section, main.children[place] ?? null);
-      if (strip.children[place] !== square) strip.insertBefore(square, strip.children[place] ?? null);
+    arrange(main, order.map((number) => cells.get(number).section));
+    arrange(strip, order.map((number) => cells.get(number).square));
+  }
+
+  // Makes `children` the children of `parent`, and moves only those that are elsewhere.
+  function arrange(parent, children) {
+    const kept = new Set(children);
+    for (const child of [...parent.children]) if (!kept.has(child)) child.remove();
+    children.forEach((child, place) => {
+      if (parent.children[place] !== child) parent.insertBefore(child, parent.children[place] ?? null);
     });
   }
 
@@ -160,8 +160,7 @@
 
   function nextCells() {
     const lacking = [...main.children].reverse().map((section) => section.cell).filter(lacks);
-    const inView = lacking.filter((cell) => cell.isNear);
-    return [...inView, ...lacking.filter((cell) => !cell.isNear)].slice(0, 50);
+    return lacking.sort((one, other) => other.isNear - one.isNear).slice(0, 50);
   }
 
   function show(cell, content) {
@@ -171,8 +170,6 @@
       return;
     }
     const { parts } = content;
-    if (cell.marks.length === 0) cell.section.replaceChildren();
-    // Parts that stand further on now are not sent again.
     const here = new Map(cell.marks.map((mark, place) => [mark, cell.section.children[place]]));
     const now = parts.map(([mark, html]) => {
       if (html === null) return here.get(mark);
@@ -180,10 +177,7 @@
       part.innerHTML = policy.createHTML(html);
       return part;
     });
-    now.forEach((part, place) => {
-      if (cell.section.children[place] !== part) cell.section.insertBefore(part, cell.section.children[place] ?? null);
-    });
-    while (cell.section.children.length > now.length) cell.section.lastElementChild.remove();
+    arrange(cell.section, now);
     cell.marks = parts.map(([mark]) => mark);
   }
 
@@ -195,7 +189,7 @@
     { rootMargin: "600px" },
   );
 
-  // Who reads the end goes on reading the end, until he scrolls up. What has become shorter meanwhile scrolls, too.
+  // The end stays in view until the reader scrolls up. A page that has become shorter scrolls up by itself.
   const height = () => document.documentElement.scrollHeight;
   const goToEnd = () => scrollTo(0, height());
   function remember() {
@@ -218,16 +212,16 @@
   });
   addEventListener("hashchange", () => location.reload());
 
-  // What breaks off is taken up where it was.
+  // Retries after a lost connection.
   async function persist(act) {
     for (;;) {
       try {
         return await act();
       } catch (error) {
         if (hasAll()) return tellState();
-        if (error instanceof Refused) return tell("This link is no longer good: open the one that nbtape watch has printed.", "lost");
+        if ([401, 403].includes(error.cause)) return tell("This link is no longer good: open the one that nbtape watch has printed.", "lost");
         tell("nbtape watch does not answer: it has ended, or will be back. What is here stays.", "lost");
-        await pause(1000);
+        await new Promise((done) => setTimeout(done, 1000));
       }
     }
   }

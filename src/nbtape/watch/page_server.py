@@ -1,9 +1,7 @@
-"""The page of a session that goes on, for browsers of this machine: who may ask, and what is answered.
+"""Serve the page of a running session to browsers on this machine.
 
-It is one document with our script and our style in it, whose hashes its policy names, so that no other script runs and
-nothing is loaded from elsewhere. What the cells look like it asks for with the token, which it has from behind the `#`
-of the link: browsers send that part to nobody. A cookie would go to every server of this machine, whatever its port
-(RFC 6265, section 8.5).
+The page is one document, whose policy allows only its own script and style, by their hashes. It asks for the cells with
+the token behind the `#` of its link, which browsers send to no server; a cookie would go to every port (RFC 6265, 8.5).
 """
 
 from __future__ import annotations
@@ -25,7 +23,6 @@ from nbtape.export.html_parts import style
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from types import TracebackType
 
     from nbtape.watch.page_state import Board
 
@@ -33,19 +30,19 @@ _log = logging.getLogger(__name__)
 
 _ADDRESS: Final = "127.0.0.1"
 
-#: Bytes of a question, which holds the marks of what the page has; and seconds for it to arrive.
-_LARGEST: Final = 4_000_000
-_SLOWEST: Final = 30
+#: A request holds the marks of what the page has.
+_MAX_REQUEST_BYTES: Final = 4_000_000
+_REQUEST_TIMEOUT_SECONDS: Final = 30
 
-#: Seconds that go into the cells of one answer: what comes into view meanwhile is not to wait long.
-_AT_ONCE: Final = 0.1
+#: How long one answer may render cells; cells that scroll into view meanwhile wait for the next one.
+_RENDER_SECONDS: Final = 0.1
 
-#: Seconds that a page waits for news before it asks again: it is open for as long as it asks, with some delay.
-_PATIENCE: Final = 1.0
-_DELAY: Final = 5.0
+#: How long a request for updates waits, and how much later the page has to ask again to count as open.
+UPDATE_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 5.0
 
-#: Seconds for a first page to come when the session has ended.
-_FIRST: Final = 60.0
+#: How long a session that has ended waits for its page to be opened.
+FIRST_PAGE_SECONDS: Final = 60.0
 
 _PAGE: Final = """<!DOCTYPE html>
 <html lang="en">
@@ -88,93 +85,65 @@ _HEADERS: Final = {
 }
 
 
-class PageServer:
-    """Serves pages from entering to leaving.
-
-    Args:
-        board: What they are told.
-        port: Where it listens on loopback; 0 for any that is free.
+class PageServer(ThreadingHTTPServer):
+    """Serves the page of a session to this machine, from entering to leaving; `port` 0 is any free port.
 
     Raises:
-        OSError: The port cannot be had.
+        OSError: The port is not available.
     """
 
+    daemon_threads = True  # requests that wait for updates do not delay the exit
+    block_on_close = False
+    request_queue_size = 64
+
     def __init__(self, board: Board, port: int) -> None:
-        self._token = secrets.token_urlsafe(24)
-        self._readers = _Readers()
+        self.board, self.token = board, secrets.token_urlsafe(24)
+        self.page, self.policy = _page()
+        # The pages that were opened: when each last asked for updates, and whether it had everything then.
+        self.pages: dict[str, tuple[float, bool]] = {}
         try:
-            self._server = _Server(port, board, self._token, self._readers)
+            super().__init__((_ADDRESS, port), _Handler)
         except OSError as exc:
             raise OSError(f"port {port} cannot be had: {exc.strerror or exc}. Name another --port, or none.") from exc
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True)
 
     @property
     def url(self) -> str:
-        """The link that lets a browser in. Who has it sees everything; it is good for as long as this serves."""
-        return f"http://{_ADDRESS}:{self._server.server_port}/#{self._token}"
+        """The link that lets a browser in while this serves. Anyone who has it sees everything."""
+        return f"http://{_ADDRESS}:{self.server_port}/#{self.token}"
 
     @property
     def is_awaited(self) -> bool:
-        """Whether nobody has opened the page yet."""
-        return not self._readers.came
+        """Whether the page was never opened."""
+        return not self.pages
 
     def linger(self) -> None:
-        """Wait until each page that is open has everything, the first of them for a minute to come."""
-        deadline = time.monotonic() + _FIRST
-        while (self.is_awaited and time.monotonic() < deadline) or not self._readers.have_all():
+        """Wait until each open page has everything, and `FIRST_PAGE_SECONDS` at most for a first page."""
+        deadline = time.monotonic() + FIRST_PAGE_SECONDS
+        while (self.is_awaited and time.monotonic() < deadline) or self._is_behind():
             time.sleep(0.05)
+
+    def _is_behind(self) -> bool:
+        """Whether a page is open that lacks something."""
+        earliest = time.monotonic() - UPDATE_SECONDS - RETRY_SECONDS
+        return any(asked > earliest and not has_all for asked, has_all in self.pages.copy().values())
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def __exit__(self, *exc: object) -> None:
+        self.shutdown()
+        self.server_close()
         self._thread.join()
 
-
-class _Readers:
-    """Which pages are open, and whether they have everything, by their own word."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: dict[str, tuple[float, bool]] = {}
-        self.came = False
-
-    def heard(self, page: str, *, has_all: bool) -> None:
-        """A page has asked for news."""
-        with self._lock:
-            self.came = True
-            self._open[page] = time.monotonic(), has_all
-
-    def have_all(self) -> bool:
-        """Whether nobody who is there lacks anything."""
-        with self._lock:
-            earliest = time.monotonic() - _PATIENCE - _DELAY
-            self._open = {page: (heard, has_all) for page, (heard, has_all) in self._open.items() if heard > earliest}
-            return all(has_all for _, has_all in self._open.values())
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True  # those that wait for news when it is to end
-    block_on_close = False
-    request_queue_size = 64
-
-    def __init__(self, port: int, board: Board, token: str, readers: _Readers) -> None:
-        self.board, self.readers, self.token = board, readers, token.encode()
-        self.page, self.policy = _page()
-        super().__init__((_ADDRESS, port), _Handler)
-
     def server_bind(self) -> None:
-        """Without asking any DNS server how we are called, as the standard library does."""
+        """Bind without the DNS query of `HTTPServer.server_bind`."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = _ADDRESS, self.server_address[1]
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  (the library's)
-        """Pages are closed in the middle of an answer."""
+        """Log that the browser has closed a page during an answer."""
         _log.debug("A page was not answered", exc_info=True)
 
 
@@ -193,14 +162,14 @@ def _hash(text: str) -> str:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+    server: PageServer
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "nbtape", ""
-    timeout = _SLOWEST
+    timeout = _REQUEST_TIMEOUT_SECONDS
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """The page, which holds nothing of the session."""
+        """Serve the page, which holds nothing of the session."""
         if not self._is_ours():
             self._refuse(403, "This Host is not ours.")
         elif self.path != "/":
@@ -209,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, "text/html; charset=utf-8", self.server.page, policy=self.server.policy)
 
     def do_POST(self) -> None:
-        """A question of the page: for cells, or for news."""
+        """Answer a request of the page for cells or for updates."""
         if (refusal := self._refusal()) is not None:
             self._refuse(*refusal)
             return
@@ -226,32 +195,32 @@ class _Handler(BaseHTTPRequestHandler):
             wanted = [(int(number), frozenset(known)) for number, known in question["cells"]]
             return {"cells": list(self._cells(wanted))}
         has_all = bool(question["has_all"])
-        self.server.readers.heard(str(question["page"])[:100], has_all=has_all)
-        return self.server.board.news(int(question["since"]), 0 if has_all else _PATIENCE)
+        self.server.pages[str(question["page"])[:100]] = time.monotonic(), has_all
+        return self.server.board.updates(int(question["since"]), 0 if has_all else UPDATE_SECONDS)
 
     def _cells(self, wanted: Iterable[tuple[int, frozenset[str]]]) -> Iterator[tuple[int, dict[str, Any] | None]]:
-        """As many of the cells as can be had at once; None for one that cannot be shown."""
-        deadline = time.monotonic() + _AT_ONCE
+        """The first of the cells, as many as can be rendered in time; None for one that cannot be."""
+        deadline = time.monotonic() + _RENDER_SECONDS
         for number, known in wanted:
             try:
                 yield number, self.server.board.cell(number, known)
-            except Exception:  # noqa: BLE001  (whatever is in a cell, the page is to go on with the others)
+            except Exception:  # noqa: BLE001  (a hostile cell must not keep the page from the others)
                 _log.warning("A cell cannot be shown on a page", exc_info=True)
                 yield number, None
             if time.monotonic() > deadline:
                 return
 
     def _refusal(self) -> tuple[int, str] | None:
-        """The status of an answer to who may not ask, and why; None for who may."""
+        """The status and the reason of a refusal; None for a valid request."""
         origin, given = self.headers.get("Origin"), self.headers.get("Authorization", "")
         if not self._is_ours():
             return 403, "This Host is not ours."
         if origin is not None and not is_same_origin(origin, self.headers["Host"]):
             return 403, "This Origin is not ours."
-        if not secrets.compare_digest(given.encode("utf-8", "replace"), b"Bearer " + self.server.token):
+        if not secrets.compare_digest(given.encode("utf-8", "replace"), f"Bearer {self.server.token}".encode()):
             return 401, "Open the link that nbtape watch has printed."
         size = self.headers.get("Content-Length", "")
-        if not size.isdecimal() or len(size) > len(str(_LARGEST)) or int(size) > _LARGEST:
+        if not size.isdecimal() or len(size) > len(str(_MAX_REQUEST_BYTES)) or int(size) > _MAX_REQUEST_BYTES:
             return 413, "This question is too long, or says not how long it is."
         return None
 
@@ -260,20 +229,19 @@ class _Handler(BaseHTTPRequestHandler):
         return len(hosts) == 1 and name_in(hosts[0]) in LOOPBACK and hosts[0].endswith(f":{self.server.server_port}")
 
     def _refuse(self, status: int, why: str) -> None:
-        self.close_connection = True  # whatever was sent with the question is still to be read
+        self.close_connection = True  # the body of the request is unread
         self._answer(status, "text/plain; charset=utf-8", why.encode())
 
     def _answer(self, status: int, kind: str, content: bytes, policy: str = "default-src 'none'; sandbox") -> None:
         self.send_response(status)
-        headers = {**_HEADERS, "Content-Security-Policy": policy, "Content-Type": kind}
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
+        headers = {"Content-Security-Policy": policy, "Content-Type": kind, "Content-Length": str(len(content))}
         if self.close_connection:
-            self.send_header("Connection", "close")
+            headers["Connection"] = "close"
+        for name, value in {**_HEADERS, **headers}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  (the library's)
-        """To the log, and not to standard error."""
+        """Log a request instead of printing it."""
         _log.debug(format, *arguments)

@@ -1,24 +1,24 @@
-"""A notebook, looked at again and again: what is in it now, and which of its cells are not as they were.
+"""Read a notebook repeatedly, and find the cells that have changed since the last time.
 
-A look at what has not changed costs two questions to the file system; at a notebook whose journal has grown, what the
-journal costs; at one that was written anew, to read it and to parse the cells that are new.
+An unchanged notebook costs two calls of `stat`, a grown journal is read alone, and a rewritten notebook is read again,
+but only its new cells are parsed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.errors import NotebookReadError
 from nbtape.notebook.atomic_write import version_of
 from nbtape.notebook.journal import fold_in, path_of, read_journal
 from nbtape.notebook.layout import CELL_END, FIRST, HEAD, SEPARATOR
 from nbtape.notebook.read import parse_unchecked, read_whole
-from nbtape.summary.normalise import fit_cell, fit_output
+from nbtape.summary.normalise import dict_of, fit_cell, fit_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,23 +26,22 @@ if TYPE_CHECKING:
 
     from nbtape.notebook.atomic_write import Version
 
+_OPENING: Final = b"{\n"
 _LAST: Final = b"\n ]"
+_END_BEFORE_CELL: Final = re.compile(re.escape(CELL_END) + b"(?=" + re.escape(SEPARATOR + _OPENING) + b")")
 
 
 @dataclass(frozen=True, slots=True)
-class SeenCell:
-    """A cell, as it was at one look.
+class CellSnapshot:
+    """A cell: `digest` changes with anything in it, and `key` identifies it in all snapshots.
 
-    Args:
-        key: What it is known by, from look to look.
-        digest: What is another when anything in it is.
-        outline: The cell in shape (see `fit_cell`), without its outputs but for errors, in shape as well.
+    `outline` is the cell in shape (see `fit_cell`), of its outputs only the errors, in shape as well.
     """
 
-    key: str
     digest: bytes
-    outline: Mapping[str, Any]
+    outline: dict[str, Any]
     _content: memoryview
+    key: str = ""
 
     def load(self) -> dict[str, Any]:
         """The cell in shape, with its outputs; each of those is for `fit_output`."""
@@ -50,40 +49,30 @@ class SeenCell:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What a notebook holds.
-
-    Args:
-        metadata: The notebook's.
-        cells: Its cells, in order.
-        changed: The positions of those that are new or not as they were at the look before.
-    """
+class Snapshot:
+    """What a notebook holds; `changed` has the positions of the cells that are new or changed since the last one."""
 
     metadata: Mapping[str, Any]
-    cells: Sequence[SeenCell]
+    cells: Sequence[CellSnapshot]
     changed: Sequence[int]
 
 
-class Looker:
-    """One for a notebook.
-
-    Args:
-        path: The notebook.
-    """
+class SnapshotReader:
+    """Looks at one notebook."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._versions: tuple[Version | None, Version | None] = (None, None)
-        # The notebook without its cells, and those: without what its journal adds.
-        self._frame: dict[str, Any] = {}
-        self._pieces: list[_Piece] = []
-        self._seen: dict[str, bytes] = {}
+        # What the notebook file holds, without what its journal adds.
+        self._metadata: dict[str, Any] = {}
+        self._cells: list[CellSnapshot] = []
+        self._digests: dict[str, bytes] = {}
 
-    def look(self) -> Look | None:
-        """What is there; None if that is what was there the last time, or nothing.
+    def read(self) -> Snapshot | None:
+        """Read the notebook; None if it is missing or has not changed.
 
         Raises:
-            NotebookReadError: It is no notebook, or not at this moment: another program may be writing it.
+            NotebookReadError: The file is not a notebook, perhaps because another program is writing it.
         """
         versions = version_of(self._path), version_of(path_of(self._path))
         if versions == self._versions or versions[0] is None:
@@ -91,108 +80,74 @@ class Looker:
         journal = read_journal(self._path)
         if versions[0] != self._versions[0] or version_of(self._path) != versions[0]:
             content, journal = read_whole(self._path)
-            self._take_in(content)
+            self._parse(content)
         self._versions = versions
-        return self._compare(self._folded(journal))
+        return self._compare(*self._with_journal(journal))
 
-    def _take_in(self, content: bytes) -> None:
-        """Parse those cells that were not there the last time."""
-        known = {piece.digest: piece for piece in self._pieces}
+    def _parse(self, content: bytes) -> None:
+        known = {cell.digest: cell.outline for cell in self._cells}
         try:
-            frame, contents = cut(self._path, content) or parse(self._path, content)
-            pieces = [_piece(each, known) for each in contents]
-        except (ValueError, RecursionError):  # no notebook, or none that could be cut
-            frame, contents = parse(self._path, content)
-            pieces = [_piece(each, known) for each in contents]
-        self._frame, self._pieces = frame, pieces
+            document, parts = cut(self._path, content)
+            cells = [_cell(part, known) for part in parts]
+        except (ValueError, RecursionError):  # another layout, or not a notebook
+            document = parse_unchecked(self._path, content)
+            cells = [_cell(_encode(cell), known) for cell in document["cells"]]
+        self._metadata, self._cells = dict_of(document.get("metadata")), cells
 
-    def _folded(self, journal: bytes) -> tuple[Mapping[str, Any], list[_Piece]]:
-        """The metadata, and the cells, with what the journal has of them."""
-        ours = {id(piece.outline): piece for piece in self._pieces}
-        metadata = self._frame.get("metadata")
-        document: dict[str, Any] = {
-            "metadata": dict(metadata) if isinstance(metadata, dict) else {},
-            "cells": [piece.outline for piece in self._pieces],
-        }
+    def _with_journal(self, journal: bytes) -> tuple[Mapping[str, Any], list[CellSnapshot]]:
+        ours = {id(cell.outline): cell for cell in self._cells}
+        outlines = [cell.outline for cell in self._cells]
+        document: dict[str, Any] = {"metadata": dict(self._metadata), "cells": outlines}
         fold_in(document, journal)
-        cells = [ours.get(id(cell)) or _piece(memoryview(json.dumps(cell).encode())) for cell in document["cells"]]
+        cells = [ours.get(id(cell)) or _cell(_encode(cell), {}) for cell in document["cells"]]
         return document["metadata"], cells
 
-    def _compare(self, found: tuple[Mapping[str, Any], list[_Piece]]) -> Look:
-        metadata, pieces = found
-        cells = [
-            SeenCell(key, piece.digest, piece.outline, piece.content)
-            for key, piece in zip(_keys(pieces), pieces, strict=True)
-        ]
-        changed = [index for index, cell in enumerate(cells) if self._seen.get(cell.key) != cell.digest]
-        self._seen = {cell.key: cell.digest for cell in cells}
-        return Look(metadata, cells, changed)
+    def _compare(self, metadata: Mapping[str, Any], found: Sequence[CellSnapshot]) -> Snapshot:
+        cells = [replace(cell, key=key) for cell, key in zip(found, _keys(found), strict=True)]
+        changed = [index for index, cell in enumerate(cells) if self._digests.get(cell.key) != cell.digest]
+        self._digests = {cell.key: cell.digest for cell in cells}
+        return Snapshot(metadata, cells, changed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    digest: bytes
-    outline: dict[str, Any]
-    content: memoryview
+def cut(path: Path, content: bytes) -> tuple[dict[str, Any], list[memoryview]]:
+    """Cut a notebook laid out as nbformat does it: the notebook without cells, and each cell as unchecked JSON.
+
+    Raises:
+        ValueError: It has another layout.
+    """
+    begin, end = len(HEAD + FIRST), content.find(CELL_END + _LAST)
+    if end < 0 or not content.startswith(HEAD + FIRST + _OPENING):
+        raise ValueError("not laid out as nbformat does it")
+    document = parse_unchecked(path, HEAD + content[end + len(CELL_END) :])
+    ends = (found.end() for found in _END_BEFORE_CELL.finditer(content, begin, end))
+    edges = [begin - len(SEPARATOR), *ends, end + len(CELL_END)]
+    view = memoryview(content)
+    return document, [view[left + len(SEPARATOR) : right] for left, right in pairwise(edges)]
 
 
-def _piece(content: memoryview, known: Mapping[bytes, _Piece] | None = None) -> _Piece:
+def _encode(cell: object) -> memoryview:
+    return memoryview(json.dumps(cell).encode())
+
+
+def _cell(content: memoryview, known: Mapping[bytes, dict[str, Any]]) -> CellSnapshot:
+    """A cell; one whose digest is known is not parsed."""
     digest = hashlib.blake2b(content, digest_size=16).digest()
-    if known and digest in known:
-        return _Piece(digest, known[digest].outline, content)
+    if digest in known:
+        return CellSnapshot(digest, known[digest], content)
     cell = json.loads(bytes(content))
     if not isinstance(cell, dict):
         raise ValueError("a cell is an object")  # noqa: TRY004  (as JSON says what is wrong with it)
     outline = fit_cell(cell)
     outline["outputs"] = [fit_output(output) for output in outline["outputs"] if output["output_type"] == "error"]
-    return _Piece(digest, outline, content)
+    return CellSnapshot(digest, outline, content)
 
 
-def _keys(pieces: Sequence[_Piece]) -> list[str]:
-    """What the cells are known by: their ids, and where there are none, or some twice, a number besides."""
+def _keys(cells: Sequence[CellSnapshot]) -> list[str]:
+    """The ids of the cells; a cell without an id of its own also gets a number."""
     counts: Counter[str] = Counter()
     keys = []
-    for piece in pieces:
-        name = piece.outline["id"]
+    for cell in cells:
+        name = cell.outline["id"]
         keys.append(name if name and not counts[name] else f"{name} {counts[name]}")
         counts[name] += 1
     return keys
-
-
-def cut(path: Path, content: bytes) -> tuple[dict[str, Any], list[memoryview]] | None:
-    """A notebook without its cells, and each cell as JSON; None where it is not laid out as nbformat does it.
-
-    Args:
-        path: The file, for errors.
-        content: What it holds. Whether a cell is JSON is not looked at.
-    """
-    begin, end = len(HEAD + FIRST), content.find(CELL_END + _LAST)
-    if end < 0 or not content.startswith(HEAD + FIRST + b"{\n"):
-        return None
-    try:
-        frame = parse_unchecked(path, HEAD + content[end + len(CELL_END) :])
-    except NotebookReadError:
-        return None
-    view = memoryview(content)
-    edges = [begin - len(SEPARATOR), *_gaps(content, begin, end), end + len(CELL_END)]
-    return frame, [view[left + len(SEPARATOR) : right] for left, right in pairwise(edges)]
-
-
-def parse(path: Path, content: bytes) -> tuple[dict[str, Any], list[memoryview]]:
-    """The same, however it is laid out.
-
-    Raises:
-        NotebookReadError: It is no notebook of nbformat 4.
-    """
-    document = parse_unchecked(path, content)
-    cells = [memoryview(json.dumps(cell).encode()) for cell in document["cells"]]
-    return {**document, "cells": []}, cells
-
-
-def _gaps(content: bytes, begin: int, end: int) -> list[int]:
-    """Where the cells end that have another one after them."""
-    found = []
-    while (begin := content.find(CELL_END + SEPARATOR + b"{\n", begin, end)) >= 0:
-        begin += len(CELL_END)
-        found.append(begin)
-    return found

@@ -1,4 +1,4 @@
-"""The terminals that a person looks at, if there are any, and how lively they may be."""
+"""The terminals behind standard output and standard error: what they support, and whether they are closed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 import select
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,24 +14,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-class Consoles(NamedTuple):
-    """Where things are shown.
+def consoles() -> tuple[Console, Console]:
+    """Consoles for standard output and standard error, which print text verbatim.
 
-    Args:
-        out: Standard output.
-        err: Standard error, or `out`, where both are terminals: one console, so that neither overwrites the other.
+    If both are terminals, they are one console, so that neither overwrites the other.
     """
-
-    out: Console
-    err: Console
-
-
-def consoles() -> Consoles:
-    """Consoles for text that is shown as it is. They honour NO_COLOR and FORCE_COLOR, as rich does."""
     from rich.console import Console
 
     class Piped(Console):
-        """With FORCE_COLOR it may be a pipe, whose end is for us to tell: rich would exit."""
+        """A console that does not exit when its pipe is closed."""
 
         def on_broken_pipe(self) -> None:
             raise  # noqa: PLE0704  (rich calls it where it has caught that)
@@ -39,19 +30,16 @@ def consoles() -> Consoles:
     out, err = (
         Piped(stderr=each, highlight=False, markup=False, emoji=False, soft_wrap=True) for each in (False, True)
     )
-    return Consoles(out, out if sys.stdout.isatty() and sys.stderr.isatty() else err)
+    return out, out if sys.stdout.isatty() and sys.stderr.isatty() else err
 
 
 def shows_progress() -> bool:
-    """Whether somebody looks at standard error, on a terminal whose cursor moves."""
+    """Whether standard error is a terminal whose cursor moves."""
     return sys.stderr.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
 def wants_colour() -> bool | None:
-    """Whether colours are wanted everywhere, or nowhere; None for on terminals.
-
-    See https://no-color.org and https://force-color.org; the first has the last word.
-    """
+    """Whether to color everything or nothing; None for terminals only. See no-color.org and force-color.org."""
     if os.environ.get("NO_COLOR"):
         return False
     return True if os.environ.get("FORCE_COLOR") else None
@@ -59,7 +47,7 @@ def wants_colour() -> bool | None:
 
 @contextlib.contextmanager
 def read_or_not() -> Iterator[None]:
-    """Go on where nobody reads what is said any more."""
+    """Continue when the reader of a pipe has gone."""
     try:
         yield
     except BrokenPipeError:
@@ -67,7 +55,7 @@ def read_or_not() -> Iterator[None]:
 
 
 def leave_closed_pipes() -> bool:
-    """Have what is said from now on go nowhere where nobody reads it any more, and tell whether that is so anywhere."""
+    """Discard further output to standard streams whose reader has gone; return whether there are any."""
     closed = [stream.fileno() for stream in (sys.stdout, sys.stderr) if _is_closed(stream.fileno())]
     for pipe in closed:
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -77,8 +65,8 @@ def leave_closed_pipes() -> bool:
 
 
 def _is_closed(pipe: int) -> bool:
-    if not hasattr(select, "poll"):  # Windows, where nobody can tell
+    if not hasattr(select, "poll"):  # on Windows: there is no other way to find out than the BrokenPipeError
         return True
     ends = select.poll()
     ends.register(pipe, 0)
-    return bool(ends.poll(0))  # there is nothing to hear of but that
+    return bool(ends.poll(0))  # POLLERR or POLLHUP, which need no registration

@@ -1,4 +1,4 @@
-"""What the library logs, on standard error: its warnings in a line each, or all of it."""
+"""Show the library's log on standard error: warnings in one line each, or everything."""
 
 from __future__ import annotations
 
@@ -11,32 +11,29 @@ from nbtape.cli.display.plain import plain
 
 _LIBRARY: Final = logging.getLogger("nbtape")
 
-#: Characters of a message that are shown: there are some with whole outputs in them.
-_LONGEST: Final = 2000
+#: Some messages hold whole outputs.
+_MAX_MESSAGE_CHARS: Final = 2000
 
 
 def show_log(*, everything: bool) -> None:
-    """From now on, show what is logged.
+    """Show everything that nbtape logs, with tracebacks, or only its warnings.
 
-    Others' loggers stay as they are: websockets, for one, logs headers, in which there are tokens.
-
-    Args:
-        everything: Whether that is all, with tracebacks, and not warnings alone.
+    Other loggers stay silent: that of websockets, for example, logs headers with tokens.
     """
-    shown = _StandardError()
-    shown.setFormatter(_Event("%(asctime)s %(name)s: %(message)s") if everything else _Line())
-    _LIBRARY.handlers[:] = [shown]
+    handler = _StandardError()
+    handler.setFormatter(_Event("%(asctime)s %(name)s: %(message)s") if everything else _Line())
+    _LIBRARY.handlers[:] = [handler]
     _LIBRARY.setLevel(logging.DEBUG if everything else logging.WARNING)
     _LIBRARY.propagate = False
 
 
 def is_debugging() -> bool:
-    """Whether all is shown."""
+    """Whether everything is shown."""
     return _LIBRARY.isEnabledFor(logging.DEBUG)
 
 
 class _StandardError(logging.Handler):
-    """Standard error as it is when there is something to say: a progress line stands in for it."""
+    """Writes to the current `sys.stderr`, which rich replaces while it shows progress."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with read_or_not():
@@ -44,15 +41,15 @@ class _StandardError(logging.Handler):
 
 
 class _Event(logging.Formatter):
-    """A message within a bound, and the traceback behind it."""
+    """A message of limited length, followed by its traceback."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's)
         message = super().formatMessage(record)
-        return message if len(message) <= _LONGEST else f"{message[:_LONGEST]} …"
+        return message if len(message) <= _MAX_MESSAGE_CHARS else f"{message[:_MAX_MESSAGE_CHARS]} …"
 
 
 class _Line(logging.Formatter):
-    """A line for people."""
+    """A message without its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"nbtape: {record.getMessage()}"

@@ -1,31 +1,36 @@
-"""Text that somebody else wrote, as a terminal may have it: it is shown, and does nothing to the terminal."""
+"""Make text of unknown origin safe for a terminal."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-from nbtape.common.text import fit_text, strip_escapes
+from nbtape.common.text import fit_text, keep_colours, strip_escapes
 
-#: What moves, rings, erases or turns a line around and is no code that `strip_escapes` knows: controls but for tab and
-#: newline, and the marks of Unicode that change the direction of what follows, or break lines.
-_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-#: A colour, or how bold: all that a code may do to a person's terminal (ECMA-48, SGR).
-_COLOUR: Final = re.compile(r"(\x1b\[[0-9;]*m)")
+#: What `strip_escapes` leaves: control characters except tab and newline, and marks of Unicode that change the
+#: direction of text or break lines.
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def plain(text: str) -> str:
-    """`text` without codes for a terminal; other controls are seen as `\\x07`."""
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], strip_escapes(fit_text(text)).replace("\r\n", "\n"))
+    """Remove terminal escape sequences, and show other control characters as `\\x07`."""
+    return _without_controls(strip_escapes(fit_text(text)))
 
 
 def plain_line(text: str) -> str:
-    """The same in one line."""
+    """The same, in one line."""
     return plain(text).replace("\n", "\\n").replace("\t", " ")
 
 
 def coloured(text: str) -> str:
-    """`text` with its colours, and with nothing else that a terminal obeys. What follows has none of them."""
-    pieces = _COLOUR.split(text)
-    return "".join(piece if number % 2 else plain(piece) for number, piece in enumerate(pieces)) + "\x1b[0m"
+    """The same as `plain`, except that colors and text styles stay; they are reset at the end."""
+    return _without_controls(keep_colours(fit_text(text))) + "\x1b[0m"
+
+
+def _without_controls(text: str) -> str:
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
+
+
+def overwritten(line: str) -> str:
+    """A line as a terminal shows it after carriage returns."""
+    return line.rstrip("\r").rpartition("\r")[2]

@@ -1,8 +1,8 @@
-"""What a person sees of replays: how far each is, and a table of what has changed."""
+"""What `replay` prints: the progress of each replay, and a table of what differs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from nbtape.cli.display.consoles import consoles, read_or_not, shows_progress
 from nbtape.cli.display.plain import plain, plain_line
@@ -11,21 +11,17 @@ from nbtape.replay.report import ReplayReport
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from nbtape.replay.report import Outcome
 
-#: How verdicts are coloured; those that are no news are not.
+#: The styles of verdicts in the table; the others are not colored.
 _STYLES = {"different": "yellow", "error": "red", "fixed": "green", "not_run": "dim", "drift": "cyan"}
 
 
 class Verdicts:
-    """Tables go to standard output; progress is for terminals, and for nobody else.
+    """Prints tables on standard output, unless it is `quiet`, and errors and progress on standard error.
 
-    What is told goes through the consoles: click writes past them, into the middle of the progress.
-
-    Args:
-        quiet: Show progress alone, and what could not be run.
+    Enter `progress` to show it, on a terminal. Then click must not print: it would write into the progress bars.
     """
 
     def __init__(self, *, quiet: bool) -> None:
@@ -33,7 +29,7 @@ class Verdicts:
 
         self._quiet = quiet
         self._out, self._err = consoles()
-        self._progress = Progress(
+        self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
@@ -44,12 +40,12 @@ class Verdicts:
         )
 
     def follow(self, notebook: Path) -> Callable[[int, int], None]:
-        """A replay begins; what is to be called, by any thread, with how many of how many cells have run."""
-        task = self._progress.add_task(plain_line(notebook.name), total=None)
-        return lambda done, total: self._progress.update(task, completed=done, total=total)
+        """Add a progress bar; call what is returned, from any thread, with the cells that have run and their total."""
+        task = self.progress.add_task(plain_line(notebook.name), total=None)
+        return lambda done, total: self.progress.update(task, completed=done, total=total)
 
     def show(self, outcome: Outcome) -> None:
-        """A replay has ended, or could not begin."""
+        """Print the outcome of a replay."""
         with read_or_not():
             if not isinstance(outcome, ReplayReport):
                 self._err.print(f"nbtape: {plain_line(str(outcome.notebook))}: {plain_line(outcome.error)}")
@@ -63,7 +59,7 @@ class Verdicts:
             self._out.print(f"Notebook: {plain_line(str(outcome.output))}")
 
     def summary(self, outcomes: Sequence[Outcome]) -> None:
-        """All of several replays are through."""
+        """Print how many of several replays succeeded."""
         reports = [outcome for outcome in outcomes if isinstance(outcome, ReplayReport)]
         if len(outcomes) > 1 and not self._quiet:
             good = sum(report.exit_code == 0 for report in reports)
@@ -94,12 +90,3 @@ class Verdicts:
                 Text(plain_line(cell.reason)),
             )
         self._out.print(table)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._progress.stop()

@@ -1,4 +1,4 @@
-"""What a person sees of a recorded run: a table of its cells, and one of them in full."""
+"""What `show` prints: a table of the cells of a run, or one of them in full."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
     from nbtape.summary.run_summary import Run, RunCell
 
-_COLOURS: Final[Mapping[str, dict[str, Any]]] = {
-    "ok": {"fg": "green"},
-    "error": {"fg": "red"},
-    "timeout": {"fg": "red"},
-    "kernel_died": {"fg": "red"},
-    "interrupted": {"fg": "yellow"},
-    "running": {"fg": "yellow"},
-    "not_run": {"dim": True},
+_COLOURS: Final[Mapping[str, str]] = {
+    "ok": "green",
+    "error": "red",
+    "timeout": "red",
+    "kernel_died": "red",
+    "interrupted": "yellow",
+    "running": "yellow",
 }
 
-#: Characters of a first line that are shown where no terminal sets an end to it.
-_WIDEST: Final = 60
+#: Characters of a first line, and of the names of files, if there is no terminal.
+_CODE_CHARS: Final = 60
+_FILES_CHARS: Final = 80
 
 _HEAD: Final = ("cell", "status", "time", "code", "files")
-#: The columns that are as wide as this, with their gaps: cell, status and time.
+#: The width of the first three columns, with their gaps.
 _FIXED: Final = 5 + 2 + 11 + 2 + 8 + 2
 
 
 def print_run(name: str, run: Run) -> None:
-    """The whole run: a few lines on all of it, and a line for each cell of code."""
+    """Print the facts of a run, and a line for each code cell."""
     click.secho(plain_line(f"{name}: {counted(run)}"), bold=True)
     facts = facts_of(run)
     widest = max((len(fact) for fact, _ in facts), default=0)
@@ -43,57 +43,55 @@ def print_run(name: str, run: Run) -> None:
         click.echo(f"{fact:<{widest}}  {plain_line(value)}")
     if not run.cells:
         return
-    click.echo()
     code, files = _widths(run)
-    lines = [click.style(_row(_HEAD, code, files), bold=True)]
+    lines = ["", click.style(_row(_HEAD, code, files), bold=True)]
     for cell in run.cells:
         lines += _rows(cell, code, files)
     click.echo("\n".join(lines))
 
 
 def print_cell(index: int, cell: Mapping[str, Any], about: RunCell | None, outputs: Sequence[str]) -> None:
-    """One cell: how it went, its source, and its outputs, whose colours are for terminals."""
+    """Print one cell: how it ended if it is code, its source, and its outputs."""
     if about is None:
         click.secho(f"cell {index}: {cell['cell_type']}", bold=True)
         click.echo(plain(cell["source"]))
         return
-    said = [f"cell {index}:", styled(about.status), span(about.seconds)]
-    click.echo(" ".join(filter(None, [*said, f"kernel {about.kernel_epoch}" if about.kernel_epoch else ""])))
-    for told in (*(f"file: {path}" for path in about.files), f"note: {about.note}" if about.note else "", edits(about)):
-        if told:
-            click.echo(plain_line(told))
+    kernel = f"kernel {about.kernel_epoch}" if about.kernel_epoch else ""
+    click.echo(" ".join(filter(None, [f"cell {index}:", styled(about.status), span(about.seconds), kernel])))
+    note = f"note: {about.note}" if about.note else ""
+    for line in filter(None, (*(f"file: {path}" for path in about.files), note, edits(about))):
+        click.echo(plain_line(line))
     click.echo("\n" + plain(cell["source"]))
     for output in outputs:
-        click.echo()
-        text = output.removesuffix("\n")
-        click.echo(coloured(text))
+        click.echo("\n" + coloured(output.removesuffix("\n")))
 
 
 def _rows(cell: RunCell, code: int, files: int) -> list[str]:
-    """A cell: its line, and one more each for what went wrong and what was edited."""
-    took, line = span(cell.seconds), plain_line(cell.first_line)
-    row = _row((str(cell.index), cell.status, took, line, plain_line(", ".join(cell.files))), code, files)
-    head, tail = row[:7], row[7:].removeprefix(cell.status)
-    rows = [head + styled(cell.status) + tail]
+    """The line of a cell, and one more each for its error and for edits."""
+    texts = (str(cell.index), cell.status, span(cell.seconds), plain_line(cell.first_line), ", ".join(cell.files))
+    row = _row(texts, code, files)
     wrong = cell.error or (cell.note if cell.status != "ok" else "")
-    told = [_cut(plain_line(text), code + files + 2) for text in (wrong, edits(cell)) if text]
-    return [*rows, *(" " * _FIXED + click.style(line, dim=True) for line in told)]
+    more = [_cut(plain_line(text), code + files + 2) for text in (wrong, edits(cell)) if text]
+    return [
+        row[:7] + row[7:].replace(cell.status, styled(cell.status), 1),
+        *(" " * _FIXED + click.style(line, dim=True) for line in more),
+    ]
 
 
 def _row(texts: tuple[str, str, str, str, str], code: int, files: int) -> str:
     from rich.cells import set_cell_size
 
     index, status, took, line, paths = texts
-    shown = _cut(paths, files)
+    shown = _cut(plain_line(paths), files)
     return f"{index:>5}  {status:<11}  {took:>8}  {set_cell_size(_cut(line, code), code)}  {shown}".rstrip()
 
 
 def _widths(run: Run) -> tuple[int, int]:
-    """How wide the last two columns are. What is no terminal has room for all files."""
+    """The widths of the last two columns. Without a terminal, there is room for all files."""
     longest = max(len(_HEAD[3]), *(len(cell.first_line) for cell in run.cells))
     paths = max(len(", ".join(cell.files)) for cell in run.cells)
     if not sys.stdout.isatty():
-        return min(longest, _WIDEST), max(paths, 80)
+        return min(longest, _CODE_CHARS), max(paths, _FILES_CHARS)
     room = max(40, shutil.get_terminal_size().columns - _FIXED - 2)
     files = min(paths, max(room // 3, room - longest))
     return room - files, max(files, len(_HEAD[-1]))
@@ -106,5 +104,5 @@ def _cut(text: str, width: int) -> str:
 
 
 def styled(status: str) -> str:
-    """A status, in its colour."""
-    return click.style(status, **_COLOURS.get(status, {}))
+    """A status in its color."""
+    return click.style(status, dim=True) if status == "not_run" else click.style(status, fg=_COLOURS.get(status))

@@ -1,4 +1,4 @@
-"""What a person is told while something takes its time: a line that goes away again, or lines that stay."""
+"""Messages on standard error: lines that stay, and a status line while something takes long."""
 
 from __future__ import annotations
 
@@ -16,27 +16,24 @@ if TYPE_CHECKING:
 
     from rich.status import Status
 
-#: Seconds for which nobody wonders: what is done by then shows nothing, and does not even load what would show it.
-_PATIENCE: Final = 0.5
+#: Work that takes less time shows nothing, and does not import rich.console.
+_SHOWN_AFTER_SECONDS: Final = 0.5
 
 
 def say(line: str) -> None:
-    """A line for people, who need not read it: standard output is for what was asked for."""
+    """Print a line for people; standard output is for results."""
     with read_or_not():
         click.echo(line, err=True)
 
 
 @contextlib.contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal that something is under way, as long as it is entered.
-
-    What it gives takes how far that is, a line.
-    """
+    """Show a line on a terminal while entered; call what it yields to change the line."""
     if not shows_progress():
         yield lambda _: None
         return
     line = _Line(what)
-    later = threading.Timer(_PATIENCE, line.show)
+    later = threading.Timer(_SHOWN_AFTER_SECONDS, line.show)
     later.start()
     try:
         yield line.change
@@ -47,16 +44,17 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
 
 
 class _Line:
-    """A line with something that moves. It is shown by a thread of its own."""
+    """A status line, which a thread shows later."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._status: Status | None = None
 
     def show(self) -> None:
-        self._status = consoles().err.status("")
+        _, console = consoles()
+        self._status = console.status("")
         self._status.start()
-        self.change(self._text)  # the last one, whatever was said meanwhile
+        self.change(self._text)  # which may have changed meanwhile
 
     def change(self, text: str) -> None:
         self._text = plain_line(text)

@@ -1,4 +1,4 @@
-"""What a person sees of a session that goes on: cell by cell, line by line, and below it what has no end yet."""
+"""What `watch` prints: cells and outputs as they come, and below them, on a terminal, a status line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from nbtape.cli.display.plain import coloured, plain, plain_line
+from nbtape.cli.display.plain import coloured, overwritten, plain, plain_line
 from nbtape.cli.display.run_table import styled
 from nbtape.common.text import shorten
 from nbtape.notebook.output_text import output_text
@@ -23,29 +23,25 @@ if TYPE_CHECKING:
     from nbtape.summary.run_summary import RunCell
     from nbtape.watch.events import Event
 
-#: Characters that are shown of what comes at once, and of a line that has no end.
-_MOST_SHOWN: Final = 20_000
+#: Characters shown of each source and output, and kept of an unfinished line.
+_MAX_CHARS: Final = 20_000
 
 
 class Live:
-    """Shows the events of one notebook on standard output. Colours and lines that move are for terminals.
-
-    Args:
-        notebook: Where it is.
-    """
+    """Shows the events of one notebook on standard output; the status line, last, only on a terminal."""
 
     def __init__(self, notebook: Path) -> None:
         self._notebook = notebook
         self._is_terminal = sys.stdout.isatty()
-        # The stream that was printed last, and its line that has no end yet; what stands on the terminal's last line.
+        # The stream that was printed last, and its unfinished line.
         self._stream: tuple[int, int] | None = None
         self._line = ""
-        self._standing = ""
-        # Outputs that take the place of others, until their cell ends; the cell that runs, and since when.
+        self._status_line = ""
+        # Updates of outputs, shown when their cell ends; the running cell, and since when.
         self._updates: dict[tuple[int, int], Mapping[str, Any]] = {}
         self._running: tuple[int, float] | None = None
 
-    def tell(self, event: Event) -> None:
+    def show(self, event: Event) -> None:
         """Show an event."""
         match event:
             case CellBegun():
@@ -55,44 +51,41 @@ class Live:
             case OutputShown(is_update=True):
                 self._updates[event.index, event.position] = event.output
             case OutputShown():
-                self._finish_line()
-                self._show(event.output)
+                self._finish_stream()
+                self._print_output(event.output)
             case _:
                 self._end(event.about)
 
     def tick(self) -> None:
-        """Show what is going on, below all else."""
+        """Update the status line."""
         if self._is_terminal:
-            self._stand(plain_line(self._line) or self._status())
+            self._set_status_line(plain_line(self._line) or self._status())
 
     def close(self) -> None:
-        """Nothing is to come."""
-        self._finish_line()
-        self._show_updates()
-        self._stand("")
+        """Print what is unfinished, and remove the status line."""
+        self._finish_cell()
+        self._set_status_line("")
 
     def _begin(self, event: CellBegun) -> None:
-        self._finish_line()
-        self._show_updates()
+        self._finish_cell()
         is_code = event.kind == "code"
         self._print("\n" + click.style(f"cell {event.index}" + ("" if is_code else f": {event.kind}"), bold=True))
-        source = plain(shorten(event.source, _MOST_SHOWN, self._where())).removesuffix("\n")
+        source = plain(self._shorten(event.source)).removesuffix("\n")
         for line in source.split("\n"):
             self._print(click.style("  │ ", dim=True) + line if is_code else line)
         self._running = (event.index, time.monotonic()) if is_code else None
 
     def _grow(self, event: StreamGrown) -> None:
         if self._stream != (event.index, event.position):
-            self._finish_line()
+            self._finish_stream()
             self._stream = event.index, event.position
-        *lines, self._line = (self._line + shorten(event.text, _MOST_SHOWN, self._where())).split("\n")
+        *lines, self._line = (self._line + self._shorten(event.text)).split("\n")
         if lines:
-            self._print(self._fit("\n".join(map(_settled, lines))))
-        self._line = _settled(self._line)[-_MOST_SHOWN:]
+            self._print(coloured("\n".join(map(overwritten, lines))))
+        self._line = overwritten(self._line)[-_MAX_CHARS:]
 
     def _end(self, about: RunCell) -> None:
-        self._finish_line()
-        self._show_updates()
+        self._finish_cell()
         self._running = None
         told = [f"cell {about.index}: {styled(about.status)}", span(about.seconds), plain_line(edits(about))]
         self._print(", ".join(filter(None, told)))
@@ -101,19 +94,20 @@ class Live:
         for path in about.files:
             self._print(f"    file: {plain_line(str(self._notebook.parent / path))}")
 
-    def _show(self, output: Mapping[str, Any]) -> None:
+    def _print_output(self, output: Mapping[str, Any]) -> None:
         if text := output_text(output).removesuffix("\n"):
-            self._print(self._fit(shorten(text, _MOST_SHOWN, self._where())))
+            self._print(coloured(self._shorten(text)))  # click removes the colors if they are not wanted
 
-    def _show_updates(self) -> None:
-        """What displays came to that were updated: not each of the states between, of which there may be many."""
+    def _finish_cell(self) -> None:
+        """Show what is unfinished: of updated outputs only the last state, because there may be many."""
+        self._finish_stream()
         for _, output in sorted(self._updates.items()):
-            self._show(output)
+            self._print_output(output)
         self._updates.clear()
 
-    def _finish_line(self) -> None:
+    def _finish_stream(self) -> None:
         if self._line:
-            self._print(self._fit(self._line))
+            self._print(coloured(self._line))
         self._line, self._stream = "", None
 
     def _status(self) -> str:
@@ -124,29 +118,19 @@ class Live:
         index, since = self._running
         return f"cell {index} is running, {span(time.monotonic() - since)}"
 
-    def _stand(self, text: str) -> None:
-        """Have a text on the last line of the terminal, in place of the one that stands there."""
+    def _set_status_line(self, text: str) -> None:
         from rich.cells import set_cell_size
 
         text = set_cell_size(text[:1000], shutil.get_terminal_size().columns - 1).rstrip()
-        if text != self._standing:
-            sys.stdout.write("\r\x1b[2K" + click.style(text, dim=True) if text else "\r\x1b[2K")
+        if text != self._status_line:
+            sys.stdout.write("\r\x1b[2K" + (click.style(text, dim=True) if text else ""))
             sys.stdout.flush()
-            self._standing = text
+            self._status_line = text
 
     def _print(self, text: str) -> None:
-        """Lines that stay."""
-        if self._standing:
-            self._stand("")
+        if self._status_line:
+            self._set_status_line("")
         click.echo(text)
 
-    def _fit(self, text: str) -> str:
-        return coloured(text)  # click takes the colours away where there is no terminal, or nobody wants them
-
-    def _where(self) -> str:
-        return f"the whole is in {plain_line(self._notebook.name)}"
-
-
-def _settled(line: str) -> str:
-    """A line as a terminal leaves it whose cursor was sent back to its beginning."""
-    return line.rstrip("\r").rpartition("\r")[2]
+    def _shorten(self, text: str) -> str:
+        return shorten(text, _MAX_CHARS, f"the whole is in {plain_line(self._notebook.name)}")
