@@ -1,4 +1,4 @@
-"""Exports on disk: what is written where, and never over what somebody else has written."""
+"""Write exports to disk without overwriting files that the caller did not name."""
 
 from __future__ import annotations
 
@@ -21,29 +21,16 @@ FORMATS: Final[tuple[str, ...]] = get_args(Format)
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was written.
-
-    Args:
-        output: The export.
-        files: Pictures beside it.
-    """
+    """The path of an export and of the images beside it."""
 
     output: Path
     files: tuple[Path, ...] = ()
 
 
 def target_of(notebook: Path, form: Format, output: Path | None, *, suffix: str = "") -> Path:
-    """Where an export goes.
+    """Check the path of an export; by default, choose a free one beside the notebook, with `suffix` in its name.
 
-    Args:
-        notebook: The recorded notebook.
-        form: What it is to be.
-        output: Where somebody wants it, and what is there is replaced; None for a free place beside the notebook.
-        suffix: What its name has besides the notebook's, if nobody says where.
-
-    Raises:
-        ValueError: That is the notebook itself.
-        NotebookWriteError: There is no such directory.
+    Raises ValueError for the notebook itself, and NotebookWriteError if the directory is missing.
     """
     if output is None:
         return next(places(notebook.parent, notebook.stem + suffix, f".{form}"))
@@ -55,23 +42,12 @@ def target_of(notebook: Path, form: Format, output: Path | None, *, suffix: str 
 
 
 def write(document: NotebookNode, name: str, form: Format, target: Path) -> Export:
-    """Write an export.
+    """Write a validated notebook in another format, replacing `target`.
 
-    Args:
-        document: The notebook, checked.
-        name: What it is called.
-        form: What it is to be.
-        target: Where.
-
-    Raises:
-        OSError: It cannot be written.
-        NotebookWriteError: The same, of a notebook.
-        ValueError: It cannot be such a thing.
+    Raises OSError or NotebookWriteError if it cannot be written, and ValueError if the format does not allow it.
     """
     if form == "ipynb":
-        notebook = Notebook(target, document)
-        notebook.save()
-        notebook.close()
+        save_notebook(target, document)
         return Export(target)
     if form == "md":
         return _write_report(document, name, target)
@@ -83,16 +59,23 @@ def write(document: NotebookNode, name: str, form: Format, target: Path) -> Expo
     return Export(target)
 
 
+def save_notebook(path: Path, document: NotebookNode) -> None:
+    """Save a notebook as an .ipynb."""
+    notebook = Notebook(path, document)
+    notebook.save()
+    notebook.close()
+
+
 def _write_report(document: NotebookNode, name: str, target: Path) -> Export:
     from nbtape.export.markdown import write_report
 
     directory = target.with_name(f"{target.stem}_files")
     report = write_report(document, name, directory.name)
-    if report.pictures and not directory.is_dir():
+    if report.images and not directory.is_dir():
         directory.mkdir()
     if directory.is_symlink():
         raise NotebookWriteError(directory, "it is a link. Take it away, or name another output.")
-    for path, content in report.pictures.items():
+    for path, content in report.images.items():
         replace_file(target.parent / path, content)
     replace_file(target, report.text.encode())
-    return Export(target, tuple(target.parent / path for path in report.pictures))
+    return Export(target, tuple(target.parent / path for path in report.images))
