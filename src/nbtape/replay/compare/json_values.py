@@ -1,4 +1,4 @@
-"""Two values of JSON: key beside key, item beside item."""
+"""Compare two JSON values."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ if TYPE_CHECKING:
 
     from nbtape.replay.compare.settings import Terms
 
-#: Larger values are equal or different (values in them).
-_MOST: Final = 2_000_000
+_MAX_VALUES: Final = 2_000_000
 
-#: What libraries draw by chance to tell their things apart: plotly's traces, widgets' models.
+#: Keys of random ids: plotly's traces, models of widgets.
 _RANDOM_KEYS: Final = frozenset({"uid", "model_id"})
 
 
 class _Pair(NamedTuple):
-    """Two values at one place; the key under which they stand, or the nearest one above."""
+    """Two values at the same position, with the nearest key above."""
 
     old: object
     new: object
@@ -29,16 +28,16 @@ class _Pair(NamedTuple):
 
 
 def compare_structures(old: object, new: object, terms: Terms) -> Judgement:
-    """What is said of two values of JSON. Bottomless ones are no trouble: nothing here calls itself."""
+    """Compare two JSON values of any depth, without recursion."""
     return worst(_differences(old, new, terms))
 
 
 def _differences(old: object, new: object, terms: Terms) -> Iterator[Judgement]:
     pairs = [_Pair(old, new, "")]
-    looked_at = 0
+    count = 0
     while pairs:
-        looked_at += 1
-        if looked_at > _MOST:
+        count += 1
+        if count > _MAX_VALUES:
             yield Judgement("different", "the data are too large to compare")
             return
         pair = pairs.pop()
