@@ -24,15 +24,6 @@ _MAX_SHOWN_CHARS: Final = 50_000
 _MAX_MARKDOWN_CHARS: Final = 20_000
 _MAX_HIGHLIGHTED_LINE_CHARS: Final = 500
 
-#: Terminal colors by nbconvert's class names.
-_COLOURS: Final = dict(
-    zip(
-        ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"),
-        ("#3e424d", "#c8322b", "#007a3d", "#9a6700", "#1a6fb5", "#8a3ab9", "#258f8f", "#8b8f98"),
-        strict=True,
-    )
-)
-
 
 class Parts:
     """Render the cells of one notebook, whose `metadata` names the language."""
@@ -72,7 +63,7 @@ def style() -> str:
     from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 
     ours = files("nbtape.export").joinpath("page.css").read_text(encoding="utf-8")
-    return f"{HtmlFormatter(style='default').get_style_defs('.highlight')}\n{ours}{_colours()}"
+    return f"{HtmlFormatter(style='default').get_style_defs('.highlight')}\n{ours}"
 
 
 def _highlighter(metadata: Mapping[str, Any]) -> Callable[[str], str]:
@@ -146,13 +137,3 @@ def _verbatim(text: str) -> str:
 
 def _shorten(text: str) -> str:
     return shorten(text, _MAX_SHOWN_CHARS, "the whole is in the notebook")
-
-
-def _colours() -> str:
-    """Return the styles of the classes that `ansi2html` uses."""
-    lines = [".ansi-bold { font-weight: 600 } .ansi-underline { text-decoration: underline }"]
-    for name, colour in _COLOURS.items():
-        lines.append(f".ansi-{name}-fg, .ansi-{name}-intense-fg {{ color: {colour} }}")
-        lines.append(f".ansi-{name}-bg, .ansi-{name}-intense-bg {{ background: {colour}; color: #fff }}")
-    lines.append(".ansi-default-inverse-fg { color: #fff } .ansi-default-inverse-bg { background: #1f2328 }")
-    return "\n".join(lines)

@@ -9,14 +9,8 @@ import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
-from nbtape.common.image_types import (
-    MAX_SHOWN_PIXELS,
-    MAX_SIDE_PIXELS,
-    MAX_SVG_BYTES,
-    MAX_SVG_ELEMENTS,
-    PILLOW_FORMATS,
-    SVG,
-)
+from nbtape.common import image_types
+from nbtape.common.image_types import SVG
 from nbtape.common.text import fit_text
 
 if TYPE_CHECKING:
@@ -65,24 +59,24 @@ def _is_safe_raster(mime: str, content: bytes) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own size limit
-            image = Image.open(BytesIO(content), formats=(PILLOW_FORMATS[mime],))
+            image = Image.open(BytesIO(content), formats=(image_types.PILLOW_FORMATS[mime],))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
         return False
-    return image.width * image.height <= MAX_SHOWN_PIXELS and max(image.size) <= MAX_SIDE_PIXELS
+    return image.width * image.height <= image_types.MAX_SHOWN_PIXELS and max(image.size) <= image_types.MAX_SIDE_PIXELS
 
 
 def _is_safe_svg(content: bytes) -> bool:
     root = _parse(content)
-    return (
-        root is not None and root.tag == "{http://www.w3.org/2000/svg}svg" and _drawn_elements(root) <= MAX_SVG_ELEMENTS
-    )
+    if root is None or root.tag != "{http://www.w3.org/2000/svg}svg":
+        return False
+    return _drawn_elements(root) <= image_types.MAX_SVG_ELEMENTS
 
 
 def _parse(content: bytes) -> _Element | None:
     """Parse an SVG; None if it is not XML, is too large, or has entities, which can expand without limit."""
     from lxml import etree
 
-    if len(content) > MAX_SVG_BYTES or b"<!ENTITY" in content:
+    if len(content) > image_types.MAX_SVG_BYTES or b"<!ENTITY" in content:
         return None
     parser = etree.XMLParser(no_network=True, resolve_entities=False, load_dtd=False, huge_tree=False)
     try:
@@ -102,7 +96,7 @@ def _drawn_elements(root: _Element) -> float:
         for element in reversed(elements):
             used = by_id.get(_used_id(element))
             counts[element] = 1 + (0 if used is None else before[used]) + sum(counts[child] for child in element)
-        if counts[root] == before[root] or counts[root] > MAX_SVG_ELEMENTS:
+        if counts[root] == before[root] or counts[root] > image_types.MAX_SVG_ELEMENTS:
             return counts[root]
     return float("inf")
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from nbtape.common.new_files import replace_file
 from nbtape.errors import NotebookWriteError
-from nbtape.notebook.atomic_write import places
 from nbtape.notebook.document import Notebook
 
 if TYPE_CHECKING:
@@ -25,20 +24,6 @@ class Export:
 
     output: Path
     files: tuple[Path, ...] = ()
-
-
-def target_of(notebook: Path, form: Format, output: Path | None, *, suffix: str = "") -> Path:
-    """Check the path of an export; by default, choose a free one beside the notebook, with `suffix` in its name.
-
-    Raises ValueError for the notebook itself, and NotebookWriteError if the directory is missing.
-    """
-    if output is None:
-        return next(places(notebook.parent, notebook.stem + suffix, f".{form}"))
-    if output.exists() and output.samefile(notebook):
-        raise ValueError(f"{output} is the recorded notebook: name another output.")
-    if not output.parent.is_dir():
-        raise NotebookWriteError(output, "there is no such directory. Make it, or name another output.")
-    return output
 
 
 def write(document: NotebookNode, name: str, form: Format, target: Path) -> Export:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from nbtape.common.image_types import PILLOW_FORMATS, SVG
 from nbtape.replay.compare.html_svg import compare_html, compare_svg
@@ -25,13 +24,12 @@ _JSON: Final = re.compile(r"application/(?:[\w.+-]*\+)?json\b")
 _CODE_TYPES: Final = frozenset({"application/javascript", "text/javascript"})
 
 
-@dataclass(slots=True)
-class _Outputs:
+class _Outputs(NamedTuple):
     """The outputs of a cell by kind. Each stream is one text, since the order of two streams is a race."""
 
-    streams: dict[str, str] = field(default_factory=dict)
-    bundles: list[Output] = field(default_factory=list)
-    error: Output | None = None
+    streams: dict[str, str]
+    bundles: list[Output]
+    error: Output | None
 
 
 def judge(
@@ -55,19 +53,19 @@ def judge(
 
 
 def _gather(outputs: Sequence[Mapping[str, Any]]) -> _Outputs:
-    gathered = _Outputs()
     chunks: dict[str, list[str]] = {}
+    bundles: list[Output] = []
+    error: Output | None = None
     for output in outputs:
         kind = output.get("output_type") if isinstance(output, dict) else None
         if kind == "stream":
             chunks.setdefault(str(output.get("name", "")), []).append(_joined(output.get("text", "")))
         elif kind == "error":
-            gathered.error = dict(output)
+            error = dict(output)
         else:
-            gathered.bundles.append(_bundle(output))
-    collapsed = {name: collapse_stream("".join(texts)) for name, texts in chunks.items()}
-    gathered.streams = {name: text for name, text in collapsed.items() if text}
-    return gathered
+            bundles.append(_bundle(output))
+    streams = {name: text for name, texts in chunks.items() if (text := collapse_stream("".join(texts)))}
+    return _Outputs(streams, bundles, error)
 
 
 def _bundle(output: object) -> Output:
@@ -82,16 +80,18 @@ def _error_line(error: Output) -> str:
 
 
 def _differences(old: _Outputs, new: _Outputs, terms: Terms) -> Iterator[Judgement]:
-    """Compare all parts lazily."""
+    """Compare all parts lazily: nothing after the first that is different."""
     if old.error is not None and new.error is not None:
         yield _compare_errors(old.error, new.error, terms)
     for name in sorted(old.streams.keys() | new.streams.keys()):
         yield _compare_streams(name, old.streams.get(name, ""), new.streams.get(name, ""), terms)
     if len(old.bundles) != len(new.bundles):
         yield Judgement("different", f"{len(old.bundles)} displays became {len(new.bundles)}")
-        return
-    for left, right in zip(old.bundles, new.bundles, strict=True):
-        yield from _compare_bundles(left, right, terms)
+    for left, right in zip(old.bundles, new.bundles, strict=False):
+        if left.keys() != right.keys():
+            yield Judgement("different", shown("types of a display", sorted(left), sorted(right)))
+        for mime in sorted(left.keys() & right.keys()):
+            yield _compare_values(mime, left[mime], right[mime], terms)
 
 
 def _compare_errors(old: Output, new: Output, terms: Terms) -> Judgement:
@@ -106,14 +106,6 @@ def _compare_streams(name: str, old: str, new: str, terms: Terms) -> Judgement:
     if judgement.verdict == "different" and not (old and new):
         return Judgement("different", shown(f"{cut(name)} {'came' if new else 'is missing'}", old, new))
     return judgement
-
-
-def _compare_bundles(old: Output, new: Output, terms: Terms) -> Iterator[Judgement]:
-    if old.keys() != new.keys():
-        yield Judgement("different", shown("types of a display", sorted(old), sorted(new)))
-        return
-    for mime in sorted(old):
-        yield _compare_values(mime, old[mime], new[mime], terms)
 
 
 def _compare_values(mime: str, old: object, new: object, terms: Terms) -> Judgement:

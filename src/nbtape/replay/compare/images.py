@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import warnings
+from functools import reduce
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
@@ -54,42 +55,30 @@ def _decode(text: str) -> Image | str:
             return "the animation's bytes differ"
         if image.mode not in _MODES:
             return "the pictures differ, and their kind of pixels is not compared"
-        return _on_white(image.convert("RGBA"))
+        rgba = image.convert("RGBA")
+        # On white, the colors of invisible pixels do not count.
+        visible = Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba)
+        visible.putalpha(rgba.getchannel("A"))
     except (binascii.Error, UnidentifiedImageError, Image.DecompressionBombError):
         return "the pictures differ, and one of them cannot be read"
     except Exception as exc:  # noqa: BLE001  (decoders raise anything for broken files)
         return f"the pictures differ, and one of them is broken ({type(exc).__name__})"
-
-
-def _on_white(image: Image) -> Image:
-    """Blend an RGBA image with white, so that the colors of invisible pixels do not count."""
-    from PIL import Image as Images
-
-    seen = Images.alpha_composite(Images.new("RGBA", image.size, "white"), image)
-    seen.putalpha(image.getchannel("A"))
-    return seen
+    return visible
 
 
 def _compare_pixels(left: Image, right: Image, levels: int) -> Judgement:
     from PIL import ImageChops, ImageFilter
 
-    bands = ImageChops.difference(left, right).split()
-    most = bands[0]
-    for band in bands[1:]:
-        most = ImageChops.lighter(most, band)
+    most = reduce(ImageChops.lighter, ImageChops.difference(left, right).split())
     largest = max(level for level, count in enumerate(most.histogram()) if count)
     if not largest:
         return Judgement("cosmetic", "the same pixels, encoded otherwise")
     changed = most.point([0] + [255] * 255)
     # The filter keeps areas and removes edges and single pixels.
-    area = (
-        changed.filter(ImageFilter.MinFilter(_MIN_AREA_PIXELS)).getbbox()
-        if min(left.size) >= _MIN_AREA_PIXELS
-        else changed.getbbox()
-    )
+    areas = changed.filter(ImageFilter.MinFilter(_MIN_AREA_PIXELS)) if min(left.size) >= _MIN_AREA_PIXELS else changed
     count = changed.histogram()[255]
     what = f"{count} of {_size(left)} pixels differ, by at most {largest} of 255 levels"
-    return Judgement("drift" if largest <= levels and not area else "different", what)
+    return Judgement("drift" if largest <= levels and not areas.getbbox() else "different", what)
 
 
 def _size(image: Image) -> str:

@@ -25,6 +25,7 @@ _PARTS: Final = re.compile(r"[-+]?\d*(?:\.(\d*))?(?:[eE]([-+]\d+))?")
 
 class _Float(NamedTuple):
     value: float
+    exact: Decimal
     decimals: int
     exponent: str
 
@@ -44,7 +45,7 @@ def is_close(old: str, new: str, settings: ReplaySettings) -> bool:
         return True
     if is_plain and moved >= _VISIBLE_DIFFERENCE:
         return False
-    return moved <= settings.relative * size or (moved <= settings.last_place * size and _are_adjacent(old, new))
+    return moved <= settings.relative * size or (moved <= settings.last_place * size and _are_adjacent(left, right))
 
 
 def _parse(number: str) -> _Float | None:
@@ -52,12 +53,10 @@ def _parse(number: str) -> _Float | None:
     match = _PARTS.fullmatch(number)
     if match is None or match[1] is match[2] is None or not math.isfinite(float(number)):
         return None
-    return _Float(float(number), len(match[1] or ""), match[2] or "")
+    return _Float(float(number), Decimal(number), len(match[1] or ""), match[2] or "")
 
 
-def _are_adjacent(old: str, new: str) -> bool:
+def _are_adjacent(left: _Float, right: _Float) -> bool:
     """Whether two numbers with the same format differ by one unit of the last printed place."""
-    left, right = _parse(old), _parse(new)
-    if left is None or right is None or left[1:] != right[1:]:
-        return False
-    return abs(Decimal(old) - Decimal(new)) == Decimal(1).scaleb(int(left.exponent or 0) - left.decimals)
+    unit = Decimal(1).scaleb(int(left.exponent or 0) - left.decimals)
+    return left[2:] == right[2:] and abs(left.exact - right.exact) == unit

@@ -96,22 +96,20 @@ class _Comparison:
     def _compare_lengths(self, old: list[str], new: list[str]) -> Judgement:
         """Report the first differing line of two texts with different numbers of lines."""
         for left, right in zip(old, new, strict=False):
-            before, self._found = self._found, SAME
             self._compare_line(left, right)
             if self._found.verdict == "different":
                 return Judgement("different", f"{len(old)} lines became {len(new)}, {self._found.reason}")
-            self._found = before
         extra = f"+ {cut(new[len(old)])}" if len(new) > len(old) else f"- {cut(old[len(new)])}"
         return Judgement("different", f"{len(old)} lines became {len(new)}: {extra}")
 
     def _compare_line(self, old: str, new: str) -> None:
         if max(len(old), len(new)) > _MAX_LINE_CHARS:
             if old != new:
-                self._find("different", old, new)
+                self._record("different", old, new)
             return
         left, right = self._mask(old, self._terms.recorded), self._mask(new, self._terms.replayed)
         if left == right and not self._is_code:
-            self._find("cosmetic" if old != new else "same", old, new)
+            self._record("cosmetic" if old != new else "same", old, new)
             self._moved = True
         else:
             self._compare_tokens(left, right, old, new)
@@ -130,15 +128,15 @@ class _Comparison:
         other_texts, other_tokens = split_tokens(right, is_code=self._is_code)
         kinds, other_kinds = ([kind for kind, _ in each] for each in (tokens, other_tokens))
         if kinds != other_kinds or not self._are_equal_texts(texts, other_texts):
-            self._find("different", old, new)
+            self._record("different", old, new)
             return
-        self._find("cosmetic" if old != new and tokens == other_tokens else "same", old, new)
+        self._record("cosmetic" if old != new and tokens == other_tokens else "same", old, new)
         for position, ((kind, token), (_, other)) in enumerate(zip(tokens, other_tokens, strict=True)):
             verdict = compare_tokens(kind, token, other, self._terms)
             if verdict == "drift" and is_money(texts[position], texts[position + 1]):
                 verdict = "different"
             self._moved |= verdict != "same"
-            self._find(verdict, old, new)
+            self._record(verdict, old, new)
 
     def _are_equal_texts(self, old: list[str], new: list[str]) -> bool:
         """Whether the texts around tokens are equal except for whitespace."""
@@ -149,7 +147,7 @@ class _Comparison:
                 self._reflowed = self._reflowed or shown("a line", left, right)
         return True
 
-    def _find(self, verdict: Verdict, old: str, new: str) -> None:
+    def _record(self, verdict: Verdict, old: str, new: str) -> None:
         if is_worse(verdict, self._found.verdict):
             self._found = Judgement(verdict, shown(_REASONS[verdict], *_around(old, new)))
 

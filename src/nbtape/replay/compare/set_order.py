@@ -69,7 +69,9 @@ def _parse(text: str) -> ast.expr | None:
 
 def _is_literal(node: ast.expr) -> bool:
     """Whether an element is a value; other names in braces are formulas, templates or shell code."""
-    return all(isinstance(part, _LITERAL) or _is_called(part) for part in ast.walk(node))
+    return all(
+        part.id in _CALLED if isinstance(part, ast.Name) else isinstance(part, _LITERAL) for part in ast.walk(node)
+    )
 
 
 _LITERAL: Final = (
@@ -79,10 +81,6 @@ _LITERAL: Final = (
 
 #: Names in the reprs of hashable values.
 _CALLED: Final = {"frozenset", "Timestamp", "Decimal", "Fraction", "datetime", "date", "np", "UUID", "PosixPath"}
-
-
-def _is_called(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and node.id in _CALLED
 
 
 def _format(node: ast.AST) -> str:

@@ -47,14 +47,7 @@ SAME: Final = Judgement("same")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """When and where a cell ran.
-
-    Args:
-        began: Start time on the kernel's clock, in seconds since the epoch; None if unknown.
-        ended: End time, likewise.
-        directory: The kernel's working directory; empty if unknown.
-        utc_offset: Seconds that the kernel's local time is ahead of UTC; None if unknown, which allows every offset.
-    """
+    """When and where a cell ran: seconds since the epoch, working directory and UTC offset in seconds, if known."""
 
     began: float | None = None
     ended: float | None = None
@@ -93,7 +86,7 @@ class ReplaySettings:
 
 
 class Names:
-    """A one-to-one mapping between random names in the recorded and the replayed output."""
+    """A one-to-one mapping of random names between two outputs."""
 
     def __init__(self) -> None:
         self._right: dict[str, str] = {}
