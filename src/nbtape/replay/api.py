@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
     from nbtape.kernels.sources import Server
+    from nbtape.replay.report import ReplayedCell
 
 _ENGINE: Final = "nbtape"
 
@@ -87,13 +88,18 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         on_start=on_start,
     )
     replayed = read_document(target)
+    cells = _judge_cells(recorded, replayed, where, cell_settings)
+    return ReplayReport(path, target, cells, time.monotonic() - began, _differences(recorded, replayed))
+
+
+def _judge_cells(
+    recorded: NotebookNode, replayed: NotebookNode, where: Path, settings: Mapping[int, ReplaySettings]
+) -> list[ReplayedCell]:
     new_cells = {cell["id"]: cell for cell in replayed["cells"]}
     contexts = _context(recorded, where), _context(replayed, where)
-    cells = [
-        judge_cell(index, cell, new_cells.get(cell["id"]), contexts, cell_settings[index])
-        for index, cell in _code(recorded)
+    return [
+        judge_cell(index, cell, new_cells.get(cell["id"]), contexts, settings[index]) for index, cell in _code(recorded)
     ]
-    return ReplayReport(path, target, cells, time.monotonic() - began, _differences(recorded, replayed))
 
 
 def _code(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:

@@ -113,10 +113,8 @@ def _failure(cell: Mapping[str, Any]) -> str:
 
 def _common_part(before: Iterable[_Output], after: Iterable[_Output]) -> tuple[list[_Output], list[_Output]]:
     """Cut the outputs of two stopped runs to the shorter ones, without the notices about the stop."""
-    old_outputs, new_outputs = (
-        [output for output in outputs if not tells_ending(output)] for outputs in (before, after)
-    )
-    pairs = [_same_length(old, new) for old, new in zip(old_outputs, new_outputs, strict=False)]
+    before, after = ([output for output in outputs if not tells_ending(output)] for outputs in (before, after))
+    pairs = [_same_length(old, new) for old, new in zip(before, after, strict=False)]
     return [old for old, _ in pairs], [new for _, new in pairs]
 
 
@@ -131,11 +129,8 @@ def _at(context: Context, cell: Mapping[str, Any]) -> Context:
     """Add the times of a cell, as JupyterLab and nbclient record them."""
     times = cell["metadata"].get("execution")
     times = times if isinstance(times, dict) else {}
-    return replace(
-        context,
-        began=_epoch_seconds(times.get("iopub.execute_input")),
-        ended=_epoch_seconds(times.get("shell.execute_reply")),
-    )
+    began, ended = (_epoch_seconds(times.get(key)) for key in ("iopub.execute_input", "shell.execute_reply"))
+    return replace(context, began=began, ended=ended)
 
 
 def _epoch_seconds(time: object) -> float | None:

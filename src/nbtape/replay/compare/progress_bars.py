@@ -64,8 +64,7 @@ def _bar(line: str) -> _Bar | None:
     line = line.rstrip()
     if not line.endswith("]") and "]" not in line[-200:]:
         return None
-    match = _COUNTED.fullmatch(line) or _OPEN.fullmatch(line)
-    if match is None:
+    if not (match := _COUNTED.fullmatch(line) or _OPEN.fullmatch(line)):
         return None
     name, count = match["name"].strip(), match["count"]
     done, _, total = count.partition("/")

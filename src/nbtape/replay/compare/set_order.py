@@ -19,8 +19,7 @@ def sort_sets(text: str) -> str:
 
 
 def _sort_within(text: str, depth: int) -> str:
-    parts: list[str] = []
-    end = 0
+    parts, end = [], 0
     for start, stop in _braces(text):
         parts += [text[end:start], _sort(text[start:stop], depth)]
         end = stop
