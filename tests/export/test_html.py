@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from nbtape.export.html import render
-from nbtape.export.sanitise_images import picture_of
+from nbtape.export.sanitise_images import safe_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,13 +127,13 @@ def test_a_long_output_is_cut_and_says_so() -> None:
 
 @pytest.mark.parametrize("data", ["", "no base64", base64.b64encode(b"no picture").decode(), None, ["x"]])
 def test_what_is_no_picture_is_not_shown_as_one(data: object) -> None:
-    assert picture_of("image/png", data) is None
-    assert picture_of("image/svg+xml", data) is None
+    assert safe_image("image/png", data) is None
+    assert safe_image("image/svg+xml", data) is None
 
 
 def test_a_picture_is_what_it_says() -> None:
-    assert picture_of("image/png", png()) is not None
-    assert picture_of("image/gif", png()) is None
+    assert safe_image("image/png", png()) is not None
+    assert safe_image("image/gif", png()) is None
 
 
 def test_text_that_takes_the_square_of_its_length_to_read_is_shown_as_it_was_written() -> None:

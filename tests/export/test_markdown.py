@@ -23,7 +23,7 @@ def test_a_report_has_a_summary_prose_code_outputs_and_pictures() -> None:
         new_code_cell("print('```')", execution_count=3, outputs=[new_output("stream", text="```\n")]),
     ]
     report = write_report(new_notebook(cells=cells), "a.ipynb", "a files")
-    assert report.pictures == {"a files/1_0.png": content.getvalue()}
+    assert report.images == {"a files/1_0.png": content.getvalue()}
     tokens = MarkdownIt().parse(report.text)
     fences = [token.content for token in tokens if token.type == "fence"]
     assert fences == ["plot()\n", "d['x']\n", "KeyError: 'x'\n", "print('```')\n", "```\n"]

@@ -80,7 +80,7 @@ def test_nothing_of_it_runs_in_a_report_that_is_rendered_without_care(group: str
     careless = MarkdownIt("commonmark", {"html": True}).enable("table")
     careless.validateLink = lambda url: True  # type: ignore[method-assign]  # noqa: ARG005
     (path := tmp_path / "page.html").write_text(f"<meta charset=utf-8><body>{careless.render(report.text)}")
-    for name, content in report.pictures.items():
+    for name, content in report.images.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     assert Seen(page).of(path.as_uri()) == []

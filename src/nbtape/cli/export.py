@@ -79,14 +79,15 @@ def export(  # noqa: PLR0913  (one argument an option)
     place.check()
     if not clean and (place.docker is not None or place.server is not None):
         raise click.UsageError("--docker and --server go with --clean: without it, nothing is run.")
-    from nbtape.export.write import target_of, write
+    from nbtape.export.write import write
+    from nbtape.notebook.output_path import output_path
     from nbtape.notebook.read import read_document
 
     path = Path(notebook)
     chosen = form or _form_of(output)
     with working("reading the notebook"):
         document = read_document(path)
-    target = target_of(path, chosen, None if output is None else Path(output), suffix="-clean" if clean else "")
+    target = output_path(path, None if output is None else Path(output), "-clean" if clean else "", f".{chosen}")
     rehearsal = _rehearse(path, place, timeout) if clean else None
     works = rehearsal is None or rehearsal.broken is None
     kept = document if rehearsal is None else rehearsal.document

@@ -1,11 +1,11 @@
-"""What of a recorded run is worth keeping, and what has to be kept besides because the rest needs it: pure."""
+"""Choose the cells of a recorded run to keep: those that succeeded, and failed ones that they depend on."""
 
 from __future__ import annotations
 
 import ast
 import re
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.replay.expectations import expectation
@@ -18,44 +18,29 @@ if TYPE_CHECKING:
 _HEADING: Final = re.compile(r"^ {0,3}#{1,6} ", re.MULTILINE)
 _MISSING_NAME: Final = re.compile(r"name '(\w+)' is not defined")
 
-#: How a cell ended that may have done something that others build on: its kernel lived on.
+#: Statuses of failed cells that later cells may depend on: their kernel survived.
 _MAY_BE_NEEDED: Final = frozenset({"error", "timeout", "interrupted"})
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A cell of code that is not kept.
-
-    Args:
-        index: Its position in the recorded notebook, from 0.
-        reason: Why, a clause.
-    """
+class CellNote:
+    """The position of a cell in the recorded notebook, and why it is dropped or what changed."""
 
     index: int
     reason: str
 
 
-def left_out(notebook: Mapping[str, Any], put_back: Collection[str] = ()) -> list[LeftOut]:
-    """The cells of code that are not kept: what failed, was stopped, never ran, or is empty.
-
-    Args:
-        notebook: The notebook, checked.
-        put_back: The ids of cells that are kept all the same.
-    """
+def left_out(notebook: Mapping[str, Any], put_back: Collection[str] = ()) -> list[CellNote]:
+    """List the dropped code cells: failed, stopped, not run or empty, and without an id in `put_back`."""
     return [
-        LeftOut(index, reason)
+        CellNote(index, reason)
         for index, cell in enumerate(notebook["cells"])
-        if cell["cell_type"] == "code" and cell["id"] not in put_back and (reason := _why_not(cell))
+        if cell["cell_type"] == "code" and cell["id"] not in put_back and (reason := _drop_reason(cell))
     ]
 
 
 def cleaned(notebook: NotebookNode, put_back: Collection[str]) -> NotebookNode:
-    """A notebook of what is kept: without the prose, too, that did no more than lead to what failed.
-
-    Args:
-        notebook: The notebook, checked.
-        put_back: The ids of cells that are kept although they failed.
-    """
+    """Return a notebook without the dropped cells and the Markdown that introduced only them."""
     dropped = {notebook["cells"][cell.index]["id"] for cell in left_out(notebook, put_back)}
     cells = [cell for message in _messages(notebook["cells"]) for cell in _kept(message, dropped)]
     document: NotebookNode = type(notebook)({**notebook, "cells": cells})
@@ -63,36 +48,25 @@ def cleaned(notebook: NotebookNode, put_back: Collection[str]) -> NotebookNode:
 
 
 def needed(notebook: Mapping[str, Any], broken: str, error: str, put_back: Collection[str]) -> list[str]:
-    """The ids of cells to be put back, because a cell after them does not work without them; empty if none could help.
+    """Return the ids of dropped cells before the cell `broken` that may fix its error; empty if there are none.
 
-    A block that failed had often done the most of its work by then, and the next one builds on it.
-
-    Args:
-        notebook: The notebook, checked.
-        broken: The id of the first cell that had worked and does not any more.
-        error: What it raises now.
-        put_back: Those that are kept already.
+    A cell often fails after most of its work, which later cells then depend on.
     """
-    before: list[Mapping[str, Any]] = []
-    for cell in notebook["cells"]:
-        if cell["id"] == broken:
-            break
-        before.append(cell)
     candidates = [
         cell
-        for cell in before
+        for cell in takewhile(lambda cell: cell["id"] != broken, notebook["cells"])
         if cell["cell_type"] == "code"
         and cell["id"] not in put_back
-        and _why_not(cell)
+        and _drop_reason(cell)
         and expectation(cell).status in _MAY_BE_NEEDED
     ]
     missing = _MISSING_NAME.search(error)
-    binding = [cell for cell in candidates if missing and missing[1] in _names(cell["source"])]
-    return [cell["id"] for cell in binding[-1:] or candidates]
+    defining = [cell for cell in candidates if missing and missing[1] in _defined_names(cell["source"])]
+    return [cell["id"] for cell in defining[-1:] or candidates]
 
 
-def _why_not(cell: Mapping[str, Any]) -> str:
-    """Why a cell is not kept, a clause; empty if it is."""
+def _drop_reason(cell: Mapping[str, Any]) -> str:
+    """Why to drop a cell; empty to keep it."""
     expected = expectation(cell)
     if not cell["source"].strip():
         return "it is empty"
@@ -104,7 +78,7 @@ def _why_not(cell: Mapping[str, Any]) -> str:
 
 
 def _messages(cells: Sequence[NotebookNode]) -> Iterator[list[NotebookNode]]:
-    """The cells, each run of prose together with the code after it."""
+    """Group the cells: Markdown together with the code cells after it."""
     message: list[NotebookNode] = []
     for is_code, group in groupby(cells, lambda cell: cell["cell_type"] == "code"):
         message += group
@@ -122,8 +96,8 @@ def _kept(message: Sequence[NotebookNode], dropped: Collection[str]) -> list[Not
     return [cell for cell in rest if _HEADING.search(cell["source"])]
 
 
-def _names(source: str) -> set[str]:
-    """The names that code may bind, as far as it is Python; lines that are magics aside."""
+def _defined_names(source: str) -> set[str]:
+    """The names that Python code may define, ignoring magics; empty if it does not parse."""
     plain = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
     try:
         tree = ast.parse(plain)

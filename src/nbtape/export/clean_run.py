@@ -1,4 +1,4 @@
-"""What is kept of a run is run, from an empty kernel: until it works without more of what failed, or cannot."""
+"""Rerun the kept cells of a run on a fresh kernel, adding failed cells until it works or no cell can help."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbtape.export.clean import LeftOut, cleaned, left_out, needed
-from nbtape.notebook.document import Notebook
+from nbtape.export.clean import CellNote, cleaned, left_out, needed
+from nbtape.export.write import save_notebook
 from nbtape.notebook.format import own_status
 from nbtape.notebook.read import read_document
 from nbtape.replay.api import replay
@@ -20,48 +20,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A cell that is kept and does not show what it had shown.
-
-    Args:
-        index: Its position in the recorded notebook, from 0.
-        reason: What is another, a sentence.
-    """
-
-    index: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What came of it.
+    """The result of rerunning the kept cells.
 
     Args:
-        document: What is kept, as it ran.
-        left_out: What is not.
-        put_back: The positions of cells that failed and are kept, because what follows needs what they had done.
-        changes: What ran and shows something else.
-        broken: The cell that had worked and does not work without what is left out; None if all do.
+        document: The new notebook.
+        left_out: The dropped cells.
+        put_back: The positions of failed cells that are kept because later cells need them.
+        changes: Cells whose outputs differ now.
+        broken: The cell that fails without the dropped cells; None if all kept cells work.
     """
 
     document: NotebookNode
-    left_out: list[LeftOut]
+    left_out: list[CellNote]
     put_back: list[int] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
-    broken: Change | None = None
+    changes: list[CellNote] = field(default_factory=list)
+    broken: CellNote | None = None
 
 
 def rehearse(path: Path, **options: Any) -> Rehearsal:  # noqa: ANN401  (those of `nbtape.replay`)
-    """Leave out of a notebook what failed and what is noise, and run the rest in its directory.
+    """Drop the failed and empty cells of a notebook and rerun the rest in its directory.
 
-    Args:
-        path: The recorded notebook; it stays as it is.
-        options: Where and how it is run, as for `nbtape.replay`.
-
-    Raises:
-        NotebookReadError: There is no notebook that could be run.
-        KernelError: No kernel can be had.
-        ValueError: Nothing would be left, or another value that cannot work.
+    Takes the options of `nbtape.replay` and raises its errors; also ValueError if no code cell would be left.
     """
     notebook = read_document(path)
     order = {cell["id"]: index for index, cell in enumerate(notebook["cells"])}
@@ -77,29 +57,28 @@ def rehearse(path: Path, **options: Any) -> Rehearsal:  # noqa: ANN401  (those o
             break
         put_back |= set(more)
     return Rehearsal(
-        document=_quiet(again),
+        document=_without_noise(again),
         left_out=left_out(notebook, put_back),
         put_back=sorted(order[each] for each in put_back),
-        changes=[_change(cell, order) for cell in report.cells if cell.verdict in {"different", "fixed"}],
-        broken=None if broken is None else _change(broken, order),
+        changes=[_note(cell, order) for cell in report.cells if cell.verdict in {"different", "fixed"}],
+        broken=_note(broken, order) if broken else None,
     )
 
 
 def _run(document: NotebookNode, path: Path, **options: Any) -> tuple[ReplayReport, NotebookNode]:  # noqa: ANN401  (as above)
     with tempfile.TemporaryDirectory(prefix="nbtape-export-") as directory:
-        draft = Notebook(Path(directory) / path.name, document)
-        draft.save()
-        draft.close()
-        report = replay(draft.path, Path(directory) / "again.ipynb", directory=path.absolute().parent, **options)
+        draft = Path(directory) / path.name
+        save_notebook(draft, document)
+        report = replay(draft, Path(directory) / "again.ipynb", directory=path.absolute().parent, **options)
         return report, read_document(report.output)
 
 
-def _change(cell: ReplayedCell, order: dict[str, int]) -> Change:
-    return Change(order[cell.cell_id], cell.reason)
+def _note(cell: ReplayedCell, order: dict[str, int]) -> CellNote:
+    return CellNote(order[cell.cell_id], cell.reason)
 
 
-def _quiet(document: NotebookNode) -> NotebookNode:
-    """A notebook without papermill's notes, and without what cells that succeeded had said on stderr."""
+def _without_noise(document: NotebookNode) -> NotebookNode:
+    """Remove papermill's metadata, and the stderr of cells that succeeded."""
     document["metadata"].pop("papermill", None)
     for cell in document["cells"]:
         cell["metadata"].pop("papermill", None)

@@ -1,8 +1,6 @@
-"""A recorded run as one page of HTML, by nbconvert: a summary, then cell by cell, and nothing in it that could act.
+"""Export a recorded run as one HTML page.
 
-Two walls, each of which would do: what a kernel or an agent wrote is escaped or built anew (`markup.py`,
-`pictures.py`), and a policy of the page forbids scripts, and all that is loaded from elsewhere. So there is no MathJax:
-formulas stand as they were written.
+Content is sanitized, and the page's policy forbids scripts and external resources as well; so there is no MathJax.
 """
 
 from __future__ import annotations
@@ -20,12 +18,7 @@ if TYPE_CHECKING:
 
 
 def render(notebook: NotebookNode, name: str) -> str:
-    """The page.
-
-    Args:
-        notebook: The notebook, checked.
-        name: What it is called.
-    """
+    """Render a validated notebook as an HTML page with the title `name`."""
     from jinja2 import DictLoader
     from nbconvert.exporters import TemplateExporter
 
@@ -34,7 +27,7 @@ def render(notebook: NotebookNode, name: str) -> str:
     exporter = TemplateExporter(
         extra_loaders=[DictLoader({"page": template})],
         template_file="page",
-        # By default nbconvert would also look in the working directory for templates, and for preprocessors to run.
+        # By default, nbconvert also loads templates and preprocessors from the working directory.
         extra_template_basedirs=[],
         template_paths=[],
         filters={"prose": parts.prose, "head": parts.head, "shown": parts.output},

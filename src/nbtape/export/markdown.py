@@ -1,7 +1,6 @@
-"""A recorded run as a report in Markdown: a summary, what was said, the code and what came of it.
+"""Export a recorded run as a Markdown report without active content, whatever renders it.
 
-Whatever renders it, nothing of a kernel acts: outputs are text in fences, pictures are files beside it, and prose with
-HTML or odd links in it is shown as it was written.
+Outputs are fenced text, images are files beside the report, and Markdown cells with HTML or unsafe links are fenced.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from nbtape.common.image_types import EXTENSIONS, SHOWN, SVG
 from nbtape.common.text import fit_text, shorten, strip_escapes
-from nbtape.export.sanitise_images import DRAWING, KINDS, is_still, picture_of
+from nbtape.export.sanitise_images import is_static_svg, safe_image
 from nbtape.notebook.output_text import output_text
 from nbtape.summary.run_summary import summarise
 from nbtape.summary.wording import counted, edits, facts_of, span
@@ -25,38 +25,26 @@ if TYPE_CHECKING:
 
     from nbtape.summary.run_summary import RunCell
 
-_MOST_SHOWN: Final = 20_000
-_EXTENSIONS: Final = {DRAWING: "svg", "image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif"}
+_MAX_OUTPUT_CHARS: Final = 20_000
 
-#: What may do something in Markdown outside of code.
+#: Characters with a meaning in Markdown outside of code.
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()#+!|<>&~$])")
 
-#: Where a link may lead, and where a picture may be: in no case where a script is, and a picture not elsewhere.
+#: Allowed targets of links (no scripts) and of images (relative paths only).
 _LINK: Final = re.compile(r"https?://|mailto:|[^:]*$", re.IGNORECASE)
-_NEARBY: Final = re.compile(r"(?![/\\])[^:\\]*$")
+_RELATIVE_PATH: Final = re.compile(r"(?![/\\])[^:\\]*$")
 
 
 @dataclass(slots=True)
 class Report:
-    """A report and the files that it shows.
-
-    Args:
-        text: Markdown.
-        pictures: What the files hold, by their names relative to the report.
-    """
+    """A Markdown report, and its image files by their paths relative to it."""
 
     text: str = ""
-    pictures: dict[str, bytes] = field(default_factory=dict)
+    images: dict[str, bytes] = field(default_factory=dict)
 
 
 def write_report(notebook: NotebookNode, name: str, directory: str) -> Report:
-    """The report.
-
-    Args:
-        notebook: The notebook, checked.
-        name: What it is called.
-        directory: Where its pictures go, relative to it.
-    """
+    """Return the report of a validated notebook, with its images in the relative `directory`."""
     report, run = Report(), summarise(notebook)
     cells = {cell.index: cell for cell in run.cells}
     language = str(notebook["metadata"].get("language_info", {}).get("name", ""))
@@ -64,13 +52,12 @@ def write_report(notebook: NotebookNode, name: str, directory: str) -> Report:
     for index, cell in enumerate(notebook["cells"]):
         if cell["cell_type"] == "markdown":
             parts.append(_prose(cell["source"]))
-            continue
-        if cell["cell_type"] == "raw":
+        elif cell["cell_type"] == "raw":
             parts.append(_fence(cell["source"]))
-            continue
-        parts += [_heading(cells[index]), _fence(cell["source"], language)]
-        for position, output in enumerate(cell["outputs"]):
-            parts.append(_picture(report, output, f"{directory}/{index}_{position}") or _fence(_text(output)))
+        else:
+            parts += [_heading(cells[index]), _fence(cell["source"], language)]
+            for position, output in enumerate(cell["outputs"]):
+                parts.append(_image(report, output, f"{directory}/{index}_{position}") or _fence(_text(output)))
     report.text = fit_text("\n\n".join(filter(None, parts))) + "\n"
     return report
 
@@ -82,13 +69,13 @@ def _summary(name: str, count: str, facts: Iterable[tuple[str, str]], failed: It
 
 
 def _heading(cell: RunCell) -> str:
-    how = f"cell {cell.index}: {cell.status}"
-    told = ", ".join(filter(None, [how, span(cell.seconds), cell.error or cell.note, edits(cell)]))
-    return f"*{_literal(told)}*" if cell.status == "ok" else f"**{_literal(told)}**"
+    status = f"cell {cell.index}: {cell.status}"
+    line = _literal(", ".join(filter(None, [status, span(cell.seconds), cell.error or cell.note, edits(cell)])))
+    return f"*{line}*" if cell.status == "ok" else f"**{line}**"
 
 
 def _prose(source: str) -> str:
-    """What was said, as Markdown if nothing of it is more than Markdown."""
+    """Return a Markdown cell as it is, or fenced if it has HTML or unsafe links."""
     return source if all(map(_is_harmless, _tokens(source))) else _fence(source, "markdown")
 
 
@@ -96,7 +83,7 @@ def _tokens(source: str) -> Iterator[Token]:
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark").enable("table")
-    parser.validateLink = lambda url: True  # type: ignore[method-assign]  # noqa: ARG005  (ours to judge)
+    parser.validateLink = lambda url: True  # type: ignore[method-assign]  # noqa: ARG005  (`_is_harmless` checks them)
     for token in parser.parse(source):
         yield token
         yield from token.children or ()
@@ -105,29 +92,31 @@ def _tokens(source: str) -> Iterator[Token]:
 def _is_harmless(token: Token) -> bool:
     if token.type in {"html_block", "html_inline"}:
         return False
-    link, picture = str(token.attrs.get("href", "")), str(token.attrs.get("src", ""))
-    return _LINK.match(link) is not None and _NEARBY.match(picture) is not None
+    link, image = str(token.attrs.get("href", "")), str(token.attrs.get("src", ""))
+    return _LINK.match(link) is not None and _RELATIVE_PATH.match(image) is not None
 
 
-def _picture(report: Report, output: Mapping[str, Any], place: str) -> str:
-    """A picture of an output, put into the report; empty if it has none."""
-    for kind, extension in _EXTENSIONS.items():
-        found = picture_of(kind, output.get("data", {}).get(kind))
-        if found is not None and (kind != DRAWING or is_still(found[1])):
-            path = f"{place}.{extension}"
-            report.pictures[path] = found[1]
+def _image(report: Report, output: Mapping[str, Any], stem: str) -> str:
+    """Add an image of an output to the report and link to it; empty if there is none."""
+    for mime in SHOWN:
+        content = safe_image(mime, output.get("data", {}).get(mime))
+        if content is not None and (mime != SVG or is_static_svg(content)):
+            path = f"{stem}{EXTENSIONS[mime]}"
+            report.images[path] = content
             return f"![]({quote(path)})"
     return ""
 
 
 def _text(output: Mapping[str, Any]) -> str:
-    withheld = ", ".join(mime for mime in output.get("data", {}) if mime in KINDS)
+    withheld = ", ".join(mime for mime in output.get("data", {}) if mime in SHOWN)
     text = strip_escapes(output_text(output))
-    return shorten(f"[{withheld}: see the notebook] {text}" if withheld else text, _MOST_SHOWN, "see the notebook")
+    return shorten(
+        f"[{withheld}: see the notebook] {text}" if withheld else text, _MAX_OUTPUT_CHARS, "see the notebook"
+    )
 
 
 def _fence(text: str, language: str = "") -> str:
-    """Text between fences that are longer than any within it."""
+    """Fence text with more backticks than any run in it."""
     longest = max((len(run) for run in re.findall("`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
     label = language if re.fullmatch(r"[\w+-]{1,30}", language) else ""
@@ -135,5 +124,5 @@ def _fence(text: str, language: str = "") -> str:
 
 
 def _literal(text: str) -> str:
-    """Text in a line that Markdown leaves alone."""
+    """Escape text for one line of Markdown."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

@@ -1,12 +1,13 @@
-"""Foreign HTML made inert by nh3: known elements and attributes only, images only from the document itself."""
+"""Sanitize foreign HTML with nh3: known elements and attributes only, embedded images only."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+from nbtape.common.image_types import SHOWN, data_url
 from nbtape.common.text import fit_text
-from nbtape.export.sanitise_images import KINDS, picture_of, picture_url
+from nbtape.export.sanitise_images import safe_image
 from nbtape.replay.compare.html_svg import is_costly
 
 _TAG_NAMES: Final = """
@@ -36,11 +37,9 @@ _NO_CLASS: Final = re.compile(r"(?!)")
 
 
 def inert_html(text: str, classes: re.Pattern[str] = _NO_CLASS) -> str:
-    """Return HTML that shows what `text` shows and does nothing; empty if it shows nothing.
+    """Return untrusted HTML without active content; empty if nothing visible is left.
 
-    Args:
-        text: HTML from anyone.
-        classes: The values of `class` to keep.
+    Values of `class` are kept if they match `classes`.
     """
     import nh3
 
@@ -70,8 +69,8 @@ def inert_html(text: str, classes: re.Pattern[str] = _NO_CLASS) -> str:
 
 
 def _embedded_image(url: str) -> str | None:
-    """The URL of an image that is in the document itself and can be shown; None of any other."""
+    """Return the data URL of an image that is safe to show; None for any other URL."""
     scheme, _, data = url.strip().partition(";base64,")
-    kind = scheme.removeprefix("data:")
-    found = picture_of(kind, data) if kind in KINDS else None
-    return None if found is None else picture_url(*found)
+    mime = scheme.removeprefix("data:")
+    content = safe_image(mime, data) if mime in SHOWN else None
+    return None if content is None else data_url(mime, content)

@@ -1,4 +1,4 @@
-"""A recorded run as a Python script with percent cells, which `nbtape run` runs again, and any editor knows."""
+"""Export a recorded run as a Python script with percent cells, which `nbtape run` and editors can run."""
 
 from __future__ import annotations
 
@@ -13,19 +13,14 @@ if TYPE_CHECKING:
 
     from nbformat import NotebookNode
 
-#: Tags that say how a cell is to be run, and go along.
-_TAGS = ("parameters", "raises-exception", "skip-execution")
+#: Tags that change how a cell runs.
+_KEPT_TAGS = ("parameters", "raises-exception", "skip-execution")
 
 
 def write_script(notebook: NotebookNode, name: str) -> str:
-    """The script. Magics and shell commands are comments, for Python does not know them; Jupytext reads them again.
+    """Return the script of a validated notebook, or raise ValueError if its code is not Python.
 
-    Args:
-        notebook: The notebook, checked.
-        name: What it is called.
-
-    Raises:
-        ValueError: Its code is not Python.
+    Magics and shell commands become comments, which Jupytext converts back.
     """
     import jupytext  # type: ignore[import-untyped]
     from nbformat.v4 import new_notebook
@@ -43,14 +38,14 @@ def _cell(cell: Mapping[str, Any]) -> NotebookNode:
     from nbformat.v4 import new_code_cell, new_markdown_cell
 
     if cell["cell_type"] == "markdown":
-        # Each line becomes a comment. Whatever ends a line for Python must not be within one: prose is no code.
+        # Each line becomes a comment, so no line may contain a character that ends a line in Python.
         return new_markdown_cell("\n".join(cell["source"].splitlines()))  # type: ignore[no-any-return]
-    tags = [tag for tag in cell["metadata"].get("tags", []) if tag in _TAGS]
+    tags = [tag for tag in cell["metadata"].get("tags", []) if tag in _KEPT_TAGS]
     return new_code_cell(cell["source"], metadata={"tags": tags} if tags else {})  # type: ignore[no-any-return]
 
 
 def _head(notebook: NotebookNode, name: str) -> str:
-    """What the run was, as comments."""
+    """Summarize the run in comments."""
     run = summarise(notebook)
     facts = [f"{fact}: {value}" for fact, value in facts_of(run)]
     return "".join(f"# {' '.join(line.split())}\n" for line in (f"{name}: {counted(run)}", *facts))

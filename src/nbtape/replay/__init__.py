@@ -1,4 +1,1 @@
-"""Rerun a recorded notebook with papermill and report how each cell compares.
-
-The comparison rules are in `replay.compare`; restoring a session to continue it is `session.resume`.
-"""
+"""Rerun a recorded notebook with papermill and compare each cell; `session.resume` continues one instead."""

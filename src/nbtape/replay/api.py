@@ -9,24 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.environment import PLACE, Difference, differences
-from nbtape.errors import NotebookWriteError
 from nbtape.kernels.sources import DEFAULT_KERNEL
-from nbtape.notebook.atomic_write import places
 from nbtape.notebook.format import environment_of, kernel_name_of, place_of
+from nbtape.notebook.output_path import output_path
 from nbtape.notebook.read import read_document
-from nbtape.replay.cell_verdict import judge_cell, missing_cell, settings_of
+from nbtape.replay.cell_verdict import judge_cell, settings_of
 from nbtape.replay.compare.settings import Context, ReplaySettings
 from nbtape.replay.report import ReplayReport
 from nbtape.session.options import checked_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from nbformat import NotebookNode
 
     from nbtape.kernels.sources import Server
+    from nbtape.replay.report import ReplayedCell
 
-#: The name of our engine.
 _ENGINE: Final = "nbtape"
 
 
@@ -53,9 +52,9 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         notebook: The recorded notebook; it is not changed.
         output: Path of the new notebook, which is replaced if it exists. None for `<name>-replayed.ipynb` beside the
             notebook, with a number if that is taken.
-        jupyter_server: Where the kernel comes from, as for `JupyterCodeExecutor`.
+        jupyter_server: The source of the kernel, as for `JupyterCodeExecutor`.
         kernel_name: The kernel spec; None for the one that the notebook names.
-        directory: Where the kernel works; None for the notebook's directory.
+        directory: The working directory of the kernel; None for the notebook's directory.
         parameters: Variables that override those of its `parameters` cell, as in papermill.
         timeout: Seconds for each cell. A cell keeps a longer recorded timeout, and any timeout that it ran into.
         keep_going: Whether to continue after a cell that fails and did not fail before.
@@ -72,14 +71,8 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
     path = Path(notebook).absolute()
     recorded = read_document(path)
     where = path.parent if directory is None else Path(directory).absolute()
-    target = _free_place(path) if output is None else Path(output).absolute()
-    if target.exists() and target.samefile(path):
-        raise ValueError(f"{target} is the recorded notebook: name another output.")
-    chosen = {
-        cell["id"]: settings_of(index, cell, settings or ReplaySettings())
-        for index, cell in enumerate(recorded["cells"])
-        if cell["cell_type"] == "code"
-    }
+    target = output_path(path, None if output is None else Path(output).absolute(), "-replayed")
+    cell_settings = {index: settings_of(index, cell, settings or ReplaySettings()) for index, cell in _code(recorded)}
     began = time.monotonic()
     _run(
         recorded,
@@ -95,20 +88,27 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         on_start=on_start,
     )
     replayed = read_document(target)
-    again = {cell["id"]: cell for cell in replayed["cells"]}
-    contexts = _context(recorded, where), _context(replayed, where)
-    cells = [
-        judge_cell(index, cell, again[cell["id"]], contexts, chosen[cell["id"]])
-        if cell["id"] in again
-        else missing_cell(index, cell)
-        for index, cell in enumerate(recorded["cells"])
-        if cell["cell_type"] == "code"
-    ]
+    cells = _judge_cells(recorded, replayed, where, cell_settings)
     return ReplayReport(path, target, cells, time.monotonic() - began, _differences(recorded, replayed))
 
 
+def _judge_cells(
+    recorded: NotebookNode, replayed: NotebookNode, where: Path, settings: Mapping[int, ReplaySettings]
+) -> list[ReplayedCell]:
+    new_cells = {cell["id"]: cell for cell in replayed["cells"]}
+    contexts = _context(recorded, where), _context(replayed, where)
+    return [
+        judge_cell(index, cell, new_cells.get(cell["id"]), contexts, settings[index]) for index, cell in _code(recorded)
+    ]
+
+
+def _code(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
+    """The code cells of a notebook with their positions."""
+    return ((index, cell) for index, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code")
+
+
 def _run(recorded: NotebookNode, target: Path, **options: Any) -> None:  # noqa: ANN401  (papermill's and our engine's)
-    """Run a notebook with papermill. A failed cell raises there; the comparison reports it."""
+    """Run a notebook with papermill. Ignore its error for a failed cell, which the report shows."""
     import papermill  # type: ignore[import-untyped]
     from papermill.engines import papermill_engines  # type: ignore[import-untyped]
     from papermill.exceptions import PapermillExecutionError  # type: ignore[import-untyped]
@@ -116,26 +116,13 @@ def _run(recorded: NotebookNode, target: Path, **options: Any) -> None:  # noqa:
     from nbtape.replay.papermill_engine import NbtapeEngine
 
     papermill_engines.register(_ENGINE, NbtapeEngine)  # works without an installed entry point, too
-    if not target.parent.is_dir():
-        raise NotebookWriteError(target, "there is no such directory. Make it, or name another output.")
+    escaped = str(target).replace("{", "{{").replace("}", "}}")  # papermill formats its output path
     with contextlib.suppress(PapermillExecutionError):
-        papermill.execute_notebook(
-            copy.deepcopy(recorded), _literally(target), engine_name=_ENGINE, progress_bar=False, **options
-        )
-
-
-def _literally(path: Path) -> str:
-    """Escape the braces of a path, in which papermill would insert parameters."""
-    return str(path).replace("{", "{{").replace("}", "}}")
-
-
-def _free_place(notebook: Path) -> Path:
-    """The default path of the new notebook."""
-    return next(places(notebook.parent, f"{notebook.stem}-replayed"))
+        papermill.execute_notebook(copy.deepcopy(recorded), escaped, engine_name=_ENGINE, progress_bar=False, **options)
 
 
 def _context(notebook: Mapping[str, Any], where: Path) -> Context:
-    """What the comparison needs to know about a run in the directory `where`."""
+    """The context of a run in the directory `where`, unless the notebook names another."""
     environment = environment_of(notebook)
     if environment is None:
         return Context(directory=str(where))
@@ -147,6 +134,6 @@ def _differences(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> li
     before, after = environment_of(recorded), environment_of(replayed)
     if before is None or after is None:
         return None
-    places = [(key, place_of(recorded).get(key), place_of(replayed).get(key)) for key in PLACE]
-    moved = [Difference(*place) for place in places if place[1] != place[2]]
+    old, new = place_of(recorded), place_of(replayed)
+    moved = [Difference(key, old.get(key), new.get(key)) for key in PLACE if old.get(key) != new.get(key)]
     return [*moved, *differences(before, after)]

@@ -1,4 +1,4 @@
-"""The internals of papermill that nbtape depends on. `tests/replay/test_compat_papermill.py` checks each use."""
+"""Uses of papermill's internals, each checked by `tests/replay/test_compat_papermill.py`."""
 
 from __future__ import annotations
 
@@ -30,19 +30,14 @@ class _ExpectedError(NotebookNode):
 
 def excuse_errors(cell: NotebookNode) -> None:
     """Keep papermill from raising for the errors of a cell. What it writes does not change."""
-    # After a run, papermill raises for each error output, even of a cell with the tag `raises-exception`.
+    # papermill also raises for error outputs of cells with the tag `raises-exception`.
     for position, output in enumerate(cell["outputs"]):
         if output["output_type"] == "error":
             cell["outputs"][position] = _ExpectedError(output)  # type: ignore[no-untyped-call]
 
 
 class OutputEcho:
-    """Sends outputs to papermill's log and files, as papermill's own engine does.
-
-    Args:
-        log_output: Whether to log outputs.
-        options: With `stdout_file` and `stderr_file`.
-    """
+    """Sends outputs to papermill's log and to the options `stdout_file` and `stderr_file`, as its own engine does."""
 
     def __init__(self, options: Mapping[str, Any], *, log_output: bool) -> None:
         self.log_output = log_output
@@ -51,5 +46,5 @@ class OutputEcho:
 
     def take(self, output: Mapping[str, Any]) -> None:
         if self.log_output or self.stdout_file or self.stderr_file:
-            # The method needs only the attributes that this class has. A client of papermill's would need a kernel.
+            # The method needs only the attributes of this class. A papermill client would need a kernel.
             PapermillNotebookClient.log_output_message(self, NotebookNode(output))

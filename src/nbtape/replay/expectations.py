@@ -10,7 +10,6 @@ from nbtape.notebook.format import is_left_out, own_status, recorded_seconds, re
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Minimum timeout of a cell, also of one that was stopped sooner.
 _MIN_TIMEOUT_SECONDS: Final = 1.0
 
 #: Tags of nbclient and nbval for a cell that may fail.
@@ -24,12 +23,8 @@ FAILED: Final = frozenset({"error", "timeout", "interrupted", "kernel_died"})
 class Expectation:
     """How a code cell was recorded.
 
-    Args:
-        status: Its status; `running` if the recording was cut off, empty if nothing is recorded.
-        runs: Whether to rerun it.
-        timeout: Seconds after which it was stopped; None if it was not.
-        allowed: Seconds that it had; None if unknown.
-        is_tagged: Whether a tag says that it may fail.
+    The status is `running` if the recording was cut off and empty if nothing is recorded. `timeout` is the number of
+    seconds after which the cell was stopped, `allowed` its recorded timeout, and `is_tagged` means that it may fail.
     """
 
     status: str
@@ -40,7 +35,6 @@ class Expectation:
 
     @property
     def failed(self) -> bool:
-        """Whether it did not succeed."""
         return self.status in FAILED
 
     @property

@@ -1,42 +1,34 @@
-"""papermill's engine `nbtape`: reruns a recorded session, allows the recorded failures, and saves each cell once.
-
-papermill calls an engine to run a notebook (https://papermill.readthedocs.io/en/latest/extending-entry-points.html).
-"""
+"""papermill's engine `nbtape`, see https://papermill.readthedocs.io/en/latest/extending-entry-points.html."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from papermill.engines import Engine, NotebookExecutionManager  # type: ignore[import-untyped]
+from papermill.engines import Engine  # type: ignore[import-untyped]
 
-from nbtape.common.concurrency import tell
 from nbtape.kernels.sources import checked_source
-from nbtape.notebook.autosave import Autosave
-from nbtape.notebook.document import Notebook
-from nbtape.notebook.format import preamble
 from nbtape.replay.compat_papermill import OutputEcho, excuse_errors, working_directory
+from nbtape.replay.execution_manager import ExecutionManager
 from nbtape.replay.expectations import expectation
-from nbtape.replay.rerun import Rerun, Terms
+from nbtape.replay.rerun import Rerun
+from nbtape.session.kernel_lifecycle import KernelLifecycle
 from nbtape.session.loop_thread import LoopThread
 from nbtape.session.options import DEFAULTS, checked_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from nbformat import NotebookNode
 
     from nbtape.kernels.sources import Server
     from nbtape.session.options import Options
 
-#: Papermill's default timeout of a cell, in seconds.
-_NO_TIMEOUT: Final = math.inf
-
 
 class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
-    """Reruns a notebook, recorded by nbtape or not. Cells that failed when it was recorded may fail again."""
+    """Reruns a notebook, recorded by nbtape or not, and saves each cell once. Recorded failures may happen again."""
 
     @classmethod
     def execute_notebook(
@@ -51,16 +43,14 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
         """Run a notebook; papermill calls this.
 
         Args:
-            nb: The notebook, parameters injected; its outputs are replaced.
+            nb: The notebook with parameters; its outputs are replaced.
             kernel_name: The kernel spec.
             output_path: Where to save it after each cell. If None or not a local path, only papermill saves it.
-            progress_bar: Whether papermill's is shown, or its options.
+            progress_bar: Whether to show papermill's progress bar, or its options.
             log_output: Whether outputs go to papermill's logger.
-            options: `start_timeout` and `execution_timeout` (seconds), `stdout_file`, `stderr_file`, as papermill's own
-                engine has them; `notebook` (the path of one that papermill was given as it is: it would keep all of
-                it for that), `jupyter_server`, `directory` (where the kernel works; papermill's `cwd`),
-                `keep_going` (an unexpected failure stops nothing), `on_cell` (called with how many cells have
-                run of how many), `on_start` (called with what stops it from another thread); others are left alone.
+            options: `start_timeout`, `execution_timeout`, `stdout_file` and `stderr_file` as in papermill's own engine;
+                `notebook`, the path to record as the input; `directory`, the kernel's working directory;
+                `jupyter_server`, `keep_going`, `on_cell` and `on_start` as in `nbtape.replay`. Others are ignored.
 
         Raises:
             NbtapeError: No kernel can be started, or the notebook cannot be written.
@@ -68,31 +58,37 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
         expectations = {n: expectation(cell) for n, cell in enumerate(nb["cells"]) if cell["cell_type"] == "code"}
         if "notebook" in options:
             nb["metadata"]["papermill"]["input_path"] = str(options["notebook"])
-        account = _Account(nb, OutputEcho(options, log_output=log_output), progress_bar)
-        account.on_cell = options.get("on_cell")
-        account.expected = sum(expected.runs for expected in expectations.values())
-        account.notebook_start()
-        account.save_to(_local(output_path))
+        runs = sum(expected.runs for expected in expectations.values())
+        manager = ExecutionManager(nb, progress_bar, options.get("on_cell"), runs)
+        manager.notebook_start()
+        if path := _local(output_path):
+            manager.save_to(path)
         directory = Path(options.get("directory") or ".").absolute()
         own: Options = {**DEFAULTS, "startup_timeout": options.get("start_timeout") or DEFAULTS["startup_timeout"]}
-        terms = Terms(
-            options.get("execution_timeout") or _NO_TIMEOUT, bool(options.get("keep_going")), checked_options(own)
-        )
+        session = checked_options(own)
         server: Server = options.get("jupyter_server")
         source = checked_source(server, kernel_name, None, directory)
         source.check()
+        rerun = Rerun(
+            manager,
+            expectations,
+            KernelLifecycle(source, directory, session["startup_timeout"]),
+            session,
+            timeout=options.get("execution_timeout") or math.inf,
+            keep_going=bool(options.get("keep_going")),
+            on_output=OutputEcho(options, log_output=log_output).take,
+        )
         try:
-            _run(Rerun(nb, expectations, source, directory, terms, account), account, options.get("on_start"))
+            _run(rerun, manager, options.get("on_start"))
         finally:
-            account.notebook_complete()
-            account.close()
+            manager.close()
         for index, expected in expectations.items():
             if expected.may_fail:
                 excuse_errors(nb["cells"][index])
         return nb
 
 
-def _run(rerun: Rerun, account: _Account, on_start: Callable[[Callable[[], None]], None] | None) -> None:
+def _run(rerun: Rerun, manager: ExecutionManager, on_start: Callable[[Callable[[], None]], None] | None) -> None:
     thread, stop = LoopThread(), asyncio.Event()
     if on_start is not None:
         on_start(lambda: thread.tell(stop.set))
@@ -101,7 +97,7 @@ def _run(rerun: Rerun, account: _Account, on_start: Callable[[Callable[[], None]
         try:
             await rerun.run(stop)
         finally:
-            await account.flush()
+            await manager.flush()
 
     try:
         thread.call(run(), stop)
@@ -114,83 +110,3 @@ def _local(path: str | None) -> Path | None:
     if not path or not path.endswith(".ipynb") or "://" in path:
         return None
     return working_directory() / path
-
-
-class _Account(NotebookExecutionManager):  # type: ignore[misc]  # untyped
-    """Records papermill's metadata of a run and saves the notebook cell by cell; follows a rerun.
-
-    Args:
-        nb: The notebook.
-        echo: Gets each output, too.
-        progress_bar: Papermill's option.
-    """
-
-    def __init__(self, nb: NotebookNode, echo: OutputEcho, progress_bar: bool | dict[str, Any]) -> None:  # noqa: FBT001  (papermill's)
-        super().__init__(nb, progress_bar=progress_bar)
-        self.on_cell: Callable[[int, int], None] | None = None
-        self.expected = 0
-        self._echo = echo
-        self._run = 0
-        self._document: Notebook | None = None
-        self._autosave: Autosave | None = None
-
-    def save_to(self, path: Path | None) -> None:
-        """Save to `path` whenever a cell changes."""
-        if path is not None:
-            self.nb["metadata"].pop("nbtape", None)  # it describes the recording
-            self._document = Notebook(path, self.nb)
-            self._document.describe({"nbtape": preamble()})
-            self._document.save()
-
-    def save(self, **_: Any) -> None:  # noqa: ANN401  (papermill's)
-        """Do nothing: papermill saves twice per cell; nbtape saves at its own times."""
-
-    def describe(self, metadata: Mapping[str, Any]) -> None:
-        self.nb["metadata"].update({key: value for key, value in metadata.items() if key != "nbtape"})
-        if self._document is not None:
-            self._document.describe(metadata)
-            self._autosave = self._autosave or Autosave(self._document)
-
-    def follow(self, settle: Callable[[int], None]) -> None:
-        if self._autosave is not None:
-            self._autosave.prepare = settle
-
-    def begin(self, index: int) -> None:
-        self.cell_start(self.nb["cells"][index], index)
-        self.changed(index)
-
-    def changed(self, index: int) -> None:
-        if self._autosave is not None:
-            self._autosave.changed(index)
-
-    def output(self, output: Mapping[str, Any]) -> None:
-        self._echo.take(output)
-
-    def end(self, index: int, *, unexpected: bool) -> None:
-        if unexpected:
-            self.cell_exception(self.nb["cells"][index], index)
-        self._touch(index)
-        self.cell_complete(self.nb["cells"][index], index)
-        if self._autosave is not None:
-            self._autosave.save()
-        self._run += 1
-        tell(self.on_cell, self._run, self.expected)
-
-    async def flush(self) -> None:
-        """Wait until the notebook is on disk."""
-        if self._autosave is not None:
-            autosave, self._autosave = self._autosave, None
-            await autosave.flush()
-
-    def close(self) -> None:
-        """Save all and release the notebook, which papermill writes next."""
-        if self._document is not None:
-            for index in range(len(self.nb["cells"])):
-                self._document.touch(index)
-            self._document.describe({})
-            self._document.save()
-            self._document.close()
-
-    def _touch(self, index: int) -> None:
-        if self._document is not None:
-            self._document.touch(index)

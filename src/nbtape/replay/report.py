@@ -1,4 +1,4 @@
-"""What came of a replay: a verdict on each cell, for people and for programs."""
+"""The report of a replay: a verdict on each cell, as text and JSON."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from nbtape.environment import Difference
     from nbtape.replay.compare.settings import Verdict
 
-#: The version of what `ReplayReport.to_dict` gives.
+#: Version of the format of `ReplayReport.to_dict`.
 REPORT_VERSION: Final = 1
 
-#: The most differences of the environment that people are told at once.
-_TOLD: Final = 10
+#: Maximum number of environment differences in the text report.
+_MAX_DIFFERENCES: Final = 10
 
-#: Verdicts that are no news: what was recorded came again, or nearly.
 _AS_RECORDED: Final = frozenset({"same", "cosmetic", "drift", "same_error"})
 
 
@@ -33,9 +32,9 @@ class ReplayedCell:
         index: Its position in the recorded notebook, from 0.
         cell_id: Its id.
         verdict: `same`, `cosmetic`, `drift`, `different`, `error`, `fixed`, `same_error` or `not_run`.
-        recorded: How it had ended: a status, `running` where the recording was cut off, empty if nothing is recorded.
-        replayed: How it ended now: a status.
-        reason: What differs, or why it was not judged; empty if there is nothing to say.
+        recorded: Its recorded status; `running` if the recording was cut off, empty if nothing is recorded.
+        replayed: Its status in the replay.
+        reason: What differs, or why the cell was not compared; may be empty.
     """
 
     index: int
@@ -47,18 +46,13 @@ class ReplayedCell:
 
     @property
     def is_as_recorded(self) -> bool:
-        """Whether it is no worse than `drift`, or failed as it had failed."""
+        """Whether the verdict is at most `drift`, or `same_error`."""
         return self.verdict in _AS_RECORDED
 
 
 @dataclass(frozen=True, slots=True)
 class NotReplayed:
-    """Why there is no report on a notebook, among those on others.
-
-    Args:
-        notebook: The notebook.
-        error: Why it could not be run.
-    """
+    """A notebook that could not be run, and why."""
 
     notebook: Path
     error: str
@@ -66,20 +60,20 @@ class NotReplayed:
     exit_code: ClassVar[int] = REFUSED
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON has it, in the place of a report."""
+        """The JSON object that replaces a report."""
         return {"notebook": str(self.notebook), "exit_code": self.exit_code, "error": self.error}
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What came of the replay of one notebook. `print(report)` says it in a few lines.
+    """The result of replaying one notebook. `print(report)` shows a summary.
 
     Args:
         notebook: The recorded notebook.
-        output: The new one.
+        output: The new notebook.
         cells: One for each code cell of the recorded notebook, in its order.
         duration: Seconds that the replay took.
-        environment: What is another in the environment of its end; None if the notebook does not tell of its own.
+        environment: Differences between the environments; None if one of them is not recorded.
     """
 
     notebook: Path
@@ -90,7 +84,7 @@ class ReplayReport:
 
     @property
     def exit_code(self) -> int:
-        """0 if no verdict is worse than `drift`, a failure that was recorded included; else 1."""
+        """0 if every cell is as recorded, see `ReplayedCell.is_as_recorded`; else 1."""
         return WELL if all(cell.is_as_recorded for cell in self.cells) else FAILED
 
     @property
@@ -99,11 +93,10 @@ class ReplayReport:
         return dict(Counter(cell.verdict for cell in self.cells).most_common())
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON has it.
+        """The report as a JSON object.
 
-        Under `version` 1; `replayed_by`; `notebook` and `output`, paths; `exit_code`; `duration`, seconds; `counts`,
-        how many cells have each verdict; `environment`, null or what is another in it, each with `name`, `before` and
-        `after`; and `cells`, each with what `ReplayedCell` has.
+        Its keys are `version`, `replayed_by`, the attributes and properties of this class, and in `cells` those of
+        `ReplayedCell`. Items of `environment` have `name`, `before` and `after`.
         """
         return {
             "version": REPORT_VERSION,
@@ -123,12 +116,11 @@ class ReplayReport:
         return "\n".join([f"{self.notebook.name}: {counted}.", *news, *self.news_of_environment()])
 
     def news_of_environment(self) -> list[str]:
-        """What is another in the environment, a line for each of the first ones."""
+        """A line for each of the first differences between the environments."""
         found = self.environment or []
-        told = [f"environment: {difference}" for difference in found[:_TOLD]]
+        told = [f"environment: {difference}" for difference in found[:_MAX_DIFFERENCES]]
         rest = len(found) - len(told)
         return [*told, f"environment: {rest} more differences"] if rest else told
 
 
-#: What came of one notebook.
 Outcome: TypeAlias = ReplayReport | NotReplayed

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from nbtape.replay.compare.images import compare_pictures
+from nbtape.replay.compare.images import compare_images
 from nbtape.replay.compare.settings import ReplaySettings, Terms
 
 
@@ -32,7 +32,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **how: Any) -> str:
 
 def verdict(old: str, new: str, settings: ReplaySettings | None = None) -> str:
     terms = Terms(settings=settings or ReplaySettings())
-    forth, back = compare_pictures(old, new, terms), compare_pictures(new, old, terms)
+    forth, back = compare_images(old, new, terms), compare_images(new, old, terms)
     assert forth.verdict == back.verdict
     return forth.verdict
 

@@ -1,4 +1,1 @@
-"""Rules that decide whether two outputs say the same.
-
-Pure: nothing here runs code or reads files.
-"""
+"""Rules that decide whether two outputs are the same. Nothing here runs code or reads files."""

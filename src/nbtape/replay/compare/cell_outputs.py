@@ -1,14 +1,14 @@
-"""The outputs of a cell beside those it had when it was run again: one judgement of them all."""
+"""Compare the recorded and the replayed outputs of a cell."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from nbtape.common.image_types import PILLOW_FORMATS, SVG
 from nbtape.replay.compare.html_svg import compare_html, compare_svg
-from nbtape.replay.compare.images import compare_pictures
+from nbtape.replay.compare.images import compare_images
 from nbtape.replay.compare.json_values import compare_structures
 from nbtape.replay.compare.printed_text import collapse_stream, compare_texts
 from nbtape.replay.compare.settings import SAME, Judgement, ReplaySettings, Terms, cut, matches, shown, worst
@@ -21,17 +21,15 @@ if TYPE_CHECKING:
 Output = dict[str, Any]
 
 _JSON: Final = re.compile(r"application/(?:[\w.+-]*\+)?json\b")
-_PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/gif"})
-_CODE: Final = frozenset({"application/javascript", "text/javascript"})
+_CODE_TYPES: Final = frozenset({"application/javascript", "text/javascript"})
 
 
-@dataclass(slots=True)
-class _Shown:
-    """What a cell showed: each stream as one text, for how two streams mix is a race, and the rest in its order."""
+class _Outputs(NamedTuple):
+    """The outputs of a cell by kind. Each stream is one text, since the order of two streams is a race."""
 
-    streams: dict[str, str] = field(default_factory=dict)
-    bundles: list[Output] = field(default_factory=list)
-    error: Output | None = None
+    streams: dict[str, str]
+    bundles: list[Output]
+    error: Output | None
 
 
 def judge(
@@ -41,72 +39,65 @@ def judge(
     replayed_context: Context,
     settings: ReplaySettings | None = None,
 ) -> Judgement:
-    """What is said of a cell that was run again. Never raises, whatever a kernel sent.
-
-    Args:
-        recorded_outputs: What it had, as nbformat has it.
-        replayed_outputs: What it has now, likewise.
-        recorded_context: When and where it had run.
-        replayed_context: When and where it ran now.
-        settings: What counts as no difference.
-    """
+    """Compare the outputs of a cell in nbformat's format. Never raises, whatever a kernel sent."""
     terms = Terms(recorded_context, replayed_context, settings or ReplaySettings())
     old, new = _gather(recorded_outputs), _gather(replayed_outputs)
     if old.error is None and new.error is not None:
-        return Judgement("error", f"it failed now: {_told(new.error)}")
+        return Judgement("error", f"it failed now: {_error_line(new.error)}")
     if old.error is not None and new.error is None:
-        return Judgement("fixed", f"it failed when it was recorded: {_told(old.error)}")
+        return Judgement("fixed", f"it failed when it was recorded: {_error_line(old.error)}")
     judgement = worst(_differences(old, new, terms))
-    if old.error is None or new.error is None or not matches(judgement):
-        return judgement
-    return Judgement("same_error", f"it failed both times: {_told(new.error)}")
+    if new.error is not None and matches(judgement):
+        return Judgement("same_error", f"it failed both times: {_error_line(new.error)}")
+    return judgement
 
 
-def _gather(outputs: Sequence[Mapping[str, Any]]) -> _Shown:
-    gathered = _Shown()
+def _gather(outputs: Sequence[Mapping[str, Any]]) -> _Outputs:
     chunks: dict[str, list[str]] = {}
+    bundles: list[Output] = []
+    error: Output | None = None
     for output in outputs:
         kind = output.get("output_type") if isinstance(output, dict) else None
         if kind == "stream":
             chunks.setdefault(str(output.get("name", "")), []).append(_joined(output.get("text", "")))
         elif kind == "error":
-            gathered.error = dict(output)
+            error = dict(output)
         else:
-            gathered.bundles.append(_bundle(output))
-    collapsed = {name: collapse_stream("".join(texts)) for name, texts in chunks.items()}
-    gathered.streams = {name: text for name, text in collapsed.items() if text}
-    return gathered
+            bundles.append(_bundle(output))
+    streams = {name: text for name, texts in chunks.items() if (text := collapse_stream("".join(texts)))}
+    return _Outputs(streams, bundles, error)
 
 
 def _bundle(output: object) -> Output:
-    """What an output shows, by its MIME types; what is none of nbformat's outputs counts as data."""
-    data = output.get("data") if isinstance(output, dict) else None
-    return (
-        {str(mime): value for mime, value in data.items()} if isinstance(data, dict) else {"application/json": output}
-    )
+    """The MIME bundle of an output; an invalid output counts as JSON."""
+    if isinstance(output, dict) and isinstance(data := output.get("data"), dict):
+        return {str(mime): value for mime, value in data.items()}
+    return {"application/json": output}
 
 
-def _told(error: Output) -> str:
+def _error_line(error: Output) -> str:
     return cut(f"{error.get('ename', '')}: {error.get('evalue', '')}")
 
 
-def _differences(old: _Shown, new: _Shown, terms: Terms) -> Iterator[Judgement]:
-    """The comparisons of all parts, each made when it is asked for."""
+def _differences(old: _Outputs, new: _Outputs, terms: Terms) -> Iterator[Judgement]:
+    """Compare all parts lazily: nothing after the first that is different."""
     if old.error is not None and new.error is not None:
         yield _compare_errors(old.error, new.error, terms)
     for name in sorted(old.streams.keys() | new.streams.keys()):
         yield _compare_streams(name, old.streams.get(name, ""), new.streams.get(name, ""), terms)
     if len(old.bundles) != len(new.bundles):
         yield Judgement("different", f"{len(old.bundles)} displays became {len(new.bundles)}")
-        return
-    for left, right in zip(old.bundles, new.bundles, strict=True):
-        yield from _compare_bundles(left, right, terms)
+    for left, right in zip(old.bundles, new.bundles, strict=False):
+        if left.keys() != right.keys():
+            yield Judgement("different", shown("types of a display", sorted(left), sorted(right)))
+        for mime in sorted(left.keys() & right.keys()):
+            yield _compare_values(mime, left[mime], right[mime], terms)
 
 
 def _compare_errors(old: Output, new: Output, terms: Terms) -> Judgement:
-    """What is said of two errors; how the way to them is drawn, in their tracebacks, says nothing more."""
+    """Compare two errors without their tracebacks."""
     if old.get("ename") != new.get("ename"):
-        return Judgement("different", shown("it failed differently", _told(old), _told(new)))
+        return Judgement("different", shown("it failed differently", _error_line(old), _error_line(new)))
     return compare_texts(_joined(old.get("evalue", "")), _joined(new.get("evalue", "")), terms)
 
 
@@ -117,31 +108,23 @@ def _compare_streams(name: str, old: str, new: str, terms: Terms) -> Judgement:
     return judgement
 
 
-def _compare_bundles(old: Output, new: Output, terms: Terms) -> Iterator[Judgement]:
-    if old.keys() != new.keys():
-        yield Judgement("different", shown("types of a display", sorted(old), sorted(new)))
-        return
-    for mime in sorted(old):
-        yield _compare_values(mime, old[mime], new[mime], terms)
-
-
 def _compare_values(mime: str, old: object, new: object, terms: Terms) -> Judgement:
     if _JSON.match(mime):
         return compare_structures(old, new, terms)
     left, right = _joined(old), _joined(new)
-    if mime in _PICTURES:
-        return compare_pictures(left, right, terms)
-    if mime == "image/svg+xml":
+    if mime in PILLOW_FORMATS:
+        return compare_images(left, right, terms)
+    if mime == SVG:
         return compare_svg(left, right, terms)
     if mime in {"text/html", "application/xhtml+xml"}:
         return compare_html(left, right, terms)
     if mime.startswith(("text/", "application/javascript")):
-        return compare_texts(left, right, terms, is_code=mime in _CODE)
+        return compare_texts(left, right, terms, is_code=mime in _CODE_TYPES)
     return SAME if left == right else Judgement("different", f"the bytes of {cut(mime)} differ")
 
 
 def _joined(value: object) -> str:
-    """A text as nbformat may have it: a string or its lines."""
+    """Join a text of nbformat, which is a string or a list of lines; format anything else as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(line, str) for line in value):

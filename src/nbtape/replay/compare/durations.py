@@ -1,14 +1,14 @@
-"""How long things took, on lines that say that this is what they tell."""
+"""Mask durations in lines that are known to report them."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-#: What stands for a duration; the text itself can hold no such bracket, see `texts.py`.
+#: The mask. `printed_text` escapes this bracket in outputs.
 DURATION: Final = "⟦duration⟧"
 
-#: No bare m: it is metres. It stands for minutes where seconds follow.
+#: A bare m is meters; it means minutes only before seconds.
 _UNIT: Final = (
     r"(?:(?:ns|[µμu]s|usec|msec|ms|milliseconds?|microseconds?|s|secs?|seconds?|mins?|minutes?|h|hrs?|hours?)\b"
     r"|[hm](?= ?\d{1,2}(?:\.\d{1,9})? ?[ms]\b))"
@@ -18,56 +18,53 @@ _CLOCK: Final = r"\d{1,3}:\d\d(?::\d\d)?(?:\.\d{1,9})?"
 _FLOAT: Final = r"\d{1,9}\.\d{1,20}(?:e-\d\d)?"
 _ANY: Final = rf"(?:{_SPAN}|{_CLOCK}|{_FLOAT}(?![\w%]|\.\d))"
 
-#: What is kept is in groups; what is between them is a duration, or how often something was run to measure one.
+#: The two groups are kept; what is between them is a duration or a repeat count.
 _LINES: Final = tuple(
-    re.compile(pattern, flags)
-    for pattern, flags in (
+    re.compile(pattern)
+    for pattern in (
         # %%time
-        (r"^(CPU times: )user .{1,80}, sys: .{1,80}, total: .{1,80}$()", 0),
-        (r"^(Wall time: ).{1,40}$()", 0),
+        r"^(CPU times: )user .{1,80}, sys: .{1,80}, total: .{1,80}$()",
+        r"^(Wall time: ).{1,40}$()",
         # %timeit, and python -m timeit
-        (rf"^{_SPAN} ± {_SPAN}( per loop \(mean ± std\. dev\. of [\d,]+ runs?, )[\d,]+ loops?( each\))$", 0),
-        (rf"^[\d,]+ loops?(, best of \d+: ){_SPAN}( per loop)$", 0),
+        rf"^{_SPAN} ± {_SPAN}( per loop \(mean ± std\. dev\. of [\d,]+ runs?, )[\d,]+ loops?( each\))$",
+        rf"^[\d,]+ loops?(, best of \d+: ){_SPAN}( per loop)$",
         # pytest, unittest
-        (
-            (r"^(.{0,200}\b\d+ (?:passed|failed|skipped|errors?|warnings?|deselected)\b.{0,80} in )"
-            rf"{_SPAN}( .{{0,40}})?$"),
-            0,
-        ),
-        (rf"^(Ran \d+ tests? in ){_SPAN}()$", 0),
+        r"^(.{0,200}\b\d+ (?:passed|failed|skipped|errors?|warnings?|deselected)\b.{0,80} in )"
+        + _SPAN
+        + r"( .{0,40})?$",
+        rf"^(Ran \d+ tests? in ){_SPAN}()$",
         # scikit-learn: searches, pipelines, boosting; joblib
-        (r"^(\[CV.{0,400} total time=) *[\d.]+(?:s|min)()$", 0),
-        (r"^(\[\w+\] )\.* ?(\(step \d+ of \d+\) .{0,200}, total=) *[\d.]+ ?(?:s|min)$", 0),
-        (r"^(\[Parallel\(.{0,200}elapsed: ) *[\d.]+ ?(?:s|min)(?: remaining: *[\d.]+ ?(?:s|min))?( finished|)$", 0),
+        r"^(\[CV.{0,400} total time=) *[\d.]+(?:s|min)()$",
+        r"^(\[\w+\] )\.* ?(\(step \d+ of \d+\) .{0,200}, total=) *[\d.]+ ?(?:s|min)$",
+        r"^(\[Parallel\(.{0,200}elapsed: ) *[\d.]+ ?(?:s|min)(?: remaining: *[\d.]+ ?(?:s|min))?( finished|)$",
         # Keras
         (
-            (r"^( *\d+/(?:\d+|Unknown) .{0,200}?)(?:- )?(?:ETA: )?(?:\d+[smh]|\d+:\d\d)"
-            r"(?: \d+[mun]?s/(?:step|epoch|sample))( .*|)$"),
-            0,
+            r"^( *\d+/(?:\d+|Unknown) .{0,200}?)(?:- )?(?:ETA: )?(?:\d+[smh]|\d+:\d\d)"
+            r"(?: \d+[mun]?s/(?:step|epoch|sample))( .*|)$"
         ),
-        # words for it
-        (rf"(\b(?:elapsed(?:[ _]?time)?|wall[ _-]?time)(?: \(s\))?(?: ?[:=]| is| was|) ?){_ANY}()", re.IGNORECASE),
-        (rf"(\btime (?:elapsed|taken|used|spent)(?: ?[:=]| is| was|) ?){_ANY}()", re.IGNORECASE),
-        (rf"(\btook:? (?:about )?){_SPAN}()", re.IGNORECASE),
-        (rf"(\b(?:finished|completed|done|executed|fitted|trained|loaded)(?: \w+)? in ){_SPAN}()", re.IGNORECASE),
-        (rf"(\bETA:? ?)(?:{_SPAN}|{_CLOCK})()", 0),
-        (r"()(?<![\w.])\d[\d.,]{0,20} ?[kM]?(?:it/s|s/it|(?:[mun]s|s)/(?:step|epoch|iter))(?!\w)()", 0),
+        # other wordings
+        rf"(?i)(\b(?:elapsed(?:[ _]?time)?|wall[ _-]?time)(?: \(s\))?(?: ?[:=]| is| was|) ?){_ANY}()",
+        rf"(?i)(\btime (?:elapsed|taken|used|spent)(?: ?[:=]| is| was|) ?){_ANY}()",
+        rf"(?i)(\btook:? (?:about )?){_SPAN}()",
+        rf"(?i)(\b(?:finished|completed|done|executed|fitted|trained|loaded)(?: \w+)? in ){_SPAN}()",
+        rf"(\bETA:? ?)(?:{_SPAN}|{_CLOCK})()",
+        r"()(?<![\w.])\d[\d.,]{0,20} ?[kM]?(?:it/s|s/it|(?:[mun]s|s)/(?:step|epoch|iter))(?!\w)()",
     )
-)  # fmt: skip
+)
 
-#: cross_validate's dict of arrays, which may go on over some lines.
+#: Times in the dict of scikit-learn's cross_validate, possibly on several lines.
 _FIT_TIMES: Final = re.compile(r"('(?:\w{1,20}_)?(?:fit|score)_time': array\(\[)[-+\d.,e\s]{0,4000}(\]\))")
 
-#: A warning of %timeit that comes with the load of the machine.
+#: A warning of %timeit that depends on the machine's load.
 _SLOWEST_RUN: Final = re.compile(r"^The slowest run took [\d.]+ times longer than the fastest\..*\n?", re.MULTILINE)
 
-#: The column of scikit-learn's boosting.
+#: A column of scikit-learn's boosting.
 _REMAINING: Final = re.compile(r"^ *Iter .{0,80}Remaining Time *$")
 _LAST_COLUMN: Final = re.compile(r"(?<= )\d+\.\d+[smh] *$")
 
 
 def mask_durations(line: str) -> str:
-    """A line with `DURATION` in the place of every duration that it says to tell."""
+    """Replace the durations in a line by `DURATION`."""
     if not any(map(str.isdigit, line)):
         return line
     for pattern in _LINES:
@@ -76,7 +73,7 @@ def mask_durations(line: str) -> str:
 
 
 def mask_blocks(text: str) -> str:
-    """A text without the durations that only the lines around them tell to be some."""
+    """Replace the durations that only their context identifies."""
     text = _FIT_TIMES.sub(rf"\1{DURATION}\2", text) if "_time': array" in text else text
     text = _SLOWEST_RUN.sub("", text) if "The slowest run took" in text else text
     return _mask_columns(text) if "Remaining Time" in text else text

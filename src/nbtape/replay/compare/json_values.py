@@ -1,8 +1,8 @@
-"""Two values of JSON: key beside key, item beside item."""
+"""Compare two JSON values."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from nbtape.replay.compare.numbers import is_close
 from nbtape.replay.compare.printed_text import compare_texts
@@ -13,63 +13,43 @@ if TYPE_CHECKING:
 
     from nbtape.replay.compare.settings import Terms
 
-#: Larger values are equal or different (values in them).
-_MOST: Final = 2_000_000
+_MAX_VALUES: Final = 2_000_000
 
-#: What libraries draw by chance to tell their things apart: plotly's traces, widgets' models.
+#: Keys of random ids: plotly's traces, models of widgets.
 _RANDOM_KEYS: Final = frozenset({"uid", "model_id"})
 
 
-class _Pair(NamedTuple):
-    """Two values at one place; the key under which they stand, or the nearest one above."""
-
-    old: object
-    new: object
-    key: str
-
-
 def compare_structures(old: object, new: object, terms: Terms) -> Judgement:
-    """What is said of two values of JSON. Bottomless ones are no trouble: nothing here calls itself."""
+    """Compare two JSON values of any depth, without recursion."""
     return worst(_differences(old, new, terms))
 
 
 def _differences(old: object, new: object, terms: Terms) -> Iterator[Judgement]:
-    pairs = [_Pair(old, new, "")]
-    looked_at = 0
-    while pairs:
-        looked_at += 1
-        if looked_at > _MOST:
-            yield Judgement("different", "the data are too large to compare")
+    pairs = [("", old, new)]  # with the nearest key above
+    for _ in range(_MAX_VALUES):
+        if not pairs:
             return
-        pair = pairs.pop()
-        if isinstance(pair.old, dict) and isinstance(pair.new, dict):
-            yield from _dicts(pair.old, pair.new, pairs)
-        elif isinstance(pair.old, list) and isinstance(pair.new, list):
-            yield from _lists(pair, pairs)
+        key, left, right = pairs.pop()
+        if isinstance(left, dict) and isinstance(right, dict):
+            if left.keys() != right.keys():
+                missing, more = (
+                    sorted(map(str, keys)) for keys in (left.keys() - right.keys(), right.keys() - left.keys())
+                )
+                yield Judgement("different", shown("keys of the data", missing, more))
+                return
+            pairs += [(str(name), left[name], right[name]) for name in reversed(left)]
+        elif isinstance(left, list) and isinstance(right, list):
+            if len(left) != len(right):
+                yield Judgement("different", f"{cut(key) or 'the list'}: {len(left)} items became {len(right)}")
+                return
+            pairs += [(key, *pair) for pair in zip(reversed(left), reversed(right), strict=True)]
         else:
-            yield _scalars(pair, terms)
+            yield _compare_scalars(key, left, right, terms)
+    if pairs:
+        yield Judgement("different", "the data are too large to compare")
 
 
-def _dicts(old: dict[object, object], new: dict[object, object], pairs: list[_Pair]) -> Iterator[Judgement]:
-    if old.keys() != new.keys():
-        missing, more = (sorted(map(str, keys)) for keys in (old.keys() - new.keys(), new.keys() - old.keys()))
-        yield Judgement("different", shown("keys of the data", missing, more))
-        return
-    pairs += [_Pair(old[key], new[key], str(key)) for key in reversed(old)]
-
-
-def _lists(pair: _Pair, pairs: list[_Pair]) -> Iterator[Judgement]:
-    old, new, key = pair
-    assert isinstance(old, list)
-    assert isinstance(new, list)
-    if len(old) != len(new):
-        yield Judgement("different", f"{cut(key) or 'the list'}: {len(old)} items became {len(new)}")
-        return
-    pairs += [_Pair(left, right, key) for left, right in zip(reversed(old), reversed(new), strict=True)]
-
-
-def _scalars(pair: _Pair, terms: Terms) -> Judgement:
-    old, new, key = pair
+def _compare_scalars(key: str, old: object, new: object, terms: Terms) -> Judgement:
     if isinstance(old, str) and isinstance(new, str):
         if key in _RANDOM_KEYS and terms.allow("ids"):
             known = terms.names.match(f"{key}:{old}", f"{key}:{new}")

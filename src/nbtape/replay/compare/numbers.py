@@ -1,74 +1,62 @@
-"""Two numbers as they are printed: whether one is the other, moved by less than it matters."""
+"""Compare printed numbers within a tolerance."""
 
 from __future__ import annotations
 
 import math
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from nbtape.replay.compare.settings import ReplaySettings
 
-#: A number that stands by itself: no part of a version, an address of the net, a name or a hash. An exponent has a
-#: sign, as Python and C print it, for a hash may well hold an e between digits.
+#: A number by itself: not part of a version, an IP address, a name or a hash. An exponent has a sign, as Python and C
+#: print it; without one, it may be part of a hash.
 NUMBER: Final = r"(?<![\w.])(?<!\d[:,])[-+]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][-+]\d{1,3})?(?![\w]|\.\w)"
 
-#: Two decimals are money and percentages, where every unit counts.
-_DECIMALS_OF_MONEY: Final = 2
+#: Numbers with at most two decimals are money or percentages and have no tolerance.
+_MONEY_DECIMALS: Final = 2
 
-#: A number written without an exponent shows its size: serial days, seconds and sums may be so large that a
-#: millionth of them is a day. No difference that could be read as half a hundredth is noise.
-_VISIBLE: Final = 0.005
+#: Smallest difference that always counts between numbers without exponents, which may be dates or large sums.
+_VISIBLE_DIFFERENCE: Final = 0.005
 
 _PARTS: Final = re.compile(r"[-+]?\d*(?:\.(\d*))?(?:[eE]([-+]\d+))?")
 
 
-def is_close(old: str, new: str, settings: ReplaySettings) -> bool:
-    """Whether two printed numbers are one within tolerance; never for integers and money.
+class _Float(NamedTuple):
+    value: float
+    exact: Decimal
+    decimals: int
+    exponent: str
 
-    Args:
-        old: A number, as `NUMBER` finds it.
-        new: Another one.
-        settings: The tolerances.
-    """
+
+def is_close(old: str, new: str, settings: ReplaySettings) -> bool:
+    """Whether two numbers matched by `NUMBER` are equal within tolerance; integers and money have none."""
     if old == new:
         return True
-    if not (_is_float(old) and _is_float(new)):
+    left, right = _parse(old), _parse(new)
+    if left is None or right is None:
         return False
-    if not _exponent(old) and not _exponent(new) and max(_decimals(old), _decimals(new)) <= _DECIMALS_OF_MONEY:
-        return float(old) == float(new) == 0  # minus zero
-    return _is_close_float(old, new, settings)
-
-
-def _is_close_float(old: str, new: str, settings: ReplaySettings) -> bool:
-    left, right = float(old), float(new)
-    if not (math.isfinite(left) and math.isfinite(right)):
-        return False
-    moved, size = abs(left - right), max(abs(left), abs(right))
+    is_plain = not (left.exponent or right.exponent)
+    if is_plain and max(left.decimals, right.decimals) <= _MONEY_DECIMALS:
+        return left.value == right.value == 0  # minus zero
+    moved, size = abs(left.value - right.value), max(abs(left.value), abs(right.value))
     if moved <= settings.absolute:
         return True
-    if not _exponent(old) and not _exponent(new) and moved >= _VISIBLE:
+    if is_plain and moved >= _VISIBLE_DIFFERENCE:
         return False
-    return moved <= settings.relative * size or (moved <= settings.last_place * size and _is_next(old, new))
+    return moved <= settings.relative * size or (moved <= settings.last_place * size and _are_adjacent(left, right))
 
 
-def _is_next(old: str, new: str) -> bool:
-    """Whether two numbers are neighbours in their last printed place."""
-    if _decimals(old) != _decimals(new) or _exponent(old) != _exponent(new):
-        return False
-    return abs(Decimal(old) - Decimal(new)) == Decimal(1).scaleb(int(_exponent(old) or 0) - _decimals(old))
-
-
-def _is_float(number: str) -> bool:
-    return "." in number or bool(_exponent(number))
-
-
-def _decimals(number: str) -> int:
+def _parse(number: str) -> _Float | None:
+    """Parse a printed float; None for integers and for values that are not finite."""
     match = _PARTS.fullmatch(number)
-    return len(match[1] or "") if match else 0
+    if match is None or match[1] is match[2] is None or not math.isfinite(float(number)):
+        return None
+    return _Float(float(number), Decimal(number), len(match[1] or ""), match[2] or "")
 
 
-def _exponent(number: str) -> str:
-    match = _PARTS.fullmatch(number)
-    return (match[2] or "") if match else ""
+def _are_adjacent(left: _Float, right: _Float) -> bool:
+    """Whether two numbers with the same format differ by one unit of the last printed place."""
+    unit = Decimal(1).scaleb(int(left.exponent or 0) - left.decimals)
+    return left[2:] == right[2:] and abs(left.exact - right.exact) == unit

@@ -1,4 +1,4 @@
-"""Progress bars: what they count, without how they are drawn and how fast they went."""
+"""Reduce progress bars to their counts, without their drawing and speed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ _OPEN: Final = re.compile(
     r"(?P<rest>,[^\]\n]{0,400})?\](?P<after>[^\n]{0,200})"
 )
 
-
-#: "One line up": what stands before it is drawn over.
+#: Cursor up: the previous line is redrawn.
 _UP: Final = "\x1b[A"
 
 
 class _Bar(NamedTuple):
-    """A bar as it was last drawn: what tells it from others, whether it came to its end, and what it is as a line."""
+    """A progress bar, and the line that represents it."""
 
     name: str
     total: str
@@ -32,13 +31,9 @@ class _Bar(NamedTuple):
 
 
 def settle_bars(text: str) -> str:
-    """A text in which each progress bar is a line of its name and its last counts.
+    """Replace each progress bar in terminal output by a line with its name and last counts.
 
-    Bars in bars are drawn again and again, how often depends on time: what is drawn over is left out, and so is a bar
-    on its way that comes again further down. Every bar that came to its end is kept.
-
-    Args:
-        text: What a terminal was sent, carriage returns obeyed, codes still in it.
+    Nested bars are redrawn repeatedly, depending on time: keep all finished bars and the last state of the others.
     """
     if "[" not in text or not ("%|" in text or "it [" in text or _OPEN.search(text[:2000])):
         return text
@@ -55,7 +50,7 @@ def settle_bars(text: str) -> str:
 
 
 def _last_drawn(block: list[_Bar]) -> list[str]:
-    """The lines of bars that follow each other."""
+    """The lines to keep of consecutive bars."""
     lines: list[str] = []
     later: set[tuple[str, str]] = set()
     for bar in reversed(block):
@@ -69,8 +64,7 @@ def _bar(line: str) -> _Bar | None:
     line = line.rstrip()
     if not line.endswith("]") and "]" not in line[-200:]:
         return None
-    match = _COUNTED.fullmatch(line) or _OPEN.fullmatch(line)
-    if match is None:
+    if not (match := _COUNTED.fullmatch(line) or _OPEN.fullmatch(line)):
         return None
     name, count = match["name"].strip(), match["count"]
     done, _, total = count.partition("/")

@@ -1,4 +1,4 @@
-"""Dates and times as they are printed: whether one is the moment at which its cell ran."""
+"""Recognize printed dates and times at which a cell ran."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from nbtape.replay.compare.settings import Context, Terms
 
-#: Seconds by which a clock may be off, or a second be cut.
-_SLACK: Final = 2.0
+#: Tolerance for inexact clocks and truncated seconds.
+_SLACK_SECONDS: Final = 2.0
 _DAY: Final = 86400
 _HOUR: Final = 3600
 
-#: A cell that ran longer than this saw every time of some day go by, so that a time alone says nothing.
-_LONGEST_CLOCK: Final = 3 * _HOUR
+#: Maximum run time of a cell for which a time without a date is recognized.
+_MAX_CLOCK_SECONDS: Final = 3 * _HOUR
 
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH_NAME: Final = r"(?P<name>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
@@ -24,8 +24,8 @@ _WEEKDAY: Final = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6},? +)?"
 _CLOCK: Final = r"(?P<hour>\d{1,2}):(?P<minute>\d\d):(?P<second>\d\d)(?:[.,]\d{1,9})?(?: ?(?P<half>[AP]M)\b)?"
 _ZONE: Final = r"(?: ?(?P<zone>Z\b|UTC\b|GMT\b|[-+]\d\d:?\d\d\b))?"
 
-#: The forms that clocks are printed in, the longer before those that they hold.
-_FORMS: Final = (
+#: Formats of timestamps, longer ones first.
+_FORMATS: Final = (
     rf"(?P<year>\d{{4}})[-/](?P<month>\d\d)[-/](?P<day>\d\d)(?:(?:T|, ?| {{1,2}}){_CLOCK}{_ZONE})?",  # ISO 8601, logs
     rf"(?P<year>\d{{4}})(?P<month>\d\d)(?P<day>\d\d)[-_T]?(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d){_ZONE}",
     rf"(?P<month>\d\d)/(?P<day>\d\d)/(?P<year>\d{{4}})(?:,? {_CLOCK})?",  # %m/%d/%Y
@@ -39,67 +39,52 @@ _FORMS: Final = (
     _CLOCK,
     r"(?P<epoch>\d{10}(?=\d{3}\b|\.|\b))(?:\d{3}|\.\d{1,9})?",  # seconds or milliseconds since 1970
 )
-_READERS: Final = tuple(re.compile(form) for form in _FORMS)
+_READERS: Final = tuple(re.compile(form) for form in _FORMATS)
 
-#: What may be a moment, as an alternative of a larger pattern.
-MOMENT: Final = r"(?<![\d.:])(?:" + re.sub(r"\?P<[a-z]+>", "?:", "|".join(_FORMS)) + r")(?![\d:])"
+#: Pattern for any timestamp, without named groups.
+MOMENT: Final = r"(?<![\d.:])(?:" + re.sub(r"\?P<[a-z]+>", "?:", "|".join(_FORMATS)) + r")(?![\d:])"
 
-#: What local times are ahead of UTC anywhere on earth, seconds.
+#: UTC offsets of all time zones, in seconds.
 _OFFSETS: Final = (*range(-12 * _HOUR, 15 * _HOUR, _HOUR), *(int(h * _HOUR) for h in (-9.5, -3.5, -2.5, 3.5, 4.5, 5.5)),
                    *(int(h * _HOUR) for h in (5.75, 6.5, 8.75, 9.5, 10.5, 12.75)))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """What was printed.
-
-    Args:
-        day: Seconds from the epoch to the start of its day, were it in UTC; None if only a time was printed.
-        clock: Seconds since the start of the day; None if only a date was printed.
-        offset: What it is ahead of UTC, seconds, if that was printed.
-    """
+    """A parsed timestamp: the day's start as seconds since the epoch, seconds since then, and the UTC offset."""
 
     day: int | None
     clock: int | None
     offset: int | None = None
 
+    @property
+    def parts(self) -> tuple[bool, bool]:
+        """Whether it has a date and a time."""
+        return self.day is not None, self.clock is not None
+
 
 def are_nows(old: str, new: str, terms: Terms) -> bool:
-    """Whether two printed moments are those at which their cells ran, so that they had to differ.
+    """Whether both timestamps are from the time when their cell ran.
 
-    The replayed one must lie in the replayed cell's time, and the recorded one in the recorded cell's. Where that
-    time is unknown, a date with a time is taken for one of it; a date or a time alone is not.
+    If the recorded cell's time is unknown, any recorded date with a time is accepted.
     """
     left, right = _read(old), _read(new)
-    if (
-        left is None
-        or right is None
-        or (left.day is None, left.clock is None) != (right.day is None, right.clock is None)
-    ):
+    if left is None or right is None or left.parts != right.parts or not _is_now(right, terms.replayed):
         return False
-    if _is_unknown(terms.replayed) or not _is_now(right, terms.replayed):
-        return False
-    if _is_unknown(terms.recorded):
-        return left.day is not None and left.clock is not None
+    if terms.recorded.began is None or terms.recorded.ended is None:
+        return all(left.parts)
     return _is_now(left, terms.recorded)
 
 
-def _is_unknown(context: Context) -> bool:
-    return context.began is None or context.ended is None
-
-
 def _read(text: str) -> _Moment | None:
-    for reader in _READERS:
-        if match := reader.fullmatch(text):
-            return _moment(match.groupdict())
-    return None
-
-
-def _moment(parts: dict[str, str | None]) -> _Moment | None:
+    match = next(filter(None, (reader.fullmatch(text) for reader in _READERS)), None)
+    if match is None:
+        return None
+    parts = match.groupdict()
     if epoch := parts.get("epoch"):
         return _Moment(int(epoch) // _DAY * _DAY, int(epoch) % _DAY, 0)
     day, clock = _day(parts), _clock(parts)
-    return None if day is None and clock is None else _Moment(day, clock, _offset(parts.get("zone")))
+    return _Moment(day, clock, _offset(parts.get("zone")))
 
 
 def _day(parts: dict[str, str | None]) -> int | None:
@@ -129,8 +114,10 @@ def _offset(zone: str | None) -> int | None:
 
 
 def _is_now(moment: _Moment, context: Context) -> bool:
-    began, ended = (context.began or 0) - _SLACK, (context.ended or 0) + _SLACK
-    if moment.day is None and ended - began > _LONGEST_CLOCK:
+    if context.began is None or context.ended is None:
+        return False
+    began, ended = context.began - _SLACK_SECONDS, context.ended + _SLACK_SECONDS
+    if moment.day is None and ended - began > _MAX_CLOCK_SECONDS:
         return False
     return any(_is_within(moment, began + offset, ended + offset) for offset in _offsets(moment, context))
 
@@ -142,7 +129,7 @@ def _offsets(moment: _Moment, context: Context) -> tuple[float, ...]:
 
 
 def _is_within(moment: _Moment, began: float, ended: float) -> bool:
-    """Whether a moment lies between two on the same clock."""
+    """Whether a timestamp lies between two times on the same clock."""
     if moment.day is None:
         clock = moment.clock or 0
         return any(began <= day * _DAY + clock <= ended for day in (began // _DAY, ended // _DAY))

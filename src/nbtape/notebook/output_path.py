@@ -1,0 +1,25 @@
+"""Paths of files that are derived from a recorded notebook: replays and exports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nbtape.errors import NotebookWriteError
+from nbtape.notebook.atomic_write import places
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def output_path(notebook: Path, output: Path | None, name_suffix: str, extension: str = ".ipynb") -> Path:
+    """Check the path of an output file; by default, choose a free one beside the notebook.
+
+    Raises ValueError for the notebook itself, and NotebookWriteError if the directory is missing.
+    """
+    if output is None:
+        return next(places(notebook.parent, notebook.stem + name_suffix, extension))
+    if output.exists() and output.samefile(notebook):
+        raise ValueError(f"{output} is the recorded notebook: name another output.")
+    if not output.parent.is_dir():
+        raise NotebookWriteError(output, "there is no such directory. Make it, or name another output.")
+    return output
