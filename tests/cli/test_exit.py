@@ -292,6 +292,28 @@ class TestCtrlC:
         ]
         assert str(tmp_path) not in mounts
 
+    @pytest.mark.parametrize(
+        "turned", ["raise ImportError('no module _ssl')", "raise RuntimeError('__set_name__') from exc"]
+    )
+    def test_an_import_that_turns_it_into_another_error_is_interrupted(self, turned: str, tmp_path: Path) -> None:
+        """As C modules do that import others, and Python before 3.12 while it creates a class."""
+        code = textwrap.dedent(f"""
+            import os, signal, sys, nbtape.cli
+
+            class Turning:
+                def find_spec(self, name, *_):
+                    if name == "nbtape.cli.exit":
+                        try:
+                            os.kill(os.getpid(), signal.SIGINT)
+                        except KeyboardInterrupt as exc:
+                            {turned}
+
+            sys.meta_path.insert(0, Turning())
+            nbtape.cli.main()
+        """)
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert (ended.returncode, ended.stderr) == (INTERRUPTED, "nbtape: Interrupted.\n")
+
     def test_at_any_moment_of_its_beginning_it_is_one_line(self, tmp_path: Path, *, full: bool) -> None:
         """From the first import of the command, through all others, up to a kernel that runs code."""
         (tmp_path / "m.md").write_text(fenced(LONG))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 import psutil  # type: ignore[import-untyped,unused-ignore]
 
+from nbtape.notebook import journal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -29,7 +31,8 @@ def kernel_id_in(path: Path) -> str:
 
 
 def code_cells(path: Path) -> list[NotebookNode]:
-    """The code cells of a notebook."""
+    """The code cells of a notebook; a busy machine's session may take a moment to save what is in the journal."""
+    eventually(lambda: not journal.path_of(path).exists(), seconds=2)
     return [cell for cell in read_notebook(path)["cells"] if cell["cell_type"] == "code"]
 
 

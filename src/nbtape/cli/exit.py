@@ -48,6 +48,8 @@ def _report(error: BaseException) -> int:
 
 
 def _ending(error: BaseException) -> tuple[int, str]:
+    if isinstance(error.__cause__, KeyboardInterrupt):  # as Python does while it creates a class
+        error = error.__cause__
     match error:
         case KeyboardInterrupt() | click.Abort():
             return INTERRUPTED, "Interrupted."
