@@ -178,7 +178,3 @@ def test_the_readme_names_scripts_that_are_there() -> None:
 def test_every_link_of_the_readme_leads_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("https://") or (REPOSITORY / target).exists(), target
-
-
-def test_the_readme_is_short() -> None:
-    assert len(README.splitlines()) <= 180
