@@ -1,4 +1,4 @@
-"""What nbtape knows of a Jupyter server besides its address: the base class of servers, and the adapter for others."""
+"""The base class of Jupyter servers, and the adapter for servers that nbtape did not start."""
 
 from __future__ import annotations
 
