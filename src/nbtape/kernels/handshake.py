@@ -102,12 +102,12 @@ INTRODUCTION: Final = {
 }
 
 
-def told_environment(reply: Any) -> Environment | None:  # noqa: ANN401  (code may have forged it)
+def reported_environment(reply: Any) -> Environment | None:  # noqa: ANN401  (code may have forged it)
     """The environment in the content of a reply to `ENVIRONMENT`; None if it is missing or invalid."""
     try:
         (name,) = ENVIRONMENT
-        reported = json.loads(ast.literal_eval(reply["user_expressions"][name]["data"]["text/plain"]))
-    except (TypeError, LookupError, ValueError, SyntaxError, RecursionError, MemoryError):
+        reported = json.loads(ast.literal_eval(_reported(reply, name)))
+    except (TypeError, ValueError, SyntaxError, RecursionError, MemoryError):
         return None
     return read_environment(reported)
 
@@ -143,9 +143,9 @@ class Introducer:
             raise KernelStartError(
                 f"The kernel cannot work in its directory: {failed}. Check that directory, or use another one."
             )
-        moved, stamp, environment = _reported(reply, _MOVED), _reported(reply, _STAMP), told_environment(reply)
+        moved, stamp, environment = _reported(reply, _MOVED), _reported(reply, _STAMP), reported_environment(reply)
         if environment is None and self.environment is not None and stamp == self.stamp:
             directory = str(ast.literal_eval(moved)) if moved else self.environment.directory
             environment = replace(self.environment, directory=directory)
-        self.environment = environment or told_environment(await self._evaluate(ENVIRONMENT))
+        self.environment = environment or reported_environment(await self._evaluate(ENVIRONMENT))
         self.stamp = stamp

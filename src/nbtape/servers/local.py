@@ -302,7 +302,7 @@ def _reachable(ip: str) -> str:
     except ValueError:
         return ip
     if not address.is_loopback:
-        logger.warning("a Jupyter server that listens on %s is reachable for everyone who has its token", ip)
+        logger.warning("a Jupyter server that listens on %s can be reached by others who have its token", ip)
     if address.is_unspecified:
         return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004  (IP versions)
     return ip

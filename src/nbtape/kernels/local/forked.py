@@ -230,18 +230,17 @@ class _ForkServer:
         self._end()
 
     def logs(self) -> str:
-        """The end of its log, as the end of an error message."""
-        self._log.seek(0)
-        return it_last_said(self._log.read().decode(errors="replace"))
+        """The end of its log, as the end of an error message; empty if another thread has called `end`."""
+        with suppress(ValueError):
+            self._log.seek(0)
+            return it_last_said(self._log.read().decode(errors="replace"))
+        return ""
 
 
 class ForkedProcess:
     """Like `subprocess.Popen`, for a process that the fork server forked. It is killed when this object is forgotten.
 
-    Args:
-        pid: The process, and its group.
-        connection: Where the fork server reports its exit.
-        server: The fork server, which lives at least as long.
+    The fork server reports its exit on `connection`.
     """
 
     stdin = stdout = stderr = None
@@ -319,12 +318,7 @@ def _launch(
 
 
 def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:
-    """Read one message of the fork server.
-
-    Raises:
-        TimeoutError: It did not arrive by the deadline.
-        EOFError: The connection is closed.
-    """
+    """Read one message of the fork server; raise `TimeoutError` at the deadline, `EOFError` if it has exited."""
     line = b""
     while not line.endswith(b"\n"):
         connection.settimeout(max(0.0, deadline - time.monotonic()))

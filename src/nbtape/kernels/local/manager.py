@@ -41,11 +41,7 @@ _CONFIGURATION: Final = Path(__file__).parents[1] / "inside" / "ipykernel_config
 
 
 class LocalKernels(KernelSource):
-    """The kernel specs installed on this machine.
-
-    Args:
-        kernel_name: The name of the kernel spec.
-    """
+    """The kernel specs installed on this machine."""
 
     def __init__(self, kernel_name: str) -> None:
         self._name = kernel_name

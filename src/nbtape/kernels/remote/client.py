@@ -181,7 +181,7 @@ class WebsocketKernelClient(Introducer):
         return content
 
     async def _ask(self, kind: str, content: dict[str, Any]) -> Message:
-        """Send a request of our own; return its reply when everything that the kernel sent before has arrived.
+        """Send an internal request; return its reply when everything that the kernel sent before has arrived.
 
         Raises:
             KernelStartError: The kernel died.
@@ -328,7 +328,7 @@ class WebsocketChannel:
 
 
 class _Answer:
-    """The answer to a request of our own: a reply, and the status `idle` after everything else on iopub."""
+    """The answer to an internal request: a reply, and the status `idle` after everything else on iopub."""
 
     def __init__(self, whole: asyncio.Future[Message]) -> None:
         self.whole = whole
@@ -353,21 +353,8 @@ class _Answer:
             self.whole.set_result(self._reply)
 
 
-def _execution(
-    code: str,
-    *,
-    silent: bool = False,
-    store_history: bool = True,
-    user_expressions: dict[str, str] | None = None,
-    allow_stdin: bool = False,
-    stop_on_error: bool = True,
-) -> dict[str, Any]:
+def _execution(code: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401  (nbclient's)
     """The content of an `execute_request`, with jupyter_client's defaults."""
-    return {
-        "code": code,
-        "silent": silent,
-        "store_history": store_history and not silent,
-        "user_expressions": user_expressions or {},
-        "allow_stdin": allow_stdin,
-        "stop_on_error": stop_on_error,
-    }
+    switches = {"silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
+    content = {"code": code, "user_expressions": {}, **switches, **options}
+    return {**content, "store_history": content["store_history"] and not content["silent"]}

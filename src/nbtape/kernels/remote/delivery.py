@@ -65,7 +65,7 @@ class Ledger:
         self._why_missing = ""
 
     def send_question(self, request_id: str) -> None:
-        """Note that a request of our own is sent, which prints nothing."""
+        """Note that an internal request is sent, which prints nothing."""
         self._open[request_id] = _Request(request_id)
 
     def cut(self) -> None:

@@ -66,11 +66,7 @@ class JupyterServer(ABC):
 
 
 class ForeignServer(JupyterServer):
-    """A server that nbtape did not start.
-
-    Args:
-        provider: The object that has its connection info.
-    """
+    """A server that nbtape did not start, known by an object with its connection info."""
 
     def __init__(self, provider: ConnectionInfoProvider) -> None:
         self._provider = provider

@@ -20,15 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 async def share(api: RestApi, kernel_id: str, notebook: Path, root: Path) -> str:
-    """Make a notebook and a kernel belong together on a server.
+    """Make a notebook, which no one is writing at the moment, and a kernel belong together on a server.
 
-    A notebook for which the server has another kernel keeps that: it is someone else's, with their variables.
-
-    Args:
-        api: The server.
-        kernel_id: The kernel.
-        notebook: The notebook, which no one is writing at the moment.
-        root: Where the server's files may begin. Whether they do is checked: the server is asked for the file.
+    The server's files may begin at `root`; whether they do is checked by asking the server for the notebook. A notebook
+    for which the server has another kernel keeps that: it is someone else's, with their variables.
 
     Returns:
         The URL at which JupyterLab shows the notebook on that kernel; empty if the server does not see it, has no

@@ -43,12 +43,7 @@ _deletions: set[asyncio.Task[None]] = set()
 
 
 class RemoteKernels(KernelSource):
-    """The kernels of one Jupyter server.
-
-    Args:
-        server: The server.
-        kernel_name: The name of the kernel spec.
-    """
+    """The kernels of one Jupyter server."""
 
     def __init__(self, server: JupyterServer, kernel_name: str) -> None:
         self.server = server

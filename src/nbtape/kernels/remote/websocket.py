@@ -61,15 +61,10 @@ class Listener(Protocol):
 
 
 class WebsocketConnection:
-    """A connection to the channels of one kernel.
+    """A connection to the channels of one kernel, whose events go to `listener`.
 
-    Args:
-        info: The server.
-        context: Which certificates to trust; None where the server does not speak TLS.
-        kernel_id: The kernel's id on the server.
-        session_id: The id under which the server keeps messages while the connection is broken.
-        why_gone: Asks the server why the kernel no longer exists; empty if it may exist.
-        listener: Is called on events.
+    The server keeps messages for `session_id` while the connection is broken. `why_gone` asks the server why the kernel
+    no longer exists; it returns an empty string if the kernel may exist.
     """
 
     def __init__(

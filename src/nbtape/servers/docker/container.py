@@ -41,15 +41,7 @@ _OOM_AGE_SECONDS: Final = 15
 
 
 class Container:
-    """A container that serves kernels. It is started once.
-
-    Args:
-        engine: The engine that runs it.
-        options: Its options.
-        image: The name of its image.
-        user: The user and group of its processes, as `1000:1000`; empty for the image's own.
-        directory: The directory of this machine in which its kernels work; None for one that is lost with it.
-    """
+    """A container that serves kernels, which work in `directory` of this machine if it is given. Starts once."""
 
     def __init__(
         self, engine: Engine, options: ContainerOptions, image: str, user: str, directory: Path | None
@@ -109,7 +101,7 @@ class Container:
 
     def cause_of_death(self, kernel_id: str) -> str:
         """How one of its kernels exited; empty if that is unknown."""
-        if self._logs is None or (cause := self.cause_of_end()):
+        if (cause := self.cause_of_end()) or self._logs is None:
             return cause
         end = find_end(self._logs.last(), kernel_id)
         if _ran_out_of_memory(self._engine.events(self._id, time.time() - _OOM_AGE_SECONDS)):
@@ -162,7 +154,7 @@ class Container:
             path = self._engine.path_of(shared)
             if path is None or not self._engine.shares_networks:
                 raise ServerError(
-                    'network="none" needs a socket in a directory that we share with the engine: an engine on this '
+                    'network="none" needs a socket in a directory shared with the engine: an engine on this '
                     "machine, Linux, and, where nbtape itself is in a container, TMPDIR in a directory that both see."
                 )
             mounts[SOCKETS] = path
@@ -209,11 +201,7 @@ class Container:
         return dataclasses.replace(info, unix_socket=second)
 
     def _wait(self, info: JupyterConnectionInfo) -> None:
-        """Return when it can start kernels.
-
-        Raises:
-            ServerError: It exited, is not a Jupyter server, or takes too long.
-        """
+        """Return when it can start kernels; raise `ServerError` if it exits or takes too long."""
         deadline = time.monotonic() + self._options.startup_timeout
         with httpx.Client(**client_options(info, None, httpx.HTTPTransport), timeout=5) as client:
             while problem := self._problem(client):

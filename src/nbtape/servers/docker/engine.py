@@ -86,7 +86,7 @@ class Engine:
         """The address at which containers publish their ports: loopback, or that of the remote engine."""
         if not self.remote_host:
             return "127.0.0.1"
-        logger.warning("containers are reachable at %s for everyone who has their token", self.remote_host)
+        logger.warning("containers can be reached at %s by others who have their token", self.remote_host)
         with self.refusals(f"be found at {self.remote_host}"):
             return socket.gethostbyname(self.remote_host)
 

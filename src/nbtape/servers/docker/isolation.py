@@ -82,12 +82,7 @@ def arguments(
 ) -> dict[str, Any]:
     """The arguments of docker-py's `containers.create`.
 
-    Args:
-        options: The requested options.
-        image: The image to run.
-        user: The user and group of its processes, as `1000:1000`; empty for the image's own.
-        mounts: The paths to mount, by their path in the container.
-        reach: The arguments for network and ports.
+    `mounts` are paths of the engine by their path in the container; `reach` is the arguments for network and ports.
     """
     ours = {
         "image": image.name,

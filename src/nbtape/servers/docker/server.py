@@ -46,7 +46,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
 
     `start`, `with` and the first use connect to the engine and build the image, which takes half a minute the first
     time. Containers start with the executors that need them (with `bind_dir`: at once). They stop with `stop`, at the
-    end of `with`, when no executor uses them any more, and at the latest with this process, even if it is killed.
+    end of `with`, when the last executor has stopped, and at the latest with this process, even if it is killed.
 
     Args:
         custom_image_name: An image to use unchanged. Its command must run a Jupyter server on port 8888 that takes its
@@ -103,20 +103,15 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         **docker_kwargs: Any,  # noqa: ANN401  (docker-py's)
     ) -> None:
         check_token(token)
+        _check_network(network, stop_container=stop_container)
         if custom_image_name is not None and base_image is not None:
             raise ValueError("base_image is what nbtape's own image is built on: leave it out with custom_image_name.")
-        if network == "host" or (network or "").startswith("container:"):
-            raise ValueError(f"network={network!r} would let the code at what listens there: name a network, or none.")
-        if network == "none" and not stop_container:
-            raise ValueError(
-                'What has no network is reached by us alone: leave stop_container out with network="none".'
-            )
         if not 0 < cpus < math.inf or pids < 1:
-            raise ValueError(f"cpus and pids must be greater than 0, and not {cpus} and {pids}.")
+            raise ValueError(f"cpus and pids must be greater than 0, not {cpus} and {pids}.")
         self._bind_dir = None if bind_dir is None else _existing(Path(bind_dir))
-        checked = JupyterConnectionInfo("127.0.0.1", use_https=False, token=token)
-        options = ContainerOptions(
-            token=checked.token or "",
+        JupyterConnectionInfo("127.0.0.1", use_https=False, token=token)  # checks that the token fits into a header
+        self._options = ContainerOptions(
+            token=token or "",
             name=container_name,
             memory=_bytes(memory),
             cpus=cpus,
@@ -129,7 +124,6 @@ class DockerJupyterServer(OwnServer, JupyterServer):
             more=docker_kwargs,
             startup_timeout=startup_timeout,
         )
-        self._options = options
         self._image: str | Recipe = custom_image_name or Recipe(base_image or DEFAULT_BASE_IMAGE)
         self._user = user
         self._platform = platform
@@ -249,12 +243,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
 
 
 class _ContainerServer(JupyterServer):
-    """The server for one directory: a container, and after a stop and a start, another one.
-
-    Args:
-        make: Makes a container.
-        was_stopped: Whether `DockerJupyterServer` was stopped.
-    """
+    """The server for one directory: a container, and after a stop and a start, another one."""
 
     has_pages = False
 
@@ -316,6 +305,16 @@ def _owner_of(directory: Path | None) -> str:
         return str(NOBODY)
     found = directory.stat()
     return str(User(found.st_uid, found.st_gid))
+
+
+def _check_network(network: str | None, *, stop_container: bool) -> None:
+    """Raise `ValueError` for a network that would weaken the isolation, or make the container unreachable."""
+    if network == "host" or (network or "").startswith("container:"):
+        raise ValueError(
+            f"network={network!r} would give the code access to the services there. Use another network, or none."
+        )
+    if network == "none" and not stop_container:
+        raise ValueError('Only this process can reach a container with network="none": leave stop_container out.')
 
 
 def _existing(directory: Path) -> Path:
