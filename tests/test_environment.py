@@ -15,7 +15,7 @@ from executors import record
 from reading import code_cells, read_notebook, stream_text
 
 from nbtape.environment import Difference, Environment, differences, may_install, read_environment
-from nbtape.kernels.handshake import told_environment
+from nbtape.kernels.handshake import reported_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ def test_a_notebook_gives_back_what_it_was_told() -> None:
     ids=range(9),
 )
 def test_an_answer_that_makes_no_sense_is_none(reply: Any) -> None:
-    assert told_environment(reply) is None
+    assert reported_environment(reply) is None
 
 
 def test_packages_of_odd_names_or_versions_reach_no_requirements_file() -> None:

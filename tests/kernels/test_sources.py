@@ -27,7 +27,7 @@ def test_accepting_a_foreign_server_does_not_start_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("other", [3, object(), b"http://127.0.0.1:8888"])
 def test_what_has_no_connection_info_is_refused(other: object, tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="No kernel can be had from"):
+    with pytest.raises(TypeError, match="is not a source of kernels"):
         checked_source(other, "python3", None, tmp_path)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""How much of a large message is taken in: its texts are cut before they are decoded, which takes memory many times."""
+"""Cut long strings out of large messages before decoding, which takes many times their memory."""
 
 from __future__ import annotations
 
@@ -13,34 +13,30 @@ from jupyter_client.session import json_unpacker
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Bytes of a content from which on it is large.
+#: A content of more bytes than this is large.
 LARGE: Final = 64 << 10
 
-#: Bytes of JSON that are decoded besides the texts that there is room for: structure can be as dear as text.
-_MOST: Final = 16 << 20
+#: Bytes of JSON that are decoded in addition to twice the permitted string: structure takes memory, too.
+_MAX_STRUCTURE_BYTES: Final = 16 << 20
 
 _LONGEST_ESCAPE: Final = rb"\u0000"
 
 _TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _PRINTED: Final = re.compile(rb'\{"name": ?"std(?:out|err)", ?"text": ?"')
 
-#: Bytes that are looked through at once, for which they are copied.
-_PIECE: Final = 1 << 20
+#: Bytes that are copied and searched at once.
+_PIECE_BYTES: Final = 1 << 20
 
 
 def take_in(content: bytes | memoryview, room: int) -> tuple[bytes, int]:
-    """JSON without what is too much in it.
-
-    Args:
-        content: The JSON of a large content, which is not copied.
-        room: The bytes that each text in it may keep, at least 10.
+    """Cut the strings in a large JSON content to `room` bytes each, at least 10.
 
     Returns:
-        The JSON that is left, and how many characters are not in it; `{}` and the size if it is too much all the same.
+        The shortened JSON, or `{}` if it is still too large, and the number of characters left out.
     """
     if len(content) <= room:
         return bytes(content), 0
-    most = 2 * room + _MOST
+    most = 2 * room + _MAX_STRUCTURE_BYTES
     kept: list[bytes | memoryview] = []
     size = done = cut = 0
     for start, end in _texts(content):
@@ -57,7 +53,7 @@ def take_in(content: bytes | memoryview, room: int) -> tuple[bytes, int]:
 
 
 def _texts(content: bytes | memoryview) -> Iterator[tuple[int, int]]:
-    """Where texts begin and end, quotes included. What a program prints is mostly one text, which is quick."""
+    """Find the strings, including their quotes. Printed output is one string, which needs no regular expression."""
     printed = _PRINTED.match(content)
     if printed is not None and content[-2:] == b'"}' and not _has_quote(content, printed.end(), len(content) - 2):
         yield printed.end() - 1, len(content) - 1
@@ -67,14 +63,14 @@ def _texts(content: bytes | memoryview) -> Iterator[tuple[int, int]]:
 
 
 def _has_quote(content: bytes | memoryview, start: int, end: int) -> bool:
-    return any(b'"' in bytes(content[at : min(at + _PIECE, end)]) for at in range(start, end, _PIECE))
+    return any(b'"' in bytes(content[at : min(at + _PIECE_BYTES, end)]) for at in range(start, end, _PIECE_BYTES))
 
 
 def _length(content: bytes | memoryview, start: int, end: int) -> int:
-    """The characters of a text, or of its tail, of which no more is decoded at a time than a piece."""
+    """Count the characters of a string or its tail, decoding one piece at a time."""
     length = 0
     while start < end:
-        stop = end if end - start <= _PIECE else _end_of_head(content, start + _PIECE)
+        stop = end if end - start <= _PIECE_BYTES else _end_of_head(content, start + _PIECE_BYTES)
         length += _characters(bytes(content[start:stop]))
         start = stop
     return length
@@ -85,12 +81,12 @@ def _characters(text: bytes) -> int:
         return len(text) if text.isascii() else len(text.decode(errors="replace"))
     try:
         return len(json.loads(b'"%b"' % text, strict=False))
-    except ValueError:  # it is no JSON
+    except ValueError:  # not JSON
         return len(text)
 
 
 def _end_of_head(content: bytes | memoryview, end: int) -> int:
-    """Where to cut a text that was to be cut at `end`: not in the middle of a character, nor of an escape."""
+    """Find the last position up to `end` that is not inside of a character or an escape."""
     for _ in range(3):
         if content[end - 1] & 0xC0 == 0x80:  # noqa: PLR2004  (UTF-8: a byte of a character, not its first)
             end -= 1
@@ -115,11 +111,11 @@ def with_date(header: Any) -> Any:  # noqa: ANN401  (any JSON value)
     if isinstance(date, str):
         with contextlib.suppress(ValueError):
             read = datetime.datetime.fromisoformat(date)
-            if read.tzinfo is not None:  # else jupyter_client knows what it would be
+            if read.tzinfo is not None:  # otherwise jupyter_client interprets it
                 header["date"] = read
     return header
 
 
 def unpack(part: bytes) -> Any:  # noqa: ANN401  (any JSON value)
-    """A part of a message, for jupyter_client's session, which then finds the date of a header read."""
+    """Decode a part of a message for jupyter_client's session, with the date of a header already parsed."""
     return with_date(json_unpacker(part))

@@ -1,6 +1,6 @@
-"""What a Python kernel is asked and given before its first cell. It leaves no trace in the session.
+"""What a Python kernel is asked and given before its first cell, without a trace in the session.
 
-All of it is expressions of a silent `execute_request`: they are evaluated, and the reply has what came out.
+Everything is a user expression of a silent `execute_request`: the reply has its value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from nbtape.environment import Environment, read_environment
 from nbtape.errors import KernelStartError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from nbtape.kernels.protocols import KernelClient
 
 #: pip is quiet on success and loud on failure, asks nothing, and does not advise about itself.
 #: See https://pip.pypa.io/en/stable/topics/configuration/.
@@ -37,46 +39,42 @@ def _program(name: str) -> str:
 
 SEND_ALL: Final = {"send_all": f"exec({_program('compat_ipykernel')!r}, {{}})"}
 
-#: Linux ends the kernel with the thread that started it: a kernel that stands still cannot look for us by itself. See
-#: prctl(2), PR_SET_PDEATHSIG.
+#: Linux kills the kernel with the thread that started it: a stopped kernel cannot notice by itself that its owner is
+#: gone. See prctl(2), PR_SET_PDEATHSIG.
 END_WITH_US: Final = {"end_with_us": "__import__('ctypes').CDLL(None).prctl(1, 9)"}
 
-#: The names of the answers to `move` and `STAMP`.
+#: The names of the expressions of `move` and `STAMP`.
 _MOVED: Final = "moved"
 _STAMP: Final = "stamp"
 
-#: Whether the environment is still what it was, which takes a hundredth of the time of telling it: each package that
-#: comes or goes is a change to one of these directories.
+#: Each installed or removed package changes one of these directories. Comparing them takes 1 % of the time of listing
+#: the packages.
 STAMP: Final = {
     _STAMP: "[__import__('os').stat(_).st_mtime_ns for _ in __import__('sys').path if __import__('os').path.isdir(_)]"
 }
 
-#: What a kernel runs in. In a namespace of its own, so that none of its names comes into that of the code; and what
-#: `exec` means there is the code's business.
+#: The probe runs in a namespace of its own, to leave no names behind, and with the builtin `exec`, which the code may
+#: have replaced.
 _PROBE: Final = _program("environment_probe")
 ENVIRONMENT: Final = {"environment": f"(lambda own: __import__('builtins').exec({_PROBE!r}, own) or own['told'])({{}})"}
 
 
 def imports(modules: Sequence[str]) -> dict[str, str]:
-    """What has a kernel import modules, of which nothing comes into the namespace of the code."""
+    """Expressions that import modules, without a name in the namespace of the code."""
     return {module: f"__import__('importlib').import_module({module!r}) and None" for module in modules}
 
 
 def move(directory: str) -> dict[str, str]:
-    """What has a kernel work in a directory as if it had been started there, IPython's `%cd -` included.
+    """Expressions that make a kernel work in a directory as if it had been started there, including `%cd -`.
 
-    `sys.path` goes along: what stands there is the empty text.
+    `sys.path` needs no change: its first entry is the empty string.
     """
     history = f"globals().get('_dh', []).__setitem__(slice(None), [__import__('pathlib').Path({directory!r})])"
     return {_MOVED: f"(__import__('os').chdir({directory!r}), {history}, __import__('os').getcwd())[-1]", **STAMP}
 
 
 def failures(reply: Mapping[str, Any]) -> dict[str, str]:
-    """Which expressions of a request failed, and how.
-
-    Args:
-        reply: The content of the reply of a kernel that nobody has used yet.
-    """
+    """The expressions that failed, with their errors, by the content of a reply of an unused kernel."""
     answers = reply.get("user_expressions") or {}
     return {
         name: f"{answer.get('ename')}: {answer.get('evalue')}"
@@ -85,33 +83,17 @@ def failures(reply: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def told_directory(reply: Mapping[str, Any]) -> str:
-    """Where a kernel that was to move works now; empty if it was not to.
-
-    Raises:
-        KernelStartError: It has not moved.
-    """
-    if failed := failures(reply).get(_MOVED):
-        raise KernelStartError(f"The kernel cannot work in its directory: {failed}. See to it, or name another one.")
-    told = _told(reply, _MOVED)
-    return str(ast.literal_eval(told)) if told else ""
-
-
-def told_stamp(reply: Mapping[str, Any]) -> str:
-    """What is another text when packages have been installed or removed; empty if nobody knows."""
-    return _told(reply, _STAMP)
-
-
-def _told(reply: Mapping[str, Any], name: str) -> str:
+def _reported(reply: Mapping[str, Any], name: str) -> str:
+    """The value of an expression, as text; empty if it has none."""
     with contextlib.suppress(TypeError, LookupError):
         return str(reply["user_expressions"][name]["data"]["text/plain"])
     return ""
 
 
-#: What a kernel of this machine is given and asked.
+#: The introduction of a local kernel.
 LOCAL_INTRODUCTION: Final = {**SEND_ALL, **(END_WITH_US if sys.platform == "linux" else {}), **ENVIRONMENT, **STAMP}
 
-#: What a kernel of a server is given and asked.
+#: The introduction of a kernel on a server.
 INTRODUCTION: Final = {
     **SEND_ALL,
     **ENVIRONMENT,
@@ -120,40 +102,50 @@ INTRODUCTION: Final = {
 }
 
 
-def told_environment(reply: Any) -> Environment | None:  # noqa: ANN401  (code may have forged it)
-    """The environment that a kernel tells; None if it does not, or not so that it makes sense.
-
-    Args:
-        reply: The content of its reply to a request with the expression `ENVIRONMENT`, whatever that is.
-    """
+def reported_environment(reply: Any) -> Environment | None:  # noqa: ANN401  (code may have forged it)
+    """The environment in the content of a reply to `ENVIRONMENT`; None if it is missing or invalid."""
     try:
         (name,) = ENVIRONMENT
-        told = json.loads(ast.literal_eval(reply["user_expressions"][name]["data"]["text/plain"]))
-    except (TypeError, LookupError, ValueError, SyntaxError, RecursionError, MemoryError):
+        reported = json.loads(ast.literal_eval(_reported(reply, name)))
+    except (TypeError, ValueError, SyntaxError, RecursionError, MemoryError):
         return None
-    return read_environment(told)
+    return read_environment(reported)
 
 
-async def introduce(
-    ask: Callable[[Mapping[str, str]], Awaitable[Mapping[str, Any]]],
-    introduction: Mapping[str, str],
-    known: Environment | None,
-    stamp: str,
-) -> tuple[Environment | None, str]:
-    """Introduce a kernel; return what it runs in, and the stamp of that.
+class Introducer:
+    """The part of a client that introduces nbtape to a Python kernel and keeps what the kernel reports."""
 
-    Args:
-        ask: Has the kernel evaluate expressions, and returns the content of its reply.
-        introduction: The expressions of its introduction.
-        known: What it ran in when its stamp was taken, if somebody else had it before it is handed over.
-        stamp: That stamp.
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401  (of the next class, such as jupyter_client's traits)
+        super().__init__(**options)
+        self.language_info: dict[str, Any] = {}
+        self.environment: Environment | None = None
+        self.stamp = ""
+        self._introduction: Mapping[str, str] = {}
 
-    Raises:
-        KernelStartError: It cannot work in its directory.
-    """
-    reply = await ask(introduction)
-    directory, now = told_directory(reply), told_stamp(reply)
-    told = told_environment(reply)
-    if told is None and known is not None and now == stamp:
-        told = replace(known, directory=directory or known.directory)
-    return told or told_environment(await ask(ENVIRONMENT)), now
+    def prepare(self, introduction: Mapping[str, str], known: KernelClient | None) -> None:
+        """Set the introduction, and take over what a client found out before the kernel was handed over."""
+        self._introduction = introduction
+        if known is not None:
+            self.language_info, self.environment, self.stamp = known.language_info, known.environment, known.stamp
+
+    async def _evaluate(self, expressions: Mapping[str, str]) -> Mapping[str, Any]:
+        """Evaluate user expressions in the kernel; return the content of the reply."""
+        raise NotImplementedError
+
+    async def _introduce(self) -> None:
+        """Introduce a Python kernel, and update `environment` and `stamp`.
+
+        Raises:
+            KernelStartError: The kernel cannot work in its directory.
+        """
+        reply = await self._evaluate(self._introduction)
+        if failed := failures(reply).get(_MOVED):
+            raise KernelStartError(
+                f"The kernel cannot work in its directory: {failed}. Check that directory, or use another one."
+            )
+        moved, stamp, environment = _reported(reply, _MOVED), _reported(reply, _STAMP), reported_environment(reply)
+        if environment is None and self.environment is not None and stamp == self.stamp:
+            directory = str(ast.literal_eval(moved)) if moved else self.environment.directory
+            environment = replace(self.environment, directory=directory)
+        self.environment = environment or reported_environment(await self._evaluate(ENVIRONMENT))
+        self.stamp = stamp

@@ -1,4 +1,4 @@
-"""Directories that only we can open, for sockets, connection files and logs; and those that killed processes left."""
+"""Private directories for sockets, connection files and logs; and processes that have to be killed."""
 
 from __future__ import annotations
 
@@ -15,29 +15,25 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-
-#: Seconds that killed processes have to be gone.
-_PATIENCE: Final = 0.3
-
-
-#: What leaves room for "/nbtape-<process>-<8 letters>/socket-<port>".
-_LONGEST_PARENT: Final = 65
+#: How long to wait until killed processes are gone.
+_KILL_TIMEOUT_SECONDS: Final = 0.3
+#: Leaves room for "/nbtape-<process>-<8 letters>/socket-<port>".
+_MAX_PARENT_BYTES: Final = 65
 
 
 def make_private_directory() -> Path:
-    """A directory for sockets: an address of theirs has at most 103 bytes on macOS, 107 on Linux."""
+    """Make a directory for sockets, whose addresses may have 103 bytes on macOS and 107 on Linux."""
     parent = tempfile.gettempdir()
-    if sys.platform != "win32" and len(os.fsencode(parent)) > _LONGEST_PARENT:
-        parent = "/tmp"  # noqa: S108  (in it, a directory of a name that nobody can guess)
+    if sys.platform != "win32" and len(os.fsencode(parent)) > _MAX_PARENT_BYTES:
+        parent = "/tmp"  # noqa: S108  (the directory in it has a random name)
     sweep(Path(parent))
     return Path(tempfile.mkdtemp(prefix=f"nbtape-{os.getpid()}-", dir=parent))
 
 
 def sweep(parent: Path) -> None:
-    """Remove the directories of our user's processes that were killed and could not do it themselves.
+    """Remove the directories that killed processes of this user left.
 
-    Should one of them belong to a process that is alive where we cannot see it (another container), no harm is done:
-    its connections stand.
+    If a process still runs where it cannot be seen (in another container), that is harmless: its connections stay open.
     """
     for directory in parent.glob("nbtape-*-*"):
         owner = directory.name.split("-")[1]
@@ -47,7 +43,7 @@ def sweep(parent: Path) -> None:
 
 
 def is_running(process: int) -> bool:
-    """Whether a process of this machine runs, anybody's."""
+    """Whether a process of this machine runs, of any user."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -58,7 +54,7 @@ def is_running(process: int) -> bool:
 
 
 def end_group(group: int) -> bool:
-    """Kill all processes of a group; whether there may be some."""
+    """Kill all processes of a group; return whether some may be left."""
     try:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -66,9 +62,9 @@ def end_group(group: int) -> bool:
     return True
 
 
-def see_groups_end(groups: Iterable[int]) -> None:
-    """Kill all processes of some groups, and return when they are gone, or soon."""
+def kill_groups(groups: Iterable[int]) -> None:
+    """Kill all processes of some groups, and wait briefly until they are gone."""
     left = set(groups)
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _KILL_TIMEOUT_SECONDS
     while (left := set(filter(end_group, left))) and time.monotonic() < deadline:
         time.sleep(0.01)

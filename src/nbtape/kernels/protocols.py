@@ -20,35 +20,22 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class KernelSpec:
-    """What a kernel is called and speaks, as a notebook's `kernelspec` wants it.
+    """A kernel spec, as in a notebook's `kernelspec`."""
 
-    Args:
-        name: The name of the kernel spec (`python3`).
-        display_name: The name for people (`Python 3 (ipykernel)`).
-        language: The language of its blocks (`python`).
-    """
-
-    name: str
-    display_name: str
-    language: str
+    name: str  # `python3`
+    display_name: str  # `Python 3 (ipykernel)`
+    language: str  # `python`
 
 
 class Channel(Protocol):
     """One of a kernel's message channels."""
 
-    #: The bytes that each text in a large message may keep: what is over is cut before it is decoded, and then the
-    #: message says under `cut` how many characters that were.
+    #: The bytes that each string in a large message may keep. Longer strings are cut before they are decoded, and the
+    #: message has the number of missing characters under `cut`.
     room: int
 
     async def get_msg(self, timeout: float | None = None) -> Message:
-        """The next message.
-
-        Args:
-            timeout: Seconds to wait; None waits for ever.
-
-        Raises:
-            queue.Empty: None came in time.
-        """
+        """Return the next message; raise `queue.Empty` after `timeout` seconds without one (None: wait forever)."""
         ...
 
 
@@ -58,12 +45,12 @@ class KernelClient(Protocol):
     allow_stdin: bool
     #: `language_info` of the kernel's `kernel_info_reply`; filled by `wait_for_ready`.
     language_info: dict[str, Any]
-    #: Where the kernel works: "." if that is the directory it was to be started in, else a path of its own machine,
-    #: empty if nobody knows; filled by `wait_for_ready`.
+    #: Where the kernel works: "." for the directory it was to be started in, or a path on its own machine; empty if
+    #: unknown; filled by `wait_for_ready`.
     directory: str
-    #: What the kernel runs in; None if it does not tell, as only Python kernels do; filled by `wait_for_ready`.
+    #: The environment that a Python kernel reports; None for others; filled by `wait_for_ready`.
     environment: Environment | None
-    #: A text that is another one when packages have been installed since; filled by `wait_for_ready`.
+    #: A text that changes when packages are installed or removed; filled by `wait_for_ready`.
     stamp: str
 
     @property
@@ -77,19 +64,19 @@ class KernelClient(Protocol):
         ...
 
     def start_channels(self) -> None:
-        """Connect. Harmless when that is done, as is `wait_for_ready`."""
+        """Connect. Harmless when connected."""
         ...
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Return when the kernel answers and is heard on iopub.
+        """Return when the kernel answers and is heard on iopub. Harmless when it is ready.
 
         Raises:
-            KernelStartError: It did not within `timeout` seconds, or it died.
+            KernelStartError: It died, or did not become ready within `timeout` seconds.
         """
         ...
 
     def stop_channels(self) -> None:
-        """Disconnect. The kernel lives on."""
+        """Disconnect. The kernel keeps running."""
         ...
 
     def execute(self, code: str, **options: Any) -> str:  # noqa: ANN401  (whatever nbclient passes)
@@ -97,15 +84,15 @@ class KernelClient(Protocol):
         ...
 
     def is_alive(self) -> Awaitable[bool]:
-        """Whether the kernel still runs, as far as is known: cheap, asked once a second while a cell runs."""
+        """Whether the kernel still runs, as far as is known. Called once a second while a cell runs."""
         ...
 
     async def catch_up(self) -> None:
-        """Return when what the idle kernel has sent by now can be read, or soon if it does not answer."""
+        """Return when everything the idle kernel has sent so far can be read, or soon if it does not answer."""
         ...
 
     def missing_output(self) -> str:
-        """Why output of the last request may be missing, a sentence; empty if all of it has come."""
+        """Why output of the last request may be missing, a sentence; empty if it is complete."""
         ...
 
 
@@ -118,13 +105,11 @@ class KernelManager:
         raise NotImplementedError
 
     async def start_kernel(self, *, cwd: Path | None) -> None:
-        """Start the kernel, without waiting until it is ready.
-
-        Args:
-            cwd: The working directory; None if `hand_over` sets it later.
+        """Start the kernel in `cwd` (None if `hand_over` sets it later), without waiting until it is ready.
 
         Raises:
             KernelStartError: The kernel cannot be started.
+            ServerError: The server cannot be started or reached, or refuses access.
         """
         raise NotImplementedError
 
@@ -141,11 +126,7 @@ class KernelManager:
         raise NotImplementedError
 
     async def shutdown_kernel(self, *, now: bool = False) -> None:
-        """Stop the kernel and every process it started. Harmless if it has stopped.
-
-        Args:
-            now: Kill it.
-        """
+        """Stop the kernel (with `now`, kill it) and every process it started. Harmless if it has stopped."""
         raise NotImplementedError
 
     def cause_of_death(self) -> str:
@@ -153,24 +134,21 @@ class KernelManager:
         return ""
 
     def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
-        """Return the manager to use on another event loop; its clients connect anew. This manager is done.
+        """Return the manager to use on another event loop; its clients connect again. Do not use this one afterwards.
 
         Only for a Python kernel that was started without a directory, as a pool does.
 
         Args:
-            client: A client that found the kernel ready; what it learned is not asked again.
+            client: A client that found the kernel ready; what it found out is not asked again.
             cwd: The working directory, set when a client of the returned manager finds the kernel ready.
         """
         raise NotImplementedError
 
     async def renew(self, *, now: bool = False) -> KernelManager | None:
-        """Shut the kernel down, and replace it if other people may be using it.
-
-        Args:
-            now: As for `shutdown_kernel`.
+        """Shut the kernel down as `shutdown_kernel` does, and restart it if other people may be using it.
 
         Returns:
-            The manager of the replacement, which is started; None without one. This manager is done.
+            The manager of the restarted kernel; None if it was not restarted. Do not use this one afterwards.
         """
         await self.shutdown_kernel(now=now)
         return None
@@ -180,11 +158,7 @@ class KernelSource:
     """A place where kernels come from, such as this machine, a server, or a container."""
 
     def check(self) -> None:
-        """Refuse what is known to be impossible, without starting or asking anything.
-
-        Raises:
-            KernelNotInstalledError: No kernel spec has this name.
-        """
+        """Raise `KernelNotInstalledError` if that is known without starting or asking anything."""
 
     async def spec(self) -> KernelSpec:
         """Return the kernel spec, looked up where the kernels are.
@@ -200,7 +174,7 @@ class KernelSource:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Abort starts that hang, and start nothing until `manager` is called again. Running kernels stay."""
+        """Abort hanging starts, and start nothing until `manager` is called again. Running kernels stay."""
 
     def description(self) -> Mapping[str, str]:
         """Where a started kernel is: `server` (a URL without secrets), or `image` and `image_id` of a container.
@@ -222,11 +196,7 @@ class KernelSource:
         return None
 
     async def share(self, manager: KernelManager, notebook: Path) -> str:  # noqa: ARG002
-        """Make people who open the notebook on the kernel's server get this kernel. Failures are logged.
-
-        Args:
-            manager: The manager of a kernel that is ready.
-            notebook: The recording, which is on disk.
+        """Give this kernel to people who open the notebook, which is on disk, on its server. Failures are logged.
 
         Returns:
             The URL of the notebook, without secrets; empty if people cannot open it there.
@@ -239,26 +209,17 @@ class KernelProvider(Protocol):
     """Anything that hands out kernel sources, such as a pool."""
 
     def kernels_for(self, kernel_name: str, directory: Path) -> KernelSource:
-        """Return the kernel source for one session.
-
-        Args:
-            kernel_name: The requested kernel spec.
-            directory: The directory the session works in.
+        """Return the kernel source for one session that works in `directory`.
 
         Raises:
-            ValueError: It has no such kernels, or they cannot work there.
+            ValueError: It has no kernels of the kernel spec `kernel_name`, or they cannot work there.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FoundKernel:
-    """A kernel that outlived who started it. From now on it is ours, and `shutdown_kernel` ends it.
-
-    Args:
-        manager: Its manager.
-        was_busy: A block still ran there, and was interrupted.
-    """
+    """A kernel that outlived the process that started it. `manager` now stops it like a kernel of its own."""
 
     manager: KernelManager
-    was_busy: bool
+    was_busy: bool  # a block still ran, and was interrupted

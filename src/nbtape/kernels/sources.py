@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nbtape.kernels.remote.jupyter_server import ConnectionInfoProvider, JupyterServer
 
 
-#: Where kernels come from: this machine (None), a server or its URL or connection info, a pool.
+#: The origin of kernels: this machine (None), a server, its URL or connection info, or a pool.
 Server: TypeAlias = "KernelSource | KernelProvider | JupyterServer | ConnectionInfoProvider | str | None"
 
 #: The default kernel spec.
@@ -55,8 +55,8 @@ def _server(named: JupyterServer | ConnectionInfoProvider | str, token: str | No
     if getattr_static(named, "connection_info", None) is not None:
         return ForeignServer(named)
     raise TypeError(
-        f"No kernel can be had from {type(named).__name__}. Leave jupyter_server out for kernels of this "
-        "machine, or give a URL, a JupyterConnectionInfo, or a server (an object with a connection_info)."
+        f"{type(named).__name__} is not a source of kernels. Leave jupyter_server out for local kernels, or pass a "
+        "URL, a JupyterConnectionInfo, or a server (an object with a connection_info)."
     )
 
 

@@ -1,4 +1,4 @@
-"""A kernel that is started, connected and ready; or nothing is left of it."""
+"""Start a kernel and connect to it; a kernel that does not become ready is shut down."""
 
 from __future__ import annotations
 
@@ -20,38 +20,29 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which a place for kernels counts as one that has to be waited for.
-_SOON: Final = 0.05
+#: When the kernel spec takes longer than this, a server is starting: the imports need not wait for it.
+_IMPORT_DELAY_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyKernel:
-    """A kernel that answers.
-
-    Args:
-        spec: Its kernel spec.
-        manager: Its manager.
-        client: A client that is connected and ready.
-        kernel_id: The id under which it can be found again if it outlives us; empty if it cannot.
-        place: Where it is, see `KernelSource.description`; empty for this machine.
-    """
+    """A kernel that answers, and a client that is connected to it."""
 
     spec: KernelSpec
     manager: KernelManager
     client: KernelClient
-    kernel_id: str
-    place: Mapping[str, str]
+    kernel_id: str  # see `KernelSource.id_of`
+    place: Mapping[str, str]  # see `KernelSource.description`
 
     @property
     def language(self) -> str:
-        """What it speaks."""
+        """The language of its blocks."""
         return str(self.client.language_info.get("name") or self.spec.language)
 
     def describe(self, epoch: int) -> dict[str, Any]:
-        """What a notebook says of it: first what JupyterLab needs, or it calls a notebook changed when it opens it.
+        """The metadata of its notebook, with `epoch` as its number in the recording.
 
-        Args:
-            epoch: Its number in this recording.
+        JupyterLab's own keys come first, or it would call the notebook changed after opening it.
         """
         spec, environment = self.spec, self.client.environment
         return {
@@ -67,7 +58,7 @@ class ReadyKernel:
         }
 
     async def abandon(self) -> None:
-        """End it, by force."""
+        """Kill it."""
         self.client.stop_channels()
         await self.manager.shutdown_kernel(now=True)
 
@@ -80,22 +71,22 @@ async def start_kernel(
     successor: KernelManager | None = None,
     meanwhile: Callable[[], object] = import_heavy_packages,
 ) -> ReadyKernel:
-    """Start a kernel, and do other work while it starts.
+    """Start a kernel in a directory, which is made if it is missing, and call `meanwhile` while the kernel starts.
 
     Args:
-        source: Where it comes from.
-        directory: Where it is to work; made if it is missing.
-        timeout: Seconds that it has to start.
-        successor: The manager of a kernel that a restart has already started; used if it comes up.
-        meanwhile: What to do while the kernel process starts, such as slow imports. Called at least once.
+        source: The source of the kernel.
+        directory: The working directory.
+        timeout: Seconds that it may take to start.
+        successor: The manager of a kernel that a restart has already started; used if it becomes ready.
+        meanwhile: Other work, such as slow imports. Called at least once.
 
     Raises:
         KernelError: It cannot be started.
         OutputDirectoryError: The directory cannot be made.
     """
     make_directory(directory)
-    # If a server has to start first, the imports need not wait for it.
-    imports = asyncio.get_running_loop().call_later(_SOON, threading.Thread(target=meanwhile, daemon=True).start)
+    thread = threading.Thread(target=meanwhile, daemon=True)
+    imports = asyncio.get_running_loop().call_later(_IMPORT_DELAY_SECONDS, thread.start)
     try:
         spec = await source.spec()
     finally:
@@ -107,7 +98,7 @@ async def start_kernel(
             logger.warning("the restarted kernel failed; starting another one: %s", exc)
     manager = source.manager()
     try:
-        logger.info("a kernel %s is started, to work in %s", spec.name, directory)
+        logger.info("starting a kernel %s in %s", spec.name, directory)
         await manager.start_kernel(cwd=directory)
     except BaseException:
         await manager.shutdown_kernel(now=True)
@@ -128,17 +119,7 @@ async def _connect_or_end(
 
 
 async def connect(source: KernelSource, spec: KernelSpec, manager: KernelManager, timeout: float) -> ReadyKernel:
-    """Connect to a kernel that runs.
-
-    Args:
-        source: Where it came from.
-        spec: Its kernel spec.
-        manager: Its manager.
-        timeout: Seconds that it has to answer.
-
-    Raises:
-        KernelStartError: It did not, or it died.
-    """
+    """Connect to a running kernel; raise `KernelStartError` if it dies or does not answer in time."""
     client = manager.client()
     client.start_channels()
     try:
@@ -151,13 +132,9 @@ async def connect(source: KernelSource, spec: KernelSpec, manager: KernelManager
 
 
 def make_directory(directory: Path) -> None:
-    """Have the directory, whatever became of it or its parent since it was checked.
-
-    Raises:
-        OutputDirectoryError: It cannot be made.
-    """
+    """Make the directory if it is missing; raise `OutputDirectoryError` if that is not possible."""
     try:
         directory.mkdir(exist_ok=True)
     except OSError as exc:
-        hint = f"It cannot be made ({exc.strerror or exc}): see to its parent, or name another directory."
+        hint = f"It cannot be made ({exc.strerror or exc}). Check its parent, or use another directory."
         raise OutputDirectoryError(directory, hint) from exc

@@ -1,4 +1,4 @@
-"""A Jupyter server of this machine, as long as we live: `LocalJupyterServer`."""
+"""A Jupyter server on this machine that stops with this process: `LocalJupyterServer`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nbtape.common.http_access import check_token, make_token
 from nbtape.common.lifecycle import OwnServer
 from nbtape.common.text import it_last_said, tail
 from nbtape.errors import ServerError
-from nbtape.kernels.processes import make_private_directory, see_groups_end
+from nbtape.kernels.processes import kill_groups, make_private_directory
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.kernels.remote.jupyter_server import JupyterServer
 from nbtape.servers.process.status_files import ServerNotes
@@ -30,21 +30,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the server has to end by itself.
-_FAREWELL: Final = 1.6
-#: Seconds between looks at whether it has started.
-_LOOK: Final = 0.01
+_SHUTDOWN_TIMEOUT_SECONDS: Final = 1.6
+_START_POLL_SECONDS: Final = 0.01
 
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Program:
-    """What a server process runs, and what that needs."""
+    """The program of a server process."""
 
     module: str
     name: str
-    needs: str
+    required_package: str
     extra: str
 
 
@@ -53,31 +51,31 @@ _LAB: Final = _Program("nbtape.servers.process.lab", "JupyterLab", "jupyterlab",
 
 
 class LocalJupyterServer(OwnServer, JupyterServer):
-    """A Jupyter Kernel Gateway on this machine, or with `lab` a JupyterLab, in which people look on and join in.
+    """A Jupyter Kernel Gateway on this machine, or with `lab` a JupyterLab in which people can watch and join in.
 
-    It serves any number of executors, each with a kernel of its own. Nothing starts before `start`, `with`, or the
-    first use by an executor. It ends with `stop`, with `with`, and at the latest with this process, however that ends.
-    Its kernels run with your rights, on your files: what it adds to a kernel without a server is that others may use
-    it, with its token. It does not run on Windows, where processes cannot be ended in this way: leave the server out
-    there.
+    It serves any number of executors, each with its own kernel. It starts with `start`, `with`, or the first executor
+    that uses it. It stops with `stop`, at the end of `with`, and at the latest with this process, even if that is
+    killed. Kernels run with your rights on your files. Unlike a kernel without a server, they can be used by other
+    clients that have the token. It does not run on Windows, which cannot stop processes in this way: leave the server
+    out there.
 
     Needs the package jupyter_kernel_gateway: `pip install 'nbtape[server]'`; with `lab`, jupyterlab:
     `pip install 'nbtape[lab]'`.
 
     Args:
-        ip: The address on which it listens. Any other than one of this machine alone lets others try the token.
+        ip: The address to listen on. On any address except loopback, other hosts can try to guess the token.
         port: The port; None for a free one.
-        token: What lets a client in; None for one that nobody can guess. It is passed on in the environment.
-        log_file: Where the server's log goes, at the end of what is there; None for a file that goes with the server.
-        log_level: How much it logs: DEBUG, INFO, WARNING, ERROR, CRITICAL.
-        startup_timeout: Seconds that it has to start.
-        lab: Whether people can open the notebooks there, each on the kernel that records it: `JupyterCodeExecutor.url`
-            is where, `login` lets them in.
-        root_dir: With `lab`, the directory that people see, and in or below which all executors record; None for the
-            current one.
+        token: The server's token; None for a random one. The server gets it in its environment.
+        log_file: The file to append the server's log to; None for a file that is removed with the server.
+        log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL.
+        startup_timeout: Seconds that the server may take to start.
+        lab: Whether people can open the notebooks in JupyterLab, each on the kernel that records it:
+            `JupyterCodeExecutor.url` is the address, `login` makes links to it.
+        root_dir: With `lab`, the directory that people see; all executors have to record in or below it. None for the
+            current directory.
 
     Raises:
-        ValueError: A value that cannot work.
+        ValueError: An argument is invalid.
     """
 
     def __init__(  # noqa: PLR0913  (as AutoGen's, and more)
@@ -98,7 +96,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         if str(log_level).upper() not in _LOG_LEVELS:
             raise ValueError(f"{log_level!r} is no log level: give one of {', '.join(_LOG_LEVELS)}.")
         root = _checked_root(root_dir) if lab else Path("/")
-        # Checks host, port and token.
+        # Also checks host, port and token.
         self._info = JupyterConnectionInfo(
             _reachable(ip), use_https=False, port=port, token=token or make_token(), local_root=root
         )
@@ -116,10 +114,10 @@ class LocalJupyterServer(OwnServer, JupyterServer):
 
     @property
     def connection_info(self) -> JupyterConnectionInfo:
-        """Where the server is and how to be let in. Starts it, if it has not been started yet.
+        """Address and token of the server. Starts it, if it has not been started yet.
 
         Raises:
-            ServerError: It cannot be started, was stopped, or has ended.
+            ServerError: It cannot be started, was stopped, or has exited.
         """
         if cause := self.cause_of_end():
             raise ServerError(f"{cause} Call start() to have a new one.")
@@ -128,14 +126,14 @@ class LocalJupyterServer(OwnServer, JupyterServer):
 
     @property
     def root_dir(self) -> Path | None:
-        """The directory that people see there; None if there is nothing to see."""
+        """The directory that people see in JupyterLab; None without JupyterLab."""
         return self._info.local_root if self.has_pages else None
 
     def for_directory(self, directory: Path) -> Self:
-        """This server, if its JupyterLab shows the directory of the session.
+        """Return this server, if its JupyterLab shows the directory of the session.
 
         Raises:
-            ValueError: It does not.
+            ValueError: The directory is not in `root_dir`.
         """
         root = self.root_dir
         if root is not None and not directory.resolve().is_relative_to(root.resolve()):
@@ -146,18 +144,18 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         return self
 
     def common_directory(self) -> Path | None:
-        """The directory that JupyterLab shows, if there is one."""
+        """The directory that JupyterLab shows; None without JupyterLab."""
         return self.root_dir
 
     def login(self, url: str = "") -> str:
-        """A link that lets in whoever opens it first, and nobody after that. It is a secret till then.
+        """Return a link that logs in the first person who opens it, and no one else. Keep it secret until then.
 
         Args:
-            url: Where it leads: the `url` of an executor on this server; empty for JupyterLab's first page.
+            url: The page to open, such as the `url` of an executor on this server; empty for JupyterLab's first page.
 
         Raises:
-            ValueError: This server has no JupyterLab, or the URL is none of its pages.
-            ServerError: It cannot be started, was stopped, or has ended.
+            ValueError: This server has no JupyterLab, or the URL is not one of its pages.
+            ServerError: It cannot be started, was stopped, or has exited.
         """
         if not self.has_pages:
             raise ValueError("This server has no pages to log in to: make it with lab=True.")
@@ -170,7 +168,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         return f"{url}?token={code}"
 
     def start(self) -> None:
-        """Start the server, and return when it answers. Harmless when it runs; after its end, starts a new one.
+        """Start the server, and return when it answers. Harmless when it runs; a server that has exited is replaced.
 
         Raises:
             ServerError: It cannot be started.
@@ -183,34 +181,35 @@ class LocalJupyterServer(OwnServer, JupyterServer):
             self._launch()
 
     def stop(self) -> None:
-        """End the server and its kernels, within two seconds. Harmless when it has ended."""
+        """Stop the server and its kernels, within two seconds. Harmless when it has stopped."""
         with self._lock:
             self._was_stopped = self._was_stopped or self._process is not None
             self._clean_up()
 
     def cause_of_end(self) -> str:
-        """Why the server is no more, with its last words; empty if it runs, or has not been started."""
+        """Why the server has exited, with the end of its log; empty if it runs or was not started."""
         if self._was_stopped:
             return f"The Jupyter server at {self._info.url} was stopped."
         if self._process is None or self._process.poll() is None:
             return ""
-        return f"The Jupyter server at {self._info.url} has ended (exit code {self._process.returncode}).{self._said()}"
+        code = self._process.returncode
+        return f"The Jupyter server at {self._info.url} has ended (exit code {code}).{self._last_logs()}"
 
     def cause_of_death(self, kernel_id: str) -> str:
-        """How one of its kernels ended, with its last words; the server's own end if that was it; empty if unknown."""
+        """How a kernel exited, with the end of its log, or why the server did; empty if that is unknown."""
         cause = self.cause_of_end()
         if cause or self._directory is None:
             return cause
         return ServerNotes(self._directory).take_end(kernel_id)
 
     def description(self) -> dict[str, str]:
-        """What a recording tells of it: nothing, for it is on this machine, and its port is another each time."""
+        """Nothing: the server is on this machine, and its port changes each time."""
         return {}
 
     def _launch(self) -> None:
         if sys.platform == "win32":
             raise ServerError("LocalJupyterServer does not run on Windows: leave the server out, a kernel needs none.")
-        if importlib.util.find_spec(self._program.needs) is None:
+        if importlib.util.find_spec(self._program.required_package) is None:
             raise ServerError(f"{self._program.name} is not installed: pip install 'nbtape[{self._program.extra}]'.")
         self._directory = make_private_directory()
         arguments = {
@@ -221,7 +220,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
             "root": self._info.local_root,
             "notes": self._directory,
         }
-        # What is set for another gateway is not for this one.
+        # Settings for other gateways do not apply to this one.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KG_")}
         environment["KG_AUTH_TOKEN"] = str(self._info.token)
         try:
@@ -236,7 +235,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    start_new_session=True,  # the terminal's Ctrl-C is for us
+                    start_new_session=True,  # Ctrl-C in the terminal is for this process only
                 )
         except OSError as exc:
             self._clean_up()
@@ -249,19 +248,15 @@ class LocalJupyterServer(OwnServer, JupyterServer):
             raise
 
     def _wait(self, notes: ServerNotes) -> int:
-        """The port of the server, when it answers.
-
-        Raises:
-            ServerError: It ended, or did not answer in time.
-        """
+        """Return the port of the server when it answers; raise `ServerError` if it exits or takes too long."""
         assert self._process is not None
         deadline = time.monotonic() + self._timeout
         while (port := notes.port()) is None:
             if self._process.poll() is not None:
-                raise ServerError(f"The Jupyter server could not be started.{self._said()}")
+                raise ServerError(f"The Jupyter server could not be started.{self._last_logs()}")
             if time.monotonic() > deadline:
-                raise ServerError(f"The Jupyter server did not start within {self._timeout:g} s.{self._said()}")
-            time.sleep(_LOOK)
+                raise ServerError(f"The Jupyter server did not start within {self._timeout:g} s.{self._last_logs()}")
+            time.sleep(_START_POLL_SECONDS)
         return port
 
     @property
@@ -269,8 +264,8 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         assert self._directory is not None
         return self._log_file or self._directory / "server.log"
 
-    def _said(self) -> str:
-        """The server's last words, as the end of a message."""
+    def _last_logs(self) -> str:
+        """The end of the server's log, as the end of a message."""
         return it_last_said(tail(self._log_path)) if self._directory is not None else ""
 
     def _clean_up(self) -> None:
@@ -282,11 +277,6 @@ class LocalJupyterServer(OwnServer, JupyterServer):
 
 
 def _checked_root(directory: Path | str | None) -> Path:
-    """The directory that people are to see, absolute.
-
-    Raises:
-        ValueError: There is none.
-    """
     root = Path(directory or ".").absolute()
     if not root.is_dir():
         raise ValueError(f"root_dir is {root}, which is no directory: make it, or name another one.")
@@ -294,25 +284,25 @@ def _checked_root(directory: Path | str | None) -> Path:
 
 
 def _end(process: subprocess.Popen[bytes], directory: str) -> None:
-    """End the server process: at the stop, when the server is forgotten, at exit."""
+    """Stop the server process: at the stop, when the server is forgotten, at exit."""
     process.terminate()
     try:
-        process.wait(_FAREWELL)
+        process.wait(_SHUTDOWN_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    see_groups_end(ServerNotes(Path(directory)).groups())  # there are some if it was killed, by us or by somebody
+    kill_groups(ServerNotes(Path(directory)).groups())  # of kernels that survive a server that was killed
     shutil.rmtree(directory, ignore_errors=True)
 
 
 def _reachable(ip: str) -> str:
-    """The address at which we reach a server that listens on `ip`."""
+    """The address at which this machine reaches a server that listens on `ip`."""
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:
         return ip
     if not address.is_loopback:
-        logger.warning("a Jupyter server that listens on %s can be reached by others, who then need its token", ip)
+        logger.warning("a Jupyter server that listens on %s can be reached by others who have its token", ip)
     if address.is_unspecified:
         return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004  (IP versions)
     return ip

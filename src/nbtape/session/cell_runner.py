@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from nbtape.common.text import strip_escapes
 from nbtape.environment import Installed, differences, may_install
 from nbtape.errors import KernelBusyError, KernelError
-from nbtape.kernels.handshake import ENVIRONMENT, told_environment
+from nbtape.kernels.handshake import ENVIRONMENT, reported_environment
 from nbtape.session.output_recorder import Recorder
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class CellRunner:
         if before is None or not may_install(self._recorder.nb["cells"][index]["source"]):
             return None
         try:
-            after = told_environment(await self.ask(ENVIRONMENT, IDLE_REPLY_TIMEOUT_SECONDS, stop))
+            after = reported_environment(await self.ask(ENVIRONMENT, IDLE_REPLY_TIMEOUT_SECONDS, stop))
         except KernelError as exc:
             logger.warning("installed packages are unknown: %s", exc)
             return None

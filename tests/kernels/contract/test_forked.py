@@ -1,4 +1,4 @@
-"""Kernels that are forked from a warm parent."""
+"""Kernels that are forked by a fork server."""
 
 from __future__ import annotations
 

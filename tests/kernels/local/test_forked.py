@@ -1,4 +1,4 @@
-"""Kernels that are forked from a warm parent: the contract, and what a fork must not share."""
+"""Kernels that are forked from a fork server: the contract, and what a fork must not share."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_kernel_behind_a_script_is_started_and_not_forked(
     ("source", "why"),
     [
         ("raise RuntimeError('no luck today')", "preloaded cannot be imported: RuntimeError: no luck today"),
-        ("import os\nprint('farewell', flush=True)\nos._exit(3)", "(?s)ended while it started.*farewell"),
+        ("import os\nprint('farewell', flush=True)\nos._exit(3)", "(?s)exited while it imported.*farewell"),
         ("import time\ntime.sleep(600)", "not imported within 2 s"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Kernels that nbtape starts as processes on this machine, directly or forked from a warm parent."""
+"""Kernels that nbtape starts as processes on this machine, directly or forked by a fork server."""

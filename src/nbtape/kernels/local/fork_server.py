@@ -2,9 +2,7 @@
 
 The Python of the kernel spec runs it, and that Python may lack nbtape: this module imports only the standard library
 and ipykernel. `nbtape.kernels.local.forked` starts it and sends requests over a private socket. Each request carries
-a socket of its own: the fork server reports the kernel's end there, and closing it ends the kernel.
-
-A fork has only the thread that forks, and shares open files: `why_unsafe` says what rules forking out.
+a socket of its own: the fork server reports the kernel's exit there, and closing it kills the kernel.
 """
 
 from __future__ import annotations
@@ -26,58 +24,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-#: Of modules that have a random state of their own, what seeds that anew. Python's `random` does so by itself.
+#: The functions that reseed modules with a random state of their own.
 _SEEDERS: Final = {"numpy.random": "seed", "torch": "seed"}
 
-#: Where the system tells of all threads, also of those that Python does not know (Linux), and of what is open.
+#: All threads of this process (Linux), including those that Python does not know, and its open files.
 _THREADS: Final = Path("/proc/self/task")
 _DESCRIPTORS: Final = Path("/dev/fd")
 
-#: The last of the descriptors that are ours when all is imported: the standard streams, and the socket for requests.
-_OURS: Final = 3
+#: The standard streams and the socket for requests have descriptors up to this one.
+_LAST_OWN_DESCRIPTOR: Final = 3
 
 
 @dataclass(frozen=True)
 class Request:
-    """A kernel that is to be.
+    """A request for a kernel."""
 
-    Args:
-        arguments: Those of ipykernel.
-        cwd: Where it is to work.
-        env: Its environment.
-        log: The descriptor of its log.
-    """
-
-    arguments: list[str]
+    arguments: list[str]  # of ipykernel
     cwd: str
     env: dict[str, str]
-    log: int
+    log: int  # a file descriptor
 
 
 def main() -> None:
-    """Import, tell what came of that, and fork kernels; in each of them, be that kernel."""
+    """Import the modules, report the result, and fork kernels; in each fork, become the kernel."""
     owner, *preload = sys.argv[1:]
     if sys.path[0] == str(Path(__file__).parent):
         del sys.path[0]
     control = socket.socket(fileno=os.dup(0))
-    control.recv(1)  # by now the thread that started us has ended, with which Linux would end us
+    control.recv(1)  # sent when the thread that started this process is over: Linux would kill us with it
     _end_with(int(owner))
     # As ipykernel does before the first import of a kernel's code.
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     before = dict(os.environ)
-    told = _prepare(preload)
+    problem = _prepare(preload)
     set_by_imports = dict(os.environ.items() - before.items())
-    control.sendall(f"{json.dumps(told)}\n".encode())
-    if told:
+    control.sendall(f"{json.dumps(problem)}\n".encode())
+    if problem:
         return
-    request = _Parent(control).serve()
+    request = _ForkServer(control).serve()
     if request is not None:
         request.env.update(set_by_imports)
         _be_kernel(request)
 
 
 def _prepare(preload: list[str]) -> dict[str, str]:
-    """Import all; why there cannot be kernels, empty if there can."""
+    """Import the modules; return why no kernel can be forked, empty if they can."""
     import ipykernel.kernelapp  # noqa: F401
 
     for name in preload:
@@ -87,20 +78,16 @@ def _prepare(preload: list[str]) -> dict[str, str]:
             return {"failed": f"{name} cannot be imported: {type(exc).__name__}: {exc}"}
     unsafe = why_unsafe()
     gc.collect()
-    gc.freeze()  # the collector would write to what parent and kernels share
+    gc.freeze()  # the collector would write to memory that the kernels share
     return {"unsafe": unsafe} if unsafe else {}
 
 
 def why_unsafe() -> str:
-    """What forbids a fork: threads, which a kernel would lack, and connections, which it would share. Else empty.
-
-    OpenBLAS, which numpy brings, ends its threads before a fork and starts others when it needs them: they do not
-    count, and the way to know is to fork.
-    """
+    """Return what forbids a fork: threads, which a kernel would lack, or connections, which it would share."""
     if threading.active_count() > 1:
         names = sorted(thread.name for thread in threading.enumerate() if thread is not threading.main_thread())
         return f"threads run ({', '.join(names)})"
-    trial = os.fork()
+    trial = os.fork()  # numpy's OpenBLAS stops its threads when the process forks: they do not count
     if trial == 0:
         os._exit(0)
     os.waitpid(trial, 0)
@@ -110,21 +97,17 @@ def why_unsafe() -> str:
 
 
 def _is_connection(descriptor: Path) -> bool:
-    """Whether what is open leads to somebody, and is not ours."""
-    if int(descriptor.name) <= _OURS:
+    """Whether an open file is a connection that is not the fork server's own."""
+    if int(descriptor.name) <= _LAST_OWN_DESCRIPTOR:
         return False
-    with suppress(OSError):  # it was that of the list
+    with suppress(OSError):  # it was open for the listing itself
         mode = os.fstat(int(descriptor.name)).st_mode
         return stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)
     return False
 
 
-class _Parent:
-    """Forks kernels, and tells how each of them ended.
-
-    Args:
-        control: Where requests come from.
-    """
+class _ForkServer:
+    """Forks kernels, and reports how each of them exited."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control: socket.socket | None = control
@@ -139,7 +122,7 @@ class _Parent:
         self._selector.register(self._deaths, selectors.EVENT_READ)
 
     def serve(self) -> Request | None:
-        """Until nobody asks and no kernel lives: None. In a kernel: what it is to be."""
+        """Serve until `control` is closed and no kernel runs, then return None; in a fork, return its request."""
         while self._control is not None or self._kernels:
             for key, _ in self._selector.select():
                 if key.fileobj is self._control:
@@ -164,30 +147,30 @@ class _Parent:
         try:
             process = os.fork()
         except OSError as exc:
-            _tell(connection, {"failed": str(exc)})
+            _report(connection, {"failed": str(exc)})
             connection.close()
             os.close(log)
             return None
         if process == 0:
-            self._let_go(connection)
+            self._release(connection)
             return request
         os.close(log)
         self._kernels[connection] = process
         self._selector.register(connection, selectors.EVENT_READ)
-        _tell(connection, {"pid": process})
+        _report(connection, {"pid": process})
         return None
 
-    def _let_go(self, *connections: socket.socket) -> None:
-        """In a kernel: keep nothing of what the parent has."""
+    def _release(self, own: socket.socket) -> None:
+        """Close what a fork has inherited from the fork server."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._selector.close()
-        for connection in (*connections, *self._kernels, self._deaths, self._bell, self._control):
+        for connection in (own, *self._kernels, self._deaths, self._bell, self._control):
             if connection is not None:
                 connection.close()
 
     def _reap(self) -> None:
-        """Tell of the kernels that have ended."""
+        """Report the kernels that have exited."""
         with suppress(BlockingIOError):
             self._deaths.recv(4096)
         for connection, process in list(self._kernels.items()):
@@ -195,13 +178,13 @@ class _Parent:
             if ended:
                 self._selector.unregister(connection)
                 del self._kernels[connection]
-                _tell(connection, {"code": os.waitstatus_to_exitcode(status)})
+                _report(connection, {"code": os.waitstatus_to_exitcode(status)})
                 connection.close()
 
     def _end(self, connection: socket.socket) -> None:
-        """End a kernel and all that it started: who asked for it has gone."""
+        """Kill a kernel and the processes it started: its owner has closed the connection."""
         process = self._kernels[connection]
-        for kill in (os.killpg, os.kill):  # the second for one that has no group yet
+        for kill in (os.killpg, os.kill):  # `kill` for one that has no group yet
             with suppress(ProcessLookupError, PermissionError):
                 kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
@@ -233,7 +216,7 @@ def _be_kernel(request: Request) -> None:
 
 
 def _seed() -> None:
-    """Have each kernel its own random numbers."""
+    """Reseed the random numbers, which would be the same in all forks."""
     random.seed()
     for name, seeder in _SEEDERS.items():
         if name in sys.modules:
@@ -241,7 +224,7 @@ def _seed() -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End when the parent does: Linux sees to it, see prctl(2), PR_SET_PDEATHSIG. Elsewhere sockets tell, and polls."""
+    """Exit with the parent process. Linux does that by prctl(2), PR_SET_PDEATHSIG; elsewhere, polls do."""
     if sys.platform == "linux":
         import ctypes
 
@@ -259,8 +242,8 @@ def _read_line(connection: socket.socket) -> bytes:
     return line
 
 
-def _tell(connection: socket.socket, what: dict[str, Any]) -> None:
-    """Tell who asked for a kernel, unless he has gone."""
+def _report(connection: socket.socket, what: dict[str, Any]) -> None:
+    """Report to the owner of a kernel, if it is still connected."""
     with suppress(OSError):
         connection.sendall(f"{json.dumps(what)}\n".encode())
 

@@ -1,7 +1,6 @@
-"""Kernels of this machine that are forked from a warm parent, which has imported what they will need.
+"""Local kernels that a fork server forks, with the packages they need already imported.
 
-They are kernels like any other of this machine, through jupyter_client, but for how their process comes to be: see
-`nbtape.kernels.local.fork_server`, which is what runs in the parent.
+Except for how their process starts, they are ordinary local kernels. The fork server runs `fork_server.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -36,51 +36,121 @@ logger = logging.getLogger(__name__)
 
 _PROGRAM: Final = Path(__file__).with_name("fork_server.py")
 
-#: Modules that are ipykernel when they are run with -m.
+#: Modules that start an ipykernel when they are run with -m.
 _LAUNCHERS: Final = frozenset({"ipykernel", "ipykernel_launcher"})
 
-#: Seconds that a fork may take, that a parent may take to end when nothing holds it, and between looks at an end.
-_PROMPT: Final = 10.0
-_FAREWELL: Final = 2.0
-_GLANCE: Final = 0.005
+_FORK_TIMEOUT_SECONDS: Final = 10.0
+_SHUTDOWN_TIMEOUT_SECONDS: Final = 2.0
+_EXIT_POLL_SECONDS: Final = 0.005
 
 
 class ForkedKernels(LocalKernels):
-    """The kernel specs installed on this machine, with kernels that are forked where that can be and is safe.
+    """The local kernel specs, with kernels that are forked where that is possible and safe.
+
+    The fork server starts with the first kernel, and again if it has exited.
 
     Args:
         kernel_name: The name of the kernel spec.
-        preload: The modules that are imported in the parent.
-        timeout: Seconds that the parent has for that.
-        must: Whether a kernel that cannot be forked is an error; else it is started like any other.
+        preload: The modules that the fork server imports.
+        timeout: Seconds that these imports may take.
+        must: Whether a kernel that cannot be forked is an error. If not, it starts like any other local kernel.
     """
 
     def __init__(self, kernel_name: str, preload: Sequence[str], timeout: float, *, must: bool) -> None:
         super().__init__(kernel_name)
-        self._parent = WarmParent(preload, timeout, must=must)
+        self._preload = tuple(preload)
+        self._timeout = timeout
+        self._must = must
+        self._lock = threading.Lock()
+        self._running: _ForkServer | None = None
+        self._starting: _ForkServer | None = None
+        self._is_closed = False
+        self._is_unsafe = False
 
     def manager(self) -> KernelManager:
-        """A manager for one new kernel."""
-        self._parent.open()
+        """Return a manager for one new kernel."""
+        self._is_closed = False
         manager = LocalKernelManager(kernel_name=self._name, kernel_spec_manager=self._specs)
-        manager.provisioner = _ForkProvisioner(self._parent, kernel_spec=manager.kernel_spec, parent=manager)
+        manager.provisioner = _ForkProvisioner(self, kernel_spec=manager.kernel_spec, parent=manager)
         return manager
 
     def close(self) -> None:
-        """Fork no more until `manager` is called again. Running kernels stay."""
-        self._parent.close()
+        """Fork no more until `manager` is called again. The fork server exits with the last of its kernels."""
+        self._is_closed = True
+        if (starting := self._starting) is not None:
+            starting.kill()
+        with self._lock:
+            self._running = None
+
+    def fork(self, command: Sequence[str], *, env: Mapping[str, str], cwd: str, log: IO[bytes]) -> ForkedProcess | None:
+        """Fork a process that does what the kernel spec's command would; None if that is impossible or unsafe.
+
+        Raises:
+            KernelStartError: A module cannot be imported, or the kernel must be forked and cannot be.
+        """
+        interpreter, arguments = _split(command)
+        if not interpreter:
+            self._refuse("its command is not that of an ipykernel: python -m ipykernel_launcher …")
+        for _ in range(2):  # the fork server may have exited just before the request
+            server = self._ready_server(interpreter, env)
+            if server is None:
+                return None
+            try:
+                return server.fork({"arguments": arguments, "cwd": cwd, "env": dict(env)}, log)
+            except (OSError, EOFError) as exc:
+                logger.warning("the fork server does not answer and is replaced: %s", exc)
+                logs = server.logs()
+                self._discard(server)
+        raise KernelStartError(f"The fork server keeps crashing: no kernel could be forked.{logs}")
+
+    def _ready_server(self, interpreter: Sequence[str], env: Mapping[str, str]) -> _ForkServer | None:
+        """Return a fork server that has imported everything; None if forking is not safe."""
+        with self._lock:
+            if self._is_unsafe:
+                return None
+            if self._running is not None:
+                if self._running.is_alive():
+                    return self._running
+                logger.warning("the fork server and its kernels have exited: starting another fork server")
+            self._starting = server = _ForkServer([*interpreter, str(_PROGRAM), str(os.getpid()), *self._preload], env)
+            if self._is_closed:
+                server.kill()  # `close` may have come before `_starting` was set
+            try:
+                reported = server.wait(self._timeout)
+            except BaseException:
+                server.end()
+                raise
+            finally:
+                self._starting = None
+            if unsafe := reported.get("unsafe"):
+                self._refuse(f"{unsafe} when {', '.join(self._preload)} has been imported")
+                return None
+            self._running = server
+            return server
+
+    def _discard(self, server: _ForkServer) -> None:
+        with self._lock:
+            if self._running is server:
+                self._running = None
+        server.end()
+
+    def _refuse(self, reason: str) -> None:
+        if self._must:
+            raise KernelStartError(f"Kernels cannot be forked: {reason}. Leave out fork=True to have them started.")
+        self._is_unsafe = True
+        logger.warning("kernels are started and not forked: %s", reason)
 
 
 class _ForkProvisioner(LocalProvisioner):
-    """jupyter_client's process of a kernel, but for its start."""
+    """jupyter_client's provisioner, with a process that is forked."""
 
-    def __init__(self, warm_parent: WarmParent, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits)
+    def __init__(self, kernels: ForkedKernels, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits)
         super().__init__(**traits)
-        self._warm_parent = warm_parent
+        self._kernels = kernels
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:  # noqa: ANN401  (jupyter_client's)
         process = await asyncio.to_thread(
-            self._warm_parent.fork, cmd, env=kwargs["env"], cwd=kwargs["cwd"], log=kwargs["stdout"]
+            self._kernels.fork, cmd, env=kwargs["env"], cwd=kwargs["cwd"], log=kwargs["stdout"]
         )
         if process is None:
             return await super().launch_kernel(cmd, **kwargs)
@@ -88,116 +158,13 @@ class _ForkProvisioner(LocalProvisioner):
         return self.connection_info
 
 
-class WarmParent:
-    """The process that kernels are forked from: started when the first is wanted, and anew when it has ended.
-
-    Args:
-        preload: The modules that it imports.
-        timeout: Seconds that it has for that.
-        must: Whether a kernel that cannot be forked is an error.
-    """
-
-    def __init__(self, preload: Sequence[str], timeout: float, *, must: bool) -> None:
-        self._preload = tuple(preload)
-        self._timeout = timeout
-        self._must = must
-        self._lock = threading.Lock()
-        self._running: _Parent | None = None
-        self._starting: _Parent | None = None
-        self._is_closed = False
-        self._unsafe = ""
-
-    def fork(self, command: Sequence[str], *, env: Mapping[str, str], cwd: str, log: IO[bytes]) -> ForkedProcess | None:
-        """A process that does what the command would, but is forked; None if that cannot be, or is not safe.
-
-        Args:
-            command: The command of a kernel spec.
-            env: The environment of the process.
-            cwd: Where it works.
-            log: Where its output goes.
-
-        Raises:
-            KernelStartError: A module cannot be imported, or a kernel must be forked and cannot be.
-        """
-        interpreter, arguments = _split(command)
-        if not interpreter:
-            self._refuse("its command is not that of an ipykernel: python -m ipykernel_launcher …")
-        for _ in range(2):  # the parent may have ended a moment ago
-            parent = None if self._unsafe else self._start(interpreter, env)
-            if parent is None:
-                return None
-            try:
-                return parent.fork({"arguments": arguments, "cwd": cwd, "env": dict(env)}, log)
-            except (OSError, EOFError) as exc:
-                logger.warning("the parent of forked kernels does not answer, and another is started: %s", exc)
-                self._drop(parent)
-        raise KernelStartError("No kernel can be forked: the parent of forked kernels ends time and again.")
-
-    def open(self) -> None:
-        """Fork again."""
-        self._is_closed = False
-
-    def close(self) -> None:
-        """Fork no more. The parent ends when the last of its kernels has ended, and at once if it still imports."""
-        self._is_closed = True
-        if (starting := self._starting) is not None:
-            starting.kill()
-        with self._lock:
-            self._running = None
-
-    def _drop(self, parent: _Parent) -> None:
-        with self._lock:
-            if self._running is parent:
-                self._running = None
-        parent.end()
-
-    def _start(self, interpreter: Sequence[str], env: Mapping[str, str]) -> _Parent | None:
-        """The parent, ready to fork; None if it is not safe."""
-        with self._lock:
-            if self._running is not None and self._running.is_alive():
-                return self._running
-            if self._unsafe:
-                return None
-            if self._running is not None:
-                logger.warning("the parent of forked kernels has ended, and its kernels with it: another is started")
-            self._starting = parent = _Parent([*interpreter, str(_PROGRAM), str(os.getpid()), *self._preload], env)
-            if self._is_closed:
-                parent.kill()  # nobody else will: who closed may not have seen it
-            try:
-                told = parent.wait(self._timeout)
-            except BaseException:
-                parent.end()
-                raise
-            finally:
-                self._starting = None
-            if unsafe := told.get("unsafe"):
-                self._refuse(f"{unsafe} when {', '.join(self._preload)} has been imported")
-                return None
-            self._running = parent
-            return parent
-
-    def _refuse(self, reason: str) -> None:
-        if self._must:
-            raise KernelStartError(f"Kernels cannot be forked: {reason}. Leave out fork=True to have them started.")
-        self._unsafe = reason
-        logger.warning("kernels are started and not forked: %s", reason)
-
-
-class _Parent:
-    """One process that forks kernels.
-
-    Args:
-        command: What is run.
-        env: Its environment.
-
-    Raises:
-        OSError: The command cannot be run.
-    """
+class _ForkServer:
+    """One process that forks kernels. It runs as long as this object or one of its kernels."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair()
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (as long as we live)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as this object lives)
         try:
             with theirs:
                 self._process = _launch(command, env, theirs, self._log)
@@ -205,140 +172,127 @@ class _Parent:
             self._control.close()
             self._log.close()
             raise
-        self._end = when_forgotten(self, _end_parent, self._process, self._control, self._log)
-        self._end.atexit = False  # it ends with us, and its kernels may be about to end politely
+        self._end = when_forgotten(self, _end_server, self._process, self._control, self._log)
+        self._end.atexit = False  # it exits with this process, and its kernels may be running their exit handlers
         self._control.sendall(b"!")
 
     def is_alive(self) -> bool:
-        """Whether it runs."""
         return self._process.poll() is None
 
     def wait(self, timeout: float) -> dict[str, str]:
-        """Wait until it has imported all.
-
-        Returns:
-            What it tells: `unsafe`, why nothing may be forked; empty if all is well.
+        """Wait for the imports; return `unsafe`, the reason why nothing may be forked, or an empty dictionary.
 
         Raises:
-            KernelStartError: It could not import all, or not in time, or has ended over it.
+            KernelStartError: The imports failed or took more than `timeout` seconds.
         """
         try:
-            told: dict[str, str] = _read_line(self._control, time.monotonic() + timeout)
+            reported: dict[str, str] = _read_line(self._control, time.monotonic() + timeout)
         except TimeoutError:
             raise KernelStartError(
-                f"What kernels are to have imported was not imported within {timeout:g} s: raise startup_timeout, or "
-                f"leave it out of preload.{self._said()}"
+                f"The modules in preload were not imported within {timeout:g} s. Raise startup_timeout, or preload "
+                f"fewer modules.{self.logs()}"
             ) from None
         except (EOFError, OSError):
-            raise KernelStartError(f"The parent of forked kernels ended while it started.{self._said()}") from None
-        if failed := told.get("failed"):
+            raise KernelStartError(f"The fork server exited while it imported the modules.{self.logs()}") from None
+        if failed := reported.get("failed"):
             raise KernelStartError(f"{failed}. Install it where the kernel is, or leave it out of preload.")
-        return told
+        return reported
 
     def fork(self, request: Mapping[str, Any], log: IO[bytes]) -> ForkedProcess:
-        """Have a kernel forked.
+        """Fork a kernel.
 
         Raises:
             KernelStartError: The system refuses.
-            OSError: The parent cannot be reached. Or
-            EOFError: It ended.
+            OSError, EOFError: The fork server cannot be reached, or has exited.
         """
         ours, theirs = socket.socketpair()
         try:
             with theirs, self._lock:
                 socket.send_fds(self._control, [b"+"], [theirs.fileno(), log.fileno()])
-            ours.settimeout(_PROMPT)
+            ours.settimeout(_FORK_TIMEOUT_SECONDS)
             ours.sendall(f"{json.dumps(request)}\n".encode())
-            told = _read_line(ours, time.monotonic() + _PROMPT)
+            reported = _read_line(ours, time.monotonic() + _FORK_TIMEOUT_SECONDS)
         except BaseException:
             ours.close()
             raise
-        if failed := told.get("failed"):
+        if failed := reported.get("failed"):
             ours.close()
-            raise KernelStartError(f"No kernel can be forked: {failed}. See to the system's bounds, and try again.")
-        return ForkedProcess(int(told["pid"]), ours, self)
+            raise KernelStartError(f"No kernel could be forked: {failed}. Check the system's limits and try again.")
+        return ForkedProcess(int(reported["pid"]), ours, self)
 
     def kill(self) -> None:
-        """End it, and with it its kernels."""
+        """Kill it, and with it its kernels."""
         self._process.kill()
 
     def end(self) -> None:
-        """End it, and leave nothing of it."""
+        """Kill it, and close its files."""
         self.kill()
         self._end()
 
-    def _said(self) -> str:
-        self._log.seek(0)
-        return it_last_said(self._log.read().decode(errors="replace"))
+    def logs(self) -> str:
+        """The end of its log, as the end of an error message; empty if another thread has called `end`."""
+        with suppress(ValueError):
+            self._log.seek(0)
+            return it_last_said(self._log.read().decode(errors="replace"))
+        return ""
 
 
 class ForkedProcess:
-    """What `subprocess.Popen` is, for a process that another one forked for us. It ends when this is forgotten.
+    """Like `subprocess.Popen`, for a process that the fork server forked. It is killed when this object is forgotten.
 
-    Args:
-        pid: The process, and its group.
-        connection: Where its end is told.
-        parent: What forked it, which lives at least as long.
+    The fork server reports its exit on `connection`.
     """
 
     stdin = stdout = stderr = None
 
-    def __init__(self, pid: int, connection: socket.socket, parent: object) -> None:
+    def __init__(self, pid: int, connection: socket.socket, server: _ForkServer) -> None:
         self.pid = pid
         self.returncode: int | None = None
         self._connection = connection
-        self._parent: object = parent
+        self._server: _ForkServer | None = server
         self._lock = threading.Lock()
         self._close = when_forgotten(self, connection.close)
-        self._close.atexit = False  # as for the parent
+        self._close.atexit = False  # as for the fork server
 
     def poll(self) -> int | None:
-        """The exit code, negative for a signal; None while it runs."""
+        """Return the exit code, negative for a signal; None while it runs."""
         with self._lock:
             if self.returncode is None:
                 with suppress(TimeoutError):
                     self.returncode = self._read_code()
                     self._close()
-                    self._parent = None
+                    self._server = None
             return self.returncode
 
     def _read_code(self) -> int:
         try:
             return int(_read_line(self._connection, time.monotonic())["code"])
         except (EOFError, ConnectionError):
-            return -signal.SIGKILL  # its parent has ended, and it with that
+            return -signal.SIGKILL  # it was killed with the fork server
 
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end.
-
-        Raises:
-            subprocess.TimeoutExpired: It runs on after `timeout` seconds.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def wait(self) -> int:
+        """Wait for its exit."""
         while (code := self.poll()) is None:
-            if deadline is not None and time.monotonic() > deadline:
-                assert timeout is not None
-                raise subprocess.TimeoutExpired(["ipykernel"], timeout)
-            time.sleep(_GLANCE)
+            time.sleep(_EXIT_POLL_SECONDS)
         return code
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to it, if it runs."""
+        """Send it a signal, if it runs."""
         if self.poll() is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send it SIGTERM."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it."""
+        """Send it SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
 
 def _split(command: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The interpreter of a command, with its options, and the arguments of ipykernel; nothing if it is another's."""
+    """Split a command into the interpreter with its options and ipykernel's arguments; empty if it is not ipykernel."""
     words = list(command)
     at = words.index("-m") if "-m" in words else 0
     if at and Path(words[0]).name.startswith("python") and words[at + 1] in _LAUNCHERS:
@@ -349,41 +303,22 @@ def _split(command: Sequence[str]) -> tuple[list[str], list[str]]:
 def _launch(
     command: Sequence[str], env: Mapping[str, str], control: socket.socket, log: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """Start a process in a thread that has ended when this returns: Linux would end the process with the thread."""
-    made: list[subprocess.Popen[bytes] | OSError] = []
-
-    def launch() -> None:
-        try:
-            made.append(
-                subprocess.Popen(  # noqa: S603  (our own program, and the kernel spec's Python)
-                    command,
-                    env=env,
-                    cwd="/",
-                    stdin=control.fileno(),
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-            )
-        except OSError as exc:
-            made.append(exc)
-
-    thread = threading.Thread(target=launch)
-    thread.start()
-    thread.join()
-    (result,) = made
-    if isinstance(result, OSError):
-        raise result
-    return result
+    """Start a process from a thread that is over when this returns: Linux would kill the process with its thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(
+            subprocess.Popen,
+            command,
+            env=env,
+            cwd="/",
+            stdin=control.fileno(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        ).result()
 
 
 def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:
-    """The next message of a parent.
-
-    Raises:
-        TimeoutError: It did not come.
-        EOFError: The parent has closed the connection, or ended.
-    """
+    """Read one message of the fork server; raise `TimeoutError` at the deadline, `EOFError` if it has exited."""
     line = b""
     while not line.endswith(b"\n"):
         connection.settimeout(max(0.0, deadline - time.monotonic()))
@@ -398,12 +333,12 @@ def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:
     return message
 
 
-def _end_parent(process: subprocess.Popen[bytes], control: socket.socket, log: IO[bytes]) -> None:
-    """See to the end of a parent whose kernels have all ended, or are to end with it."""
+def _end_server(process: subprocess.Popen[bytes], control: socket.socket, log: IO[bytes]) -> None:
+    """Close a fork server's files and wait for its exit; its kernels have stopped, or are killed with it."""
     control.close()
     log.close()
     try:
-        process.wait(_FAREWELL)
+        process.wait(_SHUTDOWN_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -1,7 +1,7 @@
-"""Kernels of this machine, through jupyter_client as it is.
+"""Local kernels, run by jupyter_client.
 
-ipykernel's kernels are reached over unix sockets in a directory that only we can open: there are no ports to clash
-over when many start at once, and nobody else on the machine can listen to iopub, which asks no key of a subscriber.
+ipykernels use unix sockets in a private directory. Unlike ports, they cannot clash when many kernels start at once, and
+other users of the machine cannot listen to iopub, which asks no key of a subscriber.
 """
 
 from __future__ import annotations
@@ -27,54 +27,32 @@ from nbtape.kernels.protocols import KernelManager, KernelSource, KernelSpec
 if TYPE_CHECKING:
     import weakref
     from collections.abc import Mapping
-    from typing import Protocol
+    from subprocess import Popen
 
     from jupyter_client.manager import AsyncKernelManager
 
     from nbtape.kernels.local.client import LocalKernelClient
     from nbtape.kernels.protocols import KernelClient
 
-if TYPE_CHECKING:
-
-    class Process(Protocol):
-        """What is wanted of a `subprocess.Popen`."""
-
-        pid: int
-
-        def poll(self) -> int | None: ...
-
-
 _UNIX: Final = sys.platform != "win32"
 
-#: What ipykernels read beside their own configuration.
+#: The file that ipykernels read in addition to their own configuration.
 _CONFIGURATION: Final = Path(__file__).parents[1] / "inside" / "ipykernel_config.py"
 
 
 class LocalKernels(KernelSource):
-    """The kernel specs installed on this machine.
-
-    Args:
-        kernel_name: The name of the kernel spec.
-    """
+    """The kernel specs installed on this machine."""
 
     def __init__(self, kernel_name: str) -> None:
         self._name = kernel_name
         self._specs = KernelSpecManager()
 
     def check(self) -> None:
-        """Refuse a name that no kernel spec has.
-
-        Raises:
-            KernelNotInstalledError: There is none.
-        """
+        """Raise `KernelNotInstalledError` if the kernel spec is not installed."""
         self._find()
 
     async def spec(self) -> KernelSpec:
-        """The kernel spec of our name.
-
-        Raises:
-            KernelNotInstalledError: There is none.
-        """
+        """Return the kernel spec."""
         return self._find()
 
     def _find(self) -> KernelSpec:
@@ -85,34 +63,35 @@ class LocalKernels(KernelSource):
         return KernelSpec(self._name, found.display_name, found.language)
 
     def manager(self) -> KernelManager:
-        """A manager for one new kernel."""
+        """Return a manager for one new kernel."""
         return LocalKernelManager(kernel_name=self._name, kernel_spec_manager=self._specs)
 
 
 class LocalKernelManager(LeanKernelManager, KernelManager):
-    """One kernel process of ours, with a private directory for its sockets and its log."""
+    """One local kernel process, with a private directory for its sockets and its log."""
 
     def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits, passed through)
         super().__init__(client_class="nbtape.kernels.local.client.LocalKernelClient", **traits)
-        self._process: Process | None = None
+        self._process: Popen[bytes] | None = None
         self._known: KernelClient | None = None
         self._introduction: Mapping[str, str] = LOCAL_INTRODUCTION
         self._directory: Path | None = None
         self._reaper: weakref.finalize[..., LocalKernelManager] | None = None
+        self._last_cause = ""
 
     async def start_kernel(self, *, cwd: Path | None) -> None:  # type: ignore[override]
-        """Start the kernel process in `cwd`; without one, where nobody but root puts modules.
-
-        Raises:
-            KernelStartError: The command of the kernel spec cannot be run.
-        """
+        """Start the kernel process in `cwd`; without one, in the root directory, where only root can put modules."""
         self._directory = make_private_directory()
         self.connection_file = str(self._directory / "kernel.json")
         arguments = arrange_ipykernel(self, self._directory / "socket")
         try:
             with (self._directory / "kernel.log").open("wb") as log:
                 await super().start_kernel(
-                    cwd=str(cwd or Path("/")), env=_environment(), extra_arguments=arguments, stdout=log, stderr=log
+                    cwd=str(cwd or Path("/")),
+                    env={**KERNEL_ENVIRONMENT, **os.environ},
+                    extra_arguments=arguments,
+                    stdout=log,
+                    stderr=log,
                 )
         except OSError as exc:
             await self.cleanup_resources()
@@ -123,66 +102,54 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
             self._reaper = when_forgotten(self, _reap, self._process.pid, str(self._directory))
 
     def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
-        """Return this manager, which belongs to no event loop; its next clients know what `client` learned."""
+        """Return this manager, which belongs to no event loop; its next clients know what `client` has found out."""
         self._known, self._introduction = client, move(str(cwd))
         return self
 
     def client(self) -> LocalKernelClient:  # type: ignore[override]
         """Return a client with a ZeroMQ context of its own, so that the output of a killed kernel stays readable."""
         context = Context()
-        # A kernel that is slow to bind is found again within 10 ms, not ZeroMQ's 100; and a client that is slower
-        # than its kernel for a moment loses nothing: at the default of 1,000 messages ZeroMQ drops what follows.
+        # Reconnect to a kernel that is slow to bind after 10 ms, not ZeroMQ's 100; and keep all messages for a client
+        # that is slower than its kernel: by default ZeroMQ drops those after the first 1,000.
         context.setsockopt(zmq.RECONNECT_IVL, 10)
         context.setsockopt(zmq.RCVHWM, 0)
         client: LocalKernelClient = super().client(context=context)  # type: ignore[assignment]
-        client.introduction = self._introduction
-        if (known := self._known) is not None:
-            client.language_info, client.environment, client.stamp = known.language_info, known.environment, known.stamp
+        client.prepare(self._introduction, self._known)
         return client
 
     async def interrupt_kernel(self) -> None:  # type: ignore[override]
-        """SIGINT to the kernel and what it started; jupyter_client raises where there is nothing to interrupt."""
+        """Send SIGINT to the kernel and its processes; jupyter_client alone would raise if the kernel is dead."""
         if self.has_kernel and await self.is_alive():
             await super().interrupt_kernel()
 
     async def shutdown_kernel(self, *, now: bool = False) -> None:  # type: ignore[override]
-        """End the kernel; politely it gets a few seconds for its exit handlers, then it is killed."""
+        """Stop the kernel. Unless `now`, it has a few seconds for its exit handlers before it is killed."""
         if self.has_kernel:
             await super().shutdown_kernel(now=now or not await self.is_alive())
         await self.cleanup_resources()
 
     async def cleanup_resources(self, restart: bool = False) -> None:  # type: ignore[override]  # noqa: FBT001, FBT002
-        """Remove sockets, connection file and log, and end what the kernel left running."""
-        self._remember_end()
+        """Remove sockets, connection file and log, and kill the processes that the kernel left running."""
+        self._last_cause = self.cause_of_death()  # before the log is removed
         await super().cleanup_resources(restart=restart)
         if self._reaper is not None:
             self._reaper()
         elif self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
 
-    def _remember_end(self) -> None:
-        """Keep the cause of death before the log goes."""
-        self._end = self.cause_of_death()
-
-    _end = ""
-
     def cause_of_death(self) -> str:
-        """How the process ended: its signal or exit code, and what it said last."""
+        """How the process exited: its signal or exit code, and the end of its log."""
         if self._process is None or self._directory is None:
-            return self._end
+            return self._last_cause
         log = self._directory / "kernel.log"
-        return describe_end(self._process.poll(), log) if log.exists() else self._end
+        return describe_end(self._process.poll(), log) if log.exists() else self._last_cause
 
 
 def arrange_ipykernel(manager: AsyncKernelManager, socket: Path) -> list[str]:
-    """Have an ipykernel that is about to start talk over unix sockets, keep what is unread, and keep no history.
-
-    Args:
-        manager: The kernel's manager.
-        socket: The path of its sockets, to which the number of each is added.
+    """Make an ipykernel that is about to start use unix sockets, whose paths begin with `socket`, and keep no history.
 
     Returns:
-        Arguments for its command.
+        Arguments to add to its command.
     """
     spec = manager.kernel_spec
     if spec is None or not any("ipykernel" in word for word in spec.argv):
@@ -193,17 +160,8 @@ def arrange_ipykernel(manager: AsyncKernelManager, socket: Path) -> list[str]:
 
 
 def describe_end(code: int | None, log: Path) -> str:
-    """How a kernel's process ended, a sentence, and what it last said.
-
-    Args:
-        code: Its `Popen.returncode`.
-        log: The file of its log.
-    """
+    """How a kernel's process exited, by its `Popen.returncode` and its log."""
     return _describe_exit(code) + it_last_said(tail(log))
-
-
-def _environment() -> dict[str, str]:
-    return {**KERNEL_ENVIRONMENT, **os.environ}
 
 
 def _describe_exit(code: int | None) -> str:
@@ -221,7 +179,7 @@ def _describe_exit(code: int | None) -> str:
 
 
 def _reap(process_group: int, directory: str) -> None:
-    """End a kernel's process group and remove its directory: at cleanup, when the manager is forgotten, at exit."""
+    """Kill a kernel's process group and remove its directory: at cleanup, when the manager is forgotten, at exit."""
     if _UNIX:
         end_group(process_group)
     shutil.rmtree(directory, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""A kernel's client over a websocket: sends requests, sorts what comes back, finds out what was lost.
+"""A kernel's client over a websocket: it sends requests, sorts the answers, and finds out what was lost.
 
-The connection may break and be opened again. What is lost meanwhile is made up for by the ledger, see delivery.py.
+The connection may break and be opened again. The ledger replaces what is lost meanwhile, see delivery.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jupyter_client.session import Session
 
 from nbtape.errors import KernelStartError
 from nbtape.kernels.decoding import LARGE
-from nbtape.kernels.handshake import INTRODUCTION, introduce
+from nbtape.kernels.handshake import Introducer
 from nbtape.kernels.remote.delivery import Ledger
 from nbtape.kernels.remote.websocket import WebsocketConnection
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Mapping
 
-    from nbtape.environment import Environment
     from nbtape.kernels.protocols import Message
     from nbtape.kernels.remote.connection import JupyterConnectionInfo
 
@@ -33,27 +32,27 @@ logger = logging.getLogger(__name__)
 
 #: Bytes of unread messages at which reading pauses, so that a flood is slowed down and not kept in memory.
 _MAX_UNREAD_BYTES: Final = 64 << 20
-#: How long one half of a block's end may be missing until the kernel is asked whether the other was lost.
+#: How long one half of a block's end may be missing before the kernel is asked whether it was lost.
 _HALF_END_SECONDS: Final = 2.0
-#: How long there may be no connection until a kernel that nothing waits for counts as dead.
+#: How long an idle kernel may be unreachable before it counts as dead.
 _UNREACHABLE_SECONDS: Final = 10.0
 
-#: What a broken or forged frame makes the parsers raise.
+#: The exceptions that parsers raise for a broken or forged frame.
 _UNREADABLE: Final = (
     *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError),
     struct.error,
 )
 
 
-class WebsocketKernelClient:
+class WebsocketKernelClient(Introducer):
     """A kernel's client over a websocket.
 
     Args:
         info: The server.
-        context: Whom to trust where it speaks TLS.
-        kernel_id: The kernel, which was started for us.
-        why_gone: Asks the server why the kernel cannot be there any more; empty if it may be.
-        why_dead: Says how the kernel died, if that is known here; empty if not.
+        context: Which certificates to trust; None where the server does not speak TLS.
+        kernel_id: The kernel.
+        why_gone: Asks the server why the kernel no longer exists; empty if it may exist.
+        why_dead: Returns how the kernel died, if that is known on this machine; empty if not.
         directory: Where the kernel works; None to ask it.
     """
 
@@ -66,12 +65,9 @@ class WebsocketKernelClient:
         why_dead: Callable[[], str],
         directory: str | None,
     ) -> None:
+        super().__init__()
         self.allow_stdin = False
-        self.language_info: dict[str, Any] = {}
         self.directory = directory or ""
-        self.environment: Environment | None = None
-        self.stamp = ""
-        self.introduction: Mapping[str, str] = INTRODUCTION
         self.shell_channel = WebsocketChannel()
         self.iopub_channel = WebsocketChannel()
         self._url = info.url
@@ -89,16 +85,15 @@ class WebsocketKernelClient:
         self._settled = asyncio.Event()  # connected, or gone
         self._is_ready = False
         self.cause_of_death = ""
-        #: Whether the server has another process in the place of one that died, under the same id.
+        #: Whether the server has replaced the kernel's process, under the same id.
         self.was_replaced = False
-        #: Whether somebody had it ended, and no other started.
+        #: Whether another user stopped the kernel.
         self.was_ended = False
 
     def start_channels(self) -> None:
         """Connect, and connect again whenever the connection breaks."""
-        if self._task is not None:
-            return
-        self._task = asyncio.create_task(self._stay_connected())
+        if self._task is None:
+            self._task = asyncio.create_task(self._stay_connected())
 
     def stop_channels(self) -> None:
         """Disconnect. The kernel lives on."""
@@ -111,11 +106,7 @@ class WebsocketKernelClient:
             await asyncio.wait({self._task})
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Return when the kernel answers, is heard on iopub, and has said where it works.
-
-        Raises:
-            KernelStartError: It did not within `timeout` seconds, or it died.
-        """
+        """Return when the kernel answers, is heard on iopub, and has reported where it works."""
         if self._is_ready:
             return
         try:
@@ -125,6 +116,8 @@ class WebsocketKernelClient:
                     self.language_info = dict(info["content"].get("language_info") or {})
                 if self.language_info.get("name") == "python":
                     await self._introduce()
+                    if self._asks_directory:
+                        self.directory = self.environment.directory if self.environment else ""
         except TimeoutError:
             raise KernelStartError(
                 f"The kernel on {self._url} did not answer within {timeout:g} s. Raise startup_timeout if the "
@@ -135,7 +128,7 @@ class WebsocketKernelClient:
     def execute(self, code: str, **options: Any) -> str:  # noqa: ANN401  (nbclient's)
         """Send a block, now or when there is a connection again; return its message id.
 
-        What is asked in silence between blocks counts as one: it is sent again, too, if it did not reach the kernel.
+        Silent requests between blocks count as blocks: they, too, are sent again if they did not reach the kernel.
         """
         self._block = self._session.msg("execute_request", _execution(code, **options))
         request: str = self._block["msg_id"]
@@ -144,15 +137,14 @@ class WebsocketKernelClient:
         return request
 
     async def is_alive(self) -> bool:
-        """Whether nothing is known of the kernel's end. Without a connection nobody knows."""
+        """Whether no end of the kernel was reported. Without a connection, it counts as alive."""
         return not self.cause_of_death
 
     async def is_reachable(self) -> bool:
-        """Whether the kernel is alive and connected, soon; if not, it counts as dead from now on."""
+        """Whether the kernel is alive and connected within some seconds; if not, it counts as dead from now on."""
         lost_at = self._connection.lost_at
-        left = (
-            0 if self._ledger.waits else lost_at + _UNREACHABLE_SECONDS - time.monotonic()
-        )  # a block has had its time
+        # A block that has not ended has already waited for the connection.
+        left = 0 if self._ledger.waits else lost_at + _UNREACHABLE_SECONDS - time.monotonic()
         try:
             await asyncio.wait_for(self._settled.wait(), max(0.5, left))
         except TimeoutError:
@@ -161,17 +153,17 @@ class WebsocketKernelClient:
         return not self.cause_of_death
 
     async def catch_up(self) -> None:
-        """Return when the kernel has answered, and all that it sent before has come; after a second in any case."""
+        """Return when the kernel has answered and everything it sent before has arrived, or after one second."""
         if self._connection.is_open and not self.cause_of_death:
             with contextlib.suppress(TimeoutError, KernelStartError):
                 await asyncio.wait_for(self._ask("execute_request", _execution("", silent=True)), 1)
 
     def missing_output(self) -> str:
-        """Why output of the last block may be missing, a sentence; empty if all of it has come."""
+        """Why output of the last block may be missing, a sentence; empty if it is complete."""
         return self._ledger.missing()
 
     async def _ask_until_answered(self, kind: str, content: dict[str, Any]) -> Message:
-        """Ask anew each second: a question may be lost, and a server may not listen to iopub yet at the first one."""
+        """Ask again each second: a question may be lost, and the server may not listen to iopub yet at the first."""
         asked: set[asyncio.Task[Message]] = set()
         try:
             while True:
@@ -183,20 +175,13 @@ class WebsocketKernelClient:
             for question in asked:
                 question.cancel()
 
-    async def _introduce(self) -> None:
-        """Ask a Python kernel what it runs in and where it works, and give it what every kernel gets."""
-
-        async def ask(expressions: Mapping[str, str]) -> Mapping[str, Any]:
-            question = _execution("", silent=True, user_expressions=dict(expressions))
-            content: Mapping[str, Any] = (await self._ask_until_answered("execute_request", question))["content"]
-            return content
-
-        self.environment, self.stamp = await introduce(ask, self.introduction, self.environment, self.stamp)
-        if self._asks_directory:
-            self.directory = self.environment.directory if self.environment else ""
+    async def _evaluate(self, expressions: Mapping[str, str]) -> Mapping[str, Any]:
+        question = _execution("", silent=True, user_expressions=dict(expressions))
+        content: Mapping[str, Any] = (await self._ask_until_answered("execute_request", question))["content"]
+        return content
 
     async def _ask(self, kind: str, content: dict[str, Any]) -> Message:
-        """Ask something of our own; return its reply when all that the kernel sent before has come as well.
+        """Send an internal request; return its reply when everything that the kernel sent before has arrived.
 
         Raises:
             KernelStartError: The kernel died.
@@ -216,7 +201,7 @@ class WebsocketKernelClient:
         return request
 
     def _inquire(self) -> None:
-        """Ask the kernel whether it is done with the block: its answer shows what was lost before it."""
+        """Send an empty request: its answer shows what was lost before."""
         self._post("execute_request", _execution("", silent=True))
 
     async def _stay_connected(self) -> None:
@@ -224,21 +209,21 @@ class WebsocketKernelClient:
             self._die(await self._connection.run())
         except Exception:
             logger.exception("The connection to kernel %s failed unexpectedly.", self._kernel_id)
-            self._die("The connection to it failed; the log says how.")
+            self._die("The connection to it failed; see the log.")
 
     def connection_opened(self) -> None:
-        """Find out what became of a block that runs."""
+        """Find out what happened to a block that runs."""
         self._settled.set()
         if self._ledger.waits:
             self._inquire()
 
     async def frame_received(self, frame: bytes | str) -> None:
-        """Take a message; return when there is room for the next one."""
+        """Process a message; return when there is room for the next one."""
         self._take(frame)
         await self.iopub_channel.wait_for_room()
 
     async def connection_silent(self) -> None:
-        """Ask for a kernel that a block waits for: a server does not report that one was deleted."""
+        """Check that the kernel of a running block exists: a server does not report that it was deleted."""
         if self._ledger.waits and (cause := await self._why_gone()):
             self._die(cause)
 
@@ -269,7 +254,7 @@ class WebsocketKernelClient:
             self._inquire()
 
     def _deliver(self, channel: str, message: Message, size: int) -> None:
-        """Pass a message on to whom it is for, which may be nobody: others use the kernel, too."""
+        """Put a message where it is awaited. Messages of other clients of the kernel are dropped."""
         parent = str(message["parent_header"].get("msg_id"))
         if channel == "iopub" and message["msg_type"] == "status":
             self._take_status(str(message["content"].get("execution_state")), parent)
@@ -285,19 +270,19 @@ class WebsocketKernelClient:
 
     def _take_end(self, *, is_restart: bool) -> None:
         self.was_replaced, self.was_ended = is_restart, not is_restart
-        self._die("Somebody had it started anew." if is_restart else "Somebody had it ended.")
+        self._die("Another user restarted it." if is_restart else "Another user stopped it.")
 
     def _take_status(self, state: str, parent: str) -> None:
         if state in {"restarting", "autorestarting"} or (state == "starting" and self._is_ready):
             self.was_replaced = True
-            self._die("Its process has ended, and the server has started another one in its place.")
+            self._die("Its process exited, and the server started another one in its place.")
         elif state == "dead":
-            self._die("Its process has ended, says the server.")
+            self._die("Its process exited, as reported by the server.")
         elif state == "idle" and parent in self._answers:
             self._answers[parent].end()
 
     def _die(self, cause: str) -> None:
-        """The kernel is gone."""
+        """Give the kernel up, for the given cause unless an earlier or better one is known."""
         self.cause_of_death = self.cause_of_death or self._why_dead() or cause
         self._connection.reconnects = False
         self._settled.set()
@@ -306,7 +291,7 @@ class WebsocketKernelClient:
 
 
 class WebsocketChannel:
-    """The messages of one channel that nobody has read yet."""
+    """The unread messages of one channel."""
 
     def __init__(self) -> None:
         self.room = LARGE
@@ -316,14 +301,7 @@ class WebsocketChannel:
         self._has_room.set()
 
     async def get_msg(self, timeout: float | None = None) -> Message:
-        """The next message.
-
-        Args:
-            timeout: Seconds to wait; None waits for ever.
-
-        Raises:
-            queue.Empty: None came in time.
-        """
+        """Return the next message; see `Channel.get_msg`."""
         try:
             if self._messages.empty():
                 async with asyncio.timeout(timeout):
@@ -350,7 +328,7 @@ class WebsocketChannel:
 
 
 class _Answer:
-    """The answer to a question of our own: a reply, and `idle` when iopub has nothing more."""
+    """The answer to an internal request: a reply, and the status `idle` after everything else on iopub."""
 
     def __init__(self, whole: asyncio.Future[Message]) -> None:
         self.whole = whole
@@ -375,21 +353,8 @@ class _Answer:
             self.whole.set_result(self._reply)
 
 
-def _execution(
-    code: str,
-    *,
-    silent: bool = False,
-    store_history: bool = True,
-    user_expressions: dict[str, str] | None = None,
-    allow_stdin: bool = False,
-    stop_on_error: bool = True,
-) -> dict[str, Any]:
+def _execution(code: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401  (nbclient's)
     """The content of an `execute_request`, with jupyter_client's defaults."""
-    return {
-        "code": code,
-        "silent": silent,
-        "store_history": store_history and not silent,
-        "user_expressions": user_expressions or {},
-        "allow_stdin": allow_stdin,
-        "stop_on_error": stop_on_error,
-    }
+    switches = {"silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
+    content = {"code": code, "user_expressions": {}, **switches, **options}
+    return {**content, "store_history": content["store_history"] and not content["silent"]}

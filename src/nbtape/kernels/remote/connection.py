@@ -1,4 +1,4 @@
-"""Where a Jupyter server is and how to be let in: an address, a token that stays in headers, whom to trust."""
+"""Address, token and TLS settings of a Jupyter server."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"([\x21-\x7e]+( +[\x21-\x7e]+)*)?")
 _HIGHEST_PORT: Final = 65535
 
-#: The pages that Jupyter's own links lead to; the server lies above them. A user of JupyterHub may be called like one.
+#: The pages of Jupyter's own links, below the server's base path. A user of JupyterHub may have the name of one.
 _PAGES: Final = re.compile(r"(?<!/user)/(lab|tree|notebooks|doc)(/.*)?$")
 
 
 @dataclass(frozen=True)
 class JupyterConnectionInfo:
-    """A Jupyter server that somebody runs: jupyter_server, Kernel Gateway, a user's server of JupyterHub, ...
+    """How to reach a running Jupyter server: jupyter_server, Kernel Gateway, a user's server of JupyterHub, ...
 
     Args:
-        host: Its name or address, without scheme and port.
-        use_https: Whether it speaks TLS.
-        port: Its port; None for that of the scheme (80, 443).
-        token: What lets us in; it is sent in the header `Authorization` and goes nowhere else.
-        base_path: Where the server's API begins (`/user/alice/` on JupyterHub).
-        ca_file: A PEM file of certificate authorities to trust in place of the system's.
-        verify: Whether the server's certificate is checked; without it, anybody may read and change what is sent.
-        headers: More headers for every request (`{"Cookie": ...}`); they are kept secret as the token is.
-        kernel_env: Environment of the kernels, for servers that take it from a client (Enterprise Gateway wants
-            `KERNEL_USERNAME`). Kernel Gateway drops the kernel's own environment then: leave it out there.
-        local_root: The directory of this machine that the server calls `/`, if it sees our files: kernels then work
-            in the executor's `output_dir` where that lies below. None: the server decides.
-        unix_socket: The unix socket on which the server listens, if it does; host and port are then but names.
+        host: The host name or IP address, without scheme and port.
+        use_https: Whether the server uses TLS.
+        port: The port; None for the default of the scheme (80, 443).
+        token: The server's token. It is sent only in the header `Authorization`.
+        base_path: The path below which the server's API is (`/user/alice/` on JupyterHub).
+        ca_file: A PEM file of certificate authorities to trust instead of the system's.
+        verify: Whether to check the server's certificate. Without the check, others may read and change the traffic.
+        headers: More headers for every request (`{"Cookie": ...}`), kept as secret as the token.
+        kernel_env: Environment variables of the kernels, for servers that accept them (Enterprise Gateway needs
+            `KERNEL_USERNAME`). Leave it out for Kernel Gateway, which then drops the kernel's own environment.
+        local_root: The directory of this machine that is the server's root, if the server sees your files. Kernels then
+            work in the executor's `output_dir` if that is below it. None: the server decides.
+        unix_socket: The unix socket on which the server listens, if any; host and port are then only names.
 
     Raises:
-        ValueError: A value that cannot work.
+        ValueError: An argument is invalid.
     """
 
     host: str
@@ -75,14 +75,14 @@ class JupyterConnectionInfo:
 
     @classmethod
     def from_url(cls, url: str, token: str | None = None) -> JupyterConnectionInfo:
-        """The server at a URL, as Jupyter prints it or as a browser shows it.
+        """Parse the URL of a server, as Jupyter prints it or as a browser shows it.
 
         Args:
-            url: `http://` or `https://`, host, port, base path. A token in it is taken out and sent as a header.
-            token: What lets us in, if the URL does not have it.
+            url: `http://` or `https://`, host, port, base path. A token in it is removed and sent as a header.
+            token: The server's token, if the URL does not contain it.
 
         Raises:
-            ValueError: It is no such URL.
+            ValueError: The URL is invalid.
         """
         parts = _split(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -103,7 +103,7 @@ class JupyterConnectionInfo:
 
     @classmethod
     def of(cls, info: object) -> JupyterConnectionInfo:
-        """Somebody else's connection info, AutoGen's for example, as ours.
+        """Convert the connection info of another library, such as AutoGen.
 
         Raises:
             TypeError: It has no `host`.
@@ -120,32 +120,32 @@ class JupyterConnectionInfo:
 
     @property
     def connection_info(self) -> JupyterConnectionInfo:
-        """Itself: what is known of a server stands for the server."""
+        """Itself, so that a connection info can be used like a server."""
         return self
 
     @property
     def url(self) -> str:
-        """Where the server is, without any secret: fit for messages."""
+        """The URL of the server without secrets, for messages."""
         return f"{'https' if self.use_https else 'http'}://{self._address}{self.base_path}"
 
     @property
     def page(self) -> str:
-        """The same as a browser has it: what its pages lie below."""
+        """The URL of the server as a browser needs it, with special characters quoted."""
         return f"{'https' if self.use_https else 'http'}://{self._address}{quote(self.base_path, safe='/%')}"
 
     @property
     def api(self) -> str:
-        """The URL under which its REST API lies."""
+        """The base URL of its REST API."""
         return f"{self.page}api/"
 
     @property
     def websocket_api(self) -> str:
-        """The same for websockets."""
+        """The base URL of its websockets."""
         return "ws" + self.api.removeprefix("http")
 
     @property
     def secret_headers(self) -> dict[str, str]:
-        """What is sent with every request, and shown to nobody."""
+        """The headers of every request, which must not be shown."""
         headers = dict(self.headers or {})
         if self.token:
             headers["Authorization"] = f"token {self.token}"
@@ -153,17 +153,17 @@ class JupyterConnectionInfo:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the server is on this machine, where no proxy leads."""
+        """Whether the server is on this machine, which is never reached through a proxy."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
 
     def make_ssl_context(self) -> ssl.SSLContext:
-        """Whom to trust, for every kind of connection alike. Reads a file: make one and keep it.
+        """Make the TLS settings for all connections to the server. Reads a file: keep the result.
 
         Raises:
-            ValueError: The CA file cannot be read as one.
+            ValueError: The CA file is not a valid PEM file.
         """
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
@@ -191,11 +191,7 @@ def _is_host(text: str) -> bool:
 
 
 def _split(url: str) -> SplitResult:
-    """The parts of a URL.
-
-    Raises:
-        ValueError: It has none, or a port that is no number.
-    """
+    """Split a URL; raise `ValueError` if it or its port is invalid."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -205,6 +201,6 @@ def _split(url: str) -> SplitResult:
 
 
 def _refusal(url: str) -> str:
-    """What is said of what is no URL, without what may be secret in it."""
+    """The error for an invalid URL, without what may be secret in it."""
     shown = "What was given (it is not shown: it may hold a password)" if "@" in url else repr(re.split("[?#]", url)[0])
     return f"{shown} is no URL of a server: it looks like https://host:port/base/path/."

@@ -1,9 +1,9 @@
-"""What was asked of a kernel behind a connection that breaks, what has come back, and what must have been lost.
+"""A ledger of requests to a kernel over a connection that breaks: what was answered, and what must have been lost.
 
-A kernel takes requests in order and ends each with a reply (shell) and the status `idle` (iopub). So when the end of a
-later request comes on a channel, the end of an earlier one has been lost there, and is made up: nbclient would wait for
-it for ever. Whether outputs were lost as well is counted: kernels built on jupyter_client number their messages in the
-`msg_id` (`<session>_<process>_<number>`, see `jupyter_client.session.Session.msg_id`).
+A kernel takes requests in order and ends each with a reply (shell) and the status `idle` (iopub). When the end of a
+later request arrives on a channel, a missing end of an earlier one was lost. It is made up, because nbclient would wait
+for it forever. Lost outputs are counted: kernels built on jupyter_client number their messages in the `msg_id`
+(`<session>_<process>_<number>`, see `jupyter_client.session.Session.msg_id`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LIMIT_LINE: Final = re.compile(r"IOPub (data|message) rate exceeded\.")
 
 @dataclass(slots=True)
 class _Request:
-    """One request, and how much of its end has come."""
+    """One request, and how much of its end has arrived."""
 
     id: str
     has_begun: bool = False
@@ -51,26 +51,25 @@ class Ledger:
     def __init__(self) -> None:
         self._open: dict[str, _Request] = {}
         self._block: _Request | None = None
-        # The number of the last cell that is known to have run; the answer to a first question says it otherwise, if
-        # the kernel was not fresh.
+        # The execution count of the last cell known to have run; corrected by the first reply of a used kernel.
         self._count: object = 0
         self._numbers = _Numbers()
         self._was_cut = self._never_ran = False
         self._why_missing = ""
 
     def send_block(self, request_id: str) -> None:
-        """A block goes out."""
+        """Note that a block is sent."""
         self._block = self._open[request_id] = _Request(request_id)
         self._numbers = _Numbers()
         self._was_cut = self._never_ran = False
         self._why_missing = ""
 
     def send_question(self, request_id: str) -> None:
-        """A request of our own goes out, which prints nothing."""
+        """Note that an internal request is sent, which prints nothing."""
         self._open[request_id] = _Request(request_id)
 
     def cut(self) -> None:
-        """The connection broke."""
+        """Note that the connection broke."""
         self._was_cut = True
 
     @property
@@ -80,26 +79,22 @@ class Ledger:
 
     @property
     def waits_for_half(self) -> bool:
-        """Whether one half of a block's end has come and the other has not."""
+        """Whether one half of a block's end has arrived and the other has not."""
         return self._block is not None and self._block.has_reply != self._block.has_idle
 
     def wants_block_again(self) -> bool:
-        """Whether the block has turned out not to have reached the kernel. Says so once: it is to be sent again."""
+        """Whether the block did not reach the kernel and has to be sent again. True only once."""
         wanted, self._never_ran = self._never_ran, False
         return wanted
 
     def missing(self) -> str:
-        """Why output of the last block may be missing, a sentence; empty if it is all there."""
+        """Why output of the last block may be missing, a sentence; empty if it is complete."""
         if self._why_missing:
             return self._why_missing
         return CUT if self._was_cut and (self.waits or self._numbers.lost_some()) else ""
 
     def take(self, channel: str, message: Message) -> list[tuple[str, Message]]:
-        """Note what has come.
-
-        Returns:
-            What is made up in place of what must have been lost before it, with the channels.
-        """
+        """Note that a message arrived; return replacements for messages lost before it, with their channels."""
         request = self._open.get(str(message["parent_header"].get("msg_id")))
         if channel == "shell":
             return [] if request is None else self._take_reply(request, message)
@@ -110,7 +105,7 @@ class Ledger:
         count = reply["content"].get("execution_count")
         for earlier in self._before(request):
             if earlier is self._block and not earlier.has_begun and count is not None and count == self._count:
-                # The kernel counts its cells, and no more of them have run than we know of.
+                # The kernel counts its cells, and no further cell has run.
                 self._never_ran = True
                 self._open[earlier.id] = self._open.pop(earlier.id)
                 continue
@@ -127,7 +122,7 @@ class Ledger:
         made_up = []
         is_idle = _is_status(message, "idle")
         if request is not None and is_idle:
-            # One that has not begun may never have come to the kernel: that is for the reply to tell.
+            # A request that has not begun may not have reached the kernel: the reply will show.
             made_up = [
                 ("iopub", self._make_up_idle(earlier))
                 for earlier in self._before(request)
@@ -158,7 +153,7 @@ class Ledger:
         content: dict[str, Any] = {"status": "ok"}
         if request.error is not None:
             content = {**request.error, "status": "error"}
-        elif request is self._block and not request.has_begun:  # and none that was given up before it
+        elif request is self._block and not request.has_begun:  # not for one abandoned before it
             self._why_missing = UNKNOWN
             content = {"status": "error", "ename": "ConnectionLost", "evalue": UNKNOWN, "traceback": []}
         return _message("execute_reply", content, request.id)
@@ -168,17 +163,17 @@ class Ledger:
 
 
 class _Numbers:
-    """Whether all messages of a block have come, by the numbers that the kernel gives to its messages."""
+    """Whether all messages of a block have arrived, by the numbers that the kernel gives its messages."""
 
     def __init__(self) -> None:
         self._kernel: str | None = None
         self._first = self._last = 0
-        self._come = 0
-        self._elsewhere = 1  # went another way: the block's reply, and the replies to requests of others
+        self._received = 0
+        self._elsewhere = 1  # sent on other channels: the block's reply, and replies to other clients
         self._has_ended = self._lacks_head = False
 
     def counts(self, message: Message) -> bool:
-        """Whether the message is the kernel's own, as far as its numbers tell."""
+        """Whether the message has a number of the kernel, and not of the server."""
         numbered = _NUMBERED.fullmatch(str(message["header"].get("msg_id")))
         return numbered is not None and numbered[1] == self._kernel
 
@@ -193,17 +188,17 @@ class _Numbers:
             self._lacks_head = message["msg_type"] != "execute_input" and not _is_status(message, "busy")
         if numbered[1] != self._kernel:
             return
-        self._come += 1
+        self._received += 1
         self._last = max(self._last, number)
         self._has_ended = of_block and is_idle
         if is_idle and not of_block and str(message["parent_header"].get("msg_type")).endswith("_request"):
             self._elsewhere += 1
 
     def lost_some(self) -> bool:
-        """Whether some have not come, or nobody can tell: the first or the last is unknown, or they bear no numbers."""
+        """Whether messages are missing, or cannot be counted: the first or last is unknown, or they have no numbers."""
         if self._lacks_head or not self._has_ended:
             return True
-        return self._last - self._first + 1 > self._come + self._elsewhere
+        return self._last - self._first + 1 > self._received + self._elsewhere
 
 
 def _is_status(message: Message, state: str) -> bool:

@@ -1,4 +1,4 @@
-"""What nbtape knows of a Jupyter server besides its address: the base class of servers, and the adapter for others."""
+"""The base class of Jupyter servers, and the adapter for servers that nbtape did not start."""
 
 from __future__ import annotations
 
@@ -66,11 +66,7 @@ class JupyterServer(ABC):
 
 
 class ForeignServer(JupyterServer):
-    """A server that nbtape did not start.
-
-    Args:
-        provider: The object that has its connection info.
-    """
+    """A server that nbtape did not start, known by an object with its connection info."""
 
     def __init__(self, provider: ConnectionInfoProvider) -> None:
         self._provider = provider

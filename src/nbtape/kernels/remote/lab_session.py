@@ -1,6 +1,6 @@
-"""A recording on a Jupyter server that sees it: whoever opens it there is on the kernel that records it.
+"""Share a recording's kernel with people who open the recording in JupyterLab.
 
-JupyterLab looks for a session of the notebook's path, and takes the kernel of that; see `/api/sessions` and
+JupyterLab looks for a session with the notebook's path and uses the kernel of that session; see `/api/sessions` and
 `/api/contents` of https://jupyter-server.readthedocs.io/en/latest/developers/rest-api.html.
 """
 
@@ -20,51 +20,45 @@ logger = logging.getLogger(__name__)
 
 
 async def share(api: RestApi, kernel_id: str, notebook: Path, root: Path) -> str:
-    """Have a notebook and a kernel belong together on a server.
+    """Make a notebook, which no one is writing at the moment, and a kernel belong together on a server.
 
-    A notebook for which the server has another kernel keeps it: that is somebody's, with their variables.
-
-    Args:
-        api: The server.
-        kernel_id: The kernel.
-        notebook: The notebook, which nobody writes just now.
-        root: Where the server's files may begin. It is not taken on trust: the server is asked for the file.
+    The server's files may begin at `root`; whether they do is checked by asking the server for the notebook. A notebook
+    for which the server has another kernel keeps that: it is someone else's, with their variables.
 
     Returns:
         The URL at which JupyterLab shows the notebook on that kernel; empty if the server does not see it, has no
         JupyterLab, or has another kernel for it.
-
-    Raises:
-        KernelError: The server could not be asked.
     """
     path = path_below(root, notebook)
     if path is None or not _is_same(await api.file(path), notebook):
         return ""
     owner = await api.open_session(path, kernel_id)
     if owner != kernel_id:
-        logger.warning("whoever opens %s in JupyterLab gets kernel %s, which is none of ours", path, owner)
+        logger.warning(
+            "people who open %s in JupyterLab get kernel %s, which is not the one that records it", path, owner
+        )
         return ""
     return await api.page_of(path)
 
 
 def path_below(root: Path | None, path: Path | None) -> str | None:
-    """A file or directory as a server whose files begin at `root` calls it; None if it is not among them."""
+    """The path of a file or directory relative to a server's `root`; None if it is not below it."""
     if root is None or path is None:
         return None
-    for begin, place in ((root, path), (root.resolve(), path.resolve())):  # links may lead to either
+    for begin, place in ((root, path), (root.resolve(), path.resolve())):  # either may contain links
         if place.is_relative_to(begin):
             return place.relative_to(begin).as_posix()
     return None
 
 
 def _is_same(model: Mapping[str, Any] | None, notebook: Path) -> bool:
-    """Whether what a server says of a file is said of ours: two of one size are not changed in one microsecond."""
+    """Whether a server's description fits a notebook: the same size, and the same modification time to 1 µs."""
     if model is None:
         return False
     known = notebook.stat()
-    changed = datetime.datetime.fromtimestamp(known.st_mtime, datetime.UTC)
     try:
-        told = datetime.datetime.fromisoformat(model["last_modified"])
+        changed = datetime.datetime.fromisoformat(model["last_modified"])
     except (KeyError, TypeError, ValueError):
         return False
-    return bool(model.get("size") == known.st_size and told == changed)
+    expected = datetime.datetime.fromtimestamp(known.st_mtime, datetime.UTC)
+    return bool(model.get("size") == known.st_size and changed == expected)

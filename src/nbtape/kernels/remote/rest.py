@@ -1,4 +1,4 @@
-"""The HTTP half of a Jupyter server: what we ask of it, and what it means when it refuses.
+"""The requests that nbtape sends to a Jupyter server's REST API, and what its refusals mean.
 
 The API is Jupyter's (https://jupyter-server.readthedocs.io/en/latest/developers/rest-api.html), which Kernel Gateway,
 Enterprise Gateway and JupyterHub's servers share.
@@ -25,22 +25,25 @@ if TYPE_CHECKING:
 
     from nbtape.kernels.remote.connection import JupyterConnectionInfo
 
-#: Seconds that a question may take whose answer the server has at hand.
-_PROMPT: Final = 8.0
-#: The same for one that nothing depends on.
-_COURTESY: Final = 3.0
-#: Seconds that a server may take to start or end a kernel: it may have to find a machine for it, or to use force.
-_PATIENT: Final = 60.0
-#: Bytes of an answer that are read: more is no answer of a Jupyter server.
-_LONGEST_ANSWER: Final = 16 << 20
+#: For requests that the server can answer at once.
+_QUICK_TIMEOUT_SECONDS: Final = 8.0
+#: The same for requests that are not essential.
+_OPTIONAL_TIMEOUT_SECONDS: Final = 3.0
+#: For starting or stopping a kernel: the server may have to find a machine for it, or to kill it.
+_KERNEL_TIMEOUT_SECONDS: Final = 60.0
+#: A longer answer is not a Jupyter server's.
+_MAX_ANSWER_BYTES: Final = 16 << 20
 
 
 class RestApi:
     """A client of one server, for the length of an `async with`.
 
+    All requests raise `ServerError` if the server cannot be reached, refuses access, or is not a Jupyter server, and
+    `KernelStartError` if the server fails to create what they ask for.
+
     Args:
         info: The server.
-        context: Whom to trust where it speaks TLS.
+        context: Which certificates to trust; None where the server does not speak TLS.
     """
 
     def __init__(self, info: JupyterConnectionInfo, context: ssl.SSLContext | None) -> None:
@@ -55,14 +58,12 @@ class RestApi:
         await self._client.aclose()
 
     async def spec(self, name: str) -> KernelSpec:
-        """The kernel spec of a name.
+        """Look up a kernel spec.
 
         Raises:
-            KernelNotInstalledError: The server has none of that name.
-            ServerError: There is no Jupyter server, or it refuses us.
+            KernelNotInstalledError: The server has no kernel spec of this name.
         """
-        answer = await self._ask("GET", "kernelspecs", patience=_PROMPT)
-        specs = answer.get("kernelspecs") if isinstance(answer, dict) else None
+        specs = (await self._ask("GET", "kernelspecs") or {}).get("kernelspecs")
         if not isinstance(specs, dict):
             raise self._error("gives no kernel specs, so it is no Jupyter server: check host, port and base_path.")
         if name not in specs:
@@ -72,107 +73,51 @@ class RestApi:
         return KernelSpec(name, str(spec.get("display_name", name)), str(spec.get("language", "")))
 
     async def start(self, name: str, path: str) -> str:
-        """Start a kernel.
-
-        Args:
-            name: The kernel spec.
-            path: The directory to start it in, relative to where the server's files begin.
-
-        Returns:
-            The kernel's id.
-
-        Raises:
-            KernelStartError: The server could not start it.
-            ServerError: There is no Jupyter server, or it refuses us.
-        """
+        """Start a kernel of the kernel spec `name` in `path`, relative to the server's root; return its id."""
         body: dict[str, Any] = {"name": name, "path": path}
         if self._info.kernel_env is not None:
             body["env"] = dict(self._info.kernel_env)
-        answer = await self._ask("POST", "kernels", body, patience=_PATIENT)
-        kernel_id = answer.get("id") if isinstance(answer, dict) else None
+        answer = await self._ask("POST", "kernels", body, timeout=_KERNEL_TIMEOUT_SECONDS)
+        kernel_id = (answer or {}).get("id")
         if not is_kernel_id(kernel_id):
             raise self._error("started a kernel and gave no id for it.")
         return str(kernel_id)
 
     async def interrupt(self, kernel_id: str) -> None:
-        """Interrupt a kernel.
-
-        Raises:
-            ServerError: The server could not be asked.
-        """
-        await self._ask("POST", f"kernels/{kernel_id}/interrupt", patience=_PROMPT)
+        """Interrupt a kernel."""
+        await self._ask("POST", f"kernels/{kernel_id}/interrupt")
 
     async def restart(self, kernel_id: str) -> None:
-        """Have a fresh kernel in the place of one, under the same id.
-
-        Raises:
-            KernelStartError: The server could not do it.
-            ServerError: The server could not be asked.
-        """
-        await self._ask("POST", f"kernels/{kernel_id}/restart", patience=_PATIENT)
+        """Replace a kernel by a fresh one under the same id."""
+        await self._ask("POST", f"kernels/{kernel_id}/restart", timeout=_KERNEL_TIMEOUT_SECONDS)
 
     async def delete(self, kernel_id: str) -> None:
-        """End a kernel. Harmless when it is gone.
-
-        Raises:
-            ServerError: The server could not be asked.
-        """
-        await self._ask("DELETE", f"kernels/{kernel_id}", patience=_PATIENT, gone_is_fine=True)
-
-    async def exists(self, kernel_id: str) -> bool:
-        """Whether the server knows the kernel.
-
-        Raises:
-            ServerError: The server could not be asked.
-        """
-        return await self.model(kernel_id) is not None
+        """Stop a kernel. Harmless if the server does not know it."""
+        await self._ask("DELETE", f"kernels/{kernel_id}", timeout=_KERNEL_TIMEOUT_SECONDS, missing_ok=True)
 
     async def model(self, kernel_id: str) -> dict[str, Any] | None:
-        """What the server says of a kernel; None if it does not know it.
-
-        Raises:
-            ServerError: The server could not be asked.
-        """
-        answer = await self._ask("GET", f"kernels/{kernel_id}", patience=_PROMPT, gone_is_fine=True)
-        return None if answer is None else dict(answer) if isinstance(answer, dict) else {}
+        """Return the server's description of a kernel; None if it does not know the kernel."""
+        return await self._ask("GET", f"kernels/{kernel_id}", missing_ok=True)
 
     async def file(self, path: str) -> dict[str, Any] | None:
-        """What the server says of a file, but for what is in it; None if it has no such file, or no files at all.
-
-        Raises:
-            ServerError: The server could not be asked.
-        """
-        answer = await self._ask("GET", f"contents/{quote(path)}?content=0", patience=_COURTESY, gone_is_fine=True)
-        return answer if isinstance(answer, dict) else None
+        """Return the server's description of a file, without its content; None if it has no such file, or no files."""
+        path = f"contents/{quote(path)}?content=0"
+        return await self._ask("GET", path, timeout=_OPTIONAL_TIMEOUT_SECONDS, missing_ok=True)
 
     async def open_session(self, path: str, kernel_id: str) -> str:
-        """Have a notebook be on a kernel, unless it is on one.
+        """Connect a notebook, relative to the server's root, to a kernel; return the id of the kernel it now has.
 
-        Args:
-            path: The notebook, relative to the server's root.
-            kernel_id: A kernel of the server.
-
-        Returns:
-            The id of the kernel that it is on.
-
-        Raises:
-            KernelStartError: The server could not do it.
-            ServerError: The server could not be asked.
+        A notebook that already has a kernel keeps it.
         """
         name = path.rpartition("/")[2]
         body = {"path": path, "name": name, "type": "notebook", "kernel": {"id": kernel_id}}
-        answer = await self._ask("POST", "sessions", body, patience=_COURTESY)
-        kernel = answer.get("kernel") if isinstance(answer, dict) else None
+        kernel = (await self._ask("POST", "sessions", body, timeout=_OPTIONAL_TIMEOUT_SECONDS) or {}).get("kernel")
         return str(kernel.get("id")) if isinstance(kernel, dict) else ""
 
     async def page_of(self, path: str) -> str:
-        """The URL at which JupyterLab shows a file; empty if the server has no JupyterLab.
-
-        Raises:
-            ServerError: The server could not be asked.
-        """
+        """Return the URL at which JupyterLab shows a file; empty if the server has no JupyterLab."""
         page = f"{self._info.page}lab/tree/{quote(path)}"
-        response, _ = await self._send(self._client.build_request("GET", page), _COURTESY)
+        response, _ = await self._send(self._client.build_request("GET", page), _OPTIONAL_TIMEOUT_SECONDS)
         return "" if response.status_code == HTTPStatus.NOT_FOUND else page
 
     async def _ask(
@@ -181,53 +126,54 @@ class RestApi:
         path: str,
         body: Mapping[str, Any] | None = None,
         *,
-        patience: float,
-        gone_is_fine: bool = False,
-    ) -> Any:  # noqa: ANN401  (JSON)
-        """One request; its answer as JSON, None if there is none."""
-        response, text = await self._send(self._client.build_request(method, path, json=body), patience)
-        if gone_is_fine and response.status_code == HTTPStatus.NOT_FOUND:
+        timeout: float = _QUICK_TIMEOUT_SECONDS,
+        missing_ok: bool = False,
+    ) -> dict[str, Any] | None:
+        """Send a request; return the JSON object of the answer, {} if it is not an object, None for a permitted 404."""
+        response, text = await self._send(self._client.build_request(method, path, json=body), timeout)
+        if missing_ok and response.status_code == HTTPStatus.NOT_FOUND:
             return None
         if not response.is_success:
             raise self._refusal(method, response.status_code, text)
         try:
-            return json.loads(text) if text.strip() else None
+            answer = json.loads(text) if text.strip() else None
         except ValueError:
             raise self._error(
                 "does not answer in JSON, so it is no Jupyter server: check host, port and base_path."
             ) from None
+        return answer if isinstance(answer, dict) else {}
 
-    async def _send(self, request: httpx.Request, patience: float) -> tuple[httpx.Response, str]:
-        """One request; what came, whatever it says."""
+    async def _send(self, request: httpx.Request, timeout: float) -> tuple[httpx.Response, str]:
+        """Send a request; return the response and its text, whatever its status."""
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 response = await self._client.send(request, stream=True)
                 try:
                     return response, await _read(response)
                 finally:
                     await response.aclose()
         except TimeoutError:
-            raise self._error(f"did not answer within {patience:g} s: see whether it is well.") from None
+            raise self._error(f"did not answer within {timeout:g} s. Check that it is running normally.") from None
         except httpx.HTTPError as exc:
             raise self._error(_explain(exc)) from exc
 
     def _refusal(self, method: str, status: int, text: str) -> ServerError | KernelStartError:
-        said = _message(text)
+        message = _message(text)
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN} or status // 100 == 3:  # noqa: PLR2004
             wrong = "refuses our token" if self._info.token else "wants a token, and none was given"
-            return self._error(f"{wrong} (HTTP {status}{said}): give the server's token as token=.")
+            return self._error(f"{wrong} (HTTP {status}{message}): give the server's token as token=.")
         if status == HTTPStatus.NOT_FOUND:
             return self._error("has no Jupyter API there (HTTP 404): check base_path, and port.")
         if method == "POST":
-            return KernelStartError(f"The Jupyter server at {self._info.url} could not do it (HTTP {status}{said}).")
-        return self._error(f"failed (HTTP {status}{said}): see its log.")
+            return KernelStartError(f"The Jupyter server at {self._info.url} could not do it (HTTP {status}{message}).")
+        return self._error(f"failed (HTTP {status}{message}): see its log.")
 
     def _error(self, what: str) -> ServerError:
         return ServerError(f"The server at {self._info.url} {what}")
 
 
 def is_kernel_id(value: object) -> bool:
-    """Whether something can be the id of a kernel. It becomes part of a URL, so it is not taken on trust."""
+    """Whether a value may be a kernel's id. It becomes part of a URL, so it is checked."""
     return isinstance(value, str) and value.isascii() and value.replace("-", "").isalnum()
 
 
@@ -236,28 +182,20 @@ def client_options(
     context: ssl.SSLContext | None,
     transport: type[httpx.AsyncHTTPTransport | httpx.HTTPTransport],
 ) -> dict[str, Any]:
-    """How every HTTP client of ours, with an event loop or without, meets a server: the arguments of `httpx.Client`.
-
-    Args:
-        info: The server.
-        context: Whom to trust where it speaks TLS.
-        transport: How the client connects, if it is to a unix socket.
-    """
+    """The arguments of `httpx.Client` or `httpx.AsyncClient` for a server; `transport` is used for a unix socket."""
     return {
         "transport": transport(uds=str(info.unix_socket)) if info.unix_socket else None,
         "base_url": info.api,
-        "headers": {**_against_forgery(info), **info.secret_headers},
+        "headers": info.secret_headers or _xsrf_headers(),
         "verify": context if context is not None else False,
-        # A redirect would carry the token elsewhere. On this machine no proxy is asked, whatever is set.
+        # A redirect would carry the token elsewhere. A server on this machine is never reached through a proxy.
         "follow_redirects": False,
         "trust_env": not info.is_loopback,
     }
 
 
-def _against_forgery(info: JupyterConnectionInfo) -> dict[str, str]:
+def _xsrf_headers() -> dict[str, str]:
     """A server without a token wants the same text as a cookie and as a header (Tornado's XSRF protection)."""
-    if info.secret_headers:
-        return {}
     text = secrets.token_hex(16)
     return {"Cookie": f"_xsrf={text}", "X-XSRFToken": text}
 
@@ -266,8 +204,8 @@ async def _read(response: httpx.Response) -> str:
     content = bytearray()
     async for chunk in response.aiter_bytes():
         content += chunk
-        if len(content) > _LONGEST_ANSWER:
-            raise httpx.DecodingError("the answer has no end")
+        if len(content) > _MAX_ANSWER_BYTES:
+            raise httpx.DecodingError("the answer is too long")
     return content.decode(errors="replace")
 
 
@@ -290,13 +228,13 @@ def _explain(exc: httpx.HTTPError) -> str:
     if isinstance(exc, httpx.DecodingError | httpx.RemoteProtocolError):
         return f"does not speak HTTP as it should ({exc}): check the port, and whether it wants https."
     what = f"{type(exc).__name__}: {exc}".removesuffix(": ")
-    return f"broke off ({what}): see whether it is well, and whether it wants https."
+    return f"broke off ({what}): check that it is running normally, and whether it wants https."
 
 
 def _message(text: str) -> str:
-    """What the server says of an error, in short."""
+    """The server's own error message, for inside the parentheses after the status."""
     try:
-        said = json.loads(text).get("message")
+        message = json.loads(text).get("message")
     except (ValueError, AttributeError):
-        said = None
-    return f": {last_words(said, 500)}" if isinstance(said, str) and said.strip() else ""
+        message = None
+    return f": {last_words(message, 500)}" if isinstance(message, str) and message.strip() else ""

@@ -1,7 +1,7 @@
-"""A websocket to a kernel's channels that is opened again whenever it breaks.
+"""A websocket to a kernel's channels that reconnects whenever it breaks.
 
-It is opened under the same session id each time: the server then sends what the kernel sent meanwhile, if it noticed
-the break and no other client was connected.
+It always uses the same session id: the server then delivers what the kernel sent meanwhile, if it noticed the break and
+no other client was connected.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _BROKEN_AFTER_SECONDS: Final = 15
 
 
 class Listener(Protocol):
-    """Who uses a connection."""
+    """The user of a connection."""
 
     def connection_opened(self) -> None:
-        """The server can be reached, for the first time or again."""
+        """The connection is open, for the first time or again."""
 
     async def frame_received(self, frame: bytes | str) -> None:
         """A frame arrived. The next one is read when this returns."""
@@ -61,15 +61,10 @@ class Listener(Protocol):
 
 
 class WebsocketConnection:
-    """A connection to the channels of one kernel.
+    """A connection to the channels of one kernel, whose events go to `listener`.
 
-    Args:
-        info: The server.
-        context: Which certificates to trust; None where the server does not speak TLS.
-        kernel_id: The kernel's id on the server.
-        session_id: The id under which the server keeps messages while the connection is broken.
-        why_gone: Asks the server why the kernel is gone; returns an empty string while it may be there.
-        listener: Is called with what happens.
+    The server keeps messages for `session_id` while the connection is broken. `why_gone` asks the server why the kernel
+    no longer exists; it returns an empty string if the kernel may exist.
     """
 
     def __init__(
@@ -92,7 +87,7 @@ class WebsocketConnection:
         self._is_listener_busy = False
         self.wire: Wire = JsonWire()
         self.is_open = False
-        #: When there last was a connection (`time.monotonic`), and why there is none, a sentence.
+        #: When the connection was lost (`time.monotonic`), and why, a sentence.
         self.lost_at = time.monotonic()
         self.last_error = ""
         #: Whether the server has to keep messages while the connection is broken.
@@ -101,11 +96,11 @@ class WebsocketConnection:
         self.reconnects = True
 
     def send(self, channel: str, message: Message) -> None:
-        """Send a message, now or when there is a connection again. One that is sent as it breaks may be lost."""
+        """Send a message, now or after reconnecting. A message that is sent while the connection breaks may be lost."""
         self._outbox.put_nowait((channel, message))
 
     async def run(self) -> str:
-        """Stay connected until the kernel is gone; return why it is, a sentence."""
+        """Stay connected until the kernel no longer exists; return why, a sentence."""
         while self.reconnects:
             try:
                 async with await self._connect() as connection:
@@ -149,7 +144,7 @@ class WebsocketConnection:
             compression=None,
             open_timeout=_CONNECT_TIMEOUT_SECONDS,
             close_timeout=1,
-            ping_interval=None,  # its deadline would end the connection in the middle of a flood; see _watch
+            ping_interval=None,  # its deadline would break a connection that is busy with a flood; see _watch
             max_size=_MAX_FRAME_BYTES,
             **options,
         )
@@ -185,7 +180,7 @@ class WebsocketConnection:
                 await connection.send(self.wire.encode(channel, message))
 
     async def _watch(self, connection: _PromptConnection) -> None:
-        """Break a connection whose other side is gone without having closed it."""
+        """Break a connection that the other side left without closing it."""
         silent_seconds = 0
         while True:
             count = connection.received_count
@@ -241,7 +236,7 @@ class _PromptConnection(ClientConnection):
 def _is_session_stuck(exc: Exception) -> bool:
     """Whether the server may never accept the session id again.
 
-    jupyter_server 2.21 does not if the connection broke while it prepared it: it fails to close what is gone.
+    jupyter_server 2.21 does not if the connection broke during its preparation.
     """
     return isinstance(exc, InvalidStatus) and exc.response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
 

@@ -28,27 +28,23 @@ _PARTS: Final = ("header", "parent_header", "metadata", "content")
 
 
 class Wire(Protocol):
-    """How messages become frames and frames messages."""
+    """A format of messages on a websocket."""
 
     def encode(self, channel: str, message: Message) -> bytes | str:
-        """A message for a channel as a frame."""
+        """Encode a message for a channel."""
         ...
 
     def decode(self, frame: bytes | str, room: int) -> tuple[str, Message]:
-        """The channel and the message of a frame.
-
-        Args:
-            frame: The frame.
-            room: The bytes that each text in a large message may keep.
+        """Decode a frame into channel and message, whose strings keep `room` bytes each if the message is large.
 
         Raises:
-            ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error: It is broken.
+            ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error: The frame is broken.
         """
         ...
 
 
 def wire_of(subprotocol: str | None) -> Wire:
-    """The wire that client and server have agreed on."""
+    """Return the format of the subprotocol that client and server have agreed on."""
     return BinaryWire() if subprotocol == BINARY else JsonWire()
 
 
@@ -56,7 +52,6 @@ class BinaryWire:
     """`v1.kernel.websocket.jupyter.org`: the message's parts as the kernel gets them; the server signs."""
 
     def encode(self, channel: str, message: Message) -> bytes:
-        """Offsets, channel, parts."""
         parts = [channel.encode(), *(json_packer(message[name]) for name in _PARTS)]
         offsets = [8 * (len(parts) + 2)]
         for part in parts:
@@ -64,7 +59,6 @@ class BinaryWire:
         return b"".join([struct.pack(f"<{len(offsets) + 1}Q", len(offsets), *offsets), *parts])
 
     def decode(self, frame: bytes | str, room: int) -> tuple[str, Message]:
-        """The parts between the offsets."""
         if isinstance(frame, str):
             raise TypeError("a text frame, where binary ones were agreed on")
         (count,) = struct.unpack_from("<Q", frame)
@@ -72,18 +66,16 @@ class BinaryWire:
         channel, *parts = _parts(memoryview(frame), offsets)
         taken = [_taken_in(part, room) for part in parts[: len(_PARTS)]]
         fields = dict(zip(_PARTS, [json_unpacker(text) for text, _ in taken], strict=False))
-        return bytes(channel).decode(), _whole(fields, parts[len(_PARTS) :], sum(cut for _, cut in taken))
+        return bytes(channel).decode(), _message(fields, parts[len(_PARTS) :], sum(cut for _, cut in taken))
 
 
 class JsonWire:
-    """What a server speaks that knows no subprotocol: JSON, and where a message has buffers, JSON and the buffers."""
+    """The format of servers without the subprotocol: JSON, followed by the buffers of a message that has some."""
 
     def encode(self, channel: str, message: Message) -> str:
-        """The message with its channel."""
         return json.dumps({**message, "channel": channel, "buffers": []}, default=json_default)
 
     def decode(self, frame: bytes | str, room: int) -> tuple[str, Message]:
-        """JSON with a channel in it."""
         buffers: list[memoryview] = []
         if isinstance(frame, bytes):
             (count,) = struct.unpack_from("!I", frame)
@@ -93,23 +85,22 @@ class JsonWire:
             body = memoryview(frame.encode(errors="surrogatepass"))
         text, cut = _taken_in(body, room)
         fields = json_unpacker(text)
-        return str(fields["channel"]), _whole(fields, buffers, cut)
+        return str(fields["channel"]), _message(fields, buffers, cut)
 
 
 def _parts(frame: memoryview, offsets: Sequence[int]) -> list[memoryview]:
-    """What lies between the offsets."""
     if list(offsets) != sorted(offsets):
-        raise ValueError("the parts of a frame overlap")  # and could make of little very much
+        raise ValueError("the parts of a frame overlap")  # a small frame could become a huge message
     return [frame[start:end] for start, end in pairwise(offsets)]
 
 
 def _taken_in(part: memoryview, room: int) -> tuple[bytes, int]:
-    """JSON of which there may be too much, and the characters that are left out."""
+    """JSON with long strings cut if it is large, and the number of characters left out."""
     return take_in(part, room) if len(part) > LARGE else (bytes(part), 0)
 
 
-def _whole(fields: dict[str, Any], buffers: Sequence[memoryview], cut: int) -> Message:
-    """A message as jupyter_client has it, in the version of the protocol that it speaks."""
+def _message(fields: dict[str, Any], buffers: Sequence[memoryview], cut: int) -> Message:
+    """Build a message as jupyter_client does, in its version of the protocol."""
     header = with_date(fields["header"])
     return adapt(
         {

@@ -1,4 +1,4 @@
-"""One container with a Jupyter server in it: from its start, which is over when kernels can be had, to its end."""
+"""One container with a Jupyter server in it, from its start to its end."""
 
 from __future__ import annotations
 
@@ -32,25 +32,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the server in it has to end by itself.
-_FAREWELL: Final = 1
-#: Seconds between looks at whether it answers, and at whether the engine knows how it ended; and of the latter.
-_LOOK: Final = 0.02
-_TELLING: Final = 0.5
-#: Seconds back in which a lack of memory explains the end of a kernel.
-_RECENTLY: Final = 15
+_SHUTDOWN_TIMEOUT_SECONDS: Final = 1
+_POLL_SECONDS: Final = 0.02
+#: How long the engine may take to report an exit.
+_EXIT_REPORT_TIMEOUT_SECONDS: Final = 0.5
+#: An out-of-memory event this long ago still explains the end of a kernel.
+_OOM_AGE_SECONDS: Final = 15
 
 
 class Container:
-    """A container that serves kernels. It is started once.
-
-    Args:
-        engine: Where it runs.
-        options: How it is made.
-        image: The name of its image.
-        user: The user and group of its processes, as `1000:1000`; empty for the image's own.
-        directory: The directory of ours in which its kernels work; None for one that goes with it.
-    """
+    """A container that serves kernels, which work in `directory` of this machine if it is given. Starts once."""
 
     def __init__(
         self, engine: Engine, options: ContainerOptions, image: str, user: str, directory: Path | None
@@ -70,7 +61,7 @@ class Container:
         self._began = 0.0
 
     def start(self) -> JupyterConnectionInfo:
-        """Start it, and return how to reach it when kernels can be had from it.
+        """Start it, and return how to reach it when it can start kernels.
 
         Raises:
             ServerError: It cannot be started, or no Jupyter server answers in it.
@@ -80,46 +71,46 @@ class Container:
             info = self._locate(self._launch())
             self._url = info.url
             self._wait(info)
-            return info if self._sockets is None else self._beyond_reach(info, self._sockets)
+            return info if self._sockets is None else self._with_second_link(info, self._sockets)
         except BaseException:
             self._stop()
             raise
 
     def stop(self) -> None:
-        """End and remove it, and return when it is gone; or leave it, if it is to be left. Harmless when it is gone."""
-        if self._options.leashed:
+        """Stop it, unless `stop_container` is false. Harmless when it has stopped."""
+        if self._options.stop_container:
             self._stop()
             return
         logger.warning(
-            "the container %s goes on at %s; its token is what `docker exec %s printenv KG_AUTH_TOKEN` prints, and "
-            "`docker stop %s` ends it",
+            "the container %s keeps running at %s; `docker exec %s printenv KG_AUTH_TOKEN` prints its token, and "
+            "`docker stop %s` stops it",
             *(self._name, self._url, self._name, self._name),
         )
         if self._logs is not None:
             self._logs.close()
 
     def description(self) -> dict[str, str]:
-        """Its image, by the name and by the digest of its content."""
+        """Its image: the name and the digest."""
         return {"image": self._image, "image_id": self._image_id}
 
     def cause_of_end(self) -> str:
-        """Why it is no more, with its last words; empty if it runs."""
+        """Why it has exited, with the end of its log; empty if it runs."""
         if self._logs is None or not self._logs.are_over():
             return ""
-        return f"The container {self._name} has ended{self._how()}.{self._said()}"
+        return f"The container {self._name} has ended{self._exit_details()}.{self._last_logs()}"
 
     def cause_of_death(self, kernel_id: str) -> str:
-        """How one of its kernels ended; empty if nobody knows."""
-        if self._logs is None or (cause := self.cause_of_end()):
+        """How one of its kernels exited; empty if that is unknown."""
+        if (cause := self.cause_of_end()) or self._logs is None:
             return cause
         end = find_end(self._logs.last(), kernel_id)
-        if _ran_out_of_memory(self._engine.events(self._id, time.time() - _RECENTLY)):
+        if _ran_out_of_memory(self._engine.events(self._id, time.time() - _OOM_AGE_SECONDS)):
             limit = self._options.memory / (1 << 20)
             return f"The container ran out of memory: all of it may use {limit:,.0f} MiB (memory=). {end}".rstrip()
         return end
 
     def _launch(self) -> Mapping[str, Any]:
-        """Make it and let it run; what the engine says of it then."""
+        """Create and run it; return the engine's description of it."""
         with self._engine.refusals(f"use the image {self._image}"):
             image = Image.of(self._image, self._engine.docker.api.inspect_image(self._image))
         if self._options.is_cut_off and not image.is_ours:
@@ -131,9 +122,11 @@ class Container:
         with self._engine.refusals(f"make a container of the image {self._image}"):
             container = self._engine.docker.containers.create(**made)
         self._id, self._name = str(container.id), str(container.name)
-        if self._options.leashed:
-            self._end = when_forgotten(self, _end, self._engine, self._id, self._sockets, removed=self._options.removed)
-        streams = {"stdin": self._options.leashed, "stdout": True, "stderr": True, "stream": True}
+        if self._options.stop_container:
+            self._end = when_forgotten(
+                self, _end, self._engine, self._id, self._sockets, remove=self._options.auto_remove
+            )
+        streams = {"stdin": self._options.stop_container, "stdout": True, "stderr": True, "stream": True}
         with self._engine.refusals(f"start the container {self._name}"):
             self._logs = ContainerLogs(self._engine.docker.api.attach_socket(self._id, streams))
             container.start()
@@ -143,7 +136,7 @@ class Container:
         return described
 
     def _mounts(self) -> dict[str, str]:
-        """What of our files it sees, by where."""
+        """The paths it mounts, by their path in the container."""
         mounts = {}
         if self._directory is not None:
             path = self._engine.path_of(self._directory)
@@ -161,14 +154,14 @@ class Container:
             path = self._engine.path_of(shared)
             if path is None or not self._engine.shares_networks:
                 raise ServerError(
-                    'network="none" needs a socket in a directory that we share with the engine: an engine on this '
+                    'network="none" needs a socket in a directory shared with the engine: an engine on this '
                     "machine, Linux, and, where nbtape itself is in a container, TMPDIR in a directory that both see."
                 )
             mounts[SOCKETS] = path
         return mounts
 
     def _reach(self) -> dict[str, Any]:
-        """The arguments that say how it is reached: where nobody else reaches it, if there is a way."""
+        """The arguments for network and ports. It is reachable only from this machine if that is possible."""
         if self._options.is_cut_off:
             return {"network_mode": "none"}
         if self._has_address:
@@ -178,12 +171,12 @@ class Container:
 
     @property
     def _has_address(self) -> bool:
-        """Whether we reach it at an address of its own, on a network that was named; it is published nowhere then."""
+        """Whether it is reached at its own address on a named network, without published ports."""
         named = self._options.network is not None and not self._options.is_cut_off
         return named and self._engine.shares_networks
 
     def _locate(self, described: Mapping[str, Any]) -> JupyterConnectionInfo:
-        """How it is reached, now that the engine has given it its place."""
+        """How to reach it, by the engine's description."""
         settings = described["NetworkSettings"]
         host, port = "127.0.0.1", PORT
         if self._has_address:
@@ -199,12 +192,8 @@ class Container:
             unix_socket=None if self._sockets is None else self._sockets / "shared" / "socket",
         )
 
-    def _beyond_reach(self, info: JupyterConnectionInfo, sockets: Path) -> JupyterConnectionInfo:
-        """The same with a second name for the socket, which the container does not see.
-
-        Whatever its code puts in the place of the first, a link to some other socket of this machine for example, we
-        meet none but the server.
-        """
+    def _with_second_link(self, info: JupyterConnectionInfo, sockets: Path) -> JupyterConnectionInfo:
+        """Reach the socket by a second link outside of the container, which code in the container cannot replace."""
         second = sockets / "socket"
         os.link(sockets / "shared" / "socket", second, follow_symlinks=False)
         if not stat.S_ISSOCK(second.lstat().st_mode):
@@ -212,29 +201,21 @@ class Container:
         return dataclasses.replace(info, unix_socket=second)
 
     def _wait(self, info: JupyterConnectionInfo) -> None:
-        """Return when kernels can be had.
-
-        Raises:
-            ServerError: They cannot.
-        """
+        """Return when it can start kernels; raise `ServerError` if it exits or takes too long."""
         deadline = time.monotonic() + self._options.startup_timeout
         with httpx.Client(**client_options(info, None, httpx.HTTPTransport), timeout=5) as client:
-            while trouble := self._trouble(client):
+            while problem := self._problem(client):
                 if cause := self.cause_of_end():
                     raise ServerError(f"{cause}\nAn image needs a command that runs a Jupyter server on port {PORT}.")
                 if time.monotonic() > deadline:
                     raise ServerError(
                         f"The container {self._name} of the image {self._image} gave no kernels within "
-                        f"{self._options.startup_timeout:g} s: {trouble}.{self._said()}"
+                        f"{self._options.startup_timeout:g} s: {problem}.{self._last_logs()}"
                     )
-                time.sleep(_LOOK)
+                time.sleep(_POLL_SECONDS)
 
-    def _trouble(self, client: httpx.Client) -> str:
-        """Why there are no kernels yet; empty if there are.
-
-        Raises:
-            ServerError: There will be none.
-        """
+    def _problem(self, client: httpx.Client) -> str:
+        """Why it cannot start kernels yet; empty if it can. Raises `ServerError` if it never will."""
         if self._sockets and not (self._sockets / "shared" / "socket").exists():
             return "there is no socket of its server"
         try:
@@ -244,49 +225,45 @@ class Container:
         if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             raise ServerError(
                 f"The server in the image {self._image} refuses the token: its command must take it from the "
-                f"environment, $TOKEN.{self._said()}"
+                f"environment, $TOKEN.{self._last_logs()}"
             )
         with contextlib.suppress(ValueError, AttributeError):
             if answer.is_success and answer.json().get("kernelspecs"):
                 return ""
         return f"what answers on its port {PORT} has no kernel specs (HTTP {answer.status_code})"
 
-    def _how(self) -> str:
-        """How it ended, for after "has ended"; empty if the engine does not know that soon."""
-        deadline = time.monotonic() + _TELLING
+    def _exit_details(self) -> str:
+        """Its exit code, for after "has ended"; empty if the engine does not report it in time."""
+        deadline = time.monotonic() + _EXIT_REPORT_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             events = self._engine.events(self._id, self._began)
             for event in events:
                 if event.get("Action") == "die":
                     code = event["Actor"]["Attributes"].get("exitCode")
                     return f" (exit code {code}{', out of memory' if _ran_out_of_memory(events) else ''})"
-            time.sleep(_LOOK)
+            time.sleep(_POLL_SECONDS)
         return ""
 
-    def _said(self) -> str:
-        """Its last words, as the end of a message."""
+    def _last_logs(self) -> str:
+        """The end of its log, as the end of a message."""
         return it_last_said(self._logs.last()) if self._logs is not None else ""
 
     def _stop(self) -> None:
         if self._end is not None:
             self._end()
-        else:
-            self._undo()
+        else:  # it was not created, or is not tied to this process
+            if self._id:
+                self._engine.remove(self._id)
+            if self._sockets is not None:
+                shutil.rmtree(self._sockets, ignore_errors=True)
         if self._logs is not None:
             self._logs.close()
 
-    def _undo(self) -> None:
-        """Leave nothing of one that is half made."""
-        if self._id:
-            self._engine.remove(self._id)
-        if self._sockets is not None:
-            shutil.rmtree(self._sockets, ignore_errors=True)
 
-
-def _end(engine: Engine, container_id: str, sockets: Path | None, *, removed: bool) -> None:
-    """End a container: at the stop, when it is forgotten, at exit."""
-    engine.stop(container_id, _FAREWELL)
-    if removed:
+def _end(engine: Engine, container_id: str, sockets: Path | None, *, remove: bool) -> None:
+    """Stop a container: at the stop, when it is forgotten, at exit."""
+    engine.stop(container_id, _SHUTDOWN_TIMEOUT_SECONDS)
+    if remove:
         engine.remove(container_id)
     if sockets is not None:
         shutil.rmtree(sockets, ignore_errors=True)

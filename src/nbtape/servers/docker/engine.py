@@ -1,4 +1,4 @@
-"""The Docker engine: found, asked, and its refusals told; and whether it sees our files and our network."""
+"""The Docker engine: requests to it, its errors, and whether it shares files and networks with this process."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: On all that is ours: containers and images.
+#: The label of nbtape's containers and images.
 LABEL: Final = "nbtape"
-#: Whose a container is, `<host>/<process>`, if it is to go with that process.
+#: The label of containers that stop with a process, `<host>/<process>`.
 OWNER_LABEL: Final = "nbtape.owner"
 
 _NO_FALLBACK: Final = "Nothing was run: what is meant for a container never runs on this machine instead."
@@ -37,11 +37,10 @@ class Engine:
     """A Docker engine.
 
     Args:
-        client: A `docker.DockerClient`; None for the engine that the environment names (`DOCKER_HOST`), or this
-            machine's.
+        client: A `docker.DockerClient`; None for the engine that `DOCKER_HOST` names, or the local one.
 
     Raises:
-        ServerError: None answers.
+        ServerError: No engine answers.
     """
 
     def __init__(self, client: docker.DockerClient | None = None) -> None:
@@ -53,7 +52,7 @@ class Engine:
 
     @cached_property
     def remote_host(self) -> str:
-        """The machine of the engine, if it is another one than ours; empty if not."""
+        """The host of the engine, if it is not this machine; empty otherwise."""
         url = urlsplit(self.docker.api.base_url)
         if url.scheme in {"http", "https"}:
             host = url.hostname or ""
@@ -64,7 +63,7 @@ class Engine:
 
     @cached_property
     def own_container(self) -> dict[str, Any] | None:
-        """The container in which we run ourselves, as the engine describes it; None if in none of this engine's."""
+        """The engine's description of the container that nbtape itself runs in; None outside of its containers."""
         if self.remote_host or not (Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()):
             return None
         with contextlib.suppress(DockerException, RequestException):
@@ -73,26 +72,26 @@ class Engine:
         return None
 
     def own_networks(self) -> str:
-        """The names of the networks on which we are ourselves, for people."""
+        """The names of the networks of `own_container`, for messages."""
         settings = (self.own_container or {}).get("NetworkSettings", {})
         return ", ".join(sorted(settings.get("Networks") or {})) or "that of docker network create"
 
     @property
     def shares_networks(self) -> bool:
-        """Whether we reach containers at their own addresses: not from elsewhere, nor from beside a virtual machine."""
+        """Whether containers can be reached at their own addresses: not on another host, nor in a virtual machine."""
         return not self.remote_host and sys.platform == "linux"
 
     @property
     def publishing_address(self) -> str:
-        """Where its containers publish their ports: nowhere but where we are, or where we reach it."""
+        """The address at which containers publish their ports: loopback, or that of the remote engine."""
         if not self.remote_host:
             return "127.0.0.1"
-        logger.warning("containers are reached at %s, also by others, who then need their token", self.remote_host)
+        logger.warning("containers can be reached at %s by others who have their token", self.remote_host)
         with self.refusals(f"be found at {self.remote_host}"):
             return socket.gethostbyname(self.remote_host)
 
     def path_of(self, directory: Path) -> str | None:
-        """What the engine calls a directory of ours; None if it does not see it."""
+        """The engine's path of a directory of this process; None if it does not see the directory."""
         if self.remote_host:
             return None
         if self.own_container is None:
@@ -105,7 +104,7 @@ class Engine:
         return None
 
     def sweep(self) -> None:
-        """Remove the containers that should have gone with their owner, a process of this machine."""
+        """Remove containers whose owner, a process of this machine, is gone."""
         with self.refusals("list containers"):
             found = self.docker.api.containers(all=True, filters={"label": OWNER_LABEL})
         for container in found:
@@ -113,25 +112,25 @@ class Engine:
             if host == socket.gethostname() and process.isdecimal() and not is_running(int(process)):
                 self.remove(container["Id"])
 
-    def stop(self, container_id: str, patience: int) -> None:
-        """End a container that has `patience` seconds to do it by itself. Harmless as `remove` is."""
+    def stop(self, container_id: str, timeout: int) -> None:
+        """Stop a container, and kill it after `timeout` seconds. Errors are ignored."""
         with contextlib.suppress(DockerException, RequestException):
-            self.docker.api.stop(container_id, timeout=patience)
+            self.docker.api.stop(container_id, timeout=timeout)
 
     def remove(self, container_id: str) -> None:
-        """Remove a container, and return when it is gone. Harmless if it is, or if the engine does not answer."""
+        """Remove a container, and return when it is gone. Errors are ignored."""
         with contextlib.suppress(DockerException, RequestException):
             try:
                 self.docker.api.remove_container(container_id, force=True, v=True)
             except NotFound:
                 return
-            except APIError:  # the engine is at it already
+            except APIError:  # the engine is already removing it
                 self.docker.api.wait(container_id, timeout=10, condition="removed")
 
     def events(self, container_id: str, since: float) -> list[dict[str, Any]]:
-        """What happened to a container between `since`, in seconds since 1970, and now; empty if nobody can tell."""
+        """The events of a container since `since`, in seconds since 1970; empty if the engine does not answer."""
         with contextlib.suppress(DockerException, RequestException):
-            # The bound in the past has the engine answer at once, with what it remembers; it takes fractions.
+            # With `until` in the past, the engine answers at once. It accepts fractions of seconds.
             found: Any = self.docker.api.events(
                 since=int(since),
                 until=f"{time.time():.9f}",  # type: ignore[call-overload]
@@ -144,11 +143,7 @@ class Engine:
     @staticmethod
     @contextlib.contextmanager
     def refusals(wish: str) -> Iterator[None]:
-        """Have what the engine refuses, or fails at, raised as a `ServerError`.
-
-        Args:
-            wish: What it was to do ("list containers").
-        """
+        """Raise the engine's errors as `ServerError`s; `wish` is the failing action ("list containers")."""
         try:
             yield
         except APIError as exc:
@@ -156,26 +151,28 @@ class Engine:
                 f"The Docker engine could not {wish}: {str(exc.explanation or exc).rstrip('.')}."
             ) from exc
         except (DockerException, RequestException) as exc:
-            raise ServerError(f"The Docker engine could not {wish} ({exc}): see whether it is well.") from exc
+            raise ServerError(
+                f"The Docker engine could not {wish} ({exc}). Check that it is running normally."
+            ) from exc
 
 
 def owner() -> str:
-    """Ourselves, for `OWNER_LABEL`."""
+    """This process, for `OWNER_LABEL`."""
     return f"{socket.gethostname()}/{os.getpid()}"
 
 
 def _why_no_engine(exc: BaseException) -> str:
-    """What is wrong, and what to do, two sentences."""
+    """What is wrong and what to do, two sentences."""
     where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     text = str(exc)
     if "Permission denied" in text:
         return (
-            f"We have no permission to use the Docker engine at {where}. Have your user added to the group that owns "
-            "its socket (usually docker), or use a rootless engine."
+            f"You have no permission to use the Docker engine at {where}. Add your user to the group that owns its "
+            "socket (usually docker), or use a rootless engine."
         )
     if any(sign in text for sign in ("No such file", "Connection refused", "not found", "resolve", "unreachable")):
         return (
             f"No Docker engine answers at {where}. Install and start one (https://docs.docker.com/engine/install/), "
             "or name one with DOCKER_HOST."
         )
-    return f"The Docker engine at {where} does not answer as it should ({text}). See whether it is well."
+    return f"The Docker engine at {where} does not answer properly ({text}). Check that it is running normally."

@@ -1,4 +1,4 @@
-"""The image that kernels run in: built once from nbtape's Dockerfile and gateway, and tagged with their hash."""
+"""The image of the kernels, built once from nbtape's Dockerfile and gateway, and tagged with their hash."""
 
 from __future__ import annotations
 
@@ -28,26 +28,20 @@ DEFAULT_BASE_IMAGE: Final = "python:3.12-slim"
 
 _PACKAGE: Final = Path(__file__).parents[2]
 
-#: The modules of nbtape that run or are read in the image, besides those that they import.
+#: The modules of nbtape that the image needs, besides those that they import.
 _RUN_IN_IMAGE: Final = (
     "servers/process/gateway.py",
     "kernels/inside/environment_probe.py",
     "kernels/inside/ipykernel_config.py",
     "kernels/inside/compat_ipykernel.py",
 )
-#: Lines of a failed build that are told.
-_LAST_LINES: Final = 15
+#: The number of log lines in the error of a failed build.
+_SHOWN_LINES: Final = 15
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an image is made of.
-
-    Args:
-        base_image: An image with Python 3.11 or newer, pip and venv.
-        packages: Python packages besides what a kernel needs, as pip takes them.
-        user: Who runs it.
-    """
+    """The parameters of an image: its base, more Python packages (as arguments of pip), and the user who runs it."""
 
     base_image: str = DEFAULT_BASE_IMAGE
     packages: Sequence[str] = ()
@@ -55,7 +49,7 @@ class Recipe:
 
     @property
     def arguments(self) -> dict[str, str]:
-        """The Dockerfile's `ARG`s."""
+        """The values of the Dockerfile's `ARG`s."""
         return {
             "BASE_IMAGE": self.base_image,
             "PACKAGES": " ".join(self.packages),
@@ -65,11 +59,11 @@ class Recipe:
 
     @property
     def tag(self) -> str:
-        """The name of the image, which says what it is made of."""
-        made_of = hashlib.sha256(json.dumps(self.arguments, sort_keys=True).encode())
+        """The name of the image, with a hash of everything in it."""
+        content_hash = hashlib.sha256(json.dumps(self.arguments, sort_keys=True).encode())
         for name, content in _files():
-            made_of.update(f"{name} {len(content)} ".encode() + content)
-        return f"nbtape-kernel:{made_of.hexdigest()[:16]}"
+            content_hash.update(f"{name} {len(content)} ".encode() + content)
+        return f"nbtape-kernel:{content_hash.hexdigest()[:16]}"
 
 
 def have_image(
@@ -79,13 +73,7 @@ def have_image(
     platform: str | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> str:
-    """Have the image of a recipe, and return its tag. It is built if it is not there: half a minute, the first time.
-
-    Args:
-        engine: Where to have it.
-        recipe: What it is made of.
-        platform: For which platform, as `linux/arm64`; None for the engine's own.
-        on_progress: Called with each step of the build.
+    """Build the image of a recipe for a platform, unless it exists, and return its tag. A build takes half a minute.
 
     Raises:
         ServerError: It cannot be built.
@@ -102,7 +90,7 @@ def have_image(
 def _build(engine: Engine, recipe: Recipe, tag: str, platform: str | None, on_progress: Callable[[str], None]) -> None:
     logger.info("building the image %s on %s", tag, recipe.base_image)
     on_progress(f"Building the image {tag} on {recipe.base_image}: once, half a minute or more")
-    said: list[str] = []
+    lines: list[str] = []
     for event in engine.docker.api.build(
         fileobj=_context(),
         custom_context=True,
@@ -115,28 +103,28 @@ def _build(engine: Engine, recipe: Recipe, tag: str, platform: str | None, on_pr
         decode=True,
     ):
         if "error" in event:
-            raise ServerError(_why_not_built(recipe, str(event["error"]).strip(), said))
+            raise ServerError(_why_not_built(recipe, str(event["error"]).strip(), lines))
         line = str(event.get("stream") or event.get("status") or "").strip()
         if line:
-            said.append(line)
+            lines.append(line)
             logger.info("%s", line)
             if line.startswith("Step "):
                 on_progress(line)
 
 
-def _why_not_built(recipe: Recipe, error: str, said: Sequence[str]) -> str:
-    if not any(line.startswith("Step 3/") for line in said):  # it did not get past FROM
+def _why_not_built(recipe: Recipe, error: str, lines: Sequence[str]) -> str:
+    if not any(line.startswith("Step 3/") for line in lines):  # it did not get past FROM
         return (
-            f"The base image {recipe.base_image} is not here and cannot be fetched: {error.rstrip('.')}. Give "
-            "base_image= one that is here (`docker images` lists them) or in a registry that can be reached; where "
-            "there is none, scripts/base-image makes one from Debian's packages."
+            f"The base image {recipe.base_image} is not here and cannot be fetched: {error.rstrip('.')}. Set "
+            "base_image= to a local one (`docker images` lists them) or one in a registry that can be reached; without "
+            "either, scripts/base-image makes one from Debian's packages."
         )
-    last = "\n".join(said[-_LAST_LINES:])
+    last = "\n".join(lines[-_SHOWN_LINES:])
     return f"The image could not be built on {recipe.base_image}: {error}\nThe build last said:\n{last}"
 
 
 def _context() -> io.BytesIO:
-    """What the build is given, as a tar archive."""
+    """The build context, a tar archive."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, content in _files():
@@ -148,7 +136,7 @@ def _context() -> io.BytesIO:
 
 
 def _files() -> Iterator[tuple[str, bytes]]:
-    """The Dockerfile, and those modules of nbtape that the server in the image runs."""
+    """The Dockerfile, and the modules of nbtape that the server in the image needs."""
     yield "Dockerfile", DEFAULT_DOCKERFILE.encode()
     yield "nbtape/__init__.py", b""  # nbtape's own would import the whole package
     waiting = [_PACKAGE / name for name in _RUN_IN_IMAGE]
@@ -163,7 +151,7 @@ def _files() -> Iterator[tuple[str, bytes]]:
 
 
 def _imported(source: bytes) -> Iterator[Path]:
-    """The files of nbtape's modules that a module imports."""
+    """The files of the nbtape modules that a module imports."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("nbtape."):
             module = _PACKAGE.joinpath(*node.module.split(".")[1:])

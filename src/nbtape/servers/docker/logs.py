@@ -19,11 +19,7 @@ _KEPT_BYTES: Final = 64 << 10
 
 
 class ContainerLogs:
-    """The standard streams of one container.
-
-    Args:
-        stream: The socket that the engine gives for them.
-    """
+    """The standard streams of one container, read from the socket that the engine opens for them."""
 
     def __init__(self, stream: Any) -> None:  # noqa: ANN401  (docker-py has several kinds)
         self._stream = stream

@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -30,52 +31,52 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-#: The engine's own least.
-_LEAST_MEMORY: Final = 6 << 20
+#: The engine's own minimum.
+_MIN_MEMORY_BYTES: Final = 6 << 20
 
 
 class DockerJupyterServer(OwnServer, JupyterServer):
     """Jupyter Kernel Gateways in containers: for code that should not run on this machine.
 
-    An executor's kernel runs in a container in which nothing of this machine is mounted but the executor's
-    `output_dir`. Executors that share an `output_dir` share the container; with `bind_dir`, all do. A container runs as
-    whoever calls (for root: as whoever owns the directory that is mounted), without any capability, on a root file
-    system that is read-only, with bounds on memory, processors and processes, and is reached at 127.0.0.1 alone. What
-    it still has is a network, to the outside and to other containers and hosts: `network="none"` takes that away.
+    An executor's kernel runs in a container that sees no directory of this machine except the executor's `output_dir`.
+    Executors with the same `output_dir` share a container; with `bind_dir`, all executors do. A container runs as the
+    current user (for root: as the owner of the mounted directory), without capabilities, on a read-only root file
+    system, with limits on memory, CPUs and processes. It is reachable only at 127.0.0.1. It can reach the Internet and
+    other hosts and containers unless you pass `network="none"`.
 
-    `start`, `with` and the first use see to the engine and have the image built, which takes half a minute the first
-    time; containers start with the executors that need them (with `bind_dir`: at once). They end with `stop`, with
-    `with`, when nobody uses them any more, and at the latest with this process, however that ends.
+    `start`, `with` and the first use connect to the engine and build the image, which takes half a minute the first
+    time. Containers start with the executors that need them (with `bind_dir`: at once). They stop with `stop`, at the
+    end of `with`, when the last executor has stopped, and at the latest with this process, even if it is killed.
 
     Args:
-        custom_image_name: An image to use as it is: its command runs a Jupyter server on port 8888 that takes its
-            token from `$TOKEN`. None for nbtape's own, `DEFAULT_DOCKERFILE`.
-        container_name: The name of the container, of which there can then be but one; None for made-up ones.
-        auto_remove: Whether containers are removed when they have ended.
-        stop_container: Whether containers end with `stop`, and with this process. Else they are left.
-        docker_env: Environment of the containers, and so of the kernels.
-        token: What lets a client in; None for one that nobody can guess, another for each container.
-        base_image: What nbtape's image is built on, anything with Python 3.11 or newer, pip and venv; None for
+        custom_image_name: An image to use unchanged. Its command must run a Jupyter server on port 8888 that takes its
+            token from `$TOKEN`. None for nbtape's own image, see `DEFAULT_DOCKERFILE`.
+        container_name: The name of the container, which limits the server to one; None for generated names.
+        auto_remove: Whether containers are removed when they have stopped.
+        stop_container: Whether containers stop with `stop` and with this process. If not, they keep running.
+        docker_env: Environment variables of the containers, and so of the kernels.
+        token: The server's token; None for a random one for each container.
+        base_image: The image on which nbtape's own is built, with Python 3.11 or newer, pip and venv; None for
             python:3.12-slim.
-        bind_dir: The directory that is mounted in place of the executors' `output_dir`.
-        network: A network of the engine that the containers are put on, where they are then reached by their address;
-            "none" for no network at all, on Linux; None for the engine's default.
-        memory: The most memory of one container, temporary files included, in bytes or as "512m", "1.5g".
-        cpus: The most processors that one container uses at once.
-        pids: The most processes and threads of one container.
-        user: Who runs the code, as `user:group` in numbers; "" for the user of the image; None as described above.
-        read_only: Whether all but temporary files and the mounted directory is read-only.
-        platform: The platform of the image, as "linux/arm64"; None for the engine's own.
-        client: A `docker.DockerClient`; None for the engine that `DOCKER_HOST` names, or else this machine's.
-        startup_timeout: Seconds that a container has until kernels can be had from it.
-        on_progress: Called with each step when the image is built.
-        **docker_kwargs: More arguments of docker-py's `containers.create`. They win over all that is said here.
+        bind_dir: The directory to mount instead of the executors' `output_dir`.
+        network: The engine's network to put the containers on, where they are then reached by their address; "none"
+            for no network at all (Linux only); None for the engine's default.
+        memory: Maximum memory of one container, including temporary files, in bytes or as "512m", "1.5g".
+        cpus: Maximum number of CPUs that one container uses at once.
+        pids: Maximum number of processes and threads of one container.
+        user: The user who runs the code, as numeric `user:group`; "" for the image's user; None as described above.
+        read_only: Whether everything except temporary files and the mounted directory is read-only.
+        platform: The platform of the image, such as "linux/arm64"; None for the engine's own.
+        client: A `docker.DockerClient`; None for the engine that `DOCKER_HOST` names, or the local one.
+        startup_timeout: Seconds that a container may take to start its Jupyter server.
+        on_progress: Called with each step of an image build.
+        **docker_kwargs: More arguments of docker-py's `containers.create`. They override all others.
 
     Raises:
-        ValueError: A value that cannot work.
+        ValueError: An argument is invalid.
     """
 
-    #: What nbtape's own image is built by: the text of docker/Dockerfile.
+    #: The text of the Dockerfile of nbtape's own image.
     DEFAULT_DOCKERFILE: ClassVar[str] = DEFAULT_DOCKERFILE
 
     def __init__(  # noqa: PLR0913  (one argument an option)
@@ -102,67 +103,67 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         **docker_kwargs: Any,  # noqa: ANN401  (docker-py's)
     ) -> None:
         check_token(token)
+        _check_network(network, stop_container=stop_container)
         if custom_image_name is not None and base_image is not None:
             raise ValueError("base_image is what nbtape's own image is built on: leave it out with custom_image_name.")
-        if network == "host" or (network or "").startswith("container:"):
-            raise ValueError(f"network={network!r} would let the code at what listens there: name a network, or none.")
-        if network == "none" and not stop_container:
-            raise ValueError(
-                'What has no network is reached by us alone: leave stop_container out with network="none".'
-            )
         if not 0 < cpus < math.inf or pids < 1:
-            raise ValueError(f"cpus and pids must be greater than 0, and not {cpus} and {pids}.")
+            raise ValueError(f"cpus and pids must be greater than 0, not {cpus} and {pids}.")
         self._bind_dir = None if bind_dir is None else _existing(Path(bind_dir))
-        checked = JupyterConnectionInfo("127.0.0.1", use_https=False, token=token)
-        options = ContainerOptions(
-            token=checked.token or "",
+        JupyterConnectionInfo("127.0.0.1", use_https=False, token=token)  # checks that the token fits into a header
+        self._options = ContainerOptions(
+            token=token or "",
             name=container_name,
             memory=_bytes(memory),
             cpus=cpus,
             pids=pids,
             read_only=read_only,
             network=None if network == "bridge" else network,
-            removed=auto_remove,
-            leashed=stop_container,
+            auto_remove=auto_remove,
+            stop_container=stop_container,
             environment=dict(docker_env or {}),
             more=docker_kwargs,
             startup_timeout=startup_timeout,
         )
-        image = custom_image_name or Recipe(base_image or DEFAULT_BASE_IMAGE)
-        self._maker = _Maker(options, client, image, user, platform, on_progress)
+        self._image: str | Recipe = custom_image_name or Recipe(base_image or DEFAULT_BASE_IMAGE)
+        self._user = user
+        self._platform = platform
+        self._client = client
+        self._on_progress = on_progress
+        self._engine: Engine | None = None
+        self._engine_lock = threading.Lock()
         self._lock = threading.Lock()
-        #: The places that are in use, by the directory that is mounted there.
-        self._places: weakref.WeakValueDictionary[Path | None, _Place] = weakref.WeakValueDictionary()
-        #: The one that is used whether or not an executor does.
-        self._own_place: _Place | None = None
+        #: The servers in use, by the directory that their containers mount.
+        self._servers: weakref.WeakValueDictionary[Path | None, _ContainerServer] = weakref.WeakValueDictionary()
+        #: The server of `connection_info`, which is kept although no executor uses it.
+        self._own_server: _ContainerServer | None = None
         self._was_stopped = False
 
     @property
     def connection_info(self) -> JupyterConnectionInfo:
-        """How to reach a container of this server: that with `bind_dir`, or one in which nothing is mounted.
+        """How to reach the container with `bind_dir`, or else one that mounts nothing. Starts it if necessary.
 
-        Starts it, if it has not been started yet. Executors use `for_directory` instead.
+        Executors use `for_directory` instead.
 
         Raises:
-            ServerError: It cannot be started, was stopped, or has ended.
+            ServerError: The container cannot be started, was stopped, or has exited.
         """
-        self._own_place = self._place(None)
-        return self._own_place.connection_info
+        self._own_server = self._server_of(None)
+        return self._own_server.connection_info
 
     @property
     def bind_dir(self) -> Path | None:
-        """The directory that all containers have mounted; None where each has that of its executor."""
+        """The directory that all containers mount; None if each mounts that of its executor."""
         return self._bind_dir
 
     def for_directory(self, directory: Path) -> JupyterServer:
-        """The server for the sessions of a directory: a container, not yet started, with that directory mounted."""
-        return self._place(directory)
+        """Return the server for sessions in a directory: a container that mounts it, not yet started."""
+        return self._server_of(directory)
 
     def common_directory(self) -> Path:
-        """The directory that all containers have mounted.
+        """The directory that all containers mount.
 
         Raises:
-            ValueError: Each container has that of its executor.
+            ValueError: Each container mounts that of its executor.
         """
         if self._bind_dir is None:
             raise ValueError(
@@ -171,84 +172,57 @@ class DockerJupyterServer(OwnServer, JupyterServer):
             )
         return self._bind_dir
 
-    def _place(self, directory: Path | None) -> _Place:
-        mounted = self._bind_dir or directory
-        with self._lock:
-            place = self._places.get(mounted)
-            if place is None:
-                place = self._places[mounted] = _Place(self._maker, mounted, lambda: self._was_stopped)
-            return place
-
     def start(self) -> None:
-        """Have all ready that containers need. Harmless when it is; after a stop, containers may start again.
+        """Connect to the engine and build the image if it is missing; with `bind_dir`, start the container as well.
+
+        Harmless when that is done. After a stop, containers may start again.
 
         Raises:
-            ServerError: There is no engine, no image can be had, or with `bind_dir`, no container.
+            ServerError: There is no engine, no image can be built, or the container does not start.
         """
         with self._lock:
             self._was_stopped = False
-            places = list(self._places.values())
-        for place in places:
-            place.clear_up()
-        self._maker.prepare(self._bind_dir)
+            servers = list(self._servers.values())
+        for server in servers:
+            server.forget_exited()
+        self._prepare(self._bind_dir)
         if self._bind_dir is not None:
             _ = self.connection_info
 
     def stop(self) -> None:
-        """End all containers, or leave them, with `stop_container=False`. Harmless when they have ended."""
+        """Stop all containers, or leave them running if `stop_container=False`. Harmless when they have stopped."""
         with self._lock:
-            self._was_stopped = self._was_stopped or self._maker.was_used
-            places = list(self._places.values())
-        with ThreadPoolExecutor(max(1, len(places)), "nbtape-stop") as pool:
-            list(pool.map(_Place.stop, places))
-        self._maker.let_go()
+            self._was_stopped = self._was_stopped or self._engine is not None
+            servers = list(self._servers.values())
+        with ThreadPoolExecutor(max(1, len(servers)), "nbtape-stop") as pool:
+            list(pool.map(_ContainerServer.stop, servers))
+        with self._engine_lock:
+            if self._engine is not None and self._client is None:
+                self._engine.docker.close()
+            self._engine = None
 
+    def _server_of(self, directory: Path | None) -> _ContainerServer:
+        mounted = self._bind_dir or directory
+        with self._lock:
+            server = self._servers.get(mounted)
+            if server is None:
+                make = partial(self._make_container, mounted)
+                server = self._servers[mounted] = _ContainerServer(make, lambda: self._was_stopped)
+            return server
 
-class _Maker:
-    """What all containers of a server are made by.
+    def _make_container(self, directory: Path | None) -> Container:
+        """Return a container in which a directory is mounted, not yet started."""
+        engine, image, user = self._prepare(directory)
+        # Each container has its own token: code in one container may reach another, and knows its own token.
+        options = dataclasses.replace(self._options, token=self._options.token or make_token())
+        return Container(engine, options, image, user, directory)
 
-    Args:
-        options: How they are made.
-        client: docker-py's client; None for the engine of the environment.
-        image: The image's name, or what ours is made of.
-        user: Who runs the code; None for whom the files are to belong to.
-        platform: The platform of the image; None for the engine's own.
-        on_progress: Called with each step of the image's build.
-    """
-
-    def __init__(
-        self,
-        options: ContainerOptions,
-        client: DockerClient | None,
-        image: str | Recipe,
-        user: str | None,
-        platform: str | None,
-        on_progress: Callable[[str], None] | None,
-    ) -> None:
-        self._options = options
-        self._client = client
-        self._image = image
-        self._user = user
-        self._platform = platform
-        self._on_progress = on_progress
-        self._lock = threading.Lock()
-        self._engine: Engine | None = None
-
-    @property
-    def was_used(self) -> bool:
-        """Whether it has an engine."""
-        return self._engine is not None
-
-    def prepare(self, directory: Path | None) -> tuple[Engine, str, str]:
-        """The engine, the image and the user for a container in which a directory is mounted.
-
-        Raises:
-            ServerError: There is no engine, or no image can be had.
-        """
+    def _prepare(self, directory: Path | None) -> tuple[Engine, str, str]:
+        """Return the engine, the image and the user for a container in which a directory is mounted."""
         if sys.platform == "win32":
             raise ServerError("DockerJupyterServer does not run on Windows: run nbtape in WSL, where it does.")
-        user = self._user_of(directory) if self._user is None else self._user
-        with self._lock:
+        user = _owner_of(directory) if self._user is None else self._user
+        with self._engine_lock:
             if self._engine is None:
                 self._engine = self._find_engine()
             if isinstance(self._image, str):
@@ -256,24 +230,6 @@ class _Maker:
             recipe = dataclasses.replace(self._image, user=User.of(user) or NOBODY)
             image = have_image(self._engine, recipe, platform=self._platform, on_progress=self._on_progress)
             return self._engine, image, user
-
-    def make(self, directory: Path | None) -> Container:
-        """A container in which a directory is mounted, not yet started.
-
-        Raises:
-            ServerError: There is no engine, or no image can be had.
-        """
-        engine, image, user = self.prepare(directory)
-        # One of its own: what runs in one container may reach another, and knows its own token.
-        options = dataclasses.replace(self._options, token=self._options.token or make_token())
-        return Container(engine, options, image, user, directory)
-
-    def let_go(self) -> None:
-        """Close the connection to the engine; the next container makes another one."""
-        with self._lock:
-            if self._engine is not None and self._client is None:
-                self._engine.docker.close()
-            self._engine = None
 
     def _find_engine(self) -> Engine:
         engine = Engine(self._client)
@@ -285,31 +241,14 @@ class _Maker:
         engine.sweep()
         return engine
 
-    @staticmethod
-    def _user_of(directory: Path | None) -> str:
-        """Whom the files are to belong to: us, or, where we are root, the owner of the directory."""
-        if os.getuid() != 0:
-            return str(User(os.getuid(), os.getgid()))
-        if directory is None:
-            return str(NOBODY)
-        found = directory.stat()
-        return str(User(found.st_uid, found.st_gid))
 
-
-class _Place(JupyterServer):
-    """A server for the executors of one directory: a container, and after a stop and a start, another one.
-
-    Args:
-        maker: What makes them.
-        directory: What is mounted.
-        was_stopped: Tells whether the server was stopped.
-    """
+class _ContainerServer(JupyterServer):
+    """The server for one directory: a container, and after a stop and a start, another one."""
 
     has_pages = False
 
-    def __init__(self, maker: _Maker, directory: Path | None, was_stopped: Callable[[], bool]) -> None:
-        self._maker = maker
-        self._directory = directory
+    def __init__(self, make: Callable[[], Container], was_stopped: Callable[[], bool]) -> None:
+        self._make = make
         self._was_stopped = was_stopped
         self._lock = threading.Lock()
         self._container: Container | None = None
@@ -317,44 +256,38 @@ class _Place(JupyterServer):
 
     @property
     def connection_info(self) -> JupyterConnectionInfo:
-        """How to reach the container; starts it, if it has not been started yet.
-
-        Raises:
-            ServerError: It cannot be started, was stopped, or has ended.
-        """
+        """How to reach the container, which is started first if necessary."""
         with self._lock:
             if cause := self.cause_of_end():
                 raise ServerError(f"{cause} Call start() to have a new one.")
             if self._info is None:
-                container = self._maker.make(self._directory)
+                container = self._make()
                 self._info = container.start()
                 self._container = container
             return self._info
 
     def cause_of_end(self) -> str:
-        """Why the container is no more; empty if it runs, or has not been started."""
+        """Why the container has exited; empty if it runs or was not started."""
         if self._was_stopped():
             return "The Docker server was stopped."
         return self._container.cause_of_end() if self._container is not None else ""
 
     def cause_of_death(self, kernel_id: str) -> str:
-        """How one of its kernels ended; empty if nobody knows."""
         if (cause := self.cause_of_end()) or self._container is None:
             return cause
         return self._container.cause_of_death(kernel_id)
 
     def description(self) -> dict[str, str]:
-        """What a recording tells of the container; empty if it has not been started."""
         return {} if self._container is None else self._container.description()
 
-    def clear_up(self) -> None:
-        """Make room for another container where one has ended."""
+    def forget_exited(self) -> None:
+        """Forget a container that has exited, so that another one can start."""
         with self._lock:
             if self._container is not None and self._container.cause_of_end():
                 self._forget()
 
     def stop(self) -> None:
-        """End the container."""
+        """Stop the container."""
         with self._lock:
             self._forget()
 
@@ -364,6 +297,26 @@ class _Place(JupyterServer):
         self._container = self._info = None
 
 
+def _owner_of(directory: Path | None) -> str:
+    """The user who is to own the files: the current one or, for root, the owner of the directory."""
+    if os.getuid() != 0:
+        return str(User(os.getuid(), os.getgid()))
+    if directory is None:
+        return str(NOBODY)
+    found = directory.stat()
+    return str(User(found.st_uid, found.st_gid))
+
+
+def _check_network(network: str | None, *, stop_container: bool) -> None:
+    """Raise `ValueError` for a network that would weaken the isolation, or make the container unreachable."""
+    if network == "host" or (network or "").startswith("container:"):
+        raise ValueError(
+            f"network={network!r} would give the code access to the services there. Use another network, or none."
+        )
+    if network == "none" and not stop_container:
+        raise ValueError('Only this process can reach a container with network="none": leave stop_container out.')
+
+
 def _existing(directory: Path) -> Path:
     if not directory.is_dir():
         raise ValueError(f"bind_dir {directory} is no directory: make it, or name another one.")
@@ -371,15 +324,11 @@ def _existing(directory: Path) -> Path:
 
 
 def _bytes(size: int | str) -> int:
-    """A size in bytes.
-
-    Raises:
-        ValueError: It is none, or too small.
-    """
+    """Parse `memory`; raise `ValueError` if it is not a size or too small."""
     try:
         number = int(parse_bytes(str(size).strip()))
     except (DockerException, ValueError, OverflowError) as exc:  # the last two for "nanb" and "infg"
         raise ValueError(f"memory={size!r} is no size: give bytes, or a text such as 512m or 4g.") from exc
-    if number < _LEAST_MEMORY:
+    if number < _MIN_MEMORY_BYTES:
         raise ValueError(f"memory={size!r} is too little: a container needs at least 6m, and a kernel about 100m.")
     return number

@@ -1,7 +1,6 @@
-"""What the server processes that we start have in common: kernels and connections that lose nothing, and their end.
+"""What the programs of local servers (`gateway.py`, `lab.py`) share: options, kernels, and the shutdown.
 
-Each is a module that is run (`gateway.py`, `lab.py`); `--help` says how. The token comes in the environment
-(KG_AUTH_TOKEN).
+`--help` lists their options. The token comes in the environment variable KG_AUTH_TOKEN.
 """
 
 from __future__ import annotations
@@ -34,29 +33,25 @@ if TYPE_CHECKING:
 
     from jupyter_client.multikernelmanager import MultiKernelManager
 
-#: Seconds that kernels have to end by themselves when the server is stopped.
-_FAREWELL: Final = 0.6
-#: Milliseconds between looks at whether the owner lives.
-_OWNER_LOOK: Final = 500
+_KERNEL_SHUTDOWN_TIMEOUT_SECONDS: Final = 0.6
+_OWNER_POLL_MILLISECONDS: Final = 500
 
 
 class OwnKernelManager(HookedKernelManager, AsyncIOLoopKernelManager):
-    """A kernel of the server, set up like the local ones, and ended with all that it started."""
+    """A kernel of the server, set up like a local kernel, and stopped with all processes it started."""
 
-    #: What befalls a kernel that dies: nothing more, or that it is started anew.
+    #: jupyter_client's events for a kernel that died: it stays dead, or is restarted.
     ends: tuple[str, ...] = ("dead",)
 
     def extra_arguments(self) -> list[str]:
-        """The same socket path when it is started again: the connection file stays."""
+        """Use the same socket path after a restart, which keeps the connection file."""
         file = Path(self.connection_file)
         return arrange_ipykernel(self, file.with_name(file.stem.removeprefix("kernel-")[:8]))
 
     def kernel_log(self) -> Path:
-        """Return the kernel's file in the server's private directory."""
         return self._notes.kernel_log(self.kernel_id)
 
     def launch_failed(self, error: OSError) -> HTTPError:
-        """Report what is wrong to the client."""
         return HTTPError(500, f"Kernel {self.kernel_name} cannot be started: {error}. Check its kernel.json.")
 
     def kernel_started(self) -> None:
@@ -65,21 +60,21 @@ class OwnKernelManager(HookedKernelManager, AsyncIOLoopKernelManager):
         if self._group:
             self._notes.write_group(self._group)
         for end in self.ends:
-            self.remove_restart_callback(self._take_death, end)  # is there when it is started again
+            self.remove_restart_callback(self._take_death, end)  # set if this is a restart
             self.add_restart_callback(self._take_death, end)
 
     def kernel_stopped(self) -> None:
-        """End what its code has started and left."""
+        """Kill the processes that its code left running."""
         self.end_group()
 
     def connect_iopub(self, identity: bytes | None = None) -> Any:  # noqa: ANN401  (jupyter_client's)
-        """A stream of what the kernel publishes, which a message that is none does not bring to a standstill."""
+        """Return the kernel's iopub stream, which continues after an invalid message."""
         stream = super().connect_iopub(identity)
         listen = stream.on_recv
-        stream.on_recv = lambda callback, copy=True: listen(callback and self._carefully(callback), copy)
+        stream.on_recv = lambda callback, copy=True: listen(callback and self._tolerant(callback), copy)
         return stream
 
-    def _carefully(self, callback: Callable[[list[Any]], Any]) -> Callable[[list[Any]], None]:
+    def _tolerant(self, callback: Callable[[list[Any]], Any]) -> Callable[[list[Any]], None]:
         def take(message: list[Any]) -> None:
             try:
                 callback(message)
@@ -96,7 +91,7 @@ class OwnKernelManager(HookedKernelManager, AsyncIOLoopKernelManager):
         self.end_group()
 
     def end_group(self) -> None:
-        """End the kernel, if it is not over, and what its code has started and left."""
+        """Kill the kernel and all processes it started."""
         if self._group:
             end_group(self._group)
             self._notes.remove_group(self._group)
@@ -111,17 +106,7 @@ class OwnKernelManager(HookedKernelManager, AsyncIOLoopKernelManager):
 
 @dataclass(frozen=True, slots=True)
 class Hosting:
-    """What a server process is told.
-
-    Args:
-        ip: The address to listen on.
-        port: The port, 0 for a free one.
-        socket: The path of a unix socket to listen on in place of a port.
-        log_level: The name of a level.
-        owner: The process without which it ends; 0 for none.
-        root: The directory that clients call the root of the files.
-        notes: Its private directory.
-    """
+    """The options of a server process; `--help` explains them."""
 
     ip: str
     port: int
@@ -132,7 +117,7 @@ class Hosting:
     notes: ServerNotes
 
     def sockets(self) -> list[Socket]:
-        """Listen; the program ends where that cannot be had."""
+        """Listen; exit if that is not possible."""
         if self.socket is not None:
             return [bind_unix_socket(str(self.socket))]
         try:
@@ -140,42 +125,38 @@ class Hosting:
         except OSError as exc:
             sys.exit(f"Port {self.port} of {self.ip} cannot be used: {exc.strerror or exc}.")
 
-    def look_for_owner(self, stop: Callable[[], None], log: logging.Logger) -> None:
-        """Stop when the owner has ended."""
+    def watch_owner(self, stop: Callable[[], None], log: logging.Logger) -> None:
+        """Stop when the owner has exited."""
 
-        def look() -> None:
+        def check() -> None:
             if os.getppid() != self.owner:
-                log.warning("process %s, to which this server belongs, has ended", self.owner)
+                log.warning("process %s, the owner of this server, has exited", self.owner)
                 stop()
 
         if self.owner:
-            PeriodicCallback(look, _OWNER_LOOK).start()
+            PeriodicCallback(check, _OWNER_POLL_MILLISECONDS).start()
 
 
 async def end_kernels(manager: MultiKernelManager) -> None:
-    """End the kernels of a server all at once, and then by force."""
+    """Stop all kernels of a server at once, and kill those that take too long."""
     kernels = [cast("OwnKernelManager", manager.get_kernel(name)) for name in manager.list_kernel_ids()]
     for kernel in kernels:
-        kernel.shutdown_wait_time = _FAREWELL
+        kernel.shutdown_wait_time = _KERNEL_SHUTDOWN_TIMEOUT_SECONDS
     ends = asyncio.gather(*(kernel.shutdown_kernel() for kernel in kernels), return_exceptions=True)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(ends, 2 * _FAREWELL)
+        await asyncio.wait_for(ends, 2 * _KERNEL_SHUTDOWN_TIMEOUT_SECONDS)
     for kernel in kernels:
         kernel.end_group()
 
 
 def prepare(description: str) -> Hosting:
-    """What the command line says; and the process, made ready for a server.
-
-    Args:
-        description: What the program is, for its `--help`.
-    """
+    """Read the command line, and prepare the process for a server; `description` is for `--help`."""
     options = _options(description)
-    # That our kernel manager is none of jupyter_server's: that of Kernel Gateway never was.
+    # Kernel Gateway's kernel manager is not derived from jupyter_server's either.
     warnings.filterwarnings("ignore", "KernelManager class", FutureWarning)
     options.notes.mkdir(exist_ok=True)
     os.environ["JUPYTER_RUNTIME_DIR"] = str(options.notes)
-    if os.environ.get("PIP_USER") == "1":  # a directory that Python does not find when it starts it never looks into
+    if os.environ.get("PIP_USER") == "1":  # Python ignores it later if it is missing at its start
         Path(site.getusersitepackages()).mkdir(parents=True, exist_ok=True)
     return Hosting(**{**vars(options), "notes": ServerNotes(options.notes)})
 
@@ -184,9 +165,9 @@ def _options(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--ip", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--port", type=int, default=0, help="the port, 0 for a free one")
-    parser.add_argument("--socket", type=Path, help="a unix socket to listen on in place of a port")
-    parser.add_argument("--log-level", default="INFO", help="the name of a level")
-    parser.add_argument("--owner", type=int, default=0, help="the process without which it ends")
-    parser.add_argument("--root", type=Path, default=Path("/"), help="what clients call the root of the files")
-    parser.add_argument("--notes", type=Path, required=True, help="a private directory for its notes")
+    parser.add_argument("--socket", type=Path, help="a unix socket to listen on instead of a port")
+    parser.add_argument("--log-level", default="INFO", help="the name of a log level")
+    parser.add_argument("--owner", type=int, default=0, help="stop when this process exits; 0 for no process")
+    parser.add_argument("--root", type=Path, default=Path("/"), help="the directory that clients see as the root")
+    parser.add_argument("--notes", type=Path, required=True, help="a private directory for status files")
     return parser.parse_args()

@@ -70,7 +70,7 @@ class KeepingChannels(ZMQChannelsWebsocketConnection):
 
 
 class OwnSockets:
-    """For jupyter_server's `ServerApp`: listen on sockets of our own, and stop kernels in our own way."""
+    """Hooks for jupyter_server's `ServerApp`: the sockets to listen on, and how to stop kernels."""
 
     http_server: Any
     port: int

@@ -10,7 +10,7 @@ import sys
 from typing import Any, Final
 
 if __name__ == "__main__":
-    # To import it takes a second. jsonschema would check IRIs with it, and does without; there are none here.
+    # Importing it takes a second. jsonschema uses it only to check IRIs, which do not occur here.
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 from kernel_gateway.gatewayapp import KernelGatewayApp  # type: ignore[import-untyped]
@@ -30,24 +30,20 @@ class GatewayKernelManager(OwnKernelManager, KernelGatewayIOLoopKernelManager): 
 
 
 class Gateway(KernelGatewayApp):  # type: ignore[misc]  # untyped
-    """The gateway.
-
-    Args:
-        hosting: What it was told.
-    """
+    """The gateway."""
 
     def __init__(self, hosting: Hosting, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
         super().__init__(**traits)
         self._hosting = hosting
 
     def migrate_config(self) -> None:
-        """Leave the user's configuration as it is, and unread: like a kernel without a server."""
+        """Do not migrate the user's configuration, which does not apply to this server."""
 
     def load_config_file(self, suppress_errors: bool = True) -> None:  # noqa: FBT001, FBT002  (jupyter_core's)
-        """Read none, see above."""
+        """Read no configuration, see above."""
 
     def init_http_server(self) -> None:
-        """Listen where we are asked to, or on a free port, and nowhere else."""
+        """Listen on the requested port or a free one, and nowhere else."""
         self.http_server = HTTPServer(self.web_app)
         sockets = self._hosting.sockets()
         if self._hosting.socket is None:
@@ -55,19 +51,19 @@ class Gateway(KernelGatewayApp):  # type: ignore[misc]  # untyped
         self.http_server.add_sockets(sockets)
 
     def start_app(self) -> None:
-        """Say so when requests are answered."""
+        """Report the port when requests are answered."""
         super().start_app()
-        self._hosting.look_for_owner(self.stop, self.log)
+        self._hosting.watch_owner(self.stop, self.log)
         self.io_loop.add_callback(lambda: self._hosting.notes.write_port(self.port))
 
     async def _stop(self) -> None:
-        """End the kernels; websockets and the rest end with us."""
+        """Stop the kernels; the rest stops with the process."""
         await end_kernels(self.kernel_manager)
         self.io_loop.stop()
 
 
 def main() -> None:
-    """Run the gateway until it is told to end."""
+    """Run the gateway until it is stopped."""
     hosting = prepare("A Jupyter Kernel Gateway for nbtape; its token is in KG_AUTH_TOKEN.")
     settings = {
         "Gateway": {
@@ -82,7 +78,7 @@ def main() -> None:
             "root_dir": str(hosting.root),
             "kernel_manager_class": f"{_HERE}.GatewayKernelManager",
         },
-        # Looks twice a second whether its kernels live, and starts none of them anew: that is for us to do, and to say.
+        # Checks its kernels twice a second and restarts none of them: the client does that, and reports it.
         "KernelRestarter": {"time_to_dead": 0.5, "restart_limit": 0},
     }
     gateway = Gateway(hosting, config=Config(settings))

@@ -36,21 +36,21 @@ _HERE: Final = "nbtape.servers.process.lab"
 
 
 class LabKernelManager(OwnKernelManager, ServerKernelManager):
-    """A kernel of the server, which is started anew where it dies: people may have it open."""
+    """A kernel of the server, which restarts it if it dies: people may have it open."""
 
     ends = ("restart", "dead")
 
 
 class Doorman(PasswordIdentityProvider):
-    """Who comes in: whoever has the token, and once who has a link that the owner gave."""
+    """Accepts the token, and once each link that the owner made."""
 
     @default("token")
     def _take_token(self) -> str:
-        """What it is: kernels get our environment, and a log has our settings."""
+        """Take the token out of the environment, which kernels inherit; settings would appear in the log."""
         return os.environ.pop("KG_AUTH_TOKEN")
 
     async def get_user_token(self, handler: RequestHandler) -> User | None:
-        """The user of a request; a link stands for a login."""
+        """Return the user of a request; a link works as a login."""
         user = await super().get_user_token(handler)
         notes = cast("LabServer", self.parent).hosting.notes
         if user is None and notes.take_login(handler.get_query_argument("token", "")):
@@ -59,10 +59,10 @@ class Doorman(PasswordIdentityProvider):
 
 
 class Pages(LabApp):  # type: ignore[misc]  # untyped
-    """JupyterLab itself, with the settings of its user and without those of servers."""
+    """JupyterLab itself, with the user's settings of JupyterLab and without those of servers."""
 
     def load_config_file(self, suppress_errors: bool = True) -> None:  # noqa: FBT001, FBT002  (jupyter_core's)
-        """Read none: what opens another server to others is not meant for this one."""
+        """Read no configuration: it is meant for other servers, and may open them to other people."""
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
@@ -70,38 +70,34 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
 
 
 class LabServer(OwnSockets, ServerApp):
-    """The server.
-
-    Args:
-        hosting: What it was told.
-    """
+    """The server."""
 
     def __init__(self, hosting: Hosting, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
         super().__init__(**traits)
         self.hosting = hosting
 
     def migrate_config(self) -> None:
-        """Leave the user's configuration as it is, and unread."""
+        """Do not migrate the user's configuration."""
 
     def load_config_file(self, suppress_errors: bool = True) -> None:  # type: ignore[override]  # noqa: FBT001, FBT002  (jupyter_core's)
-        """Read none, see above."""
+        """Read no configuration, see above."""
 
     def open_sockets(self) -> Sequence[Socket]:
-        """Listen where we are asked to, or on a free port, and nowhere else."""
+        """Listen on the requested port or a free one, and nowhere else."""
         return self.hosting.sockets()
 
     def answering(self) -> None:
         """Report the port."""
-        self.hosting.look_for_owner(self.stop, self.log)
+        self.hosting.watch_owner(self.stop, self.log)
         self.hosting.notes.write_port(self.port)
 
     async def stop_kernels(self) -> None:
-        """Stop the kernels; the rest ends with the process."""
+        """Stop the kernels; the rest stops with the process."""
         await end_kernels(self.kernel_manager)
 
 
 def main() -> None:
-    """Run the server until it is told to end."""
+    """Run the server until it is stopped."""
     hosting = prepare("A JupyterLab for nbtape; its token is in KG_AUTH_TOKEN.")
     settings = {
         "LabServer": {
@@ -116,8 +112,8 @@ def main() -> None:
             "identity_provider_class": f"{_HERE}.Doorman",
             "kernel_websocket_connection_class": KeepingChannels,
         },
-        "Doorman": {"allow_password_change": False},  # which would be a password of all the user's servers
-        # What was open on another server is not here.
+        "Doorman": {"allow_password_change": False},  # it would be that of all the user's servers
+        # Documents that were open on another server are not here.
         "Pages": {"workspaces_dir": str(hosting.notes.directory / "workspaces")},
         "ZMQChannelsWebsocketConnection": {"limit_rate": False},
         "AsyncMappingKernelManager": {"kernel_manager_class": f"{_HERE}.LabKernelManager"},

@@ -1,4 +1,4 @@
-"""What a server of ours writes down for its owner, who reads it when the server cannot be asked any more."""
+"""The files in which a server reports its status to its owner, who can read them after the server has exited."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: The line of its log with which a server that shares no files with its owner says how a kernel ended.
+#: The log line in which a server that shares no files with its owner reports how a kernel exited.
 _END_LINE: Final = re.compile(r"nbtape: the end of kernel ([\w-]+): (\".*\")")
 
 
 def end_line(kernel_id: str, end: str) -> str:
-    """That line."""
+    """The log line that reports how a kernel exited."""
     return f"nbtape: the end of kernel {kernel_id}: {json.dumps(end)}"
 
 
 def find_end(log: str, kernel_id: str) -> str:
-    """How a kernel ended, by its server's log; empty if that does not say."""
+    """How a kernel exited, by its server's log; empty if the log does not report it."""
     for found in _END_LINE.finditer(log):
         if found[1] == kernel_id:
             with contextlib.suppress(ValueError):
@@ -33,47 +33,43 @@ def find_end(log: str, kernel_id: str) -> str:
 
 
 class ServerNotes:
-    """Files in the server's private directory.
-
-    Args:
-        directory: The directory, where the connection files of its kernels lie as well.
-    """
+    """The status files in a server's private directory, which also has the connection files of its kernels."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def write_port(self, port: int) -> None:
-        """The server answers requests at `port`."""
+        """Report that the server answers requests at `port`."""
         replace_file(self.directory / "port", str(port).encode())
 
     def port(self) -> int | None:
-        """Where the server answers; None if it does not, yet."""
+        """The port of the server; None until it answers."""
         with contextlib.suppress(FileNotFoundError):
             return int((self.directory / "port").read_text())
         return None
 
     def write_group(self, group: int) -> None:
-        """A kernel runs, and this is its process group."""
+        """Note the process group of a running kernel."""
         (self.directory / f"{group}.group").touch()
 
     def remove_group(self, group: int) -> None:
-        """All of that group has been ended."""
+        """Note that a process group was killed."""
         (self.directory / f"{group}.group").unlink(missing_ok=True)
 
     def groups(self) -> list[int]:
-        """The process groups that have not been ended."""
+        """The process groups that were not killed."""
         return [int(file.stem) for file in self.directory.glob("*.group")]
 
     def kernel_log(self, kernel_id: str) -> Path:
-        """Where a kernel's own words go."""
+        """The file for what a kernel's process prints."""
         return self.directory / f"kernel-{kernel_id}.log"
 
     def write_end(self, kernel_id: str, end: str) -> None:
-        """A kernel died; `end` says how."""
+        """Report how a kernel died."""
         (self.directory / f"kernel-{kernel_id}.end").write_text(end)
 
     def take_end(self, kernel_id: str) -> str:
-        """How a kernel died; empty if it did not, as far as is known. Told once: it may have been started anew."""
+        """Return once how a kernel died, since it may be restarted; empty if no death was reported."""
         file = self.directory / f"kernel-{kernel_id}.end"
         with contextlib.suppress(FileNotFoundError):
             end = file.read_text().strip()
@@ -82,11 +78,11 @@ class ServerNotes:
         return ""
 
     def write_login(self, code: str) -> None:
-        """Whoever brings this code is to be let in, once."""
+        """Permit one login with a code."""
         self._login(code).touch()
 
     def take_login(self, code: str) -> bool:
-        """Whether a code lets somebody in. It does not any more after that."""
+        """Return whether a code permits a login. It does so only once."""
         with contextlib.suppress(FileNotFoundError):
             self._login(code).unlink()
             return True
