@@ -48,3 +48,29 @@ def test_no_module_hides_a_name_that_its_package_imports() -> None:
         imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
         names = {alias.asname or alias.name for node in imports for alias in node.names}
         assert not names & {module.stem for module in path.parent.glob("*.py")}, path
+
+
+#: Packages that work in directories that hostile code can write, and methods of paths that open or move files.
+UNTRUSTED = ("notebook", "session", "export", "replay", "watch", "integrations", "cli", "messages", "summary")
+OPENING = {"read_text", "read_bytes", "write_text", "write_bytes", "symlink_to", "hardlink_to", "unlink", "mkdir"}
+
+#: The only other files that they open: those of the installed package, and a directory that the user names.
+OTHERS = {
+    "cli/completion.py: script.read_text",
+    "integrations/autogen/component.py: output_dir.mkdir",
+    "watch/page_server.py: ours.joinpath('live.css').read_text",
+    "watch/page_server.py: ours.joinpath('live.js').read_text",
+}
+
+
+def test_files_that_hostile_code_can_reach_are_opened_by_one_module() -> None:
+    # Ruff forbids the functions, except the builtin `open`; it does not know which objects are paths.
+    found = set()
+    for path in (path for package in UNTRUSTED for path in (SOURCES / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                is_opening = isinstance(node.func, ast.Attribute) and node.func.attr in OPENING
+                if called == "open" or (is_opening and "files(" not in called):
+                    found.add(f"{path.relative_to(SOURCES)}: {called}")
+    assert found == OTHERS

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 from nbtape import CodeBlock, CodeResult, JupyterCodeExecutor, NotebookWriteError
+from nbtape.common.untrusted_files import Directory
 from nbtape.notebook.atomic_write import publish
 from nbtape.notebook.document import Notebook
 from nbtape.notebook.lock import WriterLock
@@ -148,14 +149,14 @@ def test_a_draft_that_somebody_locks_is_put_into_place_all_the_same(
     draft = tmp_path / f".session.ipynb.{guessed.hex[:12]}.tmp"
     held: list[Any] = []
 
-    def lock_first(path: Path) -> WriterLock | None:
+    def lock_first(directory: Directory, name: str) -> WriterLock | None:
         held.append(draft.open("rb"))
         fcntl.flock(held[0], fcntl.LOCK_EX)
-        return take(path)
+        return take(directory, name)
 
     take = WriterLock.take
     notebook.add_markdown("x", {})
-    monkeypatch.setattr("nbtape.common.new_files.uuid.uuid4", lambda: guessed)
+    monkeypatch.setattr("nbtape.common.untrusted_files.uuid.uuid4", lambda: guessed)
     monkeypatch.setattr(WriterLock, "take", lock_first)
     notebook.save()
     assert nbformat.read(notebook.path, 4)["cells"][0]["source"] == "x"
@@ -241,9 +242,9 @@ def test_names_that_are_taken_cost_no_draft(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "session.ipynb").touch()
     published = list[Path]()
 
-    def noted_publish(path: Path, *arguments: Any) -> Any:
-        published.append(path)
-        return publish(path, *arguments)
+    def noted_publish(directory: Directory, name: str, *arguments: Any) -> Any:
+        published.append(directory.path / name)
+        return publish(directory, name, *arguments)
 
     monkeypatch.setattr("nbtape.notebook.file.publish", noted_publish)
     notebook = Notebook.create(tmp_path, "session", METADATA)
@@ -332,7 +333,7 @@ def test_a_link_in_the_place_of_a_draft_is_not_written_through(tmp_path: Path, m
     guessed = uuid.uuid4()
     notebook.add_markdown("x", {})
     with monkeypatch.context() as patch:
-        patch.setattr("nbtape.common.new_files.uuid.uuid4", lambda: guessed)
+        patch.setattr("nbtape.common.untrusted_files.uuid.uuid4", lambda: guessed)
         (tmp_path / f".session.ipynb.{guessed.hex[:12]}.tmp").symlink_to(victim)
         with pytest.raises(NotebookWriteError):
             notebook.save()
@@ -410,6 +411,54 @@ def test_a_new_notebook_has_the_permissions_of_any_new_file(tmp_path: Path) -> N
     notebook = Notebook.create(tmp_path, "session", METADATA)
     (tmp_path / "any").touch()
     assert notebook.path.stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+# Obstacles, see tests/common/test_untrusted_files.py
+
+
+@pytest.mark.timeout(20)
+def test_a_shared_lock_on_what_is_in_the_place_of_the_notebook_holds_no_save_up(tmp_path: Path) -> None:
+    notebook = Notebook.create(tmp_path, "session", {**METADATA, "nbtape": {"started": "2026-11-30T00:00:00+00:00"}})
+    content = notebook.path.read_bytes()
+    notebook.path.unlink()
+    notebook.path.write_bytes(content)
+    with notebook.path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        notebook.add_markdown("x", {})
+        notebook.save()
+    assert nbformat.read(notebook.path, 4)["cells"][0]["source"] == "x"
+    notebook.close()
+
+
+@pytest.mark.timeout(20)
+def test_a_fifo_in_the_place_of_the_notebook_holds_no_flush_up(tmp_path: Path) -> None:
+    notebook = Notebook.create(tmp_path, "session", METADATA)
+    notebook.path.unlink()
+    os.mkfifo(notebook.path)
+    with pytest.raises(OSError, match="it is a FIFO, not a regular file: remove it"):
+        notebook.file.flush()
+
+
+def test_a_draft_that_is_replaced_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = Notebook.create(tmp_path, "session", METADATA)
+    before = notebook.path.read_bytes()
+
+    def write_and_swap(directory: Directory, name: str, *arguments: Any, **options: Any) -> os.stat_result:
+        written = write_new(directory, name, *arguments, **options)
+        (tmp_path / name).unlink()
+        (tmp_path / name).symlink_to("/dev/zero")
+        return written
+
+    write_new = Directory.write_new
+    notebook.add_markdown("x", {})
+    with monkeypatch.context() as patch:
+        patch.setattr(Directory, "write_new", write_and_swap)
+        with pytest.raises(NotebookWriteError, match=r"other code replaces its drafts. Stop that code"):
+            notebook.save()
+    assert notebook.path.read_bytes() == before
+    assert drafts(tmp_path) == []
+    notebook.save()
+    assert nbformat.read(notebook.path, 4)["cells"][0]["source"] == "x"
 
 
 # Faults, on the document itself

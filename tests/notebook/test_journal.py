@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ import pytest
 from reading import eventually, read_notebook, stream_text
 
 from nbtape import AsyncJupyterCodeExecutor, CodeBlock, JupyterCodeExecutor, NotebookWriteError
+from nbtape.common.untrusted_files import Directory
 from nbtape.notebook.document import Notebook
-from nbtape.notebook.journal import Journal, path_of, read_journal
+from nbtape.notebook.journal import MAX_JOURNAL_BYTES, Journal, path_of, read_journal
 from nbtape.notebook.read import read_document
 
 if TYPE_CHECKING:
@@ -233,6 +235,59 @@ def test_what_a_person_changed_since_stays(tmp_path: Path) -> None:
     assert [cell["execution_count"] for cell in read["cells"]] == [None, 7, None]
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_a_journal_has_the_permissions_of_its_notebook(tmp_path: Path, mode: int) -> None:
+    notebook = make(tmp_path, "first")
+    journal = path_of(notebook.path)
+    for number, each in enumerate((mode, 0o600, mode)):
+        notebook.path.chmod(each)
+        notebook.add_code(f"password = {number}", {})
+        notebook.keep()
+        assert stat.S_IMODE(journal.stat().st_mode) == each
+    notebook.save()
+    assert stat.S_IMODE(notebook.path.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("size", [1 << 27, 1 << 30, 1 << 42])
+@pytest.mark.parametrize("head", [b"", b"nbtape journal 1 ", b"nbtape journal 1 x 1\ncell 134217700 00000000\n"])
+def test_a_sparse_journal_of_any_size_takes_little_memory(
+    tmp_path: Path, head: bytes, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    notebook = make(tmp_path, "first")
+    path_of(notebook.path).write_bytes(head)
+    os.truncate(path_of(notebook.path), size)
+    with caplog.at_level("WARNING", "nbtape"):
+        assert len(read_journal(notebook.path)) <= (1 << 27) + 1000
+        assert sources(read_document(notebook.path)) == ["first"]
+    assert ("is ignored: it has" in caplog.text) == (size > MAX_JOURNAL_BYTES)
+    notebook.add_code("second", {})
+    notebook.keep()
+    notebook.save()
+    assert on_disk(notebook) == ["first", "second"]
+
+
+def test_changes_that_would_make_a_journal_too_large_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbtape.notebook.journal.MAX_JOURNAL_BYTES", 2000)
+    notebook = make(tmp_path, "first")
+    for number in range(20):
+        notebook.add_code(f"{number}" * 100, {})
+        notebook.keep()
+        assert path_of(notebook.path).stat().st_size <= 2000
+        assert len(sources(read_document(notebook.path))) == number + 2
+
+
+def test_a_journal_that_was_moved_away_is_not_written_any_more(tmp_path: Path) -> None:
+    notebook = make(tmp_path, "first")
+    notebook.add_code("second", {})
+    notebook.keep()
+    moved = path_of(notebook.path).rename(tmp_path / "moved")
+    before = moved.read_bytes()
+    notebook.add_code("third", {})
+    notebook.keep()
+    assert sources(read_document(notebook.path)) == ["first", "second", "third"]
+    assert before.startswith(moved.read_bytes())
+
+
 def test_a_full_disk_leaves_a_journal_whole_and_the_next_save_has_all(small_disk: Path) -> None:
     notebook = make(small_disk, "first")
     notebook.add_code("kept", {})
@@ -250,7 +305,7 @@ def test_a_full_disk_leaves_a_journal_whole_and_the_next_save_has_all(small_disk
 
 
 def test_entries_are_added_whole_or_not_at_all(small_disk: Path) -> None:
-    journal = Journal(small_disk / "session.ipynb")
+    journal = Journal(Directory(small_disk), "session.ipynb")
     journal.add("now", 1, [("cell", b"{}")])
     before = read_journal(small_disk / "session.ipynb")
     with pytest.raises(OSError, match="No space left"):

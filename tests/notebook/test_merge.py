@@ -21,8 +21,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from reading import code_cells, eventually, read_notebook, stream_text
 
 from nbtape import JupyterCodeExecutor
-from nbtape.common.new_files import create_file
-from nbtape.notebook import atomic_write
+from nbtape.common.untrusted_files import Directory
 from nbtape.notebook.document import Notebook
 
 if TYPE_CHECKING:
@@ -290,11 +289,13 @@ def test_who_saves_at_the_very_moment_of_our_save_is_not_written_over(
     person.cells[0]["source"] = "mine"
     saves = iter([person.save])
 
-    def write_and_be_late(*arguments: Any, **options: Any) -> None:
-        create_file(*arguments, **options)
+    def write_and_be_late(*arguments: Any, **options: Any) -> Any:
+        written = write_new(*arguments, **options)
         next(saves, lambda: None)()
+        return written
 
-    monkeypatch.setattr(atomic_write, "create_file", write_and_be_late)
+    write_new = Directory.write_new
+    monkeypatch.setattr(Directory, "write_new", write_and_be_late)
     notebook.add_markdown("more", {})
     notebook.save()
     assert sources(notebook.path) == ["mine", *"bcd", "more"]

@@ -378,15 +378,16 @@ def test_a_notebook_marked_read_only_is_not_resumed(output_dir: Path) -> None:
         assert run(fork, "print(x)").output == "1\n"
 
 
-def test_a_link_to_a_notebook_leads_to_it(tmp_path: Path) -> None:
+def test_a_link_to_a_notebook_is_refused_because_code_may_have_made_it(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     path = record(tmp_path / "there", "x = 1")
+    before = path.read_bytes()
     link = tmp_path / "link.ipynb"
     link.symlink_to(path)
-    with JupyterCodeExecutor.resume(link) as executor:
-        assert executor.notebook == path
-        assert run(executor, "print(x)").output == "1\n"
+    with pytest.raises(NotebookReadError, match="it is a link, not a regular file: name the file it leads to"):
+        JupyterCodeExecutor.resume(link)
     assert link.is_symlink()
+    assert path.read_bytes() == before
 
 
 # Notebooks that a person has worked on

@@ -197,11 +197,11 @@ def test_a_directory_that_becomes_a_link_while_we_look_is_not_followed(
     directory = WorkingDirectory(tmp_path / "root")
     really_open = os.open
 
-    def open_late(path: str, flags: int) -> int:
-        if Path(path) == plots:
+    def open_late(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if Path(path).name == plots.name:
             plots.rmdir()
             plots.symlink_to(outside)
-        return really_open(path, flags)
+        return really_open(path, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", open_late)
     assert directory.changes().paths == []

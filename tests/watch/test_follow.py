@@ -18,6 +18,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from nbtape import CodeBlock, JupyterCodeExecutor
+from nbtape.common.untrusted_files import Directory
 from nbtape.errors import NotebookReadError
 from nbtape.notebook import lock
 from nbtape.notebook.journal import read_journal
@@ -242,7 +243,7 @@ def test_who_looks_takes_the_lock_from_nobody(tmp_path: Path) -> None:
         looker.start()
     try:
         for _ in range(2000):
-            lock = WriterLock.take(path)
+            lock = WriterLock.take(Directory(tmp_path), path.name)
             assert lock is not None
             lock.release()
     finally:
@@ -257,7 +258,7 @@ def test_where_nothing_can_be_locked_a_session_does_not_end(tmp_path: Path, monk
         assert is_locked(file.fileno()) is False
         monkeypatch.setattr(lock, "fcntl", None)  # as on Windows
         assert is_locked(file.fileno()) is None
-        assert WriterLock.take(path) is None
+        assert WriterLock.take(Directory(tmp_path), path.name) is None
     session = Session(path)
     looks = session.follow()
     assert next(looks) is not None

@@ -15,7 +15,7 @@ from nbtape.cli import completion
 from nbtape.cli.command import Command, json_option, print_document, timeout_option
 from nbtape.cli.display.replay_output import Verdicts
 from nbtape.cli.kernel_options import OUR_IMAGE, kernel_option, with_place
-from nbtape.common.new_files import replace_file
+from nbtape.common.untrusted_files import Directory, replace_file
 from nbtape.errors import NbtapeError
 from nbtape.replay.report import REPORT_VERSION, NotReplayed, Outcome, ReplayReport
 from nbtape.results import FAILED
@@ -120,7 +120,7 @@ def replay(  # noqa: PLR0913  (one argument an option)
             keep_going=keep_going,
         )
     if report is not None:
-        _write(Path(report), outcomes)
+        _write(Path(report), outcomes, [Path(name).parent for name in notebooks])
     if as_json:
         print_document(_told(outcomes))
     return max(outcome.exit_code for outcome in outcomes)
@@ -133,7 +133,9 @@ def _targets(notebooks: Sequence[Path], output: str | None) -> list[tuple[Path, 
     names = [notebook.name for notebook in notebooks]
     if len(set(names)) < len(names):
         raise ValueError("two of the notebooks have the same name: replay them one by one, or leave out --output.")
-    Path(output).mkdir(exist_ok=True)
+    with Directory(Path(output).parent) as parent:
+        parent.make(Path(output).name)
+        parent.below(Path(output).name).close()  # raises OSError for a link or a file
     return [(notebook, Path(output) / notebook.name) for notebook in notebooks]
 
 
@@ -179,15 +181,18 @@ def _value(text: str) -> object:
     return {"True": True, "False": False, "None": None}.get(text, text)
 
 
-def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write a report on all notebooks: HTML of those that were run, or JSON."""
+def _write(path: Path, outcomes: Sequence[Outcome], untrusted: Sequence[Path]) -> None:
+    """Write a report on all notebooks: HTML of those that were run, or JSON.
+
+    Their code may have made links in the directories `untrusted`; none is followed below those.
+    """
     if path.suffix == ".html":
         from nbtape.replay.html_report import render
 
         content = render([outcome for outcome in outcomes if isinstance(outcome, ReplayReport)])
     else:
         content = f"{json.dumps(_told(outcomes), indent=1)}\n"
-    replace_file(path, content.encode())
+    replace_file(path, content.encode(), untrusted)
 
 
 def _told(outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from nbtape.common.new_files import replace_file
+from nbtape.common.untrusted_files import Directory, replace_file
 from nbtape.errors import NotebookWriteError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from nbformat import NotebookNode
 
 Format = Literal["html", "py", "md", "ipynb"]
@@ -55,13 +54,18 @@ def save_notebook(path: Path, document: NotebookNode) -> None:
 def _write_report(document: NotebookNode, name: str, target: Path) -> Export:
     from nbtape.export.markdown import write_report
 
-    directory = target.with_name(f"{target.stem}_files")
-    report = write_report(document, name, directory.name)
-    if report.images and not directory.is_dir():
-        directory.mkdir()
-    if directory.is_symlink():
-        raise NotebookWriteError(directory, "it is a link. Take it away, or name another output.")
-    for path, content in report.images.items():
-        replace_file(target.parent / path, content)
-    replace_file(target, report.text.encode())
+    images = f"{target.stem}_files"
+    report = write_report(document, name, images)
+    with Directory(target.parent) as directory:
+        if report.images:
+            try:
+                directory.make(images)
+                below = directory.below(images)
+            except OSError as exc:
+                reason = "it is not a directory, or a link. Remove it, or name another output."
+                raise NotebookWriteError(target.with_name(images), reason) from exc
+            with below:
+                for path, content in report.images.items():
+                    below.replace(Path(path).name, content)
+        directory.replace(target.name, report.text.encode())
     return Export(target, tuple(target.parent / path for path in report.images))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import logging
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from nbtape.common import image_types
 from nbtape.common.concurrency import offload
 from nbtape.common.text import shorten
+from nbtape.common.untrusted_files import Directory
 
 if TYPE_CHECKING:
     from nbtape.errors import NbtapeError
@@ -72,26 +71,22 @@ def pictures(result: CodeResult, *, most: int = 8) -> list[Picture]:
     """The last images of a result, including files that its code wrote. What cannot be decoded is left out."""
     suffixes = image_types.MODEL_SUFFIXES
     paths = [Path(path) for path in dict.fromkeys(result.output_files) if Path(path).suffix.lower() in suffixes]
-    # Windows lacks the first two flags, and the other systems lack the third.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     found = []
     for path in paths[-most:] if most else []:
         try:
-            found.append(Picture(path, scaled(content_of(os.open(path, flags)))))
+            found.append(Picture(path, scaled(_content(result, path))))
         except Exception as exc:  # noqa: BLE001  (whatever a decoder raises for a file that code wrote)
             logger.info("%s is no picture that could be shown: %s", path, exc)
     return found
 
 
-def content_of(descriptor: int) -> bytes:
-    """Read a file that was opened with O_NONBLOCK, and close it; an OSError if it is a pipe, say, or too large."""
-    with os.fdopen(descriptor, "rb") as file:
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            raise OSError("it is no file")
-        if info.st_size > image_types.MAX_MODEL_FILE_BYTES:
-            raise OSError(f"it has {info.st_size} bytes, more than {image_types.MAX_MODEL_FILE_BYTES}")
-        return file.read(image_types.MAX_MODEL_FILE_BYTES)
+def _content(result: CodeResult, path: Path) -> bytes:
+    """Read an image file; nothing below the directory of the notebook is followed. Raises OSError."""
+    root = path.parent
+    if result.notebook is not None and path.is_relative_to(result.notebook.parent):
+        root = result.notebook.parent
+    with Directory(root) as directory:
+        return directory.read_below(path.relative_to(root).parts, image_types.MAX_MODEL_FILE_BYTES)
 
 
 def scaled(content: bytes) -> bytes:

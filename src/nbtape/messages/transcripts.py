@@ -6,13 +6,17 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from nbtape.common.untrusted_files import ObstacleError, read_file
 from nbtape.errors import SourceError
 from nbtape.messages.code_blocks import CodeBlock, Prose, split_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+#: Maximum bytes of a file to run.
+MAX_SOURCE_BYTES: Final = 1 << 28
 
 # The shebang, encoding, and YAML header of a script. Jupytext would take the shebang for a commented shell command.
 _HEADER = re.compile(
@@ -72,9 +76,11 @@ def _reader(path: Path) -> Callable[[str], list[Prose | CodeBlock]]:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path, MAX_SOURCE_BYTES)
     except FileNotFoundError as exc:
         raise SourceError(f"{path} does not exist. Check the path, or give - to read standard input.") from exc
+    except ObstacleError as exc:
+        raise SourceError(f"{path} cannot be read: {exc.strerror}. Give - to read standard input.") from exc
     except OSError as exc:
         raise SourceError(f"{path} cannot be read: {exc.strerror or exc}. Check its permissions.") from exc
 

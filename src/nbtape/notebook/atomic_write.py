@@ -9,7 +9,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from nbtape.common.new_files import create_file, draft_of
+from nbtape.common.untrusted_files import draft_of, status_of
 from nbtape.errors import NotebookInUseError
 from nbtape.notebook.lock import WriterLock
 
@@ -17,43 +17,58 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from nbtape.common.untrusted_files import Directory
+
 #: Identifies one state of a file: its inode, modification time and size.
 Version = tuple[int, int, int]
 
 
-class NameTakenError(Exception):
-    """A file of that name exists."""
-
-
 def version_of(path: Path) -> Version | None:
-    """The state of a file; None if it does not exist."""
-    try:
-        info = path.stat()
-    except FileNotFoundError:
-        return None
-    return info.st_ino, info.st_mtime_ns, info.st_size
+    """The state of a file, or of what is in its place; None if there is nothing."""
+    return version(status_of(path))
+
+
+def version(status: os.stat_result | None) -> Version | None:
+    """The state of what has this status."""
+    return None if status is None else (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 def publish(
-    path: Path, size: int, chunks: Iterable[bytes | memoryview], move: Callable[[Path, Path], None]
+    directory: Directory,
+    name: str,
+    size: int,
+    chunks: Iterable[bytes | memoryview],
+    move: Callable[[str, str], None],
 ) -> tuple[WriterLock | None, Version | None]:
-    """Write `size` bytes to a draft, lock it, and let `move` put it at `path`; return its lock, if any, and its state.
+    """Write `size` bytes to a draft, lock it, and let `move` name it `name`; return its lock, if any, and its state.
 
     Raises OSError if that fails, and leaves nothing behind.
     """
-    draft = draft_of(path)
-    mode = writable_mode(path)
+    draft = draft_of(name)
+    mode = writable_mode(directory, name)
     try:
-        create_file(draft, chunks, size=size, mode=mode)
+        written = directory.write_new(draft, chunks, size=size, mode=mode)
         lock = None
         with contextlib.suppress(NotebookInUseError):  # code that locks the draft first must not prevent saving
-            lock = WriterLock.take(draft)
-        version = version_of(draft)
-        move(draft, path)
+            lock = WriterLock.take(directory, draft)
+        found = _unchanged(directory.status(draft), written)
+        move(draft, name)
     except BaseException:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            directory.remove(draft)
         raise
-    return lock, version
+    return lock, version(found)
+
+
+def _unchanged(found: os.stat_result | None, written: os.stat_result) -> os.stat_result:
+    """The status of a draft; raises OSError if something else is in its place, which may even have its inode."""
+    if found is None or (found.st_ino, found.st_mode, found.st_size) != (
+        written.st_ino,
+        written.st_mode,
+        written.st_size,
+    ):
+        raise OSError(errno.EBUSY, "other code replaces its drafts. Stop that code")
+    return found
 
 
 def is_draft(name: str) -> bool:
@@ -69,39 +84,15 @@ def places(directory: Path, name: str, suffix: str = ".ipynb") -> Iterator[Path]
             yield path
 
 
-def move_to_free_place(draft: Path, path: Path) -> None:
-    """Move a file to a path where there is none; raises NameTakenError if there is one."""
-    try:
-        os.link(draft, path)
-    except FileExistsError as exc:
-        raise NameTakenError from exc
-    except OSError:  # a file system without hard links
-        _reserve(path)
-        draft.replace(path)
-    else:
-        draft.unlink()
-
-
-def _reserve(path: Path) -> None:
-    """Take a name with an empty file."""
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-    except FileExistsError as exc:
-        raise NameTakenError from exc
-
-
-def writable_mode(path: Path) -> int | None:
+def writable_mode(directory: Directory, name: str) -> int | None:
     """The permissions of a regular file; None if there is none. Raises PermissionError if it is marked read-only.
 
     Renaming ignores the permissions of the file that it replaces, but people who mark a file read-only mean it.
     """
-    try:
-        found = path.lstat().st_mode
-    except FileNotFoundError:
+    found = directory.status(name)
+    if found is None or not stat.S_ISREG(found.st_mode):
         return None
-    if not stat.S_ISREG(found):
-        return None
-    mode = stat.S_IMODE(found)
+    mode = stat.S_IMODE(found.st_mode)
     if not mode & 0o222:
         raise PermissionError(errno.EACCES, "it is marked read-only")
     return mode
@@ -112,6 +103,8 @@ _ADVICE: Final = {
     errno.EDQUOT: "the disk quota is used up. Free some space.",
     errno.ENOENT: "its directory is gone. Make it again.",
     errno.EACCES: "permission denied (is it marked read-only?). Make it writable, for example with chmod u+w.",
+    errno.EISDIR: "a directory has its name. Rename or remove that directory.",
+    errno.ENOTDIR: "a file is in the place of its directory. Make the directory again.",
     errno.EROFS: "the file system is read-only. Mount it writable.",
 }
 

@@ -44,6 +44,7 @@ class Autosave:
         self._flush_timer: asyncio.TimerHandle | None = None
         self._poll_timer: asyncio.TimerHandle | None = None
         # The event loop itself does not keep tasks alive.
+        self._flush_error = ""
         self._flush_task: asyncio.Future[None] | None = None
         self._release_task: asyncio.Future[bool] | None = None
         # Duration and time of the last save, and the seconds that the next one may take.
@@ -180,7 +181,12 @@ class Autosave:
             self._notebook.file.release_replaced()
             self._notebook.file.flush()
         except OSError as exc:
-            logger.warning("%s could not be flushed to the disk: %s", self._notebook.path, exc)
+            reason = exc.strerror or str(exc)
+            if reason != self._flush_error:  # code could repeat it every second
+                logger.warning("%s could not be flushed to the disk: %s", self._notebook.path, reason)
+            self._flush_error = reason
+        else:
+            self._flush_error = ""
 
 
 def _poll(autosave: weakref.ref[Autosave]) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import tempfile
 import weakref
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Final, overload
 
+from nbtape.common.untrusted_files import Directory
 from nbtape.notebook.encoding import decode_cell, encode_cell
 from nbtape.notebook.layout import FIRST, SEPARATOR
 
@@ -40,8 +40,8 @@ class Shelf(Sequence["NotebookNode"]):
     spill file stays the same object as long as anything holds it. Without a `directory`, all stay in memory.
     """
 
-    def __init__(self, cells: Iterable[NotebookNode], directory: Path | None) -> None:
-        self._directory = directory
+    def __init__(self, cells: Iterable[NotebookNode], directory: Directory | Path | None) -> None:
+        self._directory = None if directory is None else Directory.of(directory)
         # By number: cells in memory, the most recently used last; cells that others may hold; and the encoding of each
         # cell, or its position in the spill file.
         self._nodes: dict[int, NotebookNode] = {}
@@ -182,7 +182,9 @@ class Shelf(Sequence["NotebookNode"]):
     def _store(self, encoded: bytes) -> range:
         """Append a cell to the spill file and return its position; if that fails, the file stays as it was."""
         if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115  (closed by the finalizer)
+            assert self._directory is not None, "cells are moved to a file in it"
+            self._directory.refresh()
+            self._file = self._directory.temporary_file()
             weakref.finalize(self, self._file.close)
         start = self._file.seek(0, os.SEEK_END)
         try:

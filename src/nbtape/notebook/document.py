@@ -63,7 +63,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import os
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -71,7 +70,7 @@ from nbformat import from_dict
 
 from nbtape.common.text import fit_json, fit_text
 from nbtape.errors import NotebookWriteError
-from nbtape.notebook.atomic_write import NameTakenError, move_to_free_place, places
+from nbtape.notebook.atomic_write import places
 from nbtape.notebook.cell_store import Shelf
 from nbtape.notebook.encoding import encode_cell, encode_metadata, encode_tail
 from nbtape.notebook.external_edits import ChangedError
@@ -83,7 +82,7 @@ from nbtape.notebook.merge import NEXT_SAVE, History, merge
 from nbtape.notebook.read import read_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from nbformat import NotebookNode
@@ -98,20 +97,21 @@ MAX_SAVE_ATTEMPTS: Final = 3
 class Notebook:
     """A notebook to which cells are appended; `touch` one after changing it. Others may save it, too: see `merge`.
 
-    Cells that do not fit into memory go to the directory `spare`; without it, the cells of `node` stay where they are.
+    With its `file`, cells that do not fit into memory go to that one's directory; without it, the cells of `node` stay
+    where they are.
     """
 
-    def __init__(self, path: Path, node: NotebookNode, spare: Path | None = None) -> None:
+    def __init__(self, path: Path, node: NotebookNode, file: NotebookFile | None = None) -> None:
         self.path = path
         self.node = node
-        self.cells = Shelf(node["cells"], spare)
-        if spare is not None:
+        self.file = file or NotebookFile(path)
+        self.cells = Shelf(node["cells"], None if file is None else file.directory)
+        if file is not None:
             node["cells"] = self.cells
         self._revision = revision_of(own_metadata(node))
         self._history = History()
         for _ in self.cells.order:
             self._history.add(self._revision)
-        self.file = NotebookFile(path)
         self.is_saved = False
         self._metadata_changed = True
 
@@ -125,10 +125,10 @@ class Notebook:
         """
         for path in places(directory, name):
             node = from_dict({"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
-            notebook = cls(path, node, directory)
+            notebook = cls(path, node, NotebookFile(path))
             notebook.describe(metadata)
-            with contextlib.suppress(NameTakenError), notebook.file.reporting():
-                notebook._publish(move_to_free_place)
+            with notebook.file.reporting(), contextlib.suppress(FileExistsError):
+                notebook._publish(is_new=True)
                 return notebook
         raise AssertionError("unreachable: there is always another number")
 
@@ -140,8 +140,8 @@ class Notebook:
         """
         file = NotebookFile(path)
         with file.taken_over():
-            notebook = cls(path, read_document(path), path.parent)
-            notebook.file, notebook.is_saved = file, True
+            notebook = cls(path, read_document(path), file)
+            notebook.is_saved = True
             if file.journal.is_there:  # save what it has before it is removed
                 notebook.is_saved = False
                 notebook.save()
@@ -198,7 +198,7 @@ class Notebook:
                 with contextlib.suppress(ChangedError):
                     self._merge_changes()
                     if not self.is_saved:
-                        self._publish(os.replace)
+                        self._publish()
                     return
             self.is_saved = False
             self._add_to_journal()
@@ -276,7 +276,7 @@ class Notebook:
         if self._metadata_changed:
             yield "metadata", self._metadata_of(self._revision)
 
-    def _publish(self, move: Callable[[Path, Path], None]) -> None:
+    def _publish(self, *, is_new: bool = False) -> None:
         """Write everything; raises OSError, or ChangedError if someone else has just saved."""
         revision = self._revision + 1
         try:
@@ -284,11 +284,11 @@ class Notebook:
                 metadata, has_cells = self._metadata_of(revision), bool(self.cells.order)
                 tail = encode_tail(metadata, self.node["nbformat_minor"], has_cells=has_cells)
                 size = len(HEAD) + self.cells.length + len(tail)
-                self.file.publish(itertools.chain([HEAD], self.cells.pieces(), [tail]), size, move)
+                self.file.publish(itertools.chain([HEAD], self.cells.pieces(), [tail]), size, is_new=is_new)
         except OSError as exc:
             if exc.errno not in {errno.ENOSPC, errno.EDQUOT} or not self.file.release_replaced():
                 raise
-            self._publish(move)  # in the space of the replaced files
+            self._publish(is_new=is_new)  # in the space of the replaced files
             return
         self._revision = revision
         self._history.save(revision)

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from nbtape.errors import NotebookInUseError, NotebookReadError
-from nbtape.notebook.atomic_write import NameTakenError, move_to_free_place, places, version_of
+from nbtape.notebook.atomic_write import places, version
 from nbtape.notebook.lock import WriterLock
 from nbtape.notebook.read import parse_saved, read_content
 
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
     from nbformat import NotebookNode
 
+    from nbtape.common.untrusted_files import Directory
     from nbtape.notebook.atomic_write import Version
 
 logger = logging.getLogger(__name__)
-
-#: Maximum bytes of a file that is read.
-MAX_FILE_BYTES: Final = 1 << 30
 
 #: How long an unreadable file counts as one that is still being written.
 PARTIAL_WRITE_SECONDS: Final = 1.0
@@ -38,7 +36,8 @@ class ChangedError(Exception):
 class OutOfBand:
     """Checks the file of a notebook that nbtape writes; `known` is its last known state, None before the first."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, directory: Directory, path: Path) -> None:
+        self._directory = directory
         self._path = path
         self.known: Version | None = None
         self._unread_since: float | None = None
@@ -46,7 +45,10 @@ class OutOfBand:
     @property
     def is_changed(self) -> bool:
         """Whether the file exists and is not in the known state."""
-        return self.known is not None and version_of(self._path) not in {self.known, None}
+        return self.known is not None and self._version() not in {self.known, None}
+
+    def _version(self) -> Version | None:
+        return version(self._directory.status(self._path.name))
 
     def check(self) -> None:
         """Raise ChangedError unless the file is in the known state or missing."""
@@ -55,10 +57,10 @@ class OutOfBand:
 
     def refuse_writer(self, lock: WriterLock | None) -> None:
         """Raise OSError if another executor writes the file; `lock` is ours, if any."""
-        if lock is not None and lock.is_on(self._path):
+        if lock is not None and lock.is_on(self._directory, self._path.name):
             return
         try:
-            taken = WriterLock.take(self._path)
+            taken = WriterLock.take(self._directory, self._path.name)
         except NotebookInUseError as exc:
             raise OSError(
                 errno.EBUSY,
@@ -75,27 +77,23 @@ class OutOfBand:
 
         Raises ChangedError if they may still be writing it. For `is_known`, see `parse_saved`.
         """
-        version = version_of(self._path)
-        if version is None or not self._is_file():
+        found = self._version()
+        if found is None or not self._is_file():
             return None
         try:
-            theirs = self._read(version[2], is_ours, is_known)
+            theirs = self._read(is_ours, is_known)
         except NotebookReadError as exc:
-            if version_of(self._path) != version or self._may_be_half_written():
+            if self._version() != found or self._may_be_half_written():
                 raise ChangedError from exc
             self._move_aside()
             return None
-        if version_of(self._path) != version:
+        if self._version() != found:
             raise ChangedError
-        self.known, self._unread_since = version, None
+        self.known, self._unread_since = found, None
         return theirs
 
-    def _read(
-        self, size: int, is_ours: Callable[[NotebookNode], bool], is_known: Callable[[NotebookNode], bool]
-    ) -> NotebookNode:
-        if size > MAX_FILE_BYTES:
-            raise NotebookReadError(self._path, f"it has {size:,} bytes, and a notebook at most {MAX_FILE_BYTES:,}.")
-        theirs = parse_saved(self._path, read_content(self._path), is_known)
+    def _read(self, is_ours: Callable[[NotebookNode], bool], is_known: Callable[[NotebookNode], bool]) -> NotebookNode:
+        theirs = parse_saved(self._path, read_content(self._path, self._directory), is_known)
         if not is_ours(theirs):
             raise NotebookReadError(self._path, "it is another notebook.")
         return theirs
@@ -103,7 +101,8 @@ class OutOfBand:
     def _is_file(self) -> bool:
         """Whether there is a regular file. Links are replaced; directories become an error when saving."""
         with contextlib.suppress(OSError):
-            return stat.S_ISREG(self._path.lstat().st_mode)
+            found = self._directory.status(self._path.name)
+            return found is not None and stat.S_ISREG(found.st_mode)
         return False
 
     def _may_be_half_written(self) -> bool:
@@ -115,8 +114,8 @@ class OutOfBand:
     def _move_aside(self) -> None:
         """Move the file to a free name, so that nothing of it is lost."""
         for place in places(self._path.parent, self._path.stem):
-            with contextlib.suppress(NameTakenError):
-                move_to_free_place(self._path, place)
+            with contextlib.suppress(FileExistsError):
+                self._directory.publish_new(self._path.name, place.name)
                 logger.warning("what somebody has put in the place of %s is now in %s", self._path, place)
                 self._unread_since = None
                 return

@@ -6,14 +6,15 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
+from nbtape.common.untrusted_files import Directory
 from nbtape.errors import NotebookWriteError
-from nbtape.notebook.atomic_write import advice, publish, version_of, writable_mode
+from nbtape.notebook.atomic_write import advice, publish, version, writable_mode
 from nbtape.notebook.external_edits import OutOfBand
 from nbtape.notebook.journal import Journal
 from nbtape.notebook.lock import WriterLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from nbtape.notebook.journal import Kind
@@ -28,8 +29,9 @@ class NotebookFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.journal = Journal(path)
-        self.others = OutOfBand(path)
+        self.directory = Directory(path.parent)
+        self.journal = Journal(self.directory, path.name)
+        self.others = OutOfBand(self.directory, path)
         self._lock: WriterLock | None = None
         self._replaced: list[WriterLock] = []
         self._replaced_bytes = 0
@@ -40,11 +42,13 @@ class NotebookFile:
 
         Raises NotebookInUseError if another executor writes it, NotebookWriteError if it is read-only.
         """
-        self._lock = WriterLock.take(self.path)
-        self.others.known = version_of(self.path)
+        with self.reporting():
+            self.directory.refresh()
+        self._lock = WriterLock.take(self.directory, self.path.name)
         try:
             with self.reporting():
-                writable_mode(self.path)
+                self.others.known = version(self.directory.status(self.path.name))
+                writable_mode(self.directory, self.path.name)
                 yield
         except BaseException:
             self.close()
@@ -58,17 +62,20 @@ class NotebookFile:
         except OSError as exc:
             raise NotebookWriteError(self.path, advice(exc)) from exc
 
-    def publish(self, chunks: Iterable[bytes | memoryview], size: int, move: Callable[[Path, Path], None]) -> None:
-        """Replace the file by `size` bytes, locked, using `move` (`os.replace`, for example), and empty the journal.
+    def publish(self, chunks: Iterable[bytes | memoryview], size: int, *, is_new: bool = False) -> None:
+        """Replace the file by `size` bytes, locked, and empty the journal.
 
-        Raises OSError if they cannot be written, ChangedError if someone else has just saved the file.
+        Raises OSError if they cannot be written, FileExistsError if the file `is_new` and something has its name,
+        ChangedError if someone else has just saved it.
         """
+        self.directory.refresh()
+        move = self.directory.publish_new if is_new else self.directory.rename
 
-        def move_unless_changed(draft: Path, path: Path) -> None:
+        def move_unless_changed(draft: str, name: str) -> None:
             self.others.check()
-            move(draft, path)
+            move(draft, name)
 
-        lock, self.others.known = publish(self.path, size, chunks, move_unless_changed)
+        lock, self.others.known = publish(self.directory, self.path.name, size, chunks, move_unless_changed)
         if self._lock is not None:
             self._replaced.append(self._lock)
             self._replaced_bytes += size
@@ -94,10 +101,11 @@ class NotebookFile:
 
     def add_to_journal(self, started: str, revision: int, entries: Iterable[tuple[Kind, bytes]]) -> None:
         """Add entries to the journal; raises OSError if they or the notebook cannot be written by this process."""
-        writable_mode(self.path)
+        self.directory.refresh()
+        mode = writable_mode(self.directory, self.path.name)
         if self.others.is_changed:
             self.others.refuse_writer(self._lock)
-        self.journal.add(started, revision, entries)
+        self.journal.add(started, revision, entries, mode)
 
     def refuse_writer(self) -> None:
         """Raise OSError if another executor writes the file."""
@@ -106,7 +114,8 @@ class NotebookFile:
     def flush(self) -> None:
         """Make what is written survive a power cut; blocks until the disk is done, or raises OSError."""
         self.journal.flush()
-        descriptor = os.open(self.path, os.O_RDONLY)
+        with self.directory.copy() as directory:  # the caller is in another thread
+            descriptor = directory.open(self.path.name)
         try:
             os.fsync(descriptor)
         finally:
@@ -118,3 +127,4 @@ class NotebookFile:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+        self.directory.close()

@@ -14,18 +14,28 @@ import contextlib
 import errno
 import io
 import json
+import logging
 import os
+import stat
 import sys
 import weakref
 import zlib
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
+
+from nbtape.common.untrusted_files import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+logger = logging.getLogger(__name__)
+
 _VERSION: Final = b"nbtape journal 1 "
 _ENTRY_WORDS: Final = 3
+_MAX_LINE_BYTES: Final = 1000
+
+#: Maximum bytes of a journal; a notebook with more changes than that is saved.
+MAX_JOURNAL_BYTES: Final = 1 << 28
 
 #: Upper limit of the number of a save, which a notebook may have forged.
 _MAX_REVISION: Final = 1 << 53
@@ -36,8 +46,9 @@ Kind = Literal["cell", "change", "metadata"]
 class Journal:
     """The journal of the notebook at a path, for its writer."""
 
-    def __init__(self, notebook: Path) -> None:
-        self._path = path_of(notebook)
+    def __init__(self, directory: Directory, notebook: str) -> None:
+        self._directory = directory
+        self._name = name_of(notebook)
         self._file: int | None = None
         self._end = 0
         self._close: Callable[[], object] = lambda: None
@@ -45,19 +56,22 @@ class Journal:
     @property
     def is_there(self) -> bool:
         """Whether there is a journal, ours or one that another writer left behind."""
-        return self._path.is_file()
+        found = self._directory.status(self._name)
+        return found is not None and stat.S_ISREG(found.st_mode)
 
-    def add(self, started: str, revision: int, entries: Iterable[tuple[Kind, bytes]]) -> None:
-        """Add the changes since save `revision` of the recording that `started` then; raises OSError and adds none."""
+    def add(self, started: str, revision: int, entries: Iterable[tuple[Kind, bytes]], mode: int | None = None) -> None:
+        """Add the changes since save `revision` of the recording that `started` then; raises OSError and adds none.
+
+        `mode` has the permissions of the notebook, which the journal gets as well; None if there is none.
+        """
         content = b"".join(map(_entry, entries))
         if not content:
             return
-        if self._file is not None and os.fstat(self._file).st_nlink == 0:
-            raise FileNotFoundError(errno.ENOENT, "somebody has removed it")
-        if self._file is None:
-            self._file = self._new()
+        self._file = self._checked(mode)
         if not self._end:
             content = _VERSION + b"%b %d\n" % (started.encode(), revision) + content
+        if self._end + len(content) > MAX_JOURNAL_BYTES:
+            raise OSError(errno.EFBIG, f"its journal would have more than {MAX_JOURNAL_BYTES:,} bytes")
         try:
             _write(self._file, content)
         except OSError:
@@ -65,13 +79,22 @@ class Journal:
             raise
         self._end += len(content)
 
-    def _new(self) -> int:
-        """Create the file, replacing what another notebook left there."""
-        self._path.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-        file = os.open(self._path, flags, 0o666)
-        self._close = weakref.finalize(self, os.close, file)
-        return file
+    def _checked(self, mode: int | None) -> int:
+        """The open file with these permissions; a new one replaces what another notebook left there.
+
+        Raises FileNotFoundError if others have removed or replaced it.
+        """
+        if self._file is None:
+            self._directory.remove(self._name)
+            file = self._directory.new(self._name, os.O_WRONLY | os.O_APPEND, mode)
+            self._close = weakref.finalize(self, os.close, file)
+            return file
+        found, ours = self._directory.status(self._name), os.fstat(self._file)
+        if found is None or not os.path.samestat(found, ours):
+            raise FileNotFoundError(errno.ENOENT, "its journal was removed or replaced by other code")
+        if mode is not None and stat.S_IMODE(ours.st_mode) != mode & 0o777 and hasattr(os, "fchmod"):
+            os.fchmod(self._file, mode & 0o777)
+        return self._file
 
     def clear(self) -> None:
         """Empty it: the notebook has everything."""
@@ -82,7 +105,7 @@ class Journal:
     def remove(self) -> None:
         """Remove it: the notebook has everything, and no changes will follow."""
         with contextlib.suppress(OSError):  # it is missing, or a directory
-            self._path.unlink()
+            self._directory.remove(self._name)
         self._close()
         self._file, self._end = None, 0
 
@@ -94,7 +117,12 @@ class Journal:
 
 def path_of(notebook: Path) -> Path:
     """The path of a notebook's journal."""
-    return notebook.with_name(f".{notebook.name}.journal")
+    return notebook.with_name(name_of(notebook.name))
+
+
+def name_of(notebook: str) -> str:
+    """The name of the journal of the notebook with this name."""
+    return f".{notebook}.journal"
 
 
 def revision_of(ours: Mapping[str, Any]) -> int:
@@ -109,13 +137,37 @@ def is_journal(name: str) -> bool:
 
 
 def read_journal(notebook: Path) -> bytes:
-    """The content of a notebook's journal; empty if there is none."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    """The content of a notebook's journal as far as it is one; empty if there is none, or no regular file.
+
+    Reads no more than whole entries: a file of zeros of any size costs one line.
+    """
+    path = path_of(notebook)
     try:
-        with os.fdopen(os.open(path_of(notebook), flags), "rb") as file:
-            return file.read()
-    except OSError:
+        with Directory(path.parent) as directory, directory.reading(path.name, MAX_JOURNAL_BYTES) as file:
+            return b"".join(_framed(file))
+    except FileNotFoundError:
         return b""
+    except OSError as exc:
+        logger.warning("the journal %s is ignored: %s", path, exc.strerror or exc)
+        return b""
+
+
+def _framed(journal: IO[bytes]) -> Iterator[bytes]:
+    """The first line of a journal and its whole entries, unparsed."""
+    head = journal.readline(_MAX_LINE_BYTES)
+    if not head.startswith(_VERSION):
+        return
+    yield head
+    left = MAX_JOURNAL_BYTES
+    while len(words := (line := journal.readline(_MAX_LINE_BYTES)).split()) == _ENTRY_WORDS:
+        size = int(words[1]) if words[1].isdigit() else left
+        if size >= left:
+            return
+        content = journal.read(size + 1)
+        left -= len(content)
+        yield line + content
+        if not content.endswith(b"\n") or len(content) != size + 1:
+            return
 
 
 def fold_in(document: dict[str, Any], journal: bytes) -> None:

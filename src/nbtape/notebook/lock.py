@@ -5,9 +5,11 @@ Each save replaces the file, so each new one is locked before it is moved into p
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 import weakref
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from nbtape.errors import NotebookInUseError
 
@@ -17,7 +19,11 @@ except ImportError:  # Windows, where an open file cannot be replaced: nothing i
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from nbtape.common.untrusted_files import Directory
+
+#: How often locking is tried while others replace the file or hold a shared lock, and the time between.
+_MAX_ATTEMPTS: Final = 100
+_ATTEMPT_SECONDS: Final = 0.001
 
 
 class WriterLock:
@@ -28,31 +34,38 @@ class WriterLock:
         self._close = weakref.finalize(self, os.close, descriptor)
 
     @classmethod
-    def take(cls, path: Path) -> Self | None:
-        """Lock the file at `path`; None if that is not possible, as on some network drives.
+    def take(cls, directory: Directory, name: str) -> Self | None:
+        """Lock a file; None if that is not possible: on some network drives, or because code keeps replacing it.
 
         Raises NotebookInUseError if another writer has it locked.
         """
-        while fcntl is not None:
+        for _ in range(_MAX_ATTEMPTS):
+            if fcntl is None:
+                return None
             try:
                 # Open it read-only, so that the disk can still be remounted read-only. NFS refuses such a lock.
-                lock = cls(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+                lock = cls(directory.open(name))
+            except OSError:
+                return None
+            try:
                 fcntl.flock(lock._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if lock.is_on(path):  # otherwise it was replaced meanwhile
+                if lock.is_on(directory, name):  # otherwise it was replaced meanwhile
                     return lock
             except BlockingIOError as exc:
-                if is_locked(lock._descriptor):  # otherwise another process is only checking for a lock
-                    raise NotebookInUseError(path) from exc
+                # Otherwise, another process has a shared lock, which is no writer's: `is_locked` takes one briefly.
+                if is_locked(lock._descriptor):
+                    raise NotebookInUseError(directory.path / name) from exc
+                time.sleep(_ATTEMPT_SECONDS)
             except OSError:
                 return None
         return None
 
-    def is_on(self, path: Path) -> bool:
-        """Whether the locked file is the one at `path`."""
-        try:
-            return os.path.samestat(os.fstat(self._descriptor), path.stat())
-        except OSError:
-            return False
+    def is_on(self, directory: Directory, name: str) -> bool:
+        """Whether the locked file has this name."""
+        with contextlib.suppress(OSError):
+            found = directory.status(name)
+            return found is not None and os.path.samestat(os.fstat(self._descriptor), found)
+        return False
 
     def release(self) -> None:
         """Let others write. Unlocks explicitly, because a fork of this process may have the file open as well."""

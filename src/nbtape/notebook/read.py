@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.compat_jsonschema import defer_grammar
+from nbtape.common.untrusted_files import ObstacleError, read_file
 from nbtape.errors import NotebookReadError
 from nbtape.notebook.atomic_write import version_of
 from nbtape.notebook.journal import fold_in, read_journal
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
 
     from nbformat import NotebookNode
 
+    from nbtape.common.untrusted_files import Directory
+
 #: The first minor version of nbformat 4 whose cells have ids.
 _IDS_SINCE: Final = 5
+
+#: Maximum bytes of a notebook that is read.
+MAX_FILE_BYTES: Final = 1 << 30
 
 #: How often reading is tried if the notebook is written at the same time.
 MAX_READ_ATTEMPTS: Final = 5
@@ -84,16 +90,21 @@ def read_whole(path: Path) -> tuple[bytes, bytes]:
     return content, journal
 
 
-def read_content(path: Path) -> bytes:
-    """The content of a notebook's file; raises NotebookReadError if it cannot be read."""
+def read_content(path: Path, directory: Directory | None = None) -> bytes:
+    """The content of a notebook's file; raises NotebookReadError if it cannot be read.
+
+    `directory` is the one it is in, if that is open.
+    """
     if path.suffix != ".ipynb":
         raise NotebookReadError(path, "its name does not end in .ipynb. Name a notebook.")
-    if not path.exists():
-        raise NotebookReadError(path, "it does not exist. Check the path.")
-    if not path.is_file():
-        raise NotebookReadError(path, "it is not a file. Name a notebook in it, if it is a directory.")
     try:
-        return path.read_bytes()
+        return read_file(path, MAX_FILE_BYTES) if directory is None else directory.read(path.name, MAX_FILE_BYTES)
+    except FileNotFoundError as exc:
+        raise NotebookReadError(path, "it does not exist. Check the path.") from exc
+    except IsADirectoryError as exc:
+        raise NotebookReadError(path, "it is a directory. Name a notebook in it.") from exc
+    except ObstacleError as exc:
+        raise NotebookReadError(path, f"{exc.strerror}.") from exc
     except OSError as exc:
         raise NotebookReadError(path, f"{exc.strerror or exc}. Check its permissions.") from exc
 

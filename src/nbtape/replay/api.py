@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common.untrusted_files import read_file, replace_file
 from nbtape.environment import PLACE, Difference, differences
+from nbtape.errors import NotebookWriteError
 from nbtape.kernels.sources import DEFAULT_KERNEL
+from nbtape.notebook.atomic_write import advice
 from nbtape.notebook.format import environment_of, kernel_name_of, place_of
 from nbtape.notebook.output_path import output_path
-from nbtape.notebook.read import read_document
+from nbtape.notebook.read import MAX_FILE_BYTES, read_document
 from nbtape.replay.cell_verdict import judge_cell, settings_of
 from nbtape.replay.compare.settings import Context, ReplaySettings
 from nbtape.replay.report import ReplayReport
@@ -74,7 +78,7 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
     target = output_path(path, None if output is None else Path(output).absolute(), "-replayed")
     cell_settings = {index: settings_of(index, cell, settings or ReplaySettings()) for index, cell in _code(recorded)}
     began = time.monotonic()
-    _run(
+    replayed = _run(
         recorded,
         target,
         kernel_name=kernel_name or kernel_name_of(recorded) or DEFAULT_KERNEL,
@@ -87,7 +91,6 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         on_cell=on_cell,
         on_start=on_start,
     )
-    replayed = read_document(target)
     cells = _judge_cells(recorded, replayed, where, cell_settings)
     return ReplayReport(path, target, cells, time.monotonic() - began, _differences(recorded, replayed))
 
@@ -107,8 +110,11 @@ def _code(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
     return ((index, cell) for index, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code")
 
 
-def _run(recorded: NotebookNode, target: Path, **options: Any) -> None:  # noqa: ANN401  (papermill's and our engine's)
-    """Run a notebook with papermill. Ignore its error for a failed cell, which the report shows."""
+def _run(recorded: NotebookNode, target: Path, **options: Any) -> NotebookNode:  # noqa: ANN401  (papermill's and our engine's)
+    """Run a notebook with papermill and return the new one. Ignore its error for a failed cell, which the report shows.
+
+    papermill follows links, so it writes to a private directory. nbtape's engine saves cells to `target`.
+    """
     import papermill  # type: ignore[import-untyped]
     from papermill.engines import papermill_engines  # type: ignore[import-untyped]
     from papermill.exceptions import PapermillExecutionError  # type: ignore[import-untyped]
@@ -116,9 +122,19 @@ def _run(recorded: NotebookNode, target: Path, **options: Any) -> None:  # noqa:
     from nbtape.replay.papermill_engine import NbtapeEngine
 
     papermill_engines.register(_ENGINE, NbtapeEngine)  # works without an installed entry point, too
-    escaped = str(target).replace("{", "{{").replace("}", "}}")  # papermill formats its output path
-    with contextlib.suppress(PapermillExecutionError):
-        papermill.execute_notebook(copy.deepcopy(recorded), escaped, engine_name=_ENGINE, progress_bar=False, **options)
+    with tempfile.TemporaryDirectory(prefix="nbtape-replay-") as private:
+        written = Path(private) / "replayed.ipynb"
+        escaped = str(written).replace("{", "{{").replace("}", "}}")  # papermill formats its output path
+        with contextlib.suppress(PapermillExecutionError):
+            papermill.execute_notebook(
+                copy.deepcopy(recorded), escaped, engine_name=_ENGINE, progress_bar=False, save_to=target, **options
+            )
+        replayed = read_document(written)
+        try:
+            replace_file(target, read_file(written, MAX_FILE_BYTES))
+        except OSError as exc:
+            raise NotebookWriteError(target, advice(exc)) from exc
+    return replayed
 
 
 def _context(notebook: Mapping[str, Any], where: Path) -> Context:

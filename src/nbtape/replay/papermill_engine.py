@@ -49,7 +49,8 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
             progress_bar: Whether to show papermill's progress bar, or its options.
             log_output: Whether outputs go to papermill's logger.
             options: `start_timeout`, `execution_timeout`, `stdout_file` and `stderr_file` as in papermill's own engine;
-                `notebook`, the path to record as the input; `directory`, the kernel's working directory;
+                `notebook`, the path to record as the input; `save_to`, a path to save to and to record as the output
+                instead of `output_path`; `directory`, the kernel's working directory;
                 `jupyter_server`, `keep_going`, `on_cell` and `on_start` as in `nbtape.replay`. Others are ignored.
 
         Raises:
@@ -58,10 +59,12 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
         expectations = {n: expectation(cell) for n, cell in enumerate(nb["cells"]) if cell["cell_type"] == "code"}
         if "notebook" in options:
             nb["metadata"]["papermill"]["input_path"] = str(options["notebook"])
+        if "save_to" in options:
+            nb["metadata"]["papermill"]["output_path"] = str(options["save_to"])
         runs = sum(expected.runs for expected in expectations.values())
         manager = ExecutionManager(nb, progress_bar, options.get("on_cell"), runs)
         manager.notebook_start()
-        if path := _local(output_path):
+        if path := options.get("save_to") or _local(output_path):
             manager.save_to(path)
         directory = Path(options.get("directory") or ".").absolute()
         own: Options = {**DEFAULTS, "startup_timeout": options.get("start_timeout") or DEFAULTS["startup_timeout"]}

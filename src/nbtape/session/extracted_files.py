@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common import image_types
-from nbtape.common.new_files import create_file, replace_file
+from nbtape.common.untrusted_files import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,8 +40,8 @@ class Extraction:
 class FileExtractor:
     """Extracts files to `directory`, named after the notebook; one per session, because it overwrites only its own."""
 
-    def __init__(self, directory: Path, stem: str) -> None:
-        self._directory = directory
+    def __init__(self, directory: Directory | Path, stem: str) -> None:
+        self._directory = Directory.of(directory)
         self._stem = stem.replace(" ", "_")
         self._own: dict[tuple[int, int, str], Path] = {}
 
@@ -74,16 +74,17 @@ class FileExtractor:
 
     def _write(self, key: tuple[int, int, str], content: bytes) -> Path:
         """Write a file; never replace or follow one that the code may have created."""
+        self._directory.refresh()
         if key in self._own:
-            replace_file(self._own[key], content)
+            self._directory.replace(self._own[key].name, content)
             return self._own[key]
         cell, position, mime = key
         name, extension = f"{self._stem}_{cell}_{position}", _EXTENSIONS[mime]
         number = 1
         while True:
-            path = self._directory / (f"{name}{extension}" if number == 1 else f"{name}-{number}{extension}")
+            path = self._directory.path / (f"{name}{extension}" if number == 1 else f"{name}-{number}{extension}")
             try:
-                create_file(path, [content])
+                self._directory.create(path.name, content)
             except FileExistsError:
                 number += 1
             else:

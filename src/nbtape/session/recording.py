@@ -54,8 +54,8 @@ class Recording:
         self._options = options
         self.notebook = notebook
         written_files.recorded(notebook.path)
-        self._extractor = FileExtractor(self._directory, notebook.path.stem)
-        self._written = written_files.WorkingDirectory(self._directory)
+        self._extractor = FileExtractor(notebook.file.directory, notebook.path.stem)
+        self._written = written_files.WorkingDirectory(notebook.file.directory)
         self._changed: set[int] = set()
         self.autosave = Autosave(notebook)
 
@@ -137,9 +137,7 @@ class Recording:
         tell_cut(cell, outcome.left_out)
         extraction = self._extract(index)
         changes = self._written.changes()
-        described = (
-            await offload(lambda: written_files.describe(changes.paths, self._directory)) if changes.paths else []
-        )
+        described = await self._describe(changes.paths)
         tail = " ".join(filter(None, [note, outcome.missing, changes.note]))
         note = " ".join(filter(None, [notice, tail]))
         text = _framed(notice, self._text(cell["outputs"], extraction), tail)
@@ -164,6 +162,10 @@ class Recording:
             note=note,
             left_out=outcome.left_out,
         )
+
+    async def _describe(self, paths: list[Path]) -> list[dict[str, Any]]:
+        directory = self.notebook.file.directory
+        return await offload(written_files.describe, paths, directory) if paths else []
 
     def _text(self, outputs: Sequence[Mapping[str, Any]], extraction: Extraction) -> str:
         if self._options["name_files"]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -63,7 +62,7 @@ class Origin:
     @classmethod
     def check(cls, notebook: Path | str, until: int | None, on_progress: Callable[[str], None] | None) -> Origin:
         """Read and check a notebook; raises NotebookReadError, or ValueError if it has fewer cells than `until`."""
-        path = Path(os.path.realpath(notebook)) if Path(notebook).is_symlink() else Path(notebook).absolute()
+        path = Path(notebook).absolute()
         node = read_document(path)
         if type(version := own_metadata(node).get("version")) is int and version > FORMAT_VERSION:
             raise NotebookReadError(path, "it was recorded by a newer nbtape. Upgrade this one.")
@@ -96,7 +95,8 @@ class Origin:
         """Close the notebook after a failure, and delete it if it is new."""
         notebook.close()
         if self.until is not None:
-            notebook.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                notebook.file.directory.remove(notebook.path.name)
 
 
 class Terms(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import os
 import stat
 import time
 from collections import defaultdict
@@ -13,17 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common.untrusted_files import Directory, Tree
 from nbtape.notebook.atomic_write import is_draft
 from nbtape.notebook.journal import is_journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import os
+    from collections.abc import Iterator, Sequence
 
 #: Time limits of one scan of the directory: CPU time, and wall time for slow network drives.
 SCAN_CPU_SECONDS: Final = 0.05
 SCAN_WALL_SECONDS: Final = 0.5
 #: Bytes hashed after one block; of further files only the size is recorded.
 MAX_HASHED_BYTES: Final = 256 << 20
+_CHUNK_BYTES: Final = 1 << 20
 #: Files listed after one block.
 MAX_LISTED_FILES: Final = 1000
 
@@ -56,8 +58,9 @@ class Changes:
 class WorkingDirectory:
     """A directory that is scanned after each block."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = str(root)
+    def __init__(self, root: Directory | Path) -> None:
+        self._directory = Directory.of(root)
+        self._root = str(self._directory.path)
         self._seen = self._scan()
 
     def changes(self) -> Changes:
@@ -77,7 +80,7 @@ class WorkingDirectory:
         """Fingerprints of all files; None if the scan takes too long."""
         work, deadline = time.thread_time() + SCAN_CPU_SECONDS, time.monotonic() + SCAN_WALL_SECONDS
         found: _Files = defaultdict(dict)
-        for directory, entries in _walk(self._root):
+        for directory, entries in _walk(self._directory):
             if time.thread_time() > work or time.monotonic() > deadline:
                 return None
             files = found[directory]
@@ -96,27 +99,36 @@ def recorded(path: Path) -> None:
     _recordings[str(path.parent)].add(path.name)
 
 
-def describe(paths: list[Path], root: Path) -> list[dict[str, Any]]:
+def describe(paths: list[Path], root: Directory | Path) -> list[dict[str, Any]]:
     """Path relative to `root`, size in bytes and SHA-256 of each file. Reads the files, so it blocks."""
     described = []
     left = MAX_HASHED_BYTES
-    for path in paths:
-        size, digest = _digest(path, left)
-        left -= size if digest else 0
-        described.append({"path": Path(os.path.relpath(path, root)).as_posix(), "size": size, "sha256": digest})
+    with Directory.of(root).copy() as directory:  # the caller is in another thread
+        for path in paths:
+            name = path.relative_to(directory.path)
+            size, digest = _digest(directory, name.parts, left)
+            left -= size if digest else 0
+            described.append({"path": name.as_posix(), "size": size, "sha256": digest})
     return described
 
 
-def _digest(path: Path, limit: int) -> tuple[int, str | None]:
-    """Size and hash of a file; does not wait for a pipe or follow a link that replaced it."""
-    try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
-            info = os.fstat(file.fileno())
-            if not stat.S_ISREG(info.st_mode) or info.st_size > limit:
-                return info.st_size, None
-            return info.st_size, hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return 0, None
+def _digest(root: Directory, parts: Sequence[str], limit: int) -> tuple[int, str | None]:
+    """Size and hash of a file; no hash of what is too large, has several hard links, or is not a file any more."""
+    *above, name = parts
+    size = 0
+    with contextlib.suppress(OSError), root.below(*above) as directory:
+        found = directory.status(name)
+        size = 0 if found is None else found.st_size
+        with directory.reading(name, limit) as file:
+            hashed = hashlib.sha256()
+            size = 0
+            while chunk := file.read(_CHUNK_BYTES):
+                hashed.update(chunk)
+                size += len(chunk)
+                if size > limit:  # it grows while it is read
+                    return size, None
+            return size, hashed.hexdigest()
+    return size, None
 
 
 def _changed(before: _Files, now: _Files) -> Iterator[str]:
@@ -128,43 +140,37 @@ def _changed(before: _Files, now: _Files) -> Iterator[str]:
             yield from (_path(directory, name) for name in names)
 
 
-def _walk(root: str) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
+def _walk(root: Directory) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
     """List the files of each directory from `root` down in batches, without recorded files.
 
     Follows no links and skips directories of tools. Entries are valid until the next batch is requested.
     """
-    pending = [root]
-    while pending:
-        directory = pending.pop()
-        ours = _recordings.get(directory, set())
-        for batch in _batches(directory, os.O_NOFOLLOW if directory != root else 0):
-            if directory != root and any(entry.name == _ENVIRONMENT for entry in batch):
-                break
-            entries = []
-            # The code may have replaced a recorded file by a directory.
-            for entry in [each for each in batch if each.name not in ours or each.is_dir(follow_symlinks=False)]:
-                if not entry.is_dir(follow_symlinks=False):
-                    entries.append(entry)
-                elif entry.name not in _SKIPPED:
-                    pending.append(_path(directory, entry.name))
-            yield directory, entries
+    pending: list[tuple[str, ...]] = [()]
+    with contextlib.suppress(OSError), contextlib.closing(Tree(root)) as tree:
+        while pending:
+            parts = pending.pop()
+            directory = str(root.path.joinpath(*parts))
+            ours = _recordings.get(directory, set())
+            for batch in _batches(tree, parts):
+                if parts and any(entry.name == _ENVIRONMENT for entry in batch):
+                    break
+                entries = []
+                # The code may have replaced a recorded file by a directory.
+                for entry in [each for each in batch if each.name not in ours or each.is_dir(follow_symlinks=False)]:
+                    if not entry.is_dir(follow_symlinks=False):
+                        entries.append(entry)
+                    elif entry.name not in _SKIPPED:
+                        pending.append((*parts, entry.name))
+                yield directory, entries
 
 
-def _batches(directory: str, flags: int) -> Iterator[list[os.DirEntry[str]]]:
-    """List a directory in batches, the last of them empty; no batches if it is not readable.
-
-    It is read by a descriptor, which saves building and resolving a path for each entry.
-    """
-    with contextlib.suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | flags)
-        try:
-            with os.scandir(descriptor) as entries:
-                batch = None
-                while batch != []:
-                    batch = list(itertools.islice(entries, _BATCH_ENTRIES))
-                    yield batch
-        finally:
-            os.close(descriptor)
+def _batches(tree: Tree, parts: Sequence[str]) -> Iterator[list[os.DirEntry[str]]]:
+    """List a directory in batches, the last of them empty; no batches if it is not readable."""
+    with contextlib.suppress(OSError), tree.entries(parts) as entries:
+        batch = None
+        while batch != []:
+            batch = list(itertools.islice(entries, _BATCH_ENTRIES))
+            yield batch
 
 
 def _path(directory: str, name: str) -> str:

@@ -7,6 +7,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Final, Literal
 
+from nbtape.common.untrusted_files import Directory
 from nbtape.errors import NotebookReadError
 from nbtape.notebook.atomic_write import version_of
 from nbtape.notebook.lock import can_be_locked, is_locked
@@ -117,7 +118,10 @@ def _written(place: Path) -> Path | None:
 
 def _notebooks(directory: Path) -> list[Path]:
     """The notebooks in a directory, newest first."""
-    found = [(version[1], path) for path in directory.glob("[!.]*.ipynb") if (version := version_of(path))]
+    with Directory(directory) as opened:
+        names = [name for name in opened.names() if name.endswith(".ipynb") and not name.startswith(".")]
+    paths = (directory / name for name in names)
+    found = [(version[1], path) for path in paths if (version := version_of(path))]
     return [path for _, path in sorted(found, reverse=True)]
 
 
@@ -145,7 +149,8 @@ class Writer:
         """Check the lock of the file at the path."""
         while True:
             try:
-                file = os.open(self._path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+                with Directory(self._path.parent) as directory:
+                    file = directory.open(self._path.name)
             except OSError:
                 return False
             found = self._is_locked(file)
@@ -167,6 +172,6 @@ class Writer:
     def _was_replaced(self, file: int) -> bool:
         """Whether another file is at the path now: a writer locks the new one, and releases this one."""
         try:
-            return not os.path.samestat(os.fstat(file), self._path.stat())
+            return not os.path.samestat(os.fstat(file), self._path.lstat())
         except OSError:
             return False

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import BlobResourceContents, EmbeddedResource, ImageContent, TextContent
 
-from nbtape.common.image_types import MODEL_SUFFIXES
+from nbtape.common.image_types import MAX_MODEL_FILE_BYTES, MODEL_SUFFIXES
 from nbtape.common.text import fit_text, shorten, strip_escapes
-from nbtape.integrations._answers import content_of, scaled
+from nbtape.common.untrusted_files import Directory
+from nbtape.integrations._answers import scaled
 from nbtape.notebook.format import own_metadata, recorded_status
 from nbtape.notebook.journal import read_journal
 from nbtape.notebook.output_text import cell_text
@@ -152,23 +153,9 @@ def read_inside(directory: Path, name: str) -> tuple[Path, bytes]:
         path = Path(os.path.realpath(root / name))
         if not path.is_relative_to(root):
             raise ToolError(f"{name!r} is not in the output directory: list_files names what can be fetched.")
-        return path, _read(root, path.relative_to(root).parts)
+        parts = path.relative_to(root).parts
+        with Directory(root) as opened:
+            return path, opened.read_below(parts or (".",), MAX_MODEL_FILE_BYTES)
     except (OSError, ValueError) as exc:  # ValueError: a name that no file can have
         why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         raise ToolError(f"{name!r} cannot be read: {why}. list_files names what can be fetched.") from exc
-
-
-def _read(root: Path, parts: tuple[str, ...]) -> bytes:
-    """Read a file below `root` without following any link."""
-    *above, last = parts or (".",)
-    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for part in above:
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
-            os.close(directory)
-            directory = below
-        # O_NONBLOCK: opening a pipe would wait for a writer.
-        opened = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-    finally:
-        os.close(directory)
-    return content_of(opened)

@@ -8,7 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
-from nbtape.common.new_files import replace_file
+from nbtape.common.untrusted_files import replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,510 @@
+"""Files in directories that hostile code can write: opened, created, replaced, listed and removed through no link.
+
+A directory is opened component by component and named by its descriptor from then on, so nothing that code puts in
+its place, or in the place of a file, leads elsewhere. A file that is read must be a regular file with one link and of
+bounded size. A file that is written is a private temporary file first (`O_EXCL`), and is published by a rename.
+
+Windows has no such descriptors: paths are used there, and links are not followed where Python can tell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+import uuid
+import weakref
+from collections import deque
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+_HAS_DIR_FD: Final = {os.open, os.stat, os.unlink, os.mkdir, os.rename, os.link} <= os.supports_dir_fd
+
+_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+#: O_NONBLOCK: opening a pipe would wait for a writer, and opening a file with a lease for its holder.
+_READ: Final = (
+    os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+)
+_CREATE: Final = os.O_CREAT | os.O_EXCL | _NOFOLLOW | getattr(os, "O_BINARY", 0)
+_LIST: Final = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
+#: For directories on the way, which may be searchable and not readable.
+_PASS: Final = _LIST | getattr(os, "O_PATH", 0)
+
+#: Links that are followed on the way to one directory, as in Linux.
+_MAX_LINKS: Final = 40
+
+#: How many directories a `Tree` holds open.
+_MAX_HELD: Final = 32
+
+#: How long a file with a second link counts as one that is being published by `Directory.publish_new`.
+_PUBLISHING_SECONDS: Final = 0.002
+
+_OBSTACLES: Final = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+#: Identifies a file or directory while it exists.
+_Identity = tuple[int, int]
+
+
+class ObstacleError(OSError):
+    """Something else than a regular file or directory is in the way; `strerror` says what, and what to do."""
+
+
+class Directory:
+    """A directory that hostile code can write.
+
+    Links on the way to it are followed the first time if the user or root owns them; after that, it is the same
+    directory, or one made again at the same place. Names are those of entries: they have no separator.
+
+    One thread at a time may use it; another one uses a `copy`. It holds at most one file open, until it is garbage.
+
+    Args:
+        path: Its path, which need not exist yet.
+        untrusted: Directories in which code may have made links: none is followed below them.
+    """
+
+    def __init__(self, path: Path, untrusted: Iterable[Path] = ()) -> None:
+        self.path = path
+        self._real: Path | None = None
+        self._untrusted = tuple(untrusted)
+        self._descriptor: int | None = None
+        self._identity: _Identity | None = None
+        self._close: Callable[[], object] = lambda: None
+
+    @classmethod
+    def of(cls, place: Directory | Path) -> Directory:
+        """The directory at a path."""
+        return place if isinstance(place, Directory) else cls(place)
+
+    def copy(self) -> Directory:
+        """The same directory, for another thread."""
+        copy = Directory(self.path, self._untrusted)
+        copy._real = self._real
+        return copy
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor; the next call opens the directory again."""
+        self._close()
+        self._descriptor = None
+
+    def refresh(self) -> None:
+        """Make sure that this is the directory at the path; raises OSError if there is none, or a link instead.
+
+        Call it before each use of a directory that is kept: users remove directories and make them again.
+        """
+        if self._real is None or not _HAS_DIR_FD:
+            self._open()
+            return
+        found = self._real.lstat()
+        if self._descriptor is None or _identity(found) != self._identity:
+            self._open()
+
+    def _open(self) -> int | None:
+        if not _HAS_DIR_FD:
+            self._real = self.path.resolve(strict=True)
+            return None
+        descriptor, real = _open_directory(self.path if self._real is None else self._real, self._links_from())
+        self.close()
+        self._real, self._descriptor = real, descriptor
+        self._identity = _identity(os.fstat(descriptor))
+        self._close = weakref.finalize(self, os.close, descriptor)
+        return descriptor
+
+    def _links_from(self) -> set[_Identity] | None:
+        """The directories below which no link is followed; None if that is so everywhere."""
+        if self._real is not None:
+            return None
+        found = set()
+        for path in self._untrusted:
+            with contextlib.suppress(OSError):
+                found.add(_identity(path.stat()))
+        return found
+
+    def _at(self, name: str) -> tuple[str, int | None]:
+        """What to pass to a system call for an entry: a path, and the descriptor that it is relative to."""
+        _check_name(name)
+        if not _HAS_DIR_FD:
+            return str(self.path / name), None
+        return name, self._opened()
+
+    def _opened(self) -> int | None:
+        return self._open() if self._descriptor is None else self._descriptor
+
+    def status(self, name: str) -> os.stat_result | None:
+        """The status of an entry itself, also of a link; None if there is none."""
+        entry, directory = self._at(name)
+        try:
+            return os.stat(entry, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def open(self, name: str) -> int:
+        """Open a regular file with one link to read it, and return its descriptor.
+
+        Raises:
+            ObstacleError: It is something else.
+            OSError: It does not exist, or cannot be opened.
+        """
+        entry, directory = self._at(name)
+        # Opening a device may already do something.
+        _check_kind(os.stat(entry, dir_fd=directory, follow_symlinks=False))
+        try:
+            descriptor = os.open(entry, _READ, dir_fd=directory)
+        except OSError as exc:
+            raise _refusal(exc) from exc
+        try:
+            _check_opened(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The content of a file with at most `limit` bytes; raises as `open`, and ObstacleError for a larger one."""
+        with self.reading(name, limit) as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:  # it has grown meanwhile
+            raise _too_large(len(content), limit)
+        return content
+
+    @contextlib.contextmanager
+    def reading(self, name: str, limit: int) -> Iterator[BinaryIO]:
+        """Open a file with at most `limit` bytes to read it; raises as `read`."""
+        with os.fdopen(self.open(name), "rb") as file:
+            if (size := os.fstat(file.fileno()).st_size) > limit:
+                raise _too_large(size, limit)
+            yield file
+
+    def new(self, name: str, flags: int, mode: int | None = None) -> int:
+        """Create a file where nothing is, not even a link, and return its descriptor.
+
+        Args:
+            name: Its name.
+            flags: Those of `os.open` for writing.
+            mode: Permissions; None for those of any new file.
+
+        Raises:
+            FileExistsError: There is something.
+            OSError: It cannot be created.
+        """
+        entry, directory = self._at(name)
+        descriptor = os.open(entry, flags | _CREATE, 0o666 if mode is None else 0o600, dir_fd=directory)
+        if mode is not None and hasattr(os, "fchmod"):
+            os.fchmod(descriptor, mode & 0o777)
+        return descriptor
+
+    def write_new(
+        self, name: str, chunks: Iterable[bytes | memoryview], *, size: int | None = None, mode: int | None = None
+    ) -> os.stat_result:
+        """Create a file where nothing is, or nothing if it cannot be written; return its status.
+
+        Args:
+            name: Its name; readers may see it half-written, so it is that of a draft.
+            chunks: The content.
+            size: Bytes to reserve first: a full disk is an error at once, and a rename on ext4 takes 0.1 ms, not 2.5.
+            mode: Permissions; None for those of any new file.
+
+        Raises:
+            FileExistsError: There is something of that name.
+            OSError: It cannot be written.
+        """
+        descriptor = self.new(name, os.O_WRONLY, mode)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                if size is not None and hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+                file.writelines(chunks)
+                file.flush()
+                return os.fstat(file.fileno())
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.remove(name)
+            raise
+
+    def create(self, name: str, content: bytes) -> None:
+        """Publish a new file; raises FileExistsError if there is something of that name, and leaves it alone."""
+        if self.status(name) is not None:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+        self._publish(name, content, None, self.publish_new)
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Replace a file or link, or create one, atomically; it keeps its permissions.
+
+        Raises ObstacleError for a directory, FIFO, socket or device, which stay. If the new content cannot be written,
+        the old one stays.
+        """
+        found = self.status(name)
+        mode = None
+        if found is not None and not stat.S_ISLNK(found.st_mode):
+            _check_kind(found)
+            mode = stat.S_IMODE(found.st_mode)
+        self._publish(name, content, mode, self.rename)
+
+    def _publish(self, name: str, content: bytes, mode: int | None, move: Callable[[str, str], None]) -> None:
+        draft = draft_of(name)
+        self.write_new(draft, [content], mode=mode)
+        try:
+            move(draft, name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.remove(draft)
+            raise
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename an entry, replacing another one that is not a directory."""
+        source, directory = self._at(old)
+        os.replace(source, self._at(new)[0], src_dir_fd=directory, dst_dir_fd=directory)
+
+    def publish_new(self, old: str, new: str) -> None:
+        """Rename a file to a name where nothing is; raises FileExistsError if there is something."""
+        source, directory = self._at(old)
+        target, _ = self._at(new)
+        try:
+            os.link(source, target, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError):  # a file system without hard links
+            os.close(self.new(new, os.O_WRONLY))
+            os.replace(source, target, src_dir_fd=directory, dst_dir_fd=directory)
+        else:
+            self.remove(old)
+
+    def remove(self, name: str) -> None:
+        """Remove an entry, except a directory; nothing happens if there is none."""
+        entry, directory = self._at(name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(entry, dir_fd=directory)
+
+    def names(self) -> list[str]:
+        """The names of its entries."""
+        with contextlib.closing(Tree(self)) as tree, tree.entries(()) as entries:
+            return [entry.name for entry in entries]
+
+    def make(self, name: str) -> None:
+        """Make a directory in this one; nothing happens if something has that name."""
+        entry, directory = self._at(name)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(entry, dir_fd=directory)
+
+    def below(self, *names: str) -> Directory:
+        """A directory below this one, without a link on the way.
+
+        Raises OSError if a link or a file is in the way, or if it does not exist.
+        """
+        for name in names:
+            _check_name(name)
+        found = Directory(self.path.joinpath(*names))
+        if self._real is None:
+            self._open()
+        assert self._real is not None, "it was opened"
+        found._real = self._real.joinpath(*names)
+        found._open()
+        return found
+
+    def read_below(self, parts: Sequence[str], limit: int) -> bytes:
+        """`read` of a file below this directory, by the names on the way to it."""
+        *above, name = parts
+        if not above:
+            return self.read(name, limit)
+        with self.below(*above) as directory:
+            return directory.read(name, limit)
+
+    def temporary_file(self) -> IO[bytes]:
+        """A file without a name, unbuffered, of which nothing is left when it is closed."""
+        name = draft_of("nbtape")
+        if hasattr(os, "O_TMPFILE") and _HAS_DIR_FD:
+            with contextlib.suppress(OSError):  # the file system has no such files
+                return os.fdopen(os.open(".", os.O_RDWR | os.O_TMPFILE, 0o600, dir_fd=self._opened()), "w+b", 0)
+        file = os.fdopen(self.new(name, os.O_RDWR | getattr(os, "O_TEMPORARY", 0), 0o600), "w+b", 0)
+        if not hasattr(os, "O_TEMPORARY"):
+            self.remove(name)
+        return file
+
+
+class Tree:
+    """The directories below one, opened in any order and without following links; close it after use."""
+
+    def __init__(self, root: Directory) -> None:
+        self._root = root
+        # The directories on the way to the last one, with their names, and the last one if it is below them.
+        self._held: list[tuple[str, int]] = []
+        self._last: int | None = None
+        root.refresh()
+
+    def entries(self, parts: Sequence[str]) -> Any:  # noqa: ANN401  (typeshed's context manager is private)
+        """`os.scandir` of a directory, by the names on the way to it; raises OSError if it cannot be listed."""
+        if not _HAS_DIR_FD:
+            return os.scandir(os.path.join(self._root.path, *parts))  # noqa: PTH118  (Path would lose names like "a:")
+        return os.scandir(self._open(parts))
+
+    def _open(self, parts: Sequence[str]) -> int:
+        common = 0
+        while common < min(len(parts), len(self._held) - 1) and self._held[common + 1][0] == parts[common]:
+            common += 1
+        self._close_last()
+        while len(self._held) > common + 1:
+            os.close(self._held.pop()[1])
+        if not self._held:
+            self._held.append(("", os.open(".", _LIST, dir_fd=self._root._opened())))  # noqa: SLF001  (of this module)
+        for part in parts[common:_MAX_HELD]:
+            self._held.append((part, os.open(part, _LIST, dir_fd=self._held[-1][1])))
+        current = self._held[-1][1]
+        for part in parts[_MAX_HELD:]:
+            below = os.open(part, _LIST, dir_fd=current)
+            self._close_last()
+            self._last = current = below
+        return current
+
+    def _close_last(self) -> None:
+        if self._last is not None:
+            os.close(self._last)
+            self._last = None
+
+    def close(self) -> None:
+        self._close_last()
+        while self._held:
+            os.close(self._held.pop()[1])
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """The content of a regular file with at most `limit` bytes; see `Directory.read`."""
+    with Directory(path.parent) as directory:
+        return directory.read(path.name, limit)
+
+
+def create_file(path: Path, content: bytes) -> None:
+    """Publish a new file; see `Directory.create`."""
+    with Directory(path.parent) as directory:
+        directory.create(path.name, content)
+
+
+def replace_file(path: Path, content: bytes, untrusted: Iterable[Path] = ()) -> None:
+    """Replace a file atomically; see `Directory` and `Directory.replace`."""
+    with Directory(path.parent, untrusted) as directory:
+        directory.replace(path.name, content)
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """The status of a path itself, also of a link; None if there is nothing."""
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def draft_of(name: str) -> str:
+    """A hidden, random name for a file that is to be published as `name`."""
+    return f".{name}.{uuid.uuid4().hex[:12]}.tmp"
+
+
+def _open_directory(path: Path, strict_below: set[_Identity] | None) -> tuple[int, Path]:
+    """Open a directory component by component; return its descriptor and its path without links.
+
+    Follows links of the user and of root, but none below the directories `strict_below`; None for none at all.
+    """
+    absolute = Path.cwd() / path
+    pending, real, links = deque(absolute.parts[1:]), Path(absolute.anchor), 0
+    current = os.open(absolute.anchor, _PASS)
+    try:
+        is_strict = strict_below is None
+        while pending:
+            part = pending.popleft()
+            is_strict = is_strict or _identity(os.fstat(current)) in (strict_below or ())
+            try:
+                below = os.open(part, _PASS, dir_fd=current)
+            except OSError as exc:
+                target = _followed(part, current, exc, is_strict=is_strict)
+                links += 1
+                if links > _MAX_LINKS:
+                    raise
+                pending.extendleft(reversed(target.parts[1:] if target.is_absolute() else target.parts))
+                if not target.is_absolute():
+                    continue
+                below, real = os.open(target.anchor, _PASS), Path(target.anchor)
+            else:
+                real = real.parent if part == ".." else real / part
+            os.close(current)
+            current = below
+    except BaseException:
+        os.close(current)
+        raise
+    return current, real
+
+
+def _followed(name: str, directory: int, error: OSError, *, is_strict: bool) -> Path:
+    """Where a link leads; raises the error of opening it as a directory if it is not a link to follow."""
+    if error.errno not in {errno.ENOTDIR, errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP)}:
+        raise error
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if not stat.S_ISLNK(found.st_mode):
+        raise error
+    if is_strict:
+        raise ObstacleError(errno.ELOOP, f"{name} on the way to it is a link: remove it, or use another path")
+    if found.st_uid not in {0, os.geteuid()}:
+        raise ObstacleError(errno.ELOOP, f"{name} on the way to it is a link of another user: use another path")
+    return Path(os.readlink(name, dir_fd=directory))
+
+
+def _check_name(name: str) -> None:
+    if name in {"", ".", ".."} or "/" in name or os.sep in name or "\0" in name:
+        raise ObstacleError(errno.EINVAL, f"{name!r} is not a file name: name a file in the directory")
+
+
+def _check_kind(found: os.stat_result) -> None:
+    """Raise ObstacleError unless it is a regular file."""
+    kind = stat.S_IFMT(found.st_mode)
+    if kind == stat.S_IFREG:
+        return
+    code = {stat.S_IFDIR: errno.EISDIR, stat.S_IFLNK: errno.ELOOP}.get(kind, errno.EINVAL)
+    advice = "name the file it leads to" if kind == stat.S_IFLNK else "remove it, or use another path"
+    raise ObstacleError(code, f"it is {_OBSTACLES.get(kind, 'no file')}, not a regular file: {advice}")
+
+
+def _check_opened(descriptor: int) -> None:
+    """Raise ObstacleError unless an open file is regular and has one link."""
+    found = os.fstat(descriptor)
+    _check_kind(found)
+    if found.st_nlink > 1:
+        time.sleep(_PUBLISHING_SECONDS)
+        found = os.fstat(descriptor)
+    if found.st_nlink > 1:
+        raise ObstacleError(
+            errno.EMLINK, f"it has {found.st_nlink} hard links, so it may be a file from elsewhere: make a copy of it"
+        )
+
+
+def _refusal(exc: OSError) -> OSError:
+    """The error of opening a file that was a regular one before."""
+    if exc.errno in {errno.ELOOP, errno.EMLINK}:
+        return ObstacleError(errno.ELOOP, "it is a link, not a regular file: name the file it leads to")
+    if exc.errno == errno.ENXIO:
+        return ObstacleError(errno.EINVAL, "it is a socket or a FIFO, not a regular file: remove it")
+    if exc.errno == errno.EAGAIN:
+        return ObstacleError(errno.EBUSY, "another process holds a lease on it: stop that process")
+    return exc
+
+
+def _too_large(size: int, limit: int) -> ObstacleError:
+    advice = "remove it, or make it smaller"
+    return ObstacleError(errno.EFBIG, f"it has {size:,} bytes, and at most {limit:,} are read: {advice}")
+
+
+def _identity(found: os.stat_result) -> _Identity:
+    return found.st_dev, found.st_ino
