@@ -70,6 +70,18 @@ def is_locked(descriptor: int) -> bool | None:
     return None if is_free is None else not is_free
 
 
+def is_being_written(path: Path) -> bool:
+    """Whether a writer has locked the file at `path`; False if that is unknown."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return False
+    try:
+        return is_locked(descriptor) is True
+    finally:
+        os.close(descriptor)
+
+
 def can_be_locked(descriptor: int) -> bool:
     """Whether `WriterLock.take` works for an open file: not on some network drives."""
     return _is_free(descriptor, exclusive=True) is not None

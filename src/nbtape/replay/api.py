@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.environment import PLACE, Difference, differences
@@ -13,8 +13,9 @@ from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.notebook.format import environment_of, kernel_name_of, place_of
 from nbtape.notebook.output_path import output_path
 from nbtape.notebook.read import read_document
-from nbtape.replay.cell_verdict import judge_cell, settings_of
+from nbtape.replay.cell_verdict import judge_cell
 from nbtape.replay.compare.settings import Context, ReplaySettings
+from nbtape.replay.notebook_settings import CellRules
 from nbtape.replay.report import ReplayReport
 from nbtape.session.options import checked_timeout
 
@@ -40,6 +41,8 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
     timeout: float = 600,
     keep_going: bool = False,
     settings: ReplaySettings | None = None,
+    trust_notebook_settings: bool = False,
+    allow_ignored: bool = False,
     on_cell: Callable[[int, int], None] | None = None,
     on_start: Callable[[Callable[[], None]], None] | None = None,
 ) -> ReplayReport:
@@ -59,6 +62,11 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         timeout: Seconds for each cell. A cell keeps a longer recorded timeout, and any timeout that it ran into.
         keep_going: Whether to continue after a cell that fails and did not fail before.
         settings: Which differences to ignore; see `ReplaySettings`.
+        trust_notebook_settings: Whether settings and tags in the notebook count that relax the comparison: the metadata
+            `nbtape.replay` and the tags `nbval-ignore-output`, `skip-execution` (on a cell that was run) and
+            `raises-exception` (on one that was not). The verdict on such a cell is `ignored` or `skipped`. Otherwise
+            they are listed in `ReplayReport.ignored_settings` and ignored.
+        allow_ignored: Whether the exit code may be 0 in spite of `ignored` and `skipped` cells.
         on_cell: Called after each cell with the number of cells that have run and their total.
         on_start: Called with a function that stops the replay from any thread by interrupting the running cell.
 
@@ -72,7 +80,12 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
     recorded = read_document(path)
     where = path.parent if directory is None else Path(directory).absolute()
     target = output_path(path, None if output is None else Path(output).absolute(), "-replayed")
-    cell_settings = {index: settings_of(index, cell, settings or ReplaySettings()) for index, cell in _code(recorded)}
+    if allow_ignored and not trust_notebook_settings:
+        raise ValueError("allow_ignored needs trust_notebook_settings=True: otherwise no cell is ignored.")
+    rules = {
+        index: CellRules.of(index, cell, settings or ReplaySettings(), trusted=trust_notebook_settings)
+        for index, cell in _code(recorded)
+    }
     began = time.monotonic()
     _run(
         recorded,
@@ -84,21 +97,30 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         jupyter_server=jupyter_server,
         execution_timeout=checked_timeout(timeout),
         keep_going=keep_going,
+        trust_notebook_settings=trust_notebook_settings,
         on_cell=on_cell,
         on_start=on_start,
     )
     replayed = read_document(target)
-    cells = _judge_cells(recorded, replayed, where, cell_settings)
-    return ReplayReport(path, target, cells, time.monotonic() - began, _differences(recorded, replayed))
+    cells = _judge_cells(recorded, replayed, where, rules)
+    return ReplayReport(
+        path,
+        target,
+        cells,
+        time.monotonic() - began,
+        _differences(recorded, replayed),
+        trusts_settings=trust_notebook_settings,
+        allows_ignored=allow_ignored,
+    )
 
 
 def _judge_cells(
-    recorded: NotebookNode, replayed: NotebookNode, where: Path, settings: Mapping[int, ReplaySettings]
+    recorded: NotebookNode, replayed: NotebookNode, where: Path, rules: Mapping[int, CellRules]
 ) -> list[ReplayedCell]:
     new_cells = {cell["id"]: cell for cell in replayed["cells"]}
     contexts = _context(recorded, where), _context(replayed, where)
     return [
-        judge_cell(index, cell, new_cells.get(cell["id"]), contexts, settings[index]) for index, cell in _code(recorded)
+        judge_cell(index, cell, new_cells.get(cell["id"]), contexts, rules[index]) for index, cell in _code(recorded)
     ]
 
 
@@ -126,7 +148,9 @@ def _context(notebook: Mapping[str, Any], where: Path) -> Context:
     environment = environment_of(notebook)
     if environment is None:
         return Context(directory=str(where))
-    return Context(directory=environment.directory, utc_offset=environment.utc_offset)
+    # The notebook is a stranger's: "0.99" is not a directory to be masked in its outputs.
+    is_path = PurePosixPath(environment.directory).is_absolute() or PureWindowsPath(environment.directory).is_absolute()
+    return Context(directory=environment.directory if is_path else "", utc_offset=environment.utc_offset)
 
 
 def _differences(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> list[Difference] | None:

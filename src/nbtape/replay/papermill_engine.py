@@ -50,12 +50,16 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
             log_output: Whether outputs go to papermill's logger.
             options: `start_timeout`, `execution_timeout`, `stdout_file` and `stderr_file` as in papermill's own engine;
                 `notebook`, the path to record as the input; `directory`, the kernel's working directory;
-                `jupyter_server`, `keep_going`, `on_cell` and `on_start` as in `nbtape.replay`. Others are ignored.
+                `jupyter_server`, `keep_going`, `on_cell`, `on_start` and `trust_notebook_settings` (here on by default)
+                as in `nbtape.replay`. Others are ignored.
 
         Raises:
             NbtapeError: No kernel can be started, or the notebook cannot be written.
         """
-        expectations = {n: expectation(cell) for n, cell in enumerate(nb["cells"]) if cell["cell_type"] == "code"}
+        trusted = bool(options.get("trust_notebook_settings", True))  # as in papermill's own engine
+        expectations = {
+            n: expectation(cell, trusted=trusted) for n, cell in enumerate(nb["cells"]) if cell["cell_type"] == "code"
+        }
         if "notebook" in options:
             nb["metadata"]["papermill"]["input_path"] = str(options["notebook"])
         runs = sum(expected.runs for expected in expectations.values())
