@@ -131,6 +131,7 @@ def replay(  # noqa: PLR0913  (one argument an option)
             targets,
             jobs,
             Verdicts(quiet=as_json),
+            keeps_documents=report is not None and report.endswith(".html"),
             jupyter_server=kernels,
             kernel_name=kernel,
             parameters={name: _value(text) for name, text in parameters},
@@ -161,16 +162,22 @@ def _replay_all(
     targets: Sequence[tuple[Path, Path | None]],
     jobs: int,
     verdicts: Verdicts,
+    *,
+    keeps_documents: bool,
     **options: Any,  # noqa: ANN401  (those of `nbtape.replay`)
 ) -> list[Outcome]:
-    """Replay notebooks, `jobs` at a time. If one cannot be run, the others still are."""
+    """Replay notebooks, `jobs` at a time. If one cannot be run, the others still are.
+
+    The documents, which only a page needs, take memory.
+    """
     stops: list[Callable[[], None]] = []
 
     def replay_one(notebook: Path, output: Path | None) -> Outcome:
         from nbtape.replay.api import replay as run_again
 
         try:
-            return run_again(notebook, output, on_cell=verdicts.follow(notebook), on_start=stops.append, **options)
+            report = run_again(notebook, output, on_cell=verdicts.follow(notebook), on_start=stops.append, **options)
+            return report if keeps_documents else dataclasses.replace(report, documents=None)
         except (NbtapeError, ValueError, OSError) as exc:
             return NotReplayed(notebook, str(exc))
 

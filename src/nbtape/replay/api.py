@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.environment import PLACE, Difference, differences
 from nbtape.kernels.sources import DEFAULT_KERNEL
-from nbtape.notebook.format import environment_of, kernel_name_of, place_of
-from nbtape.notebook.output_path import output_path
-from nbtape.notebook.read import read_document
+from nbtape.notebook.encoding import encode_document
+from nbtape.notebook.format import environment_of, kernel_name_of, own_status, place_of
+from nbtape.notebook.read import parse_document, read_document
 from nbtape.replay.cell_verdict import judge_cell
 from nbtape.replay.compare.settings import Context, ReplaySettings
 from nbtape.replay.notebook_settings import CellRules
+from nbtape.replay.publish import Destination
 from nbtape.replay.report import ReplayReport
 from nbtape.session.options import checked_timeout
 
@@ -53,8 +54,8 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
 
     Args:
         notebook: The recorded notebook; it is not changed.
-        output: Path of the new notebook, which is replaced if it exists. None for `<name>-replayed.ipynb` beside the
-            notebook, with a number if that is taken.
+        output: Path of the new notebook, which is replaced if it exists, when the kernel is gone. None for
+            `<name>-replayed.ipynb` beside the notebook, with a number if that is taken.
         jupyter_server: The source of the kernel, as for `JupyterCodeExecutor`.
         kernel_name: The kernel spec; None for the one that the notebook names.
         directory: The working directory of the kernel; None for the notebook's directory.
@@ -78,18 +79,54 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
     """
     path = Path(notebook).absolute()
     recorded = read_document(path)
-    where = path.parent if directory is None else Path(directory).absolute()
-    target = output_path(path, None if output is None else Path(output).absolute(), "-replayed")
+    destination = Destination(path, None if output is None else Path(output).absolute())
+    return replay_document(
+        recorded,
+        path,
+        destination,
+        jupyter_server=jupyter_server,
+        kernel_name=kernel_name,
+        directory=directory,
+        parameters=parameters,
+        timeout=timeout,
+        keep_going=keep_going,
+        settings=settings,
+        trust_notebook_settings=trust_notebook_settings,
+        allow_ignored=allow_ignored,
+        on_cell=on_cell,
+        on_start=on_start,
+    )
+
+
+def replay_document(  # noqa: PLR0913  (the options of `replay`)
+    recorded: NotebookNode,
+    path: Path,
+    destination: Destination | None,
+    *,
+    jupyter_server: Server = None,
+    kernel_name: str | None = None,
+    directory: Path | str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    timeout: float = 600,
+    keep_going: bool = False,
+    settings: ReplaySettings | None = None,
+    trust_notebook_settings: bool = False,
+    allow_ignored: bool = False,
+    on_cell: Callable[[int, int], None] | None = None,
+    on_start: Callable[[Callable[[], None]], None] | None = None,
+) -> ReplayReport:
+    """`replay` of a notebook in memory, read from `path`, which is also the report's `output` without `destination`."""
     if allow_ignored and not trust_notebook_settings:
         raise ValueError("allow_ignored needs trust_notebook_settings=True: otherwise no cell is ignored.")
+    where = path.parent if directory is None else Path(directory).absolute()
     rules = {
         index: CellRules.of(index, cell, settings or ReplaySettings(), trusted=trust_notebook_settings)
         for index, cell in _code(recorded)
     }
     began = time.monotonic()
-    _run(
+    content, target = _run(
         recorded,
-        target,
+        destination,
         kernel_name=kernel_name or kernel_name_of(recorded) or DEFAULT_KERNEL,
         parameters=dict(parameters or {}),
         notebook=path,
@@ -101,16 +138,16 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         on_cell=on_cell,
         on_start=on_start,
     )
-    replayed = read_document(target)
-    cells = _judge_cells(recorded, replayed, where, rules)
+    replayed = parse_document(path, content)
     return ReplayReport(
         path,
-        target,
-        cells,
+        target or path,
+        _judge_cells(recorded, replayed, where, rules),
         time.monotonic() - began,
         _differences(recorded, replayed),
         trusts_settings=trust_notebook_settings,
         allows_ignored=allow_ignored,
+        documents=(recorded, replayed),
     )
 
 
@@ -129,8 +166,16 @@ def _code(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
     return ((index, cell) for index, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code")
 
 
-def _run(recorded: NotebookNode, target: Path, **options: Any) -> None:  # noqa: ANN401  (papermill's and our engine's)
-    """Run a notebook with papermill. Ignore its error for a failed cell, which the report shows."""
+def _run(
+    recorded: NotebookNode,
+    destination: Destination | None,
+    **options: Any,  # noqa: ANN401  (papermill's and our engine's)
+) -> tuple[bytes, Path | None]:
+    """Run a notebook with papermill and publish it; return its content and path. If interrupted, publish what ran.
+
+    Ignores papermill's error for a failed cell, which the report shows. Nothing of the run is on disk before the kernel
+    is gone, so that the code can neither change what is judged nor redirect what is written.
+    """
     import papermill  # type: ignore[import-untyped]
     from papermill.engines import papermill_engines  # type: ignore[import-untyped]
     from papermill.exceptions import PapermillExecutionError  # type: ignore[import-untyped]
@@ -138,9 +183,22 @@ def _run(recorded: NotebookNode, target: Path, **options: Any) -> None:  # noqa:
     from nbtape.replay.papermill_engine import NbtapeEngine
 
     papermill_engines.register(_ENGINE, NbtapeEngine)  # works without an installed entry point, too
-    escaped = str(target).replace("{", "{{").replace("}", "}}")  # papermill formats its output path
-    with contextlib.suppress(PapermillExecutionError):
-        papermill.execute_notebook(copy.deepcopy(recorded), escaped, engine_name=_ENGINE, progress_bar=False, **options)
+    kept: list[NotebookNode] = []
+
+    def keep(nb: NotebookNode) -> None:
+        nb["metadata"]["papermill"]["output_path"] = None if destination is None else str(destination.path)
+        kept.append(nb)
+
+    options = {**options, "engine_name": _ENGINE, "progress_bar": False, "keep": keep}
+    try:
+        with contextlib.suppress(PapermillExecutionError):
+            papermill.execute_notebook(copy.deepcopy(recorded), None, **options)
+    except BaseException:
+        if destination is not None and kept and any(map(own_status, kept[0]["cells"])):
+            destination.publish(encode_document(kept[0]))
+        raise
+    content = encode_document(kept[0])
+    return content, None if destination is None else destination.publish(content)
 
 
 def _context(notebook: Mapping[str, Any], where: Path) -> Context:

@@ -51,7 +51,8 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
             options: `start_timeout`, `execution_timeout`, `stdout_file` and `stderr_file` as in papermill's own engine;
                 `notebook`, the path to record as the input; `directory`, the kernel's working directory;
                 `jupyter_server`, `keep_going`, `on_cell`, `on_start` and `trust_notebook_settings` (here on by default)
-                as in `nbtape.replay`. Others are ignored.
+                as in `nbtape.replay`; `keep`, which is called with `nb` before it runs: then nothing is saved while
+                the code runs, which could change it. Others are ignored.
 
         Raises:
             NbtapeError: No kernel can be started, or the notebook cannot be written.
@@ -65,8 +66,11 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
         runs = sum(expected.runs for expected in expectations.values())
         manager = ExecutionManager(nb, progress_bar, options.get("on_cell"), runs)
         manager.notebook_start()
-        if path := _local(output_path):
-            manager.save_to(path)
+        if (keep := options.get("keep")) is not None:
+            manager.record(Path(options["notebook"]), in_memory=True)
+            keep(nb)
+        elif path := _local(output_path):
+            manager.record(path)
         directory = Path(options.get("directory") or ".").absolute()
         own: Options = {**DEFAULTS, "startup_timeout": options.get("start_timeout") or DEFAULTS["startup_timeout"]}
         session = checked_options(own)

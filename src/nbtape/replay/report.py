@@ -12,6 +12,8 @@ from nbtape.results import FAILED, REFUSED, WELL
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nbformat import NotebookNode
+
     from nbtape.environment import Difference
     from nbtape.replay.compare.settings import Verdict
 
@@ -85,6 +87,7 @@ class ReplayReport:
         environment: Differences between the environments; None if one of them is not recorded.
         trusts_settings: Whether the notebook's own settings counted.
         allows_ignored: Whether cells that those settings leave out of the comparison count as recorded.
+        documents: Both notebooks as they were compared, whatever became of their files; None if they are not kept.
     """
 
     notebook: Path
@@ -94,6 +97,7 @@ class ReplayReport:
     environment: list[Difference] | None = None
     trusts_settings: bool = False
     allows_ignored: bool = False
+    documents: tuple[NotebookNode, NotebookNode] | None = field(default=None, repr=False, compare=False)
 
     @property
     def exit_code(self) -> int:
