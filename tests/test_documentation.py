@@ -69,7 +69,14 @@ def test_a_notebook_of_the_documentation_shows_what_it_does(
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     empty = tmp_path / "empty"
     empty.mkdir()
-    report = replay(NOTEBOOKS / f"{name}.ipynb", tmp_path / "replayed.ipynb", directory=empty, timeout=240)
+    report = replay(
+        NOTEBOOKS / f"{name}.ipynb",
+        tmp_path / "replayed.ipynb",
+        directory=empty,
+        timeout=240,
+        trust_notebook_settings=True,
+        allow_ignored=True,
+    )
     assert report.exit_code == 0, str(report)
 
 

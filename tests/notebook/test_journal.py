@@ -20,7 +20,7 @@ from nbtape import AsyncJupyterCodeExecutor, CodeBlock, JupyterCodeExecutor, Not
 from nbtape.common.untrusted_files import Directory
 from nbtape.notebook.document import Notebook
 from nbtape.notebook.journal import MAX_JOURNAL_BYTES, Journal, path_of, read_journal
-from nbtape.notebook.read import read_document
+from nbtape.notebook.read import recover_document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def test_what_is_kept_is_not_in_the_notebook_and_is_read_with_it(tmp_path: Path)
     notebook.describe({"title": "Mine"})
     notebook.keep()
     assert on_disk(notebook) == ["first"]
-    read = read_document(notebook.path)
+    read = recover_document(notebook.path)
     assert sources(read) == ["first", "second"]
     assert read["cells"][0]["metadata"]["tags"] == ["changed"]
     assert read["metadata"]["title"] == "Mine"
@@ -106,7 +106,7 @@ def test_of_a_journal_that_ends_anywhere_all_that_is_whole_is_read(tmp_path: Pat
     whole = read_journal(notebook.path)
     for end in range(len(whole)):
         path_of(notebook.path).write_bytes(whole[:end])
-        assert len(sources(read_document(notebook.path))) == 1 + sum(complete <= end for complete in ends)
+        assert len(sources(recover_document(notebook.path))) == 1 + sum(complete <= end for complete in ends)
 
 
 def test_a_journal_that_its_writer_could_not_empty_brings_back_nothing_that_was_before(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_journal_that_its_writer_could_not_empty_brings_back_nothing_that_was_
     notebook.touch(1)
     notebook.save()
     path_of(notebook.path).write_bytes(left)
-    assert [cell["execution_count"] for cell in read_document(notebook.path)["cells"]] == [None, 7]
+    assert [cell["execution_count"] for cell in recover_document(notebook.path)["cells"]] == [None, 7]
 
 
 @pytest.mark.parametrize("position", [0.1, 0.5, 0.9])
@@ -130,7 +130,7 @@ def test_what_follows_a_damaged_entry_is_not_read(tmp_path: Path, position: floa
     content = bytearray(read_journal(notebook.path))
     content[int(position * len(content))] ^= 1
     path_of(notebook.path).write_bytes(content)
-    found = sources(read_document(notebook.path))
+    found = sources(recover_document(notebook.path))
     assert found == ["first", *map(str, range(len(found) - 1))]
     assert len(found) < 11
 
@@ -172,7 +172,7 @@ def test_what_is_no_journal_of_the_notebook_is_left_alone(tmp_path: Path, conten
     notebook = make(tmp_path, "first")
     notebook.close()
     path_of(notebook.path).write_bytes(content)
-    assert sources(read_document(notebook.path)) == ["first"]
+    assert sources(recover_document(notebook.path)) == ["first"]
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
@@ -186,10 +186,10 @@ def test_what_is_in_the_place_of_a_journal_is_neither_followed_nor_waited_for(tm
         os.mkfifo(place)
     else:
         place.mkdir()
-    assert sources(read_document(notebook.path)) == ["first"]
+    assert sources(recover_document(notebook.path)) == ["first"]
     notebook.add_code("second", {})
     notebook.keep()
-    assert sources(read_document(notebook.path)) == ["first", "second"]
+    assert sources(recover_document(notebook.path)) == ["first", "second"]
     notebook.save()
     assert on_disk(notebook) == ["first", "second"]
     assert victim.read_text() == "precious"
@@ -203,7 +203,7 @@ def test_a_journal_that_somebody_removed_costs_nothing(tmp_path: Path) -> None:
         path_of(notebook.path).unlink(missing_ok=True)
     notebook.add_code("last", {})
     notebook.keep()
-    assert sources(read_document(notebook.path)) == ["first", "0", "1", "2", "last"]
+    assert sources(recover_document(notebook.path)) == ["first", "0", "1", "2", "last"]
     notebook.close()
 
 
@@ -213,10 +213,10 @@ def test_the_journal_of_a_notebook_that_is_gone_is_not_taken_for_that_of_another
     first.keep()
     first.path.unlink()
     second = Notebook.create(tmp_path, "session", {**METADATA, "nbtape": {"started": "2026-11-23T00:00:00+00:00"}})
-    assert sources(read_document(second.path)) == []
+    assert sources(recover_document(second.path)) == []
     second.add_code("second", {})
     second.keep()
-    assert sources(read_document(second.path)) == ["second"]
+    assert sources(recover_document(second.path)) == ["second"]
 
 
 def test_what_a_person_changed_since_stays(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_what_a_person_changed_since_stays(tmp_path: Path) -> None:
     document["cells"][0]["source"] = "by a person"
     del document["cells"][1]
     nbformat.write(document, notebook.path)
-    read = read_document(notebook.path)
+    read = recover_document(notebook.path)
     assert sources(read) == ["by a person", "left alone", "new"]
     assert [cell["execution_count"] for cell in read["cells"]] == [None, 7, None]
 
@@ -258,7 +258,7 @@ def test_a_sparse_journal_of_any_size_takes_little_memory(
     os.truncate(path_of(notebook.path), size)
     with caplog.at_level("WARNING", "nbtape"):
         assert len(read_journal(notebook.path)) <= (1 << 27) + 1000
-        assert sources(read_document(notebook.path)) == ["first"]
+        assert sources(recover_document(notebook.path)) == ["first"]
     assert ("is ignored: it has" in caplog.text) == (size > MAX_JOURNAL_BYTES)
     notebook.add_code("second", {})
     notebook.keep()
@@ -273,7 +273,7 @@ def test_changes_that_would_make_a_journal_too_large_are_saved(tmp_path: Path, m
         notebook.add_code(f"{number}" * 100, {})
         notebook.keep()
         assert path_of(notebook.path).stat().st_size <= 2000
-        assert len(sources(read_document(notebook.path))) == number + 2
+        assert len(sources(recover_document(notebook.path))) == number + 2
 
 
 def test_a_journal_that_was_moved_away_is_not_written_any_more(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_a_journal_that_was_moved_away_is_not_written_any_more(tmp_path: Path) -
     before = moved.read_bytes()
     notebook.add_code("third", {})
     notebook.keep()
-    assert sources(read_document(notebook.path)) == ["first", "second", "third"]
+    assert sources(recover_document(notebook.path)) == ["first", "second", "third"]
     assert before.startswith(moved.read_bytes())
 
 
@@ -295,11 +295,11 @@ def test_a_full_disk_leaves_a_journal_whole_and_the_next_save_has_all(small_disk
     notebook.add_code("y" * 600_000, {})
     with pytest.raises(NotebookWriteError, match="the disk is full"):
         notebook.keep()
-    assert sources(read_document(notebook.path)) == ["first", "kept"]
+    assert sources(recover_document(notebook.path)) == ["first", "kept"]
     notebook.cells[2]["source"] = "short"
     notebook.touch(2)
     notebook.keep()
-    assert sources(read_document(notebook.path)) == ["first", "kept", "short"]
+    assert sources(recover_document(notebook.path)) == ["first", "kept", "short"]
     notebook.save()
     assert on_disk(notebook) == ["first", "kept", "short"]
 
@@ -330,7 +330,7 @@ def test_a_notebook_that_is_dear_to_write_is_written_seldom_and_every_cell_is_ke
         for number in range(50):
             executor.execute_code_blocks([CodeBlock(f"print({number})", "python")])
             versions.add(executor.notebook.stat().st_ino)
-            cell = read_document(executor.notebook)["cells"][number + 1]
+            cell = recover_document(executor.notebook)["cells"][number + 1]
             assert (cell["metadata"]["nbtape"]["status"], stream_text(cell)) == ("ok", f"{number}\n")
         assert len(versions) < 40
         assert eventually(lambda: len(read_notebook(executor.notebook)["cells"]) == 51)
@@ -372,7 +372,7 @@ def test_nothing_that_has_ended_is_lost_when_the_process_is_killed_at_any_moment
                 process.send_signal(signal.SIGKILL)
     path = output_dir / "session.ipynb"
     plain = read_notebook(path)
-    whole = read_document(path)
+    whole = recover_document(path)
     nbformat.validate(whole)
     cells = whole["cells"]
     assert len(cells) in {ended + 1, ended + 2}, "the last one may have been running"
@@ -400,5 +400,5 @@ async def test_the_memory_of_a_long_session_stays_within_its_bound(output_dir: P
         cells = executor._session.recording.notebook.cells
         assert len(cells) == 100
         assert len(cells._nodes) <= held < 60
-        first = read_document(executor.notebook)["cells"][0]
+        first = recover_document(executor.notebook)["cells"][0]
         assert cells[0] == first

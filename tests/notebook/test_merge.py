@@ -246,9 +246,9 @@ def test_what_somebody_is_just_writing_is_waited_for_and_ours_is_in_the_journal(
 
 def reread(path: Path) -> list[Any]:
     """The cells as a reader of ours has them: with what the journal has."""
-    from nbtape.notebook.read import read_document
+    from nbtape.notebook.read import recover_document
 
-    cells: list[Any] = read_document(path)["cells"]
+    cells: list[Any] = recover_document(path)["cells"]
     return cells
 
 

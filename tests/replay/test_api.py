@@ -148,15 +148,16 @@ def test_another_way_to_fail_is_different(output_dir: Path) -> None:
 def test_a_cell_whose_tag_says_so_is_not_compared(output_dir: Path) -> None:
     notebook = record(output_dir, "import random\nrandom.random()")
     change(notebook, lambda cell: cell["metadata"].update(tags=["nbval-ignore-output"]))
-    assert verdicts(replay(notebook)) == ["same"]
+    assert verdicts(replay(notebook, trust_notebook_settings=True)) == ["ignored"]
 
 
 def test_a_cell_may_have_tolerances_of_its_own(output_dir: Path) -> None:
     notebook = record(output_dir, "import os\nopen('n', 'a').write('x')\nprint(1 + os.path.getsize('n') / 1000)")
     assert verdicts(replay(notebook)) == ["different"]
     change(notebook, lambda cell: cell["metadata"]["nbtape"].update(replay={"relative": 0.01}))
-    report = replay(notebook)
-    assert verdicts(report) == ["drift"]
+    report = replay(notebook, trust_notebook_settings=True)
+    assert verdicts(report) == ["ignored"]
+    assert "numbers" in report.cells[0].reason or "text differs" in report.cells[0].reason
     assert own_metadata(code_cells(report.output)[0])["replay"] == {"relative": 0.01}, "for a replay of the replay"
 
 
@@ -166,7 +167,7 @@ def test_settings_of_a_cell_that_make_no_sense_are_told_before_anything_runs(out
     (output_dir / "once").unlink()
     change(notebook, lambda cell: cell["metadata"]["nbtape"].update(replay=own))
     with pytest.raises(ValueError, match="Cell 0 has replay settings that cannot be used"):
-        replay(notebook)
+        replay(notebook, trust_notebook_settings=True)
     assert not (output_dir / "once").exists()
 
 
@@ -181,8 +182,9 @@ def test_a_cell_whose_tag_allows_it_may_fail(output_dir: Path) -> None:
     cells = [new_code_cell("1/0", metadata={"tags": ["raises-exception"]}), new_code_cell("1")]
     notebook = output_dir / "foreign.ipynb"
     nbformat.write(new_notebook(cells=cells), notebook)
-    report = replay(notebook)
-    assert [(cell.verdict, cell.replayed) for cell in report.cells] == [("same", "error"), ("same", "ok")]
+    report = replay(notebook, trust_notebook_settings=True)
+    assert [(cell.verdict, cell.replayed) for cell in report.cells] == [("ignored", "error"), ("same", "ok")]
+    assert [(cell.verdict, cell.replayed) for cell in replay(notebook).cells] == [("error", "error"), ("same", "ok")]
 
 
 def test_parameters_that_an_earlier_run_injected_are_replaced(output_dir: Path) -> None:

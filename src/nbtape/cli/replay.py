@@ -34,18 +34,21 @@ _VERDICTS: Final = {
     "error": "it failed, and had not; the rest is not run (--keep-going runs it)",
     "fixed": "it had failed, and does not any more",
     "not_run": "a cell before it failed",
+    "ignored": "with --trust-notebook-settings: the cell's own settings or tags allow the difference",
+    "skipped": "with --trust-notebook-settings: not run, because of its tag skip-execution",
 }
 
 
 @click.command(
     cls=Command,
     exit_codes=[FAILED],
-    tables={"Verdicts (from different on, the exit code is 1)": _VERDICTS},
+    tables={"Verdicts (from different on, the exit code is 1; --allow-ignored excepts the last two)": _VERDICTS},
     examples=[
         "nbtape replay answer.ipynb",
         "nbtape replay answer.ipynb -p n 20 -o answer-20.ipynb",
         "nbtape replay runs/*.ipynb --jobs 4 -o replayed --report report.html",
         "nbtape replay answer.ipynb --docker",
+        "nbtape replay mine.ipynb --trust-notebook-settings --allow-ignored",
         "nbtape replay answer.ipynb --json | jq '.notebooks[].counts'",
     ],
 )
@@ -72,6 +75,17 @@ _VERDICTS: Final = {
 @timeout_option(600, "How long each cell may run, unless it was recorded with more, or ran into its timeout.")
 @click.option("--keep-going", is_flag=True, help="Run what comes after a cell that failed and had not.")
 @click.option(
+    "--trust-notebook-settings",
+    is_flag=True,
+    help="Apply settings and tags in NOTEBOOK that relax the comparison: metadata.nbtape.replay, nbval-ignore-output, "
+    "skip-execution on a cell that was run. Without it they are listed and ignored.",
+)
+@click.option(
+    "--allow-ignored",
+    is_flag=True,
+    help="With --trust-notebook-settings: exit with 0 in spite of ignored and skipped cells.",
+)
+@click.option(
     "--jobs", default=1, show_default=True, type=click.IntRange(min=1), metavar="N", help="How many notebooks at once."
 )
 @click.option(
@@ -90,6 +104,8 @@ def replay(  # noqa: PLR0913  (one argument an option)
     parameters: tuple[tuple[str, str], ...],
     timeout: float,
     keep_going: bool,
+    trust_notebook_settings: bool,
+    allow_ignored: bool,
     jobs: int,
     report: str | None,
     as_json: bool,
@@ -105,6 +121,8 @@ def replay(  # noqa: PLR0913  (one argument an option)
     if not notebooks:
         raise click.UsageError("Missing argument 'NOTEBOOK...'.")
     place.check()
+    if allow_ignored and not trust_notebook_settings:
+        raise click.UsageError("--allow-ignored needs --trust-notebook-settings: otherwise no cell is ignored.")
     if report is not None and not Path(report).parent.is_dir():  # checked before the replay, which may take hours
         raise ValueError(f"{Path(report).parent}, where the report is to go, is no directory: make it.")
     targets = _targets([Path(name) for name in notebooks], output)
@@ -113,11 +131,14 @@ def replay(  # noqa: PLR0913  (one argument an option)
             targets,
             jobs,
             Verdicts(quiet=as_json),
+            keeps_documents=report is not None and report.endswith(".html"),
             jupyter_server=kernels,
             kernel_name=kernel,
             parameters={name: _value(text) for name, text in parameters},
             timeout=timeout,
             keep_going=keep_going,
+            trust_notebook_settings=trust_notebook_settings,
+            allow_ignored=allow_ignored,
         )
     if report is not None:
         _write(Path(report), outcomes, [Path(name).parent for name in notebooks])
@@ -143,16 +164,22 @@ def _replay_all(
     targets: Sequence[tuple[Path, Path | None]],
     jobs: int,
     verdicts: Verdicts,
+    *,
+    keeps_documents: bool,
     **options: Any,  # noqa: ANN401  (those of `nbtape.replay`)
 ) -> list[Outcome]:
-    """Replay notebooks, `jobs` at a time. If one cannot be run, the others still are."""
+    """Replay notebooks, `jobs` at a time. If one cannot be run, the others still are.
+
+    The documents, which only a page needs, take memory.
+    """
     stops: list[Callable[[], None]] = []
 
     def replay_one(notebook: Path, output: Path | None) -> Outcome:
         from nbtape.replay.api import replay as run_again
 
         try:
-            return run_again(notebook, output, on_cell=verdicts.follow(notebook), on_start=stops.append, **options)
+            report = run_again(notebook, output, on_cell=verdicts.follow(notebook), on_start=stops.append, **options)
+            return report if keeps_documents else dataclasses.replace(report, documents=None)
         except (NbtapeError, ValueError, OSError) as exc:
             return NotReplayed(notebook, str(exc))
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbtape.export.clean import CellNote, cleaned, left_out, needed
-from nbtape.export.write import save_notebook
 from nbtape.notebook.format import own_status
 from nbtape.notebook.read import read_document
-from nbtape.replay.api import replay
+from nbtape.replay.api import replay_document
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nbformat import NotebookNode
 
     from nbtape.replay.report import ReplayedCell, ReplayReport
@@ -66,11 +65,9 @@ def rehearse(path: Path, **options: Any) -> Rehearsal:  # noqa: ANN401  (those o
 
 
 def _run(document: NotebookNode, path: Path, **options: Any) -> tuple[ReplayReport, NotebookNode]:  # noqa: ANN401  (as above)
-    with tempfile.TemporaryDirectory(prefix="nbtape-export-") as directory:
-        draft = Path(directory) / path.name
-        save_notebook(draft, document)
-        report = replay(draft, Path(directory) / "again.ipynb", directory=path.absolute().parent, **options)
-        return report, read_document(report.output)
+    report = replay_document(document, path.absolute(), None, **options)
+    assert report.documents is not None, "they are kept"
+    return report, report.documents[1]
 
 
 def _note(cell: ReplayedCell, order: dict[str, int]) -> CellNote:

@@ -79,7 +79,7 @@ from nbtape.notebook.format import own_metadata
 from nbtape.notebook.journal import revision_of
 from nbtape.notebook.layout import HEAD, SEPARATOR
 from nbtape.notebook.merge import NEXT_SAVE, History, merge
-from nbtape.notebook.read import read_document
+from nbtape.notebook.read import recover_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -140,7 +140,7 @@ class Notebook:
         """
         file = NotebookFile(path)
         with file.taken_over():
-            notebook = cls(path, read_document(path), file)
+            notebook = cls(path, recover_document(path), file)
             notebook.is_saved = True
             if file.journal.is_there:  # save what it has before it is removed
                 notebook.is_saved = False

@@ -5,10 +5,13 @@ The exception is text of more than 1 MiB: it stays one string, because lists of 
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any, Final
 
 from nbformat.v4 import to_notebook
+
+from nbtape.notebook.layout import FIRST, HEAD, SEPARATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,6 +40,17 @@ def decode_cell(encoded: bytes) -> NotebookNode:
     notebook = to_notebook({"cells": [json.loads(encoded)], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
     cell: NotebookNode = notebook["cells"][0]
     return cell
+
+
+def encode_document(document: Mapping[str, Any]) -> bytes:
+    """Encode a whole notebook."""
+    cells = [before + encode_cell(cell) for before, cell in zip(_separators(), document["cells"], strict=False)]
+    tail = encode_tail(encode_metadata(document["metadata"]), document["nbformat_minor"], has_cells=bool(cells))
+    return b"".join([HEAD, *cells, tail])
+
+
+def _separators() -> Iterator[bytes]:
+    return itertools.chain([FIRST], itertools.repeat(SEPARATOR))
 
 
 def encode_metadata(metadata: Mapping[str, Any]) -> bytes:

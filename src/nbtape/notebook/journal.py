@@ -1,7 +1,8 @@
 """The journal beside a notebook: what has changed since it was last saved, because 100 MB cannot be saved every time.
 
-`.<name>.ipynb.journal` is empty or missing when the notebook has everything. All readers in nbtape apply it, and its
-writer removes it when it stops; one that is killed leaves it behind for `resume`.
+`.<name>.ipynb.journal` is empty or missing when the notebook has everything. Its writer removes it when it stops; one
+that is killed leaves it behind for `resume`. Only `resume`, and `show` and `watch` while the notebook's lock is held,
+apply it: other readers say that there is one, because a journal can come with a notebook from a stranger.
 
 Format, version 1: a line `nbtape journal 1 <started> <revision>` with values of the notebook's metadata (a notebook
 of a later revision has all of it), then entries: a line `<kind> <bytes> <CRC-32, hexadecimal>`, the JSON, and a line
@@ -134,6 +135,15 @@ def revision_of(ours: Mapping[str, Any]) -> int:
 def is_journal(name: str) -> bool:
     """Whether a file name is that of a journal."""
     return name.startswith(".") and name.endswith(".ipynb.journal")
+
+
+def has_entries(notebook: Path) -> bool:
+    """Whether there is a journal that is not empty. It is not opened."""
+    try:
+        found = path_of(notebook).lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0
 
 
 def read_journal(notebook: Path) -> bytes:

@@ -11,6 +11,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Final, Self
 
+from nbtape.common.untrusted_files import Directory
 from nbtape.errors import NotebookInUseError
 
 try:
@@ -19,7 +20,7 @@ except ImportError:  # Windows, where an open file cannot be replaced: nothing i
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from nbtape.common.untrusted_files import Directory
+    from pathlib import Path
 
 #: How often locking is tried while others replace the file or hold a shared lock, and the time between.
 _MAX_ATTEMPTS: Final = 100
@@ -81,6 +82,19 @@ def is_locked(descriptor: int) -> bool | None:
     """
     is_free = _is_free(descriptor, exclusive=False)
     return None if is_free is None else not is_free
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a writer has locked the file at `path`; False if that is unknown."""
+    with Directory(path.parent) as directory:
+        try:
+            descriptor = directory.open(path.name)
+        except OSError:
+            return False
+    try:
+        return is_locked(descriptor) is True
+    finally:
+        os.close(descriptor)
 
 
 def can_be_locked(descriptor: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import uuid
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +12,8 @@ from nbtape.common.compat_jsonschema import defer_grammar
 from nbtape.common.untrusted_files import ObstacleError, read_file
 from nbtape.errors import NotebookReadError
 from nbtape.notebook.atomic_write import version_of
-from nbtape.notebook.journal import fold_in, read_journal
+from nbtape.notebook.journal import fold_in, has_entries, path_of, read_journal
+from nbtape.notebook.lock import is_being_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
     from nbtape.common.untrusted_files import Directory
+
+logger = logging.getLogger(__name__)
 
 #: The first minor version of nbformat 4 whose cells have ids.
 _IDS_SINCE: Final = 5
@@ -34,7 +38,16 @@ _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def read_document(path: Path) -> NotebookNode:
-    """Read a notebook of nbformat 4 and give ids to its cells; raises NotebookReadError if it is not valid."""
+    """Read a notebook of nbformat 4 and give ids to its cells; raises NotebookReadError if it is not valid.
+
+    A journal beside it is mentioned in the log and not read: anyone can put one beside a notebook, where most programs
+    do not show it.
+    """
+    return parse_document(path, read_alone(path))
+
+
+def recover_document(path: Path) -> NotebookNode:
+    """`read_document` with the changes in the journal, to continue a recording that was killed."""
     return parse_document(path, *read_whole(path))
 
 
@@ -67,9 +80,9 @@ def parse_saved(path: Path, content: bytes, is_known: Callable[[NotebookNode], b
 def read_unchecked(path: Path) -> dict[str, Any]:
     """Read a notebook of nbformat 4 without a check, which would take 100 times as long; its cells are dicts.
 
-    Raises NotebookReadError if it is not JSON of that form.
+    For the journal, see `read_shown`. Raises NotebookReadError if the notebook is not JSON of that form.
     """
-    return parse_unchecked(path, *read_whole(path))
+    return parse_unchecked(path, *read_shown(path))
 
 
 def parse_unchecked(path: Path, content: bytes, journal: bytes = b"") -> dict[str, Any]:
@@ -78,6 +91,26 @@ def parse_unchecked(path: Path, content: bytes, journal: bytes = b"") -> dict[st
     _check_version(path, document)
     fold_in(document, journal)
     return document
+
+
+def read_alone(path: Path) -> bytes:
+    """The content of a notebook's file; logs that there is a journal, if so. Raises NotebookReadError."""
+    content = read_content(path)
+    if notice := journal_notice(path):
+        logger.warning("%s", notice)
+    return content
+
+
+def read_shown(path: Path) -> tuple[bytes, bytes]:
+    """`read_whole` for a session that is being recorded, whose journal is its recorder's; else `read_alone`."""
+    return read_whole(path) if is_being_written(path) else (read_alone(path), b"")
+
+
+def journal_notice(path: Path) -> str:
+    """A sentence about changes that only the notebook's journal has; empty if there are none."""
+    if not has_entries(path):
+        return ""
+    return f"{path.name} has unsaved changes in {path_of(path).name}; `nbtape run --resume` recovers them."
 
 
 def read_whole(path: Path) -> tuple[bytes, bytes]:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import tempfile
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.common.untrusted_files import read_file, replace_file
 from nbtape.environment import PLACE, Difference, differences
-from nbtape.errors import NotebookWriteError
 from nbtape.kernels.sources import DEFAULT_KERNEL
-from nbtape.notebook.atomic_write import advice
-from nbtape.notebook.format import environment_of, kernel_name_of, place_of
-from nbtape.notebook.output_path import output_path
-from nbtape.notebook.read import MAX_FILE_BYTES, read_document
-from nbtape.replay.cell_verdict import judge_cell, settings_of
+from nbtape.notebook.encoding import encode_document
+from nbtape.notebook.format import environment_of, kernel_name_of, own_status, place_of
+from nbtape.notebook.read import parse_document, read_document
+from nbtape.replay.cell_verdict import judge_cell
 from nbtape.replay.compare.settings import Context, ReplaySettings
+from nbtape.replay.notebook_settings import CellRules
+from nbtape.replay.publish import Destination
 from nbtape.replay.report import ReplayReport
 from nbtape.session.options import checked_timeout
 
@@ -44,6 +42,8 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
     timeout: float = 600,
     keep_going: bool = False,
     settings: ReplaySettings | None = None,
+    trust_notebook_settings: bool = False,
+    allow_ignored: bool = False,
     on_cell: Callable[[int, int], None] | None = None,
     on_start: Callable[[Callable[[], None]], None] | None = None,
 ) -> ReplayReport:
@@ -54,8 +54,8 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
 
     Args:
         notebook: The recorded notebook; it is not changed.
-        output: Path of the new notebook, which is replaced if it exists. None for `<name>-replayed.ipynb` beside the
-            notebook, with a number if that is taken.
+        output: Path of the new notebook, which is replaced if it exists, when the kernel is gone. None for
+            `<name>-replayed.ipynb` beside the notebook, with a number if that is taken.
         jupyter_server: The source of the kernel, as for `JupyterCodeExecutor`.
         kernel_name: The kernel spec; None for the one that the notebook names.
         directory: The working directory of the kernel; None for the notebook's directory.
@@ -63,6 +63,11 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         timeout: Seconds for each cell. A cell keeps a longer recorded timeout, and any timeout that it ran into.
         keep_going: Whether to continue after a cell that fails and did not fail before.
         settings: Which differences to ignore; see `ReplaySettings`.
+        trust_notebook_settings: Whether settings and tags in the notebook count that relax the comparison: the metadata
+            `nbtape.replay` and the tags `nbval-ignore-output`, `skip-execution` (on a cell that was run) and
+            `raises-exception` (on one that was not). The verdict on such a cell is `ignored` or `skipped`. Otherwise
+            they are listed in `ReplayReport.ignored_settings` and ignored.
+        allow_ignored: Whether the exit code may be 0 in spite of `ignored` and `skipped` cells.
         on_cell: Called after each cell with the number of cells that have run and their total.
         on_start: Called with a function that stops the replay from any thread by interrupting the running cell.
 
@@ -74,13 +79,54 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
     """
     path = Path(notebook).absolute()
     recorded = read_document(path)
-    where = path.parent if directory is None else Path(directory).absolute()
-    target = output_path(path, None if output is None else Path(output).absolute(), "-replayed")
-    cell_settings = {index: settings_of(index, cell, settings or ReplaySettings()) for index, cell in _code(recorded)}
-    began = time.monotonic()
-    replayed = _run(
+    destination = Destination(path, None if output is None else Path(output).absolute())
+    return replay_document(
         recorded,
-        target,
+        path,
+        destination,
+        jupyter_server=jupyter_server,
+        kernel_name=kernel_name,
+        directory=directory,
+        parameters=parameters,
+        timeout=timeout,
+        keep_going=keep_going,
+        settings=settings,
+        trust_notebook_settings=trust_notebook_settings,
+        allow_ignored=allow_ignored,
+        on_cell=on_cell,
+        on_start=on_start,
+    )
+
+
+def replay_document(  # noqa: PLR0913  (the options of `replay`)
+    recorded: NotebookNode,
+    path: Path,
+    destination: Destination | None,
+    *,
+    jupyter_server: Server = None,
+    kernel_name: str | None = None,
+    directory: Path | str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    timeout: float = 600,
+    keep_going: bool = False,
+    settings: ReplaySettings | None = None,
+    trust_notebook_settings: bool = False,
+    allow_ignored: bool = False,
+    on_cell: Callable[[int, int], None] | None = None,
+    on_start: Callable[[Callable[[], None]], None] | None = None,
+) -> ReplayReport:
+    """`replay` of a notebook in memory, read from `path`, which is also the report's `output` without `destination`."""
+    if allow_ignored and not trust_notebook_settings:
+        raise ValueError("allow_ignored needs trust_notebook_settings=True: otherwise no cell is ignored.")
+    where = path.parent if directory is None else Path(directory).absolute()
+    rules = {
+        index: CellRules.of(index, cell, settings or ReplaySettings(), trusted=trust_notebook_settings)
+        for index, cell in _code(recorded)
+    }
+    began = time.monotonic()
+    content, target = _run(
+        recorded,
+        destination,
         kernel_name=kernel_name or kernel_name_of(recorded) or DEFAULT_KERNEL,
         parameters=dict(parameters or {}),
         notebook=path,
@@ -88,20 +134,30 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         jupyter_server=jupyter_server,
         execution_timeout=checked_timeout(timeout),
         keep_going=keep_going,
+        trust_notebook_settings=trust_notebook_settings,
         on_cell=on_cell,
         on_start=on_start,
     )
-    cells = _judge_cells(recorded, replayed, where, cell_settings)
-    return ReplayReport(path, target, cells, time.monotonic() - began, _differences(recorded, replayed))
+    replayed = parse_document(path, content)
+    return ReplayReport(
+        path,
+        target or path,
+        _judge_cells(recorded, replayed, where, rules),
+        time.monotonic() - began,
+        _differences(recorded, replayed),
+        trusts_settings=trust_notebook_settings,
+        allows_ignored=allow_ignored,
+        documents=(recorded, replayed),
+    )
 
 
 def _judge_cells(
-    recorded: NotebookNode, replayed: NotebookNode, where: Path, settings: Mapping[int, ReplaySettings]
+    recorded: NotebookNode, replayed: NotebookNode, where: Path, rules: Mapping[int, CellRules]
 ) -> list[ReplayedCell]:
     new_cells = {cell["id"]: cell for cell in replayed["cells"]}
     contexts = _context(recorded, where), _context(replayed, where)
     return [
-        judge_cell(index, cell, new_cells.get(cell["id"]), contexts, settings[index]) for index, cell in _code(recorded)
+        judge_cell(index, cell, new_cells.get(cell["id"]), contexts, rules[index]) for index, cell in _code(recorded)
     ]
 
 
@@ -110,10 +166,15 @@ def _code(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
     return ((index, cell) for index, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code")
 
 
-def _run(recorded: NotebookNode, target: Path, **options: Any) -> NotebookNode:  # noqa: ANN401  (papermill's and our engine's)
-    """Run a notebook with papermill and return the new one. Ignore its error for a failed cell, which the report shows.
+def _run(
+    recorded: NotebookNode,
+    destination: Destination | None,
+    **options: Any,  # noqa: ANN401  (papermill's and our engine's)
+) -> tuple[bytes, Path | None]:
+    """Run a notebook with papermill and publish it; return its content and path. If interrupted, publish what ran.
 
-    papermill follows links, so it writes to a private directory. nbtape's engine saves cells to `target`.
+    Ignores papermill's error for a failed cell, which the report shows. Nothing of the run is on disk before the kernel
+    is gone, so that the code can neither change what is judged nor redirect what is written.
     """
     import papermill  # type: ignore[import-untyped]
     from papermill.engines import papermill_engines  # type: ignore[import-untyped]
@@ -122,19 +183,22 @@ def _run(recorded: NotebookNode, target: Path, **options: Any) -> NotebookNode: 
     from nbtape.replay.papermill_engine import NbtapeEngine
 
     papermill_engines.register(_ENGINE, NbtapeEngine)  # works without an installed entry point, too
-    with tempfile.TemporaryDirectory(prefix="nbtape-replay-") as private:
-        written = Path(private) / "replayed.ipynb"
-        escaped = str(written).replace("{", "{{").replace("}", "}}")  # papermill formats its output path
+    kept: list[NotebookNode] = []
+
+    def keep(nb: NotebookNode) -> None:
+        nb["metadata"]["papermill"]["output_path"] = None if destination is None else str(destination.path)
+        kept.append(nb)
+
+    options = {**options, "engine_name": _ENGINE, "progress_bar": False, "keep": keep}
+    try:
         with contextlib.suppress(PapermillExecutionError):
-            papermill.execute_notebook(
-                copy.deepcopy(recorded), escaped, engine_name=_ENGINE, progress_bar=False, save_to=target, **options
-            )
-        replayed = read_document(written)
-        try:
-            replace_file(target, read_file(written, MAX_FILE_BYTES))
-        except OSError as exc:
-            raise NotebookWriteError(target, advice(exc)) from exc
-    return replayed
+            papermill.execute_notebook(copy.deepcopy(recorded), None, **options)
+    except BaseException:
+        if destination is not None and kept and any(map(own_status, kept[0]["cells"])):
+            destination.publish(encode_document(kept[0]))
+        raise
+    content = encode_document(kept[0])
+    return content, None if destination is None else destination.publish(content)
 
 
 def _context(notebook: Mapping[str, Any], where: Path) -> Context:
@@ -142,7 +206,9 @@ def _context(notebook: Mapping[str, Any], where: Path) -> Context:
     environment = environment_of(notebook)
     if environment is None:
         return Context(directory=str(where))
-    return Context(directory=environment.directory, utc_offset=environment.utc_offset)
+    # The notebook is a stranger's: "0.99" is not a directory to be masked in its outputs.
+    is_path = PurePosixPath(environment.directory).is_absolute() or PureWindowsPath(environment.directory).is_absolute()
+    return Context(directory=environment.directory if is_path else "", utc_offset=environment.utc_offset)
 
 
 def _differences(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> list[Difference] | None:

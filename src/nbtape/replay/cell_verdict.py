@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import re
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,42 +12,19 @@ from nbtape.notebook.notices import tells_ending
 from nbtape.replay.compare.cell_outputs import judge
 from nbtape.replay.compare.settings import Context, Judgement, ReplaySettings, matches
 from nbtape.replay.expectations import FAILED, expectation
-from nbtape.replay.report import ReplayedCell
+from nbtape.replay.notebook_settings import found_settings, ignores_outputs
+from nbtape.replay.report import AS_RECORDED, ReplayedCell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nbtape.replay.expectations import Expectation
+    from nbtape.replay.notebook_settings import CellRules
 
 _Output = dict[str, Any]
 
-#: Tags of nbval (https://nbval.readthedocs.io) for cells whose outputs are not compared.
-_IGNORED: Final = frozenset({"nbval-ignore-output", "NBVAL_IGNORE_OUTPUT"})
-
 #: Statuses of stopped cells, whose outputs depend on the time.
 _STOPPED: Final = frozenset({"timeout", "interrupted"})
-
-
-def settings_of(index: int, cell: Mapping[str, Any], settings: ReplaySettings) -> ReplaySettings:
-    """Return the settings with those in a cell's `replay` metadata, or raise ValueError if these are invalid."""
-    own = own_metadata(cell).get("replay")
-    if own is None:
-        return settings
-    try:
-        return replace(settings, **{name: _READ[name](value) for name, value in own.items()})
-    except (AttributeError, LookupError, TypeError, ValueError, re.error) as exc:
-        raise ValueError(
-            f"Cell {index} has replay settings that cannot be used ({exc}): see nbtape.ReplaySettings."
-        ) from exc
-
-
-#: Conversions of settings from JSON.
-_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
-    **dict.fromkeys(("relative", "absolute", "last_place"), float),
-    "levels": int,
-    "cosmetic": frozenset,
-    "extra": tuple,
-}
 
 
 def judge_cell(
@@ -55,46 +32,80 @@ def judge_cell(
     recorded: Mapping[str, Any],
     replayed: Mapping[str, Any] | None,
     contexts: tuple[Context, Context],
-    settings: ReplaySettings,
+    rules: CellRules,
 ) -> ReplayedCell:
     """Judge a recorded code cell; `replayed` is None if papermill replaced it by new parameters."""
-    expected = expectation(recorded)
+    expected = expectation(recorded, trusted=rules.is_trusted)
+    found = found_settings(recorded)
     if replayed is None:
         reason = "Replaced by the parameters of this run."
-        return ReplayedCell(index, recorded["id"], "not_run", expected.status, "not_run", reason)
-    judgement = _judge_ending(expected, recorded, replayed) or _judge_outputs(recorded, replayed, contexts, settings)
-    return ReplayedCell(
-        index, recorded["id"], judgement.verdict, expected.status, own_status(replayed), judgement.reason
-    )
+        return ReplayedCell(index, recorded["id"], "not_run", expected.status, "not_run", reason, found)
+    judgement = _judge_ending(expected, recorded, replayed, rules)
+    if judgement is None:
+        judgement = _judge_by_rules(expected, recorded, replayed, contexts, rules)
+    now = own_status(replayed)
+    return ReplayedCell(index, recorded["id"], judgement.verdict, expected.status, now, judgement.reason, found)
 
 
-def _judge_ending(expected: Expectation, recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> Judgement | None:
+def _judge_ending(
+    expected: Expectation, recorded: Mapping[str, Any], replayed: Mapping[str, Any], rules: CellRules
+) -> Judgement | None:
     """The verdict if it does not depend on the outputs; else None."""
     now = own_status(replayed)
-    if not expected.runs:
-        return Judgement("same", "Not run, as it was recorded.")
-    if now == "not_run":
-        return Judgement("not_run", "Not run: a cell before it had failed.")
-    if expected.status in {"", "running"} and (now not in FAILED or expected.is_tagged):
+    if not expected.runs or now == "not_run":
+        return _judge_not_run(expected)
+    if expected.status in {"", "running"} and now in FAILED and expected.is_tagged and rules.is_trusted:
+        return Judgement("ignored", f"It may fail, says its tag: {_failure(replayed)}")
+    if not expected.status and now not in FAILED:
         return Judgement("same", "How it ended then is not recorded.")
-    if expected.failed != (now in FAILED):
-        fixed = Judgement("fixed", f"It had failed: {_failure(recorded)}")
-        return fixed if expected.failed else Judgement("error", _failure(replayed))
+    if not expected.failed and now in FAILED:
+        return Judgement("error", _failure(replayed))
+    if expected.failed and now not in FAILED:
+        return Judgement("fixed", f"It had failed: {_failure(recorded)}")
     if expected.failed and expected.status != now and not {expected.status, now} <= _STOPPED:
         return Judgement("different", f"It had failed otherwise: {expected.status} then, {now} now.")
-    if _IGNORED & set(recorded["metadata"].get("tags", [])):
-        return Judgement("same_error" if expected.failed else "same", "Outputs are not compared, says its tag.")
     return None
 
 
+def _judge_not_run(expected: Expectation) -> Judgement:
+    if expected.is_skipped:
+        return Judgement("skipped", "Not run, says its tag.")
+    if not expected.runs:
+        return Judgement("same", "Not run, as it was recorded.")
+    return Judgement("not_run", "Not run: a cell before it had failed.")
+
+
+def _judge_by_rules(
+    expected: Expectation,
+    recorded: Mapping[str, Any],
+    replayed: Mapping[str, Any],
+    contexts: tuple[Context, Context],
+    rules: CellRules,
+) -> Judgement:
+    """Judge the outputs by the caller's settings, and by the cell's own settings and tag if those are trusted."""
+    if rules.is_trusted and ignores_outputs(recorded):
+        return Judgement("ignored", "Outputs are not compared, says its tag.")
+    judgement = _judge_outputs(expected, recorded, replayed, contexts, rules.settings)
+    if rules.own is None:
+        return judgement
+    own = _judge_outputs(expected, recorded, replayed, contexts, rules.own)
+    if own.verdict in AS_RECORDED and judgement.verdict not in AS_RECORDED:
+        return Judgement("ignored", f"Its own settings allow this: {judgement.reason}")
+    return own
+
+
 def _judge_outputs(
+    expected: Expectation,
     recorded: Mapping[str, Any],
     replayed: Mapping[str, Any],
     contexts: tuple[Context, Context],
     settings: ReplaySettings,
 ) -> Judgement:
     before, after = recorded["outputs"], replayed["outputs"]
-    if own_status(replayed) in _STOPPED:
+    if expected.status == "running":
+        before = [output for output in before if not tells_ending(output)]
+        after = _beginning(after, before)
+    elif own_status(replayed) in _STOPPED:
         before, after = _common_part(before, after)
     judgement = judge(before, after, _at(contexts[0], recorded), _at(contexts[1], replayed), settings)
     if own_status(replayed) in FAILED and matches(judgement):
@@ -116,6 +127,26 @@ def _common_part(before: Iterable[_Output], after: Iterable[_Output]) -> tuple[l
     before, after = ([output for output in outputs if not tells_ending(output)] for outputs in (before, after))
     pairs = [_same_length(old, new) for old, new in zip(before, after, strict=False)]
     return [old for old, _ in pairs], [new for _, new in pairs]
+
+
+def _beginning(outputs: Iterable[_Output], begun: Sequence[_Output]) -> list[_Output]:
+    """Cut the outputs of a whole run to as much as `begun` has, which was cut off."""
+    left = Counter[str]()
+    for output in begun:
+        left[_stream(output)] += len(output["text"]) if _stream(output) else 1
+    kept = []
+    for output in outputs:
+        name = _stream(output)
+        if left[name] <= 0:
+            continue
+        kept.append({**output, "text": output["text"][: left[name]]} if name else output)
+        left[name] -= len(output["text"]) if name else 1
+    return kept
+
+
+def _stream(output: _Output) -> str:
+    """The stream that an output is a part of; empty for a display."""
+    return str(output.get("name") or "stdout") if output["output_type"] == "stream" else ""
 
 
 def _same_length(old: _Output, new: _Output) -> tuple[_Output, _Output]:

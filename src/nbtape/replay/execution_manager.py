@@ -32,13 +32,15 @@ class ExecutionManager(NotebookExecutionManager):  # type: ignore[misc]  # untyp
         self._on_cell, self._expected, self._finished = on_cell, expected, 0
         self._document: Notebook | None = None
         self._autosave: Autosave | None = None
+        self._in_memory = False
 
-    def save_to(self, path: Path) -> None:
-        """Save to `path` whenever a cell changes."""
+    def record(self, path: Path, *, in_memory: bool = False) -> None:
+        """Record the rerun as a notebook at `path`, saved whenever a cell changes; `in_memory`, it is never saved."""
         self.nb["metadata"].pop("nbtape", None)  # of the recording
-        self._document = Notebook(path, self.nb)
+        self._document, self._in_memory = Notebook(path, self.nb), in_memory
         self._document.describe({"nbtape": preamble()})
-        self._document.save()
+        if not in_memory:
+            self._document.save()
 
     def save(self, **_: Any) -> None:  # noqa: ANN401  (papermill's)
         """Do nothing: papermill saves twice per cell; nbtape saves at its own times."""
@@ -48,7 +50,8 @@ class ExecutionManager(NotebookExecutionManager):  # type: ignore[misc]  # untyp
         self.nb["metadata"].update({key: value for key, value in metadata.items() if key != "nbtape"})
         if self._document is not None:
             self._document.describe(metadata)
-            self._autosave = self._autosave or Autosave(self._document)
+            if not self._in_memory:
+                self._autosave = self._autosave or Autosave(self._document)
 
     def follow(self, settle: Callable[[int], None]) -> None:
         """Call `settle` before a save: it writes a cell's merged output into the notebook."""
@@ -85,7 +88,7 @@ class ExecutionManager(NotebookExecutionManager):  # type: ignore[misc]  # untyp
     def close(self) -> None:
         """Finish papermill's metadata, save everything and release the notebook, which papermill writes next."""
         self.notebook_complete()
-        if self._document is not None:
+        if self._document is not None and not self._in_memory:
             for index in range(len(self.nb["cells"])):
                 self._document.touch(index)
             self._document.describe({})

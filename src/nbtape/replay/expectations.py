@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.notebook.format import is_left_out, own_status, recorded_seconds, recorded_status
+from nbtape.notebook.format import is_left_out, own_status, recorded_seconds, recorded_status, shows_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,8 @@ class Expectation:
     """How a code cell was recorded.
 
     The status is `running` if the recording was cut off and empty if nothing is recorded. `timeout` is the number of
-    seconds after which the cell was stopped, `allowed` its recorded timeout, and `is_tagged` means that it may fail.
+    seconds after which the cell was stopped, and `allowed` its recorded timeout. `is_tagged` means that it may fail,
+    `is_skipped` that a trusted tag leaves it out although it was run.
     """
 
     status: str
@@ -32,6 +33,7 @@ class Expectation:
     timeout: float | None = None
     allowed: float | None = None
     is_tagged: bool = False
+    is_skipped: bool = False
 
     @property
     def failed(self) -> bool:
@@ -49,18 +51,34 @@ class Expectation:
         return max(least, self.allowed or least)
 
 
-def expectation(cell: Mapping[str, Any]) -> Expectation:
-    """Derive the expectation from a recorded code cell with its outputs."""
-    is_tagged = bool(_MAY_FAIL & set(cell["metadata"].get("tags", [])))
-    if not own_status(cell) and cell["execution_count"] is None and not cell["outputs"]:
-        return Expectation("", runs=not is_left_out(cell), is_tagged=is_tagged)
+def expectation(cell: Mapping[str, Any], *, trusted: bool = False) -> Expectation:
+    """Derive the expectation from a recorded code cell with its outputs.
+
+    A cell that shows what it did was run, whatever its status and tags say; if they are `trusted`, a tag can skip it.
+    """
+    is_tagged = bool(may_fail_tags(cell))
+    if not was_run(cell):
+        is_known = own_status(cell) == "not_run"
+        return Expectation(own_status(cell), runs=not is_known and not is_left_out(cell), is_tagged=is_tagged)
     status = recorded_status(cell)
-    if status == "not_run" or is_left_out(cell):
-        return Expectation("not_run", runs=False)
+    if status == "not_run":
+        status = "error" if shows_error(cell) else "ok"
+    if trusted and is_left_out(cell):
+        return Expectation(status, runs=False, is_skipped=True)
     allowed = _seconds(cell, "timeout")
     # An interrupted cell may never end, so it is stopped at the same time.
     stopped = {"timeout": allowed, "interrupted": _seconds(cell, "duration")}.get(status)
     return Expectation(status, runs=True, timeout=stopped, allowed=allowed, is_tagged=is_tagged)
+
+
+def was_run(cell: Mapping[str, Any]) -> bool:
+    """Whether a recorded code cell shows that it was run, or says so."""
+    return bool(cell["outputs"]) or cell["execution_count"] is not None or own_status(cell) not in {"", "not_run"}
+
+
+def may_fail_tags(cell: Mapping[str, Any]) -> list[str]:
+    """The tags of a cell that let it fail."""
+    return sorted(_MAY_FAIL.intersection(cell["metadata"].get("tags", [])))
 
 
 def _seconds(cell: Mapping[str, Any], key: str) -> float | None:

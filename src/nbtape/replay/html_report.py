@@ -17,9 +17,9 @@ from nbtape.notebook.read import read_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from markupsafe import Markup
+    from nbformat import NotebookNode
 
     from nbtape.replay.report import ReplayReport
 
@@ -34,12 +34,16 @@ def render(reports: Sequence[ReplayReport]) -> str:
     environment.filters |= {"text": _text, "output": _output}
     page = environment.from_string(files("nbtape.replay").joinpath("report.html.j2").read_text(encoding="utf-8"))
     title = ", ".join(report.notebook.name for report in reports)[:200]
-    with_cells = ((report, _cells(report.notebook), _cells(report.output)) for report in reports)
+    with_cells = ((report, *map(_cells, _documents(report))) for report in reports)
     return page.render(title=f"Replay of {title}", reports=with_cells)
 
 
-def _cells(path: Path) -> dict[str, Mapping[str, Any]]:
-    return {cell["id"]: cell for cell in read_document(path)["cells"]}
+def _documents(report: ReplayReport) -> tuple[NotebookNode, NotebookNode]:
+    return report.documents or (read_document(report.notebook), read_document(report.output))
+
+
+def _cells(document: NotebookNode) -> dict[str, Mapping[str, Any]]:
+    return {cell["id"]: cell for cell in document["cells"]}
 
 
 def _output(output: Mapping[str, Any]) -> Markup:

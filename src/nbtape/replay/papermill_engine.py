@@ -49,23 +49,28 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
             progress_bar: Whether to show papermill's progress bar, or its options.
             log_output: Whether outputs go to papermill's logger.
             options: `start_timeout`, `execution_timeout`, `stdout_file` and `stderr_file` as in papermill's own engine;
-                `notebook`, the path to record as the input; `save_to`, a path to save to and to record as the output
-                instead of `output_path`; `directory`, the kernel's working directory;
-                `jupyter_server`, `keep_going`, `on_cell` and `on_start` as in `nbtape.replay`. Others are ignored.
+                `notebook`, the path to record as the input; `directory`, the kernel's working directory;
+                `jupyter_server`, `keep_going`, `on_cell`, `on_start` and `trust_notebook_settings` (here on by default)
+                as in `nbtape.replay`; `keep`, which is called with `nb` before it runs: then nothing is saved while
+                the code runs, which could change it. Others are ignored.
 
         Raises:
             NbtapeError: No kernel can be started, or the notebook cannot be written.
         """
-        expectations = {n: expectation(cell) for n, cell in enumerate(nb["cells"]) if cell["cell_type"] == "code"}
+        trusted = bool(options.get("trust_notebook_settings", True))  # as in papermill's own engine
+        expectations = {
+            n: expectation(cell, trusted=trusted) for n, cell in enumerate(nb["cells"]) if cell["cell_type"] == "code"
+        }
         if "notebook" in options:
             nb["metadata"]["papermill"]["input_path"] = str(options["notebook"])
-        if "save_to" in options:
-            nb["metadata"]["papermill"]["output_path"] = str(options["save_to"])
         runs = sum(expected.runs for expected in expectations.values())
         manager = ExecutionManager(nb, progress_bar, options.get("on_cell"), runs)
         manager.notebook_start()
-        if path := options.get("save_to") or _local(output_path):
-            manager.save_to(path)
+        if (keep := options.get("keep")) is not None:
+            manager.record(Path(options["notebook"]), in_memory=True)
+            keep(nb)
+        elif path := _local(output_path):
+            manager.record(path)
         directory = Path(options.get("directory") or ".").absolute()
         own: Options = {**DEFAULTS, "startup_timeout": options.get("start_timeout") or DEFAULTS["startup_timeout"]}
         session = checked_options(own)

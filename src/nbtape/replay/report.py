@@ -12,16 +12,24 @@ from nbtape.results import FAILED, REFUSED, WELL
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nbformat import NotebookNode
+
     from nbtape.environment import Difference
     from nbtape.replay.compare.settings import Verdict
 
 #: Version of the format of `ReplayReport.to_dict`.
 REPORT_VERSION: Final = 1
 
+#: Verdicts on cells that the trusted settings of the notebook leave out of the comparison.
+_LEFT_OUT: Final = frozenset({"ignored", "skipped"})
+
 #: Maximum number of environment differences in the text report.
 _MAX_DIFFERENCES: Final = 10
 
-_AS_RECORDED: Final = frozenset({"same", "cosmetic", "drift", "same_error"})
+#: Maximum number of cells listed in a line.
+_MAX_CELLS: Final = 20
+
+AS_RECORDED: Final = frozenset({"same", "cosmetic", "drift", "same_error"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +39,12 @@ class ReplayedCell:
     Args:
         index: Its position in the recorded notebook, from 0.
         cell_id: Its id.
-        verdict: `same`, `cosmetic`, `drift`, `different`, `error`, `fixed`, `same_error` or `not_run`.
+        verdict: `same`, `cosmetic`, `drift`, `different`, `error`, `fixed`, `same_error` or `not_run`; if the settings
+            of the notebook are trusted, also `ignored` or `skipped`.
         recorded: Its recorded status; `running` if the recording was cut off, empty if nothing is recorded.
         replayed: Its status in the replay.
         reason: What differs, or why the cell was not compared; may be empty.
+        settings: What in the recorded cell could relax its verdict: names of tags and metadata.
     """
 
     index: int
@@ -43,11 +53,12 @@ class ReplayedCell:
     recorded: str
     replayed: str
     reason: str = ""
+    settings: tuple[str, ...] = ()
 
     @property
     def is_as_recorded(self) -> bool:
         """Whether the verdict is at most `drift`, or `same_error`."""
-        return self.verdict in _AS_RECORDED
+        return self.verdict in AS_RECORDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,9 @@ class ReplayReport:
         cells: One for each code cell of the recorded notebook, in its order.
         duration: Seconds that the replay took.
         environment: Differences between the environments; None if one of them is not recorded.
+        trusts_settings: Whether the notebook's own settings counted.
+        allows_ignored: Whether cells that those settings leave out of the comparison count as recorded.
+        documents: Both notebooks as they were compared, whatever became of their files; None if they are not kept.
     """
 
     notebook: Path
@@ -81,11 +95,25 @@ class ReplayReport:
     cells: list[ReplayedCell] = field(default_factory=list)
     duration: float = 0.0
     environment: list[Difference] | None = None
+    trusts_settings: bool = False
+    allows_ignored: bool = False
+    documents: tuple[NotebookNode, NotebookNode] | None = field(default=None, repr=False, compare=False)
 
     @property
     def exit_code(self) -> int:
-        """0 if every cell is as recorded, see `ReplayedCell.is_as_recorded`; else 1."""
-        return WELL if all(cell.is_as_recorded for cell in self.cells) else FAILED
+        """0 if every cell is as recorded, see `ReplayedCell.is_as_recorded`; else 1.
+
+        With `allows_ignored`, 0 also for cells that the trusted settings of the notebook leave out of the comparison.
+        """
+        return WELL if all(map(self._is_well, self.cells)) else FAILED
+
+    def _is_well(self, cell: ReplayedCell) -> bool:
+        return cell.is_as_recorded or (self.allows_ignored and cell.verdict in _LEFT_OUT)
+
+    @property
+    def ignored_settings(self) -> dict[int, tuple[str, ...]]:
+        """The settings in the notebook that did not count, by position of their cell."""
+        return {} if self.trusts_settings else {cell.index: cell.settings for cell in self.cells if cell.settings}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -96,7 +124,8 @@ class ReplayReport:
         """The report as a JSON object.
 
         Its keys are `version`, `replayed_by`, the attributes and properties of this class, and in `cells` those of
-        `ReplayedCell`. Items of `environment` have `name`, `before` and `after`.
+        `ReplayedCell`. Items of `environment` have `name`, `before` and `after`, and `ignored_settings` is a list of
+        cell positions.
         """
         return {
             "version": REPORT_VERSION,
@@ -107,13 +136,27 @@ class ReplayReport:
             "duration": round(self.duration, 3),
             "counts": self.counts,
             "environment": self.environment and [asdict(difference) for difference in self.environment],
+            "trusts_settings": self.trusts_settings,
+            "allows_ignored": self.allows_ignored,
+            "ignored_settings": list(self.ignored_settings),
             "cells": [asdict(cell) for cell in self.cells],
         }
 
     def __str__(self) -> str:
         counted = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items()) or "no code cells"
         news = [f"cell {cell.index}: {cell.verdict}. {cell.reason}" for cell in self.cells if not cell.is_as_recorded]
-        return "\n".join([f"{self.notebook.name}: {counted}.", *news, *self.news_of_environment()])
+        told = [*news, *self.news_of_settings(), *self.news_of_environment()]
+        return "\n".join([f"{self.notebook.name}: {counted}.", *told])
+
+    def news_of_settings(self) -> list[str]:
+        """A line about the settings in the notebook that did not count, if there are any."""
+        ignored = self.ignored_settings
+        if not ignored:
+            return []
+        names = ", ".join(sorted({name for each in ignored.values() for name in each}))
+        shown = ", ".join(map(str, list(ignored)[:_MAX_CELLS]))
+        rest = f" and {len(ignored) - _MAX_CELLS} more" if len(ignored) > _MAX_CELLS else ""
+        return [f"ignored settings in cell{'s' if len(ignored) > 1 else ''} {shown}{rest}: {names}"]
 
     def news_of_environment(self) -> list[str]:
         """A line for each of the first differences between the environments."""

@@ -57,6 +57,7 @@ class Recorder(PollingClient):
             km=manager,  # type: ignore[arg-type]  # the seam, in place of jupyter_client's class
             allow_errors=True,
             store_widget_state=False,
+            skip_cells_with_tag=",",  # no tag has a comma: what is not to run is not for nbclient to decide
             iopub_timeout=24 * 3600,
             shell_timeout_interval=DEATH_POLL_SECONDS,
             log=logger,

@@ -18,7 +18,7 @@ from nbtape.kernels.start import connect, start_kernel
 from nbtape.notebook.document import Notebook
 from nbtape.notebook.format import FORMAT_VERSION, kernel_name_of, own_metadata, preamble, recorded_seconds, timestamp
 from nbtape.notebook.journal import read_journal
-from nbtape.notebook.read import parse_document, read_content, read_document
+from nbtape.notebook.read import parse_document, read_content, recover_document
 from nbtape.session.cell_runner import CellRunner
 from nbtape.session.output_limits import Listener
 from nbtape.session.recording import Recording
@@ -63,7 +63,7 @@ class Origin:
     def check(cls, notebook: Path | str, until: int | None, on_progress: Callable[[str], None] | None) -> Origin:
         """Read and check a notebook; raises NotebookReadError, or ValueError if it has fewer cells than `until`."""
         path = Path(notebook).absolute()
-        node = read_document(path)
+        node = recover_document(path)
         if type(version := own_metadata(node).get("version")) is int and version > FORMAT_VERSION:
             raise NotebookReadError(path, "it was recorded by a newer nbtape. Upgrade this one.")
         if until is not None and not 0 <= until <= len(node["cells"]):

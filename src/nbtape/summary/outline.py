@@ -9,7 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.notebook.layout import CELL_END, FIRST, HEAD
-from nbtape.notebook.read import parse_unchecked, read_whole
+from nbtape.notebook.read import parse_unchecked, read_shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ def read_outline(path: Path) -> dict[str, Any]:
     Raises:
         NotebookReadError: The file is missing, or is not a notebook of nbformat 4.
     """
-    content, journal = read_whole(path)
+    content, journal = read_shown(path)
     with contextlib.suppress(ValueError):  # another layout, or broken: then the whole file is what is parsed or wrong
         return parse_unchecked(path, b"".join(_without_outputs(content)), journal)
     return parse_unchecked(path, content, journal)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nbtape.notebook.atomic_write import version_of
 from nbtape.notebook.journal import fold_in, path_of, read_journal
 from nbtape.notebook.layout import CELL_END, FIRST, HEAD, SEPARATOR
+from nbtape.notebook.lock import is_being_written
 from nbtape.notebook.read import parse_unchecked, read_whole
 from nbtape.summary.normalise import dict_of, fit_cell, fit_output
 
@@ -62,6 +63,7 @@ class SnapshotReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._is_recorded = False
         self._versions: tuple[Version | None, Version | None] = (None, None)
         # What the notebook file holds, without what its journal adds.
         self._metadata: dict[str, Any] = {}
@@ -77,12 +79,14 @@ class SnapshotReader:
         versions = version_of(self._path), version_of(path_of(self._path))
         if versions == self._versions or versions[0] is None:
             return None
+        self._is_recorded = self._is_recorded or is_being_written(self._path)
         journal = read_journal(self._path)
         if versions[0] != self._versions[0] or version_of(self._path) != versions[0]:
             content, journal = read_whole(self._path)
             self._parse(content)
         self._versions = versions
-        return self._compare(*self._with_journal(journal))
+        # A journal that no recorder was seen with may have come with the notebook.
+        return self._compare(*self._with_journal(journal if self._is_recorded else b""))
 
     def _parse(self, content: bytes) -> None:
         known = {cell.digest: cell.outline for cell in self._cells}

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from nbtape.replay.report import Outcome
 
 #: The styles of verdicts in the table; the others are not colored.
-_STYLES = {"different": "yellow", "error": "red", "fixed": "green", "not_run": "dim", "drift": "cyan"}
+_STYLES = {
+    "different": "yellow",
+    "error": "red",
+    "fixed": "green",
+    "not_run": "dim",
+    "drift": "cyan",
+    "ignored": "magenta",
+    "skipped": "magenta",
+}
 
 
 class Verdicts:
@@ -76,7 +84,7 @@ class Verdicts:
         head, *_ = str(report).splitlines()
         self._out.print(plain_line(head), style="bold")
         news = [cell for cell in report.cells if not cell.is_as_recorded or cell.verdict == "drift"]
-        for line in report.news_of_environment():
+        for line in (*report.news_of_settings(), *report.news_of_environment()):
             self._out.print(plain_line(line))
         if not news:
             return

@@ -18,9 +18,8 @@ from nbtape.common.text import fit_text, shorten, strip_escapes
 from nbtape.common.untrusted_files import Directory
 from nbtape.integrations._answers import scaled
 from nbtape.notebook.format import own_metadata, recorded_status
-from nbtape.notebook.journal import read_journal
 from nbtape.notebook.output_text import cell_text
-from nbtape.notebook.read import parse_document
+from nbtape.notebook.read import journal_notice, parse_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -89,12 +88,14 @@ def cells_text(path: Path, first: int | None, count: int, limit: int) -> str:
     `first` is a position, negative from the end; None for the last `count` cells.
     """
     # The code may have replaced the notebook, for example by a link to another one.
-    cells = parse_document(path, read_inside(path.parent, path.name)[1], read_journal(path))["cells"]
+    cells = parse_document(path, read_inside(path.parent, path.name)[1])["cells"]
     start = len(cells) - count if first is None else first + (len(cells) if first < 0 else 0)
     start = min(max(start, 0), len(cells))
     chosen = list(enumerate(cells))[start : start + count]
     shown = f"shown are {chosen[0][0]} to {chosen[-1][0]}" if chosen else "none of them is there"
     head = f"{path} has {len(cells)} cells, counted from 0; {shown}."
+    if notice := journal_notice(path):
+        head += f" {notice}"
     text = "\n\n".join([head, *(_cell(index, cell) for index, cell in chosen)])
     return shorten(text, limit, f"the whole is in {path}")
 

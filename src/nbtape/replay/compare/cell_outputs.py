@@ -10,6 +10,7 @@ from nbtape.common.image_types import PILLOW_FORMATS, SVG
 from nbtape.replay.compare.html_svg import compare_html, compare_svg
 from nbtape.replay.compare.images import compare_images
 from nbtape.replay.compare.json_values import compare_structures
+from nbtape.replay.compare.patterns import PatternsError
 from nbtape.replay.compare.printed_text import collapse_stream, compare_texts
 from nbtape.replay.compare.settings import SAME, Judgement, ReplaySettings, Terms, cut, matches, shown, worst
 
@@ -41,7 +42,15 @@ def judge(
 ) -> Judgement:
     """Compare the outputs of a cell in nbformat's format. Never raises, whatever a kernel sent."""
     terms = Terms(recorded_context, replayed_context, settings or ReplaySettings())
-    old, new = _gather(recorded_outputs), _gather(replayed_outputs)
+    try:
+        return _judge(_gather(recorded_outputs), _gather(replayed_outputs), terms)
+    except PatternsError as exc:
+        return Judgement("different", str(exc))
+    finally:
+        terms.patterns.close()
+
+
+def _judge(old: _Outputs, new: _Outputs, terms: Terms) -> Judgement:
     if old.error is None and new.error is not None:
         return Judgement("error", f"it failed now: {_error_line(new.error)}")
     if old.error is not None and new.error is None:

@@ -119,9 +119,8 @@ class _Comparison:
             line = mask_durations(line)
         if self._terms.allow("paths"):
             line = _mask_paths(line, context.directory)
-        for pattern in self._terms.settings.extra:
-            line = re.sub(pattern, "⟦extra⟧", line)
-        return line
+        extra = self._terms.settings.extra
+        return self._terms.patterns.mask(extra, line) if extra else line
 
     def _compare_tokens(self, left: str, right: str, old: str, new: str) -> None:
         texts, tokens = split_tokens(left, is_code=self._is_code)
@@ -171,7 +170,7 @@ def _mask_paths(line: str, directory: str) -> str:
     if "/lib/python3" in line:
         line = _STANDARD.sub(r"⟦python⟧\1", line)
     if len(directory.rstrip("/")) > 1:
-        line = re.sub(re.escape(directory.rstrip("/")) + r"(?![\w.-])", ".", line)
+        line = re.sub(r"(?<![\w.])" + re.escape(directory.rstrip("/")) + r"(?![\w.-])", ".", line)
     return line
 
 

@@ -6,11 +6,15 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from nbtape.replay.compare.patterns import Patterns
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: The first four are for two outputs, from best to worst; the others are for whole cells.
-Verdict = Literal["same", "cosmetic", "drift", "different", "error", "fixed", "same_error", "not_run"]
+Verdict = Literal[
+    "same", "cosmetic", "drift", "different", "error", "fixed", "same_error", "not_run", "ignored", "skipped"
+]
 
 #: Differences between runs that do not matter, as named in `ReplaySettings.cosmetic`.
 Rule = Literal[
@@ -67,7 +71,8 @@ class ReplaySettings:
             The default requires six printed digits. Numbers with at most two decimals have no tolerance.
         levels: Tolerance of a pixel along an edge, out of 256 levels; antialiasing of an equal plot can change two.
         cosmetic: The rules to apply; see `RULES`.
-        extra: Regular expressions for parts of a line to ignore.
+        extra: Regular expressions for parts of a line to ignore. A cell for which they take more than 5 seconds is
+            `different`.
 
     Raises:
         re.error: An item of `extra` is not a regular expression.
@@ -105,6 +110,7 @@ class Terms:
     replayed: Context = field(default_factory=Context)
     settings: ReplaySettings = field(default_factory=ReplaySettings)
     names: Names = field(default_factory=Names)
+    patterns: Patterns = field(default_factory=Patterns)
 
     def allow(self, rule: str) -> bool:
         return rule in self.settings.cosmetic

@@ -1,0 +1,67 @@
+"""Write a replayed notebook: once, when its kernel is gone, and never through a link that its code has made."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from nbtape.common.untrusted_files import Directory
+from nbtape.errors import NotebookWriteError
+from nbtape.notebook.atomic_write import advice, places, writable_mode
+from nbtape.notebook.output_path import output_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Destination:
+    """Where a replay goes; checked before it runs, which may take hours.
+
+    `output` is replaced if it exists; None stands for a free name beside the recorded notebook.
+
+    Raises NotebookWriteError if nothing can be written there, and ValueError if that is the recorded notebook.
+    """
+
+    def __init__(self, notebook: Path, output: Path | None) -> None:
+        self.path = output_path(notebook, output, "-replayed")
+        self._stem = None if output is not None else f"{notebook.stem}-replayed"
+        with self._reporting():
+            if output is not None:
+                with Directory(self.path.parent) as directory:
+                    writable_mode(directory, self.path.name)
+            if not os.access(self.path.parent, os.W_OK):
+                raise PermissionError(errno.EACCES, "permission denied")
+            self._directory = self.path.parent.stat()
+
+    def publish(self, content: bytes) -> Path:
+        """Write the notebook and return its path; raises NotebookWriteError if that fails."""
+        with self._reporting():
+            if not os.path.samestat(self.path.parent.stat(), self._directory):
+                raise NotebookWriteError(
+                    self.path, "its directory was replaced during the replay. Look at what the code did there."
+                )
+            with Directory(self.path.parent) as directory:
+                if self._stem is not None:
+                    return _create(directory, self._stem, content)
+                writable_mode(directory, self.path.name)
+                directory.replace(self.path.name, content)
+                return self.path
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise NotebookWriteError(self.path, advice(exc)) from exc
+
+
+def _create(directory: Directory, stem: str, content: bytes) -> Path:
+    """Write to a free name: the code may have taken the first one."""
+    for path in places(directory.path, stem):
+        with contextlib.suppress(FileExistsError):
+            directory.create(path.name, content)
+            return path
+    raise AssertionError("unreachable: there is always another number")
