@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from nbtape.cli.display.log import show_log
+from nbtape.cli.display.printing import echo
 from nbtape.results import BUG, INTERRUPTED, MEANINGS, REFUSED, UNREAD, WELL
 
 if TYPE_CHECKING:
@@ -97,4 +98,5 @@ def json_option(keys: str, **others: str) -> Callable[[Callable[..., Any]], Call
 
 def print_document(told: Mapping[str, Any]) -> None:
     """Print a document as one line of JSON, with the version of its format."""
-    click.echo(json.dumps({"version": DOCUMENT_VERSION, **told}))
+    # DEL is the only control character that json.dumps leaves.
+    echo(json.dumps({"version": DOCUMENT_VERSION, **told}).replace("\x7f", "\\u007f"))

@@ -8,6 +8,7 @@ from nbtape._version import __version__
 from nbtape.cli.command import Group
 from nbtape.cli.completion import completion
 from nbtape.cli.display.consoles import wants_colour
+from nbtape.cli.display.printing import echo
 from nbtape.cli.environment import environment
 from nbtape.cli.export import export
 from nbtape.cli.image import image
@@ -37,7 +38,7 @@ def nbtape(context: click.Context) -> None:
     """Run an agent's code blocks in a Jupyter kernel and record them as a live notebook."""
     context.color = wants_colour()
     if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
+        echo(context.get_help(), err=True)
         context.exit(REFUSED)
 
 

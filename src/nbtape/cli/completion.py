@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from nbtape.cli.command import Command
+from nbtape.cli.display.printing import echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,11 +51,11 @@ def completion(*, shell: str, answer: bool) -> None:
     """
     if not answer:
         script = Path(__file__).with_name("shells") / f"nbtape.{shell}"
-        click.echo(script.read_text(encoding="utf-8"), nl=False)
+        echo(script.read_text(encoding="utf-8"), end="")
         return
     for item in _completions(shell):
         for fields in _answers(shell, item):
-            click.echo("\t".join(fields))
+            echo("\t".join(fields))
 
 
 def _completions(shell: str) -> list[CompletionItem]:
@@ -90,7 +91,7 @@ def kernels(_context: click.Context, _parameter: click.Parameter, begun: str) ->
 
     specs = (spec for place in jupyter_path("kernels") for spec in Path(place).glob("*/kernel.json"))
     names = {"python3", *(spec.parent.name.lower() for spec in specs)}
-    return [CompletionItem(name) for name in sorted(names) if name.startswith(begun)]
+    return [CompletionItem(name) for name in sorted(names) if name.startswith(begun) and name.isprintable()]
 
 
 def paths(item: CompletionItem) -> Iterator[str]:

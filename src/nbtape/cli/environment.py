@@ -8,6 +8,8 @@ import click
 
 from nbtape.cli.command import Command, json_option, print_document
 from nbtape.cli.completion import notebooks
+from nbtape.cli.display.plain import plain_code
+from nbtape.cli.display.printing import echo
 from nbtape.cli.display.status_line import working
 
 
@@ -45,4 +47,4 @@ def environment(*, notebook: str, as_json: bool) -> None:
     if as_json:
         print_document({"notebook": notebook, **told.to_dict(), **place_of(node)})
     else:
-        click.echo(told.requirements(), nl=False)
+        echo(plain_code(told.requirements()), end="")

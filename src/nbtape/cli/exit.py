@@ -10,7 +10,8 @@ import click
 
 from nbtape.cli.display.consoles import leave_closed_pipes, read_or_not
 from nbtape.cli.display.log import is_debugging, show_log
-from nbtape.cli.display.plain import plain
+from nbtape.cli.display.plain import plain_code, plain_line
+from nbtape.cli.display.printing import echo
 from nbtape.errors import NbtapeError
 from nbtape.results import BUG, INTERRUPTED, REFUSED, UNREAD, WELL
 
@@ -42,8 +43,8 @@ def _report(error: BaseException) -> int:
     code, line = _ending(error)
     with read_or_not():
         if is_debugging():
-            click.echo(plain("".join(traceback.format_exception(error))), err=True, nl=False)
-        click.echo(f"nbtape: {plain(line)}", err=True)
+            echo(plain_code("".join(traceback.format_exception(error))), err=True, end="")
+        echo(plain_code(f"nbtape: {line}"), err=True)
     return code
 
 
@@ -59,7 +60,10 @@ def _ending(error: BaseException) -> tuple[int, str]:
         case click.ClickException():
             return REFUSED, _sentence(error.format_message())
         case OSError(filename=str() | os.PathLike() as name, strerror=str() as reason):
-            return REFUSED, f"{os.fspath(name)}: {_sentence(reason)} Check the path, its permissions and its disk."
+            return (
+                REFUSED,
+                f"{plain_line(os.fsdecode(name))}: {_sentence(reason)} Check the path, its permissions and its disk.",
+            )
         case NbtapeError() | ValueError() | OSError():
             return REFUSED, str(error)
         case _:

@@ -11,6 +11,7 @@ import click
 from nbtape.cli import completion
 from nbtape.cli.command import Command, json_option, print_document, timeout_option
 from nbtape.cli.display.plain import plain_line
+from nbtape.cli.display.printing import echo
 from nbtape.cli.display.status_line import say, working
 from nbtape.cli.kernel_options import OUR_IMAGE, with_place
 from nbtape.export.write import FORMATS
@@ -131,7 +132,7 @@ def _tell(written: Export | None, rehearsal: Rehearsal | None) -> None:
         else:
             say("What remains runs from an empty kernel.")
     if written is not None:
-        click.echo(f"Exported: {plain_line(str(written.output))}")
+        echo(f"Exported: {plain_line(str(written.output))}")
 
 
 def _told(path: Path, written: Export | None, rehearsal: Rehearsal | None) -> dict[str, Any]:

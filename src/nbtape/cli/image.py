@@ -7,6 +7,8 @@ from typing import Final
 import click
 
 from nbtape.cli.command import Group
+from nbtape.cli.display.plain import plain_line
+from nbtape.cli.display.printing import echo
 from nbtape.cli.display.status_line import working
 
 _BUILD: Final = "nbtape image build --package matplotlib --package pandas --tag nbtape-science"
@@ -52,4 +54,4 @@ def build(*, base_image: str | None, packages: tuple[str, ...], tag: str | None)
     if tag is not None:
         with engine.refusals(f"call the image {tag}"):
             engine.docker.images.get(name).tag(tag)
-    click.echo(tag or name)
+    echo(plain_line(tag or name))

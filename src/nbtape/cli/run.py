@@ -12,6 +12,7 @@ import click
 from nbtape.cli import completion
 from nbtape.cli.command import Command, json_option, print_document, timeout_option
 from nbtape.cli.display.plain import plain_line
+from nbtape.cli.display.printing import echo
 from nbtape.cli.display.run_output import Terminal
 from nbtape.cli.display.status_line import say
 from nbtape.cli.kernel_options import OUR_IMAGE, kernel_option, output_dir_option, with_place
@@ -120,7 +121,7 @@ def run(  # noqa: PLR0913  (one argument an option)
         resumption = executor.resumption and {"resumption": dataclasses.asdict(executor.resumption)}
         print_document({**result.to_dict(), **(resumption or {})})
     else:
-        click.echo(f"Notebook: {plain_line(str(result.notebook))}")
+        echo(f"Notebook: {plain_line(str(result.notebook))}")
     return result.exit_code
 
 

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from nbtape.cli import completion
 from nbtape.cli.command import Command
 from nbtape.cli.display.plain import plain_line
+from nbtape.cli.display.printing import echo
 from nbtape.cli.display.status_line import say
 from nbtape.results import INTERRUPTED, WELL
 from nbtape.summary.wording import conclusion_of
@@ -168,7 +169,7 @@ def _follow_on_page(path: Path, port: int) -> None:
             if server is None:  # no page for an invalid notebook
                 server = stack.enter_context(PageServer(board, port))
                 _say_until_when(session, path.name)
-                click.echo(server.url)
+                echo(server.url)
         _say_conclusion(session, path.name, board.counts)
         if server is None:
             return

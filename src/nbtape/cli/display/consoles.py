@@ -8,21 +8,29 @@ import select
 import sys
 from typing import TYPE_CHECKING
 
+from nbtape.cli.display.plain import plain
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
 
 def consoles() -> tuple[Console, Console]:
-    """Consoles for standard output and standard error, which print text verbatim.
+    """Consoles for standard output and standard error, which print plain text without markup.
 
     If both are terminals, they are one console, so that neither overwrites the other.
     """
     from rich.console import Console
 
     class Piped(Console):
-        """A console that does not exit when its pipe is closed."""
+        """A console that does not exit when its pipe is closed, and writes no controls but rich's own."""
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+            """Make all text plain, however it came here, and drop links, which terminals open."""
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else _made_plain(segment)
 
         def on_broken_pipe(self) -> None:
             raise  # noqa: PLE0704  (rich calls it where it has caught that)
@@ -31,6 +39,13 @@ def consoles() -> tuple[Console, Console]:
         Piped(stderr=each, highlight=False, markup=False, emoji=False, soft_wrap=True) for each in (False, True)
     )
     return out, out if sys.stdout.isatty() and sys.stderr.isatty() else err
+
+
+def _made_plain(segment: Segment) -> Segment:
+    style = segment.style
+    if style is not None and style.link:
+        style = style.update_link(None)
+    return segment._replace(text=plain(segment.text), style=style)
 
 
 def shows_progress() -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Final
 
 from nbtape.cli.display.consoles import read_or_not
-from nbtape.cli.display.plain import plain
+from nbtape.cli.display.plain import plain_code
+from nbtape.cli.display.printing import guard_standard_error, write_error
 
 _LIBRARY: Final = logging.getLogger("nbtape")
 
@@ -25,6 +25,7 @@ def show_log(*, everything: bool) -> None:
     _LIBRARY.handlers[:] = [handler]
     _LIBRARY.setLevel(logging.DEBUG if everything else logging.WARNING)
     _LIBRARY.propagate = False
+    guard_standard_error()
 
 
 def is_debugging() -> bool:
@@ -33,11 +34,11 @@ def is_debugging() -> bool:
 
 
 class _StandardError(logging.Handler):
-    """Writes to the current `sys.stderr`, which rich replaces while it shows progress."""
+    """Writes each record to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with read_or_not():
-            sys.stderr.write(plain(self.format(record)) + "\n")
+            write_error(plain_code(self.format(record)))
 
 
 class _Event(logging.Formatter):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbtape.cli.display.consoles import consoles, read_or_not, shows_progress
-from nbtape.cli.display.plain import plain, plain_line
+from nbtape.cli.display.plain import plain_code, plain_line
 from nbtape.replay.report import ReplayReport
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Verdicts:
             if self._out.is_terminal:
                 self._show_table(outcome)
             else:
-                self._out.print(plain(str(outcome)))
+                self._out.print(plain_code(str(outcome)))
             self._out.print(f"Notebook: {plain_line(str(outcome.output))}")
 
     def summary(self, outcomes: Sequence[Outcome]) -> None:
@@ -92,9 +92,9 @@ class Verdicts:
         for cell in news:
             table.add_row(
                 str(cell.index),
-                Text(cell.verdict, style=_STYLES.get(cell.verdict, "")),
-                cell.recorded or "not recorded",
-                cell.replayed,
+                Text(plain_line(cell.verdict), style=_STYLES.get(cell.verdict, "")),
+                plain_line(cell.recorded or "not recorded"),
+                plain_line(cell.replayed),
                 Text(plain_line(cell.reason)),
             )
         self._out.print(table)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.cli.display.consoles import consoles, read_or_not, shows_progress
-from nbtape.cli.display.plain import overwritten
-from nbtape.common.text import fit_text, strip_escapes
+from nbtape.cli.display.plain import coloured, overwritten, plain, plain_code, plain_line
+from nbtape.cli.display.printing import write_error, write_line
 from nbtape.notebook.output_text import output_text
 
 if TYPE_CHECKING:
@@ -50,19 +49,19 @@ class Terminal:
     def run_again(self, line: str) -> None:
         """Print that a cell of a resumed notebook is run again."""
         self.progress.update(self._task, description="running again")
-        self._say(f"again {strip_escapes(line)}")
+        self._say(plain_line(f"again {line}"))
 
     def resumed(self, resumption: Resumption) -> None:
         """Print how a notebook was resumed, and which of its cells differ now."""
         self._say(str(resumption))
         for cell in resumption.differing:
-            self._say(f"    cell {cell.index}: {strip_escapes(cell.reason)}")
+            self._say(plain_line(f"    cell {cell.index}: {cell.reason}"))
 
     def begin(self, number: int, total: int, block: CodeBlock) -> None:
         """Print the first line of a block that starts."""
         first = next(iter(block.code.strip().splitlines()), "")
         self.progress.reset(self._task, description=f"block {number} of {total}")
-        self._say(f"[{number}/{total}] {strip_escapes(first)[:100]}")
+        self._say(plain_line(f"[{number}/{total}] {first[:100]}"))
 
     def output(self, output: Mapping[str, Any]) -> None:
         """Print the lines of an output; an unfinished line waits for its end."""
@@ -77,7 +76,7 @@ class Terminal:
             for line in lines:
                 self._print(line)
             self._line = self._line.rpartition("\r")[2][-_MAX_LINE_CHARS:]
-            self.progress.update(self._task, line=strip_escapes(self._line)[:80])
+            self.progress.update(self._task, line=plain(self._line)[:80])
 
     def end(self, cell: CellResult) -> None:
         """Print the rest of a block: its last line, its files and its note."""
@@ -86,7 +85,7 @@ class Terminal:
         with self._lock:
             self._flush()
             for path in cell.output_files:
-                self._say(f"    file: {path}")
+                self._say(plain_line(f"    file: {path}"))
             if cell.note:
                 self._print(cell.note)
             self.progress.update(self._task, line="")
@@ -109,18 +108,17 @@ class Terminal:
         line = overwritten(line)
         with read_or_not():
             if self._out.is_terminal:
-                self._out.print(Text.from_ansi(line))
+                self._out.print(Text.from_ansi(coloured(line)))
             else:
-                sys.stdout.write(strip_escapes(line) + "\n")
-                sys.stdout.flush()
+                write_line(plain(line))
 
     def _say(self, line: str) -> None:
         """Print a message."""
         if self._quiet:
             return
-        line = fit_text(line)  # file names may be invalid text
+        line = plain_code(line)
         with read_or_not():
             if self._err.is_terminal:
                 self._err.print(line, style="dim")
             else:
-                sys.stderr.write(line + "\n")
+                write_error(line)

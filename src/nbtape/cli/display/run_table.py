@@ -6,14 +6,14 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
-from nbtape.cli.display.plain import coloured, plain, plain_line
+from nbtape.cli.display.plain import coloured, joined, plain_code, plain_line, styled
+from nbtape.cli.display.printing import echo
 from nbtape.summary.wording import counted, edits, facts_of, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from nbtape.cli.display.plain import Shown
     from nbtape.summary.run_summary import Run, RunCell
 
 _COLOURS: Final[Mapping[str, str]] = {
@@ -36,46 +36,59 @@ _FIXED: Final = 5 + 2 + 11 + 2 + 8 + 2
 
 def print_run(name: str, run: Run) -> None:
     """Print the facts of a run, and a line for each code cell."""
-    click.secho(plain_line(f"{name}: {counted(run)}"), bold=True)
+    echo(styled(plain_line(f"{name}: {counted(run)}"), bold=True))
     facts = facts_of(run)
     widest = max((len(fact) for fact, _ in facts), default=0)
     for fact, value in facts:
-        click.echo(f"{fact:<{widest}}  {plain_line(value)}")
+        echo(f"{fact:<{widest}}  {plain_line(value)}")
     if not run.cells:
         return
     code, files = _widths(run)
-    lines = ["", click.style(_row(_HEAD, code, files), bold=True)]
+    lines = ["", styled(_row(_HEAD, code, files), bold=True)]
     for cell in run.cells:
         lines += _rows(cell, code, files)
-    click.echo("\n".join(lines))
+    echo(joined(*lines, by="\n"))
 
 
 def print_cell(index: int, cell: Mapping[str, Any], about: RunCell | None, outputs: Sequence[str]) -> None:
     """Print one cell: how it ended if it is code, its source, and its outputs."""
     if about is None:
-        click.secho(f"cell {index}: {cell['cell_type']}", bold=True)
-        click.echo(plain(cell["source"]))
+        echo(styled(plain_line(f"cell {index}: {cell['cell_type']}"), bold=True))
+        echo(plain_code(cell["source"]))
         return
     kernel = f"kernel {about.kernel_epoch}" if about.kernel_epoch else ""
-    click.echo(" ".join(filter(None, [f"cell {index}:", styled(about.status), span(about.seconds), kernel])))
+    head = [f"cell {index}:", styled_status(about.status), span(about.seconds), kernel]
+    echo(joined(*filter(None, head), by=" "))
     note = f"note: {about.note}" if about.note else ""
     for line in filter(None, (*(f"file: {path}" for path in about.files), note, edits(about))):
-        click.echo(plain_line(line))
-    click.echo("\n" + plain(cell["source"]))
+        echo(plain_line(line))
+    echo("\n" + plain_code(cell["source"]))
     for output in outputs:
-        click.echo("\n" + coloured(output.removesuffix("\n")))
+        echo(joined("\n", coloured(output.removesuffix("\n"))))
 
 
-def _rows(cell: RunCell, code: int, files: int) -> list[str]:
+def _rows(cell: RunCell, code: int, files: int) -> list[Shown]:
     """The line of a cell, and one more each for its error and for edits."""
-    texts = (str(cell.index), cell.status, span(cell.seconds), plain_line(cell.first_line), ", ".join(cell.files))
+    texts = (
+        str(cell.index),
+        plain_line(cell.status),
+        span(cell.seconds),
+        plain_line(cell.first_line),
+        ", ".join(cell.files),
+    )
     row = _row(texts, code, files)
     wrong = cell.error or (cell.note if cell.status != "ok" else "")
     more = [_cut(plain_line(text), code + files + 2) for text in (wrong, edits(cell)) if text]
     return [
-        row[:7] + row[7:].replace(cell.status, styled(cell.status), 1),
-        *(" " * _FIXED + click.style(line, dim=True) for line in more),
+        _with_status(row, cell.status),
+        *(joined(" " * _FIXED, styled(line, dim=True)) for line in more),
     ]
+
+
+def _with_status(row: str, status: str) -> Shown:
+    """The line of a cell, in which the status gets its color."""
+    before, name, after = row[7:].partition(plain_line(status))
+    return joined(plain_line(row[:7] + before), styled_status(status) if name else "", plain_line(after))
 
 
 def _row(texts: tuple[str, str, str, str, str], code: int, files: int) -> str:
@@ -103,6 +116,7 @@ def _cut(text: str, width: int) -> str:
     return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
-def styled(status: str) -> str:
+def styled_status(status: str) -> Shown:
     """A status in its color."""
-    return click.style(status, dim=True) if status == "not_run" else click.style(status, fg=_COLOURS.get(status))
+    text = plain_line(status)
+    return styled(text, dim=True) if status == "not_run" else styled(text, fg=_COLOURS.get(status))

@@ -6,10 +6,9 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Final
 
-import click
-
 from nbtape.cli.display.consoles import consoles, read_or_not, shows_progress
 from nbtape.cli.display.plain import plain_line
+from nbtape.cli.display.printing import echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,9 +20,9 @@ _SHOWN_AFTER_SECONDS: Final = 0.5
 
 
 def say(line: str) -> None:
-    """Print a line for people; standard output is for results."""
+    """Print a line for people, made plain unless it is `Shown`; standard output is for results."""
     with read_or_not():
-        click.echo(line, err=True)
+        echo(line, err=True)
 
 
 @contextlib.contextmanager

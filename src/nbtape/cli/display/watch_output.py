@@ -7,10 +7,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
-from nbtape.cli.display.plain import coloured, overwritten, plain, plain_line
-from nbtape.cli.display.run_table import styled
+from nbtape.cli.display.plain import coloured, joined, overwritten, plain_code, plain_line, styled
+from nbtape.cli.display.printing import echo, set_last_line
+from nbtape.cli.display.run_table import styled_status
 from nbtape.common.text import shorten
 from nbtape.notebook.output_text import output_text
 from nbtape.summary.wording import edits, span
@@ -69,10 +68,11 @@ class Live:
     def _begin(self, event: CellBegun) -> None:
         self._finish_cell()
         is_code = event.kind == "code"
-        self._print("\n" + click.style(f"cell {event.index}" + ("" if is_code else f": {event.kind}"), bold=True))
-        source = plain(self._shorten(event.source)).removesuffix("\n")
+        kind = "" if is_code else f": {event.kind}"
+        self._print(joined("\n", styled(plain_line(f"cell {event.index}{kind}"), bold=True)))
+        source = plain_code(self._shorten(event.source)).removesuffix("\n")
         for line in source.split("\n"):
-            self._print(click.style("  │ ", dim=True) + line if is_code else line)
+            self._print(joined(styled("  │ ", dim=True), line) if is_code else line)
         self._running = (event.index, time.monotonic()) if is_code else None
 
     def _grow(self, event: StreamGrown) -> None:
@@ -87,8 +87,9 @@ class Live:
     def _end(self, about: RunCell) -> None:
         self._finish_cell()
         self._running = None
-        told = [f"cell {about.index}: {styled(about.status)}", span(about.seconds), plain_line(edits(about))]
-        self._print(", ".join(filter(None, told)))
+        status = joined(f"cell {about.index}: ", styled_status(about.status))
+        told = [status, span(about.seconds), plain_line(edits(about))]
+        self._print(joined(*filter(None, told), by=", "))
         if about.note:
             self._print(f"    {plain_line(about.note)}")
         for path in about.files:
@@ -123,14 +124,13 @@ class Live:
 
         text = set_cell_size(text[:1000], shutil.get_terminal_size().columns - 1).rstrip()
         if text != self._status_line:
-            sys.stdout.write("\r\x1b[2K" + (click.style(text, dim=True) if text else ""))
-            sys.stdout.flush()
+            set_last_line(styled(plain_line(text), dim=True) if text else "")
             self._status_line = text
 
     def _print(self, text: str) -> None:
         if self._status_line:
             self._set_status_line("")
-        click.echo(text)
+        echo(text)
 
     def _shorten(self, text: str) -> str:
         return shorten(text, _MAX_CHARS, f"the whole is in {plain_line(self._notebook.name)}")
