@@ -98,13 +98,15 @@ class Notebook:
     """A notebook to which cells are appended; `touch` one after changing it. Others may save it, too: see `merge`.
 
     With its `file`, cells that do not fit into memory go to that one's directory; without it, the cells of `node` stay
-    where they are.
+    where they are. For `untrusted`, see `Directory`.
     """
 
-    def __init__(self, path: Path, node: NotebookNode, file: NotebookFile | None = None) -> None:
+    def __init__(
+        self, path: Path, node: NotebookNode, file: NotebookFile | None = None, untrusted: Iterable[Path] = ()
+    ) -> None:
         self.path = path
         self.node = node
-        self.file = file or NotebookFile(path)
+        self.file = file or NotebookFile(path, untrusted)
         self.cells = Shelf(node["cells"], None if file is None else file.directory)
         if file is not None:
             node["cells"] = self.cells

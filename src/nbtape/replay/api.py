@@ -23,7 +23,7 @@ from nbtape.replay.report import ReplayReport
 from nbtape.session.options import checked_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nbformat import NotebookNode
 
@@ -81,6 +81,7 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
     replayed = _run(
         recorded,
         target,
+        [path.parent, where],
         kernel_name=kernel_name or kernel_name_of(recorded) or DEFAULT_KERNEL,
         parameters=dict(parameters or {}),
         notebook=path,
@@ -110,10 +111,11 @@ def _code(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
     return ((index, cell) for index, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code")
 
 
-def _run(recorded: NotebookNode, target: Path, **options: Any) -> NotebookNode:  # noqa: ANN401  (papermill's and our engine's)
+def _run(recorded: NotebookNode, target: Path, untrusted: Sequence[Path], **options: Any) -> NotebookNode:  # noqa: ANN401  (papermill's and our engine's)
     """Run a notebook with papermill and return the new one. Ignore its error for a failed cell, which the report shows.
 
-    papermill follows links, so it writes to a private directory. nbtape's engine saves cells to `target`.
+    papermill follows links, so it writes to a private directory; nbtape's engine saves cells to `target`. For
+    `untrusted`, see `Directory`.
     """
     import papermill  # type: ignore[import-untyped]
     from papermill.engines import papermill_engines  # type: ignore[import-untyped]
@@ -131,7 +133,7 @@ def _run(recorded: NotebookNode, target: Path, **options: Any) -> NotebookNode: 
             )
         replayed = read_document(written)
         try:
-            replace_file(target, read_file(written, MAX_FILE_BYTES))
+            replace_file(target, read_file(written, MAX_FILE_BYTES), untrusted)
         except OSError as exc:
             raise NotebookWriteError(target, advice(exc)) from exc
     return replayed

@@ -12,7 +12,7 @@ from nbtape.notebook.document import Notebook
 from nbtape.notebook.format import preamble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from nbformat import NotebookNode
@@ -33,10 +33,10 @@ class ExecutionManager(NotebookExecutionManager):  # type: ignore[misc]  # untyp
         self._document: Notebook | None = None
         self._autosave: Autosave | None = None
 
-    def save_to(self, path: Path) -> None:
-        """Save to `path` whenever a cell changes."""
+    def save_to(self, path: Path, untrusted: Sequence[Path]) -> None:
+        """Save to `path` whenever a cell changes; for `untrusted`, see `Directory`."""
         self.nb["metadata"].pop("nbtape", None)  # of the recording
-        self._document = Notebook(path, self.nb)
+        self._document = Notebook(path, self.nb, untrusted=untrusted)
         self._document.describe({"nbtape": preamble()})
         self._document.save()
 

@@ -65,7 +65,7 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
         manager = ExecutionManager(nb, progress_bar, options.get("on_cell"), runs)
         manager.notebook_start()
         if path := options.get("save_to") or _local(output_path):
-            manager.save_to(path)
+            manager.save_to(path, [Path(options["notebook"]).parent] if "notebook" in options else [])
         directory = Path(options.get("directory") or ".").absolute()
         own: Options = {**DEFAULTS, "startup_timeout": options.get("start_timeout") or DEFAULTS["startup_timeout"]}
         session = checked_options(own)
