@@ -41,7 +41,7 @@ In the metadata of each code cell, under `nbtape`:
                   true: output that the kernel sent may be missing; the note says why
     left_out      characters of output over the limit, which are not recorded
     extracted     files made from outputs: path, output (its position), mime_type
-    files         files that the block wrote or changed: path, size (bytes), sha256 (null if too large to hash)
+    files         files that the block wrote or changed: path, size (bytes), sha256 (null: too large, or hard links)
     installed     packages that the block installed or removed: name, before, after (null: not installed)
     replay        written by people, for replays: some of the fields of `ReplaySettings`
 
