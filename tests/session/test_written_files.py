@@ -208,6 +208,28 @@ def test_a_directory_that_becomes_a_link_while_we_look_is_not_followed(
     assert plots.is_symlink()
 
 
+def test_a_directory_whose_parent_becomes_a_link_while_we_look_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside, plots = tmp_path / "outside", tmp_path / "root" / "plots"
+    (outside / "keys").mkdir(parents=True)
+    (outside / "keys" / "secret").write_text("precious")
+    (plots / "keys").mkdir(parents=True)
+    directory = WorkingDirectory(tmp_path / "root")
+    really_open = os.open
+
+    def open_late(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if Path(path).name == "keys":
+            plots.rename(tmp_path / "root" / "moved")
+            plots.symlink_to(outside)
+        return really_open(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", open_late)
+    assert directory.changes().paths == []
+    assert plots.is_symlink()
+    assert describe([plots / "keys" / "secret"], tmp_path / "root")[0]["sha256"] is None
+
+
 def test_a_working_directory_may_itself_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "here").symlink_to("there")

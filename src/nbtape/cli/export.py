@@ -93,7 +93,7 @@ def export(  # noqa: PLR0913  (one argument an option)
     works = rehearsal is None or rehearsal.broken is None
     kept = document if rehearsal is None else rehearsal.document
     with working("writing"):
-        written = write(kept, path.name, chosen, target) if works else None
+        written = write(kept, path.name, chosen, target, [path.parent]) if works else None
     if as_json:
         print_document(_told(path, written, rehearsal))
     else:

@@ -10,6 +10,8 @@ from nbtape.common.untrusted_files import Directory, replace_file
 from nbtape.errors import NotebookWriteError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nbformat import NotebookNode
 
 Format = Literal["html", "py", "md", "ipynb"]
@@ -24,39 +26,39 @@ class Export:
     files: tuple[Path, ...] = ()
 
 
-def write(document: NotebookNode, name: str, form: Format, target: Path) -> Export:
-    """Write a validated notebook in another format, replacing `target`.
+def write(document: NotebookNode, name: str, form: Format, target: Path, untrusted: Sequence[Path] = ()) -> Export:
+    """Write a validated notebook in another format, replacing `target`; for `untrusted`, see `Directory`.
 
     Raises OSError or NotebookWriteError if it cannot be written, and ValueError if the format does not allow it.
     """
     if form == "ipynb":
-        save_notebook(target, document)
+        save_notebook(target, document, untrusted)
         return Export(target)
     if form == "md":
-        return _write_report(document, name, target)
+        return _write_report(document, name, target, untrusted)
     if form == "py":
         from nbtape.export.script import write_script as render
     else:
         from nbtape.export.html import render
-    replace_file(target, render(document, name).encode())
+    replace_file(target, render(document, name).encode(), untrusted)
     return Export(target)
 
 
-def save_notebook(path: Path, document: NotebookNode) -> None:
-    """Save a notebook as an .ipynb."""
+def save_notebook(path: Path, document: NotebookNode, untrusted: Sequence[Path] = ()) -> None:
+    """Save a notebook as an .ipynb; for `untrusted`, see `Directory`."""
     from nbtape.notebook.document import Notebook  # imports nbformat, which `nbtape --help` does without
 
-    notebook = Notebook(path, document)
+    notebook = Notebook(path, document, untrusted=untrusted)
     notebook.save()
     notebook.close()
 
 
-def _write_report(document: NotebookNode, name: str, target: Path) -> Export:
+def _write_report(document: NotebookNode, name: str, target: Path, untrusted: Sequence[Path]) -> Export:
     from nbtape.export.markdown import write_report
 
     images = f"{target.stem}_files"
     report = write_report(document, name, images)
-    with Directory(target.parent) as directory:
+    with Directory(target.parent, untrusted) as directory:
         if report.images:
             try:
                 directory.make(images)

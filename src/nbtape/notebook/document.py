@@ -41,7 +41,7 @@ In the metadata of each code cell, under `nbtape`:
                   true: output that the kernel sent may be missing; the note says why
     left_out      characters of output over the limit, which are not recorded
     extracted     files made from outputs: path, output (its position), mime_type
-    files         files that the block wrote or changed: path, size (bytes), sha256 (null if too large to hash)
+    files         files that the block wrote or changed: path, size (bytes), sha256 (null: too large, or hard links)
     installed     packages that the block installed or removed: name, before, after (null: not installed)
     replay        written by people, for replays: some of the fields of `ReplaySettings`
 
@@ -98,13 +98,15 @@ class Notebook:
     """A notebook to which cells are appended; `touch` one after changing it. Others may save it, too: see `merge`.
 
     With its `file`, cells that do not fit into memory go to that one's directory; without it, the cells of `node` stay
-    where they are.
+    where they are. For `untrusted`, see `Directory`.
     """
 
-    def __init__(self, path: Path, node: NotebookNode, file: NotebookFile | None = None) -> None:
+    def __init__(
+        self, path: Path, node: NotebookNode, file: NotebookFile | None = None, untrusted: Iterable[Path] = ()
+    ) -> None:
         self.path = path
         self.node = node
-        self.file = file or NotebookFile(path)
+        self.file = file or NotebookFile(path, untrusted)
         self.cells = Shelf(node["cells"], None if file is None else file.directory)
         if file is not None:
             node["cells"] = self.cells

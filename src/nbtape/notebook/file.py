@@ -25,11 +25,14 @@ _MAX_REPLACED_BYTES: Final = 1 << 18
 
 
 class NotebookFile:
-    """The file at one path, its `journal`, and what `others` do to it; writing it overwrites nothing unseen."""
+    """The file at one path, its `journal`, and what `others` do to it; writing it overwrites nothing unseen.
 
-    def __init__(self, path: Path) -> None:
+    For `untrusted`, see `Directory`.
+    """
+
+    def __init__(self, path: Path, untrusted: Iterable[Path] = ()) -> None:
         self.path = path
-        self.directory = Directory(path.parent)
+        self.directory = Directory(path.parent, untrusted)
         self.journal = Journal(self.directory, path.name)
         self.others = OutOfBand(self.directory, path)
         self._lock: WriterLock | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nbtape.common.untrusted_files import Directory, ObstacleError
 from nbtape.errors import NotebookWriteError
 from nbtape.notebook.atomic_write import places
 
@@ -14,12 +15,17 @@ if TYPE_CHECKING:
 def output_path(notebook: Path, output: Path | None, name_suffix: str, extension: str = ".ipynb") -> Path:
     """Check the path of an output file; by default, choose a free one beside the notebook.
 
-    Raises ValueError for the notebook itself, and NotebookWriteError if the directory is missing.
+    Raises ValueError for the notebook itself, and NotebookWriteError if the directory is missing, or is reached through
+    a link below the notebook's directory, where recorded code may have made it.
     """
     if output is None:
         return next(places(notebook.parent, notebook.stem + name_suffix, extension))
     if output.exists() and output.samefile(notebook):
         raise ValueError(f"{output} is the recorded notebook: name another output.")
-    if not output.parent.is_dir():
-        raise NotebookWriteError(output, "there is no such directory. Make it, or name another output.")
+    try:
+        Directory(output.parent, [notebook.parent]).refresh()
+    except ObstacleError as exc:
+        raise NotebookWriteError(output, f"{exc.strerror}.") from exc
+    except OSError as exc:
+        raise NotebookWriteError(output, "there is no such directory. Make it, or name another output.") from exc
     return output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
@@ -134,9 +135,9 @@ def read_content(path: Path, directory: Directory | None = None) -> bytes:
         return read_file(path, MAX_FILE_BYTES) if directory is None else directory.read(path.name, MAX_FILE_BYTES)
     except FileNotFoundError as exc:
         raise NotebookReadError(path, "it does not exist. Check the path.") from exc
-    except IsADirectoryError as exc:
-        raise NotebookReadError(path, "it is a directory. Name a notebook in it.") from exc
     except ObstacleError as exc:
+        if exc.errno == errno.EISDIR:
+            raise NotebookReadError(path, "it is a directory, not a file. Name a notebook in it.") from exc
         raise NotebookReadError(path, f"{exc.strerror}.") from exc
     except OSError as exc:
         raise NotebookReadError(path, f"{exc.strerror or exc}. Check its permissions.") from exc

@@ -27,10 +27,11 @@ class Destination:
 
     def __init__(self, notebook: Path, output: Path | None) -> None:
         self.path = output_path(notebook, output, "-replayed")
+        self._untrusted = notebook.parent
         self._stem = None if output is not None else f"{notebook.stem}-replayed"
         with self._reporting():
             if output is not None:
-                with Directory(self.path.parent) as directory:
+                with self._opened() as directory:
                     writable_mode(directory, self.path.name)
             if not os.access(self.path.parent, os.W_OK):
                 raise PermissionError(errno.EACCES, "permission denied")
@@ -43,12 +44,16 @@ class Destination:
                 raise NotebookWriteError(
                     self.path, "its directory was replaced during the replay. Look at what the code did there."
                 )
-            with Directory(self.path.parent) as directory:
+            with self._opened() as directory:
                 if self._stem is not None:
                     return _create(directory, self._stem, content)
                 writable_mode(directory, self.path.name)
                 directory.replace(self.path.name, content)
                 return self.path
+
+    def _opened(self) -> Directory:
+        """The directory of the output; the recorded code may have made links below that of the notebook."""
+        return Directory(self.path.parent, [self._untrusted])
 
     @contextlib.contextmanager
     def _reporting(self) -> Iterator[None]:
