@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,13 +14,20 @@ from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.printing import echo
 from nbtape.cli.display.status_line import say, working
 from nbtape.cli.kernel_options import OUR_IMAGE, with_place
+from nbtape.common.hidden_text import hidden_in_code
 from nbtape.export.write import FORMATS
 from nbtape.results import FAILED, WELL
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nbtape.cli.kernel_options import Place
     from nbtape.export.clean_run import Rehearsal
     from nbtape.export.write import Export, Format
+
+
+#: Different characters that a warning names.
+_MAX_HIDDEN_SHOWN: Final = 10
 
 
 @click.command(
@@ -94,11 +101,21 @@ def export(  # noqa: PLR0913  (one argument an option)
     kept = document if rehearsal is None else rehearsal.document
     with working("writing"):
         written = write(kept, path.name, chosen, target, [path.parent]) if works else None
+    if chosen == "py" and written is not None:
+        _warn_of_hidden(kept)
     if as_json:
         print_document(_told(path, written, rehearsal))
     else:
         _tell(written, rehearsal)
     return WELL if written else FAILED
+
+
+def _warn_of_hidden(document: Mapping[str, Any]) -> None:
+    """Name the cells whose code is not what an editor shows of it: a script keeps every character."""
+    for index, cell in enumerate(document["cells"]):
+        if cell["cell_type"] == "code" and (hidden := hidden_in_code(cell["source"])):
+            some = ", ".join(hidden[:_MAX_HIDDEN_SHOWN])
+            say(f"nbtape: the code of cell {index} has characters that an editor may not show: {some}. Check it first.")
 
 
 def _form_of(output: str | None) -> Format:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from nbtape.common.hidden_text import reveal_in_prose
 from nbtape.common.text import fit_text
 from nbtape.export.html_parts import Parts, style
 from nbtape.summary.run_summary import summarise
@@ -30,7 +31,7 @@ def render(notebook: NotebookNode, name: str) -> str:
         # By default, nbconvert also loads templates and preprocessors from the working directory.
         extra_template_basedirs=[],
         template_paths=[],
-        filters={"prose": parts.prose, "head": parts.head, "shown": parts.output},
+        filters={"prose": parts.prose, "head": parts.head, "shown": parts.output, "visible": reveal_in_prose},
     )
     resources = {
         "name": name,

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from nbtape.common.image_types import EXTENSIONS, SHOWN, SVG
+from nbtape.common.hidden_text import reveal, reveal_in_prose
+from nbtape.common.image_types import EXTENSIONS, SHOWN
 from nbtape.common.text import fit_text, shorten, strip_escapes
-from nbtape.export.sanitise_images import is_static_svg, safe_image
+from nbtape.export.sanitise_images import safe_image
 from nbtape.notebook.output_text import output_text
 from nbtape.summary.run_summary import summarise
 from nbtape.summary.wording import counted, edits, facts_of, span
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from nbtape.summary.run_summary import RunCell
 
 _MAX_OUTPUT_CHARS: Final = 20_000
+
+#: Longer prose is fenced: the check of its links can take quadratic time.
+_MAX_PROSE_CHARS: Final = 50_000
 
 #: Characters with a meaning in Markdown outside of code.
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()#+!|<>&~$])")
@@ -53,9 +57,9 @@ def write_report(notebook: NotebookNode, name: str, directory: str) -> Report:
         if cell["cell_type"] == "markdown":
             parts.append(_prose(cell["source"]))
         elif cell["cell_type"] == "raw":
-            parts.append(_fence(cell["source"]))
+            parts.append(_fence(reveal(cell["source"])))
         else:
-            parts += [_heading(cells[index]), _fence(cell["source"], language)]
+            parts += [_heading(cells[index]), _fence(reveal(cell["source"]), language)]
             for position, output in enumerate(cell["outputs"]):
                 parts.append(_image(report, output, f"{directory}/{index}_{position}") or _fence(_text(output)))
     report.text = fit_text("\n\n".join(filter(None, parts))) + "\n"
@@ -75,8 +79,10 @@ def _heading(cell: RunCell) -> str:
 
 
 def _prose(source: str) -> str:
-    """Return a Markdown cell as it is, or fenced if it has HTML or unsafe links."""
-    return source if all(map(_is_harmless, _tokens(source))) else _fence(source, "markdown")
+    """Return a Markdown cell as it is, or fenced if it is very long, or has HTML or unsafe links."""
+    source = reveal_in_prose(source)
+    is_short = len(source) <= _MAX_PROSE_CHARS
+    return source if is_short and all(map(_is_harmless, _tokens(source))) else _fence(source, "markdown")
 
 
 def _tokens(source: str) -> Iterator[Token]:
@@ -100,7 +106,7 @@ def _image(report: Report, output: Mapping[str, Any], stem: str) -> str:
     """Add an image of an output to the report and link to it; empty if there is none."""
     for mime in SHOWN:
         content = safe_image(mime, output.get("data", {}).get(mime))
-        if content is not None and (mime != SVG or is_static_svg(content)):
+        if content is not None:
             path = f"{stem}{EXTENSIONS[mime]}"
             report.images[path] = content
             return f"![]({quote(path)})"
@@ -109,7 +115,7 @@ def _image(report: Report, output: Mapping[str, Any], stem: str) -> str:
 
 def _text(output: Mapping[str, Any]) -> str:
     withheld = ", ".join(mime for mime in output.get("data", {}) if mime in SHOWN)
-    text = strip_escapes(output_text(output))
+    text = reveal_in_prose(strip_escapes(output_text(output)))
     return shorten(
         f"[{withheld}: see the notebook] {text}" if withheld else text, _MAX_OUTPUT_CHARS, "see the notebook"
     )
@@ -125,4 +131,4 @@ def _fence(text: str, language: str = "") -> str:
 
 def _literal(text: str) -> str:
     """Escape text for one line of Markdown."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", reveal_in_prose(" ".join(text.split())))

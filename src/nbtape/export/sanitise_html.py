@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Final
 
 from nbtape.common.image_types import SHOWN, data_url
@@ -31,8 +32,15 @@ _STYLES: Final = frozenset(
 )
 _CHECKBOX: Final = {"input": {"type": "checkbox", "disabled": ""}}
 
+#: Elements whose end tag may be missing in honest HTML; they nest only through others.
+_NOT_CLOSED: Final = """
+area base br col colgroup dd dt embed hr img input li link meta option p source tbody td tfoot th thead tr track wbr
+"""
+_TAG: Final = re.compile(r"<(/?)([a-zA-Z][^\s/>]{0,20})")
+_MAX_DEPTH: Final = 1000
+
 #: The classes that Pygments and nbconvert give to pieces of code; the page's own are longer.
-HIGHLIGHTING: Final = re.compile(r" ?highlight(?: hl-[\w+-]{1,30})?|[a-z][a-z0-9]{0,2}")
+HIGHLIGHTING: Final = re.compile(r" ?highlight(?: hl-[\w+-]{1,30})?|[a-z][a-z0-9]{0,2}|escape")
 _NO_CLASS: Final = re.compile(r"(?!)")
 
 
@@ -43,7 +51,7 @@ def inert_html(text: str, classes: re.Pattern[str] = _NO_CLASS) -> str:
     """
     import nh3
 
-    if is_costly(text):
+    if is_costly(text) or _is_deep(text):
         return ""
 
     def checked(tag: str, attribute: str, value: str) -> str | None:
@@ -66,6 +74,25 @@ def inert_html(text: str, classes: re.Pattern[str] = _NO_CLASS) -> str:
         link_rel="noopener noreferrer nofollow",
     )
     return shown if "<img " in shown or re.sub(r"<[^>]*>", "", shown).strip() else ""
+
+
+def _is_deep(text: str) -> bool:
+    """Whether elements nest so deeply that parsing takes the square of their number."""
+    opened: Counter[str] = Counter()
+    depth, not_closed = 0, frozenset(_NOT_CLOSED.split())
+    for slash, tag in _TAG.findall(text):
+        name = tag.lower()
+        if name in not_closed:
+            continue
+        if not slash:
+            opened[name] += 1
+            depth += 1
+        elif opened[name]:
+            opened[name] -= 1
+            depth -= 1
+        if depth > _MAX_DEPTH:
+            return True
+    return False
 
 
 def _embedded_image(url: str) -> str | None:

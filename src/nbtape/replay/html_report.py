@@ -5,12 +5,13 @@ Text is escaped, images are embedded, HTML outputs appear as plain text, and the
 
 from __future__ import annotations
 
-import base64
 import html
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common.hidden_text import mark_hidden, reveal_in_prose
 from nbtape.common.image_types import PILLOW_FORMATS, SVG, data_url
+from nbtape.common.safe_images import safe_image
 from nbtape.common.text import fit_text, strip_escapes
 from nbtape.notebook.output_text import output_text
 from nbtape.notebook.read import read_document
@@ -31,9 +32,9 @@ def render(reports: Sequence[ReplayReport]) -> str:
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, keep_trailing_newline=True)
-    environment.filters |= {"text": _text, "output": _output}
+    environment.filters |= {"text": _text, "code": _code, "output": _output}
     page = environment.from_string(files("nbtape.replay").joinpath("report.html.j2").read_text(encoding="utf-8"))
-    title = ", ".join(report.notebook.name for report in reports)[:200]
+    title = reveal_in_prose(", ".join(report.notebook.name for report in reports)[:200])
     with_cells = ((report, *map(_cells, _documents(report))) for report in reports)
     return page.render(title=f"Replay of {title}", reports=with_cells)
 
@@ -56,25 +57,28 @@ def _output(output: Mapping[str, Any]) -> Markup:
 
 
 def _image_url(data: Mapping[str, Any]) -> str:
-    for mime in PILLOW_FORMATS:
-        if isinstance(data.get(mime), str) and (content := _decode(data[mime])):
+    for mime in (*PILLOW_FORMATS, SVG):
+        if (content := safe_image(mime, data.get(mime))) is not None:
             return data_url(mime, content)
-    svg = data.get(SVG)
-    return data_url(SVG, fit_text(svg).encode()) if isinstance(svg, str) else ""
+    return ""
 
 
-def _decode(encoded: str) -> bytes:
-    try:
-        return base64.b64decode(encoded)
-    except ValueError:
-        return b""
+def _code(source: object) -> Markup:
+    """Escape code, shortened and with its hidden characters marked."""
+    from markupsafe import Markup
+
+    return Markup(mark_hidden(html.escape(fit_text(_shorten(str(source)))), is_code=True))  # noqa: S704  (escaped)
 
 
 def _text(value: object) -> Markup:
-    """Escape a text, shortened and without terminal escape sequences."""
+    """Escape a text, shortened, without terminal escape sequences and with hidden characters marked."""
     from markupsafe import Markup
 
-    text = str(value)
-    if len(text) > _MAX_TEXT_CHARS:
-        text = f"{text[:_MAX_TEXT_CHARS]}\n[{len(text) - _MAX_TEXT_CHARS:,} more characters]"
-    return Markup(html.escape(strip_escapes(fit_text(text))))  # noqa: S704  (escaped)
+    text = _shorten(str(value))
+    return Markup(mark_hidden(html.escape(strip_escapes(fit_text(text)))))  # noqa: S704  (escaped)
+
+
+def _shorten(text: str) -> str:
+    if len(text) <= _MAX_TEXT_CHARS:
+        return text
+    return f"{text[:_MAX_TEXT_CHARS]}\n[{len(text) - _MAX_TEXT_CHARS:,} more characters]"

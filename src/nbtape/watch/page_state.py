@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common.hidden_text import reveal_line
 from nbtape.export.html_parts import Parts
 from nbtape.summary.normalise import fit_output
 from nbtape.summary.run_summary import count_statuses, run_cell, summarise
@@ -80,7 +81,7 @@ class Board:
         """Show the sentence that says how the session ended; nothing follows it."""
         with self._changed:
             self._revision += 1
-            self._conclusion = conclusion
+            self._conclusion = reveal_line(conclusion)
             self._changed.notify_all()
 
     def updates(self, since: int, timeout: float) -> dict[str, Any]:
@@ -97,8 +98,8 @@ class Board:
         run = summarise({"metadata": metadata, "cells": [posted.snapshot.outline for posted in cells.values()]})
         return {
             "revision": revision,
-            "name": self._name[:_MAX_FACT_CHARS],
-            "facts": [[name, value[:_MAX_FACT_CHARS]] for name, value in facts_of(run)],
+            "name": reveal_line(self._name[:_MAX_FACT_CHARS]),
+            "facts": [[name, reveal_line(value[:_MAX_FACT_CHARS])] for name, value in facts_of(run)],
             "cells": [
                 [posted.number, posted.index, posted.status] for posted in cells.values() if posted.revision > since
             ],
