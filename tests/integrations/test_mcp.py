@@ -15,7 +15,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import httpx
 import psutil  # type: ignore[import-untyped,unused-ignore]
@@ -781,6 +781,18 @@ def test_what_does_not_go_together_is_refused(output_dir: Path) -> None:
     assert "does not exist" in refused("--output-dir", str(output_dir / "no" / "such"))
     assert "is not installed" in refused("--kernel", "no-such-kernel")
     assert "without a token" in refused("--http", "0", NBTAPE_MCP_TOKEN="")
+    assert "go with --http" in refused("--token-file", "x")
+    assert "leave one of them out" in refused("--http", "0", "--token-file", "x", "--token-fd", "3")
+    assert "cannot be read: No such file" in refused("--http", "0", "--token-file", str(output_dir / "none"))
+    assert "cannot be read: Is a directory" in refused("--http", "0", "--token-file", str(output_dir))
+    assert "cannot be read: Bad file descriptor" in refused("--http", "0", "--token-fd", "999")
+    assert "has no token" in refused("--http", "0", "--token-fd", "0")
+
+
+@pytest.mark.parametrize("content", ["", "\n", "two words", "two\nlines", "ünicode", "\0", "x" * 5000])
+def test_a_file_without_a_token_is_refused(content: str, output_dir: Path) -> None:
+    (file := output_dir / "token").write_text(content)
+    assert "has no token. Write one line" in refused("--http", "0", "--token-file", str(file)).splitlines()[-1]
 
 
 def test_without_the_sdk_one_line_says_what_to_install() -> None:
@@ -803,10 +815,17 @@ class Served:
         arguments: More of the command line.
         token: What is in the variable; None for one that the server makes.
         files: How many files it may have open.
+        stdin: Its standard input.
     """
 
     def __init__(
-        self, output_dir: Path, endpoint: str, *arguments: str, token: str | None = TOKEN, files: int = 1024
+        self,
+        output_dir: Path,
+        endpoint: str,
+        *arguments: str,
+        token: str | None = TOKEN,
+        files: int = 1024,
+        stdin: IO[str] | None = None,
     ) -> None:
         environment = {key: value for key, value in os.environ.items() if key != "NBTAPE_MCP_TOKEN"}
         if token is not None:
@@ -817,6 +836,7 @@ class Served:
             self.process = subprocess.Popen(
                 ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *line],
                 env=environment,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
             )
@@ -1015,6 +1035,36 @@ async def test_a_token_is_made_and_told_once(output_dir: Path) -> None:
         server.process.terminate()
         server.process.wait(15)
     assert server.log.read_text().count(token) == 1
+
+
+#: Prints the processes in whose environment or command line the token is found, and in which of their descriptors.
+LOOK_FOR_TOKEN = f"""
+import glob, os
+found = []
+for path in glob.glob("/proc/[0-9]*/environ") + glob.glob("/proc/[0-9]*/cmdline"):
+    try:
+        with open(path, "rb") as file:
+            if bytes.fromhex("{TOKEN.encode().hex()}") in file.read():
+                found.append(path)
+    except OSError:
+        pass
+print(found, os.environ.get("NBTAPE_MCP_TOKEN"))
+"""
+
+
+@pytest.mark.parametrize("way", ["variable", "file", "descriptor"])
+async def test_a_kernel_sees_no_token(way: str, output_dir: Path) -> None:
+    file = output_dir.with_name(f"{output_dir.name}.token")
+    file.write_text(f"{TOKEN}\n")
+    arguments = {"variable": [], "file": ["--token-file", str(file)], "descriptor": ["--token-fd", "0"]}[way]
+    with file.open() as stdin:
+        server = Served(output_dir, "0", *arguments, token=TOKEN if way == "variable" else "another", stdin=stdin)
+    with server.process:
+        async with server.client() as client:
+            assert text(await run(client, LOOK_FOR_TOKEN)) == "[] None\n"
+        server.process.kill()
+    assert ("can be read by other users" in server.log.read_text()) == (way != "variable")
+    assert TOKEN not in server.log.read_text()
 
 
 async def test_what_other_machines_reach_needs_the_token_too(output_dir: Path) -> None:
