@@ -15,12 +15,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import httpx
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from calling import examples
+from half_requests import BEGINNINGS, begin, held, is_closed
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
@@ -780,6 +781,18 @@ def test_what_does_not_go_together_is_refused(output_dir: Path) -> None:
     assert "does not exist" in refused("--output-dir", str(output_dir / "no" / "such"))
     assert "is not installed" in refused("--kernel", "no-such-kernel")
     assert "without a token" in refused("--http", "0", NBTAPE_MCP_TOKEN="")
+    assert "go with --http" in refused("--token-file", "x")
+    assert "leave one of them out" in refused("--http", "0", "--token-file", "x", "--token-fd", "3")
+    assert "cannot be read: No such file" in refused("--http", "0", "--token-file", str(output_dir / "none"))
+    assert "cannot be read: Is a directory" in refused("--http", "0", "--token-file", str(output_dir))
+    assert "cannot be read: Bad file descriptor" in refused("--http", "0", "--token-fd", "999")
+    assert "has no token" in refused("--http", "0", "--token-fd", "0")
+
+
+@pytest.mark.parametrize("content", ["", "\n", "two words", "two\nlines", "ünicode", "\0", "x" * 5000])
+def test_a_file_without_a_token_is_refused(content: str, output_dir: Path) -> None:
+    (file := output_dir / "token").write_text(content)
+    assert "has no token. Write one line" in refused("--http", "0", "--token-file", str(file)).splitlines()[-1]
 
 
 def test_without_the_sdk_one_line_says_what_to_install() -> None:
@@ -801,24 +814,36 @@ class Served:
         endpoint: Where it is to listen.
         arguments: More of the command line.
         token: What is in the variable; None for one that the server makes.
+        files: How many files it may have open.
+        stdin: Its standard input.
     """
 
-    def __init__(self, output_dir: Path, endpoint: str, *arguments: str, token: str | None = TOKEN) -> None:
+    def __init__(
+        self,
+        output_dir: Path,
+        endpoint: str,
+        *arguments: str,
+        token: str | None = TOKEN,
+        files: int = 1024,
+        stdin: IO[str] | None = None,
+    ) -> None:
         environment = {key: value for key, value in os.environ.items() if key != "NBTAPE_MCP_TOKEN"}
         if token is not None:
             environment["NBTAPE_MCP_TOKEN"] = token
         self.log = output_dir.with_name(f"{output_dir.name}.log")
+        line = command("--output-dir", str(output_dir), "--http", endpoint, *arguments)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command("--output-dir", str(output_dir), "--http", endpoint, *arguments),
+                ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *line],
                 env=environment,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
             )
         found = eventually(lambda: re.search(r"Serving MCP at (\S+)\n", self.log.read_text()), 60)
         assert found, self.log.read_text()
         self.url = re.findall(r"Serving MCP at (\S+)\n", self.log.read_text())[0]
-        self.port = httpx.URL(self.url).port
+        self.port = httpx.URL(self.url).port or 0
         assert eventually(self._answers, 60), self.log.read_text()
 
     def _answers(self) -> bool:
@@ -1012,6 +1037,36 @@ async def test_a_token_is_made_and_told_once(output_dir: Path) -> None:
     assert server.log.read_text().count(token) == 1
 
 
+#: Prints the processes in whose environment or command line the token is found, and in which of their descriptors.
+LOOK_FOR_TOKEN = f"""
+import glob, os
+found = []
+for path in glob.glob("/proc/[0-9]*/environ") + glob.glob("/proc/[0-9]*/cmdline"):
+    try:
+        with open(path, "rb") as file:
+            if bytes.fromhex("{TOKEN.encode().hex()}") in file.read():
+                found.append(path)
+    except OSError:
+        pass
+print(found, os.environ.get("NBTAPE_MCP_TOKEN"))
+"""
+
+
+@pytest.mark.parametrize("way", ["variable", "file", "descriptor"])
+async def test_a_kernel_sees_no_token(way: str, output_dir: Path) -> None:
+    file = output_dir.with_name(f"{output_dir.name}.token")
+    file.write_text(f"{TOKEN}\n")
+    arguments = {"variable": [], "file": ["--token-file", str(file)], "descriptor": ["--token-fd", "0"]}[way]
+    with file.open() as stdin:
+        server = Served(output_dir, "0", *arguments, token=TOKEN if way == "variable" else "another", stdin=stdin)
+    with server.process:
+        async with server.client() as client:
+            assert text(await run(client, LOOK_FOR_TOKEN)) == "[] None\n"
+        server.process.kill()
+    assert ("can be read by other users" in server.log.read_text()) == (way != "variable")
+    assert TOKEN not in server.log.read_text()
+
+
 async def test_what_other_machines_reach_needs_the_token_too(output_dir: Path) -> None:
     server = Served(output_dir, "0.0.0.0:0", "--allow-remote")
     server.url = server.url.replace("0.0.0.0", "127.0.0.1")
@@ -1024,6 +1079,63 @@ async def test_what_other_machines_reach_needs_the_token_too(output_dir: Path) -
             assert text(await run(client, "6 * 7")) == "42"
         server.process.terminate()
         server.process.wait(15)
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+async def test_connections_that_are_held_keep_nobody_out(beginning: str, output_dir: Path) -> None:
+    server = Served(output_dir, "0", files=256)
+    with server.process, held(server.port, BEGINNINGS[beginning], 300) as connections:
+        async with server.client() as client:
+            assert text(await run(client, "6 * 7")) == "42"
+            with held(server.port, BEGINNINGS[beginning], 300):
+                assert text(await run(client, "6 * 8")) == "48"
+        assert len(open_files(server)) < 200
+        assert eventually(lambda: all(map(is_closed, connections)), 30)
+        server.process.terminate()
+        assert server.process.wait(15) == -signal.SIGTERM
+    assert statuses(output_dir / "session.ipynb") == ["ok", "ok"]
+    assert "Traceback" not in server.log.read_text()
+
+
+def open_files(server: Served) -> list[int]:
+    return [int(path.name) for path in Path(f"/proc/{server.process.pid}/fd").iterdir()]
+
+
+def test_running_out_of_file_descriptors_is_survived(output_dir: Path) -> None:
+    server = Served(output_dir, "0")
+    with server.process:
+        its = psutil.Process(server.process.pid)
+        its.rlimit(psutil.RLIMIT_NOFILE, (max(open_files(server)) + 3, 1024))
+        with held(server.port, BEGINNINGS["half a header"], 20):
+            assert opening(server.url, {**ACCEPT, **BEARER}).status_code == 200
+        assert opening(server.url, {**ACCEPT, **BEARER}).status_code == 200
+        its.rlimit(psutil.RLIMIT_NOFILE, (max(open_files(server)) + 1, 1024))
+        with begin(server.port, BEGINNINGS["a whole request"]) as waiting:
+            its.rlimit(psutil.RLIMIT_NOFILE, (1024, 1024))
+            assert waiting.recv(100).startswith(b"HTTP/1.1 401 ")
+        server.process.terminate()
+        assert server.process.wait(15) == -signal.SIGTERM
+
+
+def test_half_a_body_is_given_up_even_with_the_token(shared: Served) -> None:
+    head = f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+    with begin(shared.port, head + b"Content-Length: 9\r\n\r\n{") as connection:
+        assert eventually(lambda: is_closed(connection), 30)
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 5000000", b"Transfer-Encoding: chunked"])
+def test_a_body_that_is_too_large_is_refused(length: bytes, shared: Served) -> None:
+    head = f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+    chunk = b" " * 1_000_000
+    body = chunk * 5 if b"Content" in length else (b"f4240\r\n" + chunk + b"\r\n") * 5 + b"0\r\n\r\n"
+    with begin(shared.port, head + length + b"\r\n\r\n" + body) as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+    assert opening(shared.url, {**ACCEPT, **BEARER}).status_code == 200
+
+
+def test_headers_are_bounded(shared: Served) -> None:
+    with begin(shared.port, b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX: " + b"x" * 1_000_000) as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
 # Clients that others wrote, each in an environment of its own.

@@ -5,14 +5,19 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
+import resource
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
+from half_requests import BEGINNINGS, begin, held, is_closed
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from reading import eventually
 
+from nbtape.common.http_limits import Connections
 from nbtape.export.html_parts import Parts
 from nbtape.watch.page_server import PageServer
 from nbtape.watch.page_state import Board
@@ -218,3 +223,93 @@ def test_it_ends_when_every_page_that_is_open_has_all(server: PageServer, monkey
     ask(server, "/updates", {**QUESTION, "page": "two", "has_all": True})
     ending.join(5)
     assert not ending.is_alive()
+
+
+def port_of(server: PageServer) -> int:
+    return int(server.url.rpartition(":")[2].partition("/")[0])
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_connections_that_are_held_take_few_threads_and_keep_nobody_out(beginning: str, server: PageServer) -> None:
+    with held(port_of(server), BEGINNINGS[beginning], 300) as connections:
+        assert ask(server, "/updates", QUESTION)[0] == 200
+        assert eventually(lambda: threading.active_count() < server.connections.limit + 20)
+        assert sum(map(is_closed, connections)) >= 300 - server.connections.limit
+
+
+def test_half_a_body_keeps_nobody_out_even_with_the_token(server: PageServer) -> None:
+    token = server.url.partition("#")[2].encode()
+    head = b"POST /updates HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nAuthorization: Bearer " + token
+    with held(port_of(server), head + b"\r\nContent-Length: 4000000\r\n\r\n{", 100):
+        assert ask(server, "/updates", QUESTION)[0] == 200
+
+
+def test_a_page_keeps_its_connection_while_others_are_held(server: PageServer) -> None:
+    address, _, token = server.url.removeprefix("http://").partition("/#")
+    page = http.client.HTTPConnection(address, timeout=10)
+    for _ in range(2):
+        page.request("POST", "/updates", json.dumps(QUESTION), {"Authorization": f"Bearer {token}"})
+        answer = page.getresponse()
+        assert (answer.status, answer.read()[:1]) == (200, b"{")
+        kept = page.sock
+        with held(port_of(server), BEGINNINGS["half a header"], 100):
+            pass
+    assert page.sock is kept
+    page.close()
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_a_request_that_does_not_arrive_is_given_up(beginning: str, notebook: Notebook) -> None:
+    server = PageServer(notebook.board, 0)
+    server.connections = Connections(seconds=0.3)
+    with server, held(port_of(server), BEGINNINGS[beginning], 3) as connections:
+        for connection in connections:
+            assert eventually(lambda connection=connection: is_closed(connection))  # type: ignore[misc]
+
+
+def test_a_request_that_arrives_byte_by_byte_is_given_up(notebook: Notebook) -> None:
+    server = PageServer(notebook.board, 0)
+    server.connections = Connections(seconds=0.3)
+    with server, begin(port_of(server), BEGINNINGS["half a header"]) as connection:
+
+        def drip() -> bool:
+            try:
+                connection.send(b"x")
+            except ConnectionError:
+                return True
+            return False
+
+        assert eventually(drip)
+
+
+@pytest.mark.parametrize("lines", [b"X: " + b"x" * 60_000 + b"\r\n", b"X: " + b"x" * 1000 + b"\r\n"])
+def test_headers_are_bounded_together(lines: bytes, server: PageServer) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n"
+    with begin(port_of(server), head + lines * 90) as connection, connection.makefile("rb") as answer:
+        assert b" 431 " in answer.readline()
+    assert ask(server, "/updates", QUESTION)[0] == 200
+
+
+def test_a_request_line_without_an_end_is_given_up(server: PageServer) -> None:
+    with begin(port_of(server), b"GET /" + b"x" * 60_000) as connection:
+        assert eventually(lambda: is_closed(connection))
+
+
+def test_without_a_file_descriptor_a_waiting_connection_makes_room(server: PageServer) -> None:
+    """The next client is answered while the limit lasts."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    request = BEGINNINGS["a whole request"].replace(b"PORT", str(port_of(server)).encode())
+    with begin(port_of(server), BEGINNINGS["half a header"]) as waiting, socket.socket() as client:
+        assert eventually(lambda: server.connections._open)
+        client.settimeout(20)
+        fillers = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]  # no gap below the limit
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (fillers[-1] + 1, before[1]))
+            client.connect(("127.0.0.1", port_of(server)))
+            client.sendall(request)
+            assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            for filler in fillers:
+                os.close(filler)
+        assert is_closed(waiting)

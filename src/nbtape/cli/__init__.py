@@ -7,6 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from nbtape.common.own_tokens import hide_own_tokens
 from nbtape.results import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 def main() -> NoReturn:
     """Run the command line, and exit with one of the codes in `nbtape.results`."""
     code = INTERRUPTED
+    hide_own_tokens()
     try:
         with _interruptible():
             from nbtape.cli.commands import nbtape

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -11,14 +10,13 @@ import click
 from nbtape.cli.command import Command, timeout_option
 from nbtape.cli.display.status_line import say
 from nbtape.cli.kernel_options import kernel_option, output_dir_option, with_place
+from nbtape.cli.mcp_token import TOKEN_VARIABLE, given_token, token_options
 from nbtape.errors import NbtapeError
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.results import WELL
 
 if TYPE_CHECKING:
     from nbtape.cli.kernel_options import Place
-
-_TOKEN_VARIABLE: Final = "NBTAPE_MCP_TOKEN"  # noqa: S105  (its name)
 
 _LARGEST_PORT: Final = 65535
 
@@ -39,6 +37,7 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
         "claude mcp add nbtape -- nbtape mcp --output-dir ~/runs",
         "claude mcp add nbtape -- nbtape mcp --output-dir ~/runs --docker --network none",
         "nbtape mcp --output-dir runs --timeout 600 --http 8931",
+        "nbtape mcp --output-dir runs --http 8931 --token-file ~/.nbtape-token",
     ],
 )
 @output_dir_option
@@ -51,9 +50,10 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
     callback=_endpoint,
     metavar="[HOST:]PORT",
     help="Serve on streamable HTTP, at http://HOST:PORT/mcp, in place of standard input and output. Clients send the "
-    f"token as `Authorization: Bearer TOKEN`: that in the variable {_TOKEN_VARIABLE}, or one that is made and told on "
-    "standard error.  [default host: 127.0.0.1]",
+    "token as `Authorization: Bearer TOKEN`: that of --token-file, of --token-fd or of the variable "
+    f"{TOKEN_VARIABLE}, or one that is made and told on standard error.  [default host: 127.0.0.1]",
 )
+@token_options
 @click.option("--allow-remote", is_flag=True, help="With --http: listen on a HOST that other machines reach.")
 def mcp(  # noqa: PLR0913  (one argument an option)
     *,
@@ -63,6 +63,8 @@ def mcp(  # noqa: PLR0913  (one argument an option)
     place: Place,
     timeout: float,
     http: tuple[str, int] | None,
+    token_file: str | None,
+    token_fd: int | None,
     allow_remote: bool,
 ) -> int:
     """Serve a kernel and a notebook to an agent.
@@ -82,8 +84,7 @@ def mcp(  # noqa: PLR0913  (one argument an option)
     place.check()
     if allow_remote and http is None:
         raise click.UsageError("--allow-remote goes with --http.")
-    # Removed, because the code that runs can read the environment.
-    token = os.environ.pop(_TOKEN_VARIABLE, None)
+    token = given_token(token_file, token_fd, is_http=http is not None)
     try:
         from nbtape.integrations.mcp import NotebookServer
     except ModuleNotFoundError as exc:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.http_access import check_token, make_token
 from nbtape.common.lifecycle import OwnServer
+from nbtape.common.own_tokens import without_own_tokens
 from nbtape.common.text import it_last_said, tail
 from nbtape.errors import ServerError
 from nbtape.kernels.processes import kill_groups, make_private_directory
@@ -221,7 +222,8 @@ class LocalJupyterServer(OwnServer, JupyterServer):
             "notes": self._directory,
         }
         # Settings for other gateways do not apply to this one.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("KG_")}
+        inherited = without_own_tokens(os.environ)
+        environment = {name: value for name, value in inherited.items() if not name.startswith("KG_")}
         environment["KG_AUTH_TOKEN"] = str(self._info.token)
         try:
             with self._log_path.open("ab") as log:

@@ -7,18 +7,23 @@ the token behind the `#` of its link, which browsers send to no server; a cookie
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import io
 import json
 import logging
 import secrets
+import socket
 import socketserver
 import threading
 import time
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from nbtape.common.http_access import LOOPBACK, is_same_origin, name_in
+from nbtape.common.http_limits import MAX_BODY_BYTES, MAX_HEADER_BYTES, NO_DESCRIPTOR, REQUEST_SECONDS, Connections
 from nbtape.export.html_parts import style
 
 if TYPE_CHECKING:
@@ -30,9 +35,8 @@ _log = logging.getLogger(__name__)
 
 _ADDRESS: Final = "127.0.0.1"
 
-#: A request holds the marks of what the page has.
-_MAX_REQUEST_BYTES: Final = 4_000_000
-_REQUEST_TIMEOUT_SECONDS: Final = 30
+#: How long the server pauses when the process has no file descriptor left for a connection.
+_PAUSE_SECONDS: Final = 0.1
 
 #: How long one answer may render cells; cells that scroll into view meanwhile wait for the next one.
 _RENDER_SECONDS: Final = 0.1
@@ -88,16 +92,19 @@ _HEADERS: Final = {
 class PageServer(ThreadingHTTPServer):
     """Serves the page of a session to this machine, from entering to leaving; `port` 0 is any free port.
 
+    Each connection has a thread, so `Connections` bounds both.
+
     Raises:
         OSError: The port is not available.
     """
 
     daemon_threads = True  # requests that wait for updates do not delay the exit
     block_on_close = False
-    request_queue_size = 64
+    request_queue_size = 512  # they wait in the kernel, and take no file descriptor
 
     def __init__(self, board: Board, port: int) -> None:
         self.board, self.token = board, secrets.token_urlsafe(24)
+        self.connections = Connections()
         self.page, self.policy = _page()
         # The pages that were opened: when each last asked for updates, and whether it had everything then.
         self.pages: dict[str, tuple[float, bool]] = {}
@@ -142,9 +149,41 @@ class PageServer(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = _ADDRESS, self.server_address[1]
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; without a file descriptor for it, close one that waits."""
+        try:
+            return super().get_request()
+        except OSError as exc:
+            if exc.errno in NO_DESCRIPTOR:
+                self.connections.make_room()
+                time.sleep(_PAUSE_SECONDS)  # it stays in the queue, so the caller would try at once
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (the library's)
+        """Serve a connection in a thread, if there is room."""
+        if self.connections.add(request, lambda: _shut_down(request)):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401  (the library's)
+        """Close a connection."""
+        self.connections.remove(request)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Close overdue connections. Called by `serve_forever`, at least ten times a second."""
+        self.connections.close_overdue()
+
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  (the library's)
         """Log that the browser has closed a page during an answer."""
         _log.debug("A page was not answered", exc_info=True)
+
+
+def _shut_down(connection: socket.socket) -> None:
+    """Wake the thread that reads a connection, which then closes it."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _page() -> tuple[bytes, str]:
@@ -161,12 +200,35 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
+class _RequestReader(io.BufferedReader):
+    """Reads requests whose lines, up to the body, are bounded in total; `http.server` bounds each of them."""
+
+    left = MAX_HEADER_BYTES
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(self.left + 1 if size is None or size < 0 else min(size, self.left + 1))
+        self.left -= len(line)
+        if self.left < 0:
+            raise HTTPException(f"The headers have more than {MAX_HEADER_BYTES} bytes.")  # is answered with 431
+        return line
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: PageServer
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "nbtape", ""
-    timeout = _REQUEST_TIMEOUT_SECONDS
+    timeout = REQUEST_SECONDS
     disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        """Bound the size of requests."""
+        super().setup()
+        self.rfile = self._reader = _RequestReader(self.rfile.detach())
+
+    def handle_one_request(self) -> None:
+        """Read and answer a request."""
+        self._reader.left = MAX_HEADER_BYTES
+        super().handle_one_request()
 
     def do_GET(self) -> None:
         """Serve the page, which holds nothing of the session."""
@@ -182,8 +244,17 @@ class _Handler(BaseHTTPRequestHandler):
         if (refusal := self._refusal()) is not None:
             self._refuse(*refusal)
             return
+        size = int(self.headers["Content-Length"])
+        body = self.rfile.read(size)
+        if len(body) < size:
+            self.close_connection = True  # by the page, or because it was overdue
+            return
+        with self.server.connections.serving(self.connection):
+            self._answer_question(body)
+
+    def _answer_question(self, body: bytes) -> None:
         try:
-            answer = self._answer_to(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            answer = self._answer_to(json.loads(body))
         except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
             _log.debug("A question was not understood", exc_info=True)
             self._refuse(400, "This makes no sense.")
@@ -220,7 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not secrets.compare_digest(given.encode("utf-8", "replace"), f"Bearer {self.server.token}".encode()):
             return 401, "Open the link that nbtape watch has printed."
         size = self.headers.get("Content-Length", "")
-        if not size.isdecimal() or len(size) > len(str(_MAX_REQUEST_BYTES)) or int(size) > _MAX_REQUEST_BYTES:
+        if not size.isdecimal() or len(size) > len(str(MAX_BODY_BYTES)) or int(size) > MAX_BODY_BYTES:
             return 413, "This question is too long, or says not how long it is."
         return None
 

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import secrets
 import socket
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import PlainTextResponse
 
 from nbtape.common.http_access import LOOPBACK, check_token, is_same_origin, name_in
+from nbtape.common.http_limits import MAX_BODY_BYTES, MAX_HEADER_BYTES, NO_DESCRIPTOR, Connections
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from mcp.server.mcpserver import MCPServer
 
 PATH: Final = "/mcp"
 
 _SHUTDOWN_TIMEOUT_SECONDS: Final = 2
+
+#: How often overdue connections are looked for.
+_OVERDUE_POLL_SECONDS: Final = 0.5
+
+#: How long the server pauses when the process has no file descriptor left for a connection.
+_PAUSE_SECONDS: Final = 0.05
+
+#: How many connections are accepted at once, before any of them counts (in asyncio as in the kernel).
+_BACKLOG: Final = 32
 
 
 class Guard:
@@ -84,11 +97,87 @@ def _is_address(name: str) -> bool:
     return True
 
 
+class BodyLimit:
+    """ASGI middleware that passes a request on when its body has arrived, and refuses a body that is too large.
+
+    Args:
+        app: The application.
+        connections: The open connections, by the address of the client.
+    """
+
+    def __init__(self, app: Callable[..., Awaitable[None]], connections: Connections) -> None:
+        self._app = app
+        self._connections = connections
+
+    async def __call__(
+        self,
+        scope: Mapping[str, Any],
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[None]],
+    ) -> None:
+        """ASGI."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif (body := await _read_body(receive)) is None:
+            why = f"The body is incomplete, or has more than {MAX_BODY_BYTES:,} bytes. Send less at once."
+            await PlainTextResponse(why, 413, {"connection": "close"})(scope, receive, send)
+        else:
+            with self._connections.serving(scope["client"]):
+                await self._app(scope, _Received(body, receive), send)
+
+
+async def _read_body(receive: Callable[[], Awaitable[Any]]) -> bytes | None:
+    """The body of a request; None if it is too large, or if the connection is closed before its end."""
+    body = bytearray()
+    while len(body) <= MAX_BODY_BYTES:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body) if len(body) <= MAX_BODY_BYTES else None
+    return None
+
+
+class _Received:
+    """What an application receives of a request whose body has arrived: that, and then what follows it."""
+
+    def __init__(self, body: bytes, receive: Callable[[], Awaitable[Any]]) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Any:  # noqa: ANN401  (a message of ASGI)
+        if self._body is None:
+            return await self._receive()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
 def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
-def listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
+class Listening(socket.socket):
+    """A listening socket on which `accept` survives that the process has no file descriptor left.
+
+    asyncio goes on to call `accept` then, and plans as many more attempts for later, which multiply.
+    """
+
+    connections: Connections | None = None
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; without a file descriptor for it, close one that waits, and raise a BlockingIOError."""
+        try:
+            return super().accept()
+        except OSError as exc:
+            if exc.errno not in NO_DESCRIPTOR:
+                raise
+            if self.connections is None or not self.connections.make_room():
+                time.sleep(_PAUSE_SECONDS)  # the connection stays in the queue, so asyncio tries again at once
+            raise BlockingIOError(exc.errno, exc.strerror) from exc
+
+
+def listen(host: str, port: int, *, allow_remote: bool) -> Listening:
     """Listen on a name or address of this machine, and on any free port if `port` is 0.
 
     Raises a ValueError for an address that other machines can reach, unless `allow_remote` is true.
@@ -100,7 +189,7 @@ def listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
                 f"{host} can be reached from other machines, and who has the token runs code here: give 127.0.0.1, or "
                 "say --allow-remote, and have a proxy put TLS in front of it."
             )
-        return socket.create_server((str(address[0]), port), family=family)
+        return Listening(fileno=socket.create_server((str(address[0]), port), family=family).detach())
     except OSError as exc:
         raise OSError(f"The server cannot listen on {host}:{port}: {exc.strerror or exc}. Name another one.") from exc
 
@@ -110,26 +199,70 @@ def url_of(listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
 
 
-async def serve_http(server: MCPServer, listening: socket.socket, token: str, host: str) -> None:
+async def serve_http(server: MCPServer, listening: Listening, token: str, host: str) -> None:
     """Serve clients on streamable HTTP until SIGTERM or Ctrl-C. They may use `host` as the server's name."""
     import uvicorn
     from mcp.server.transport_security import TransportSecuritySettings
 
     is_local = _is_loopback(listening.getsockname()[0])
+    connections = listening.connections = Connections()
     # The guard is stricter than the SDK's own check, which would refuse the names of a remote server.
     unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     app = Guard(
-        server.streamable_http_app(streamable_http_path=PATH, transport_security=unchecked),
+        BodyLimit(server.streamable_http_app(streamable_http_path=PATH, transport_security=unchecked), connections),
         token,
         LOOPBACK | {host.lower()} if is_local else LOOPBACK | {host.lower(), socket.gethostname().lower()},
         any_address=not is_local,
     )
     config = uvicorn.Config(
         app,
+        http=_protocol(connections),
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        backlog=min(_BACKLOG, connections.limit),
+        proxy_headers=False,  # they would change the client's address
         log_config=None,
         access_log=False,
         lifespan="on",
         ws="none",
         timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_SECONDS,
     )
-    await uvicorn.Server(config).serve(sockets=[listening])
+    async with _closing_overdue(connections):
+        await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def _protocol(connections: Connections) -> type[asyncio.Protocol]:
+    """Uvicorn's protocol with bounded connections. It is that on h11: the one on httptools does not bound headers."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class BoundedProtocol(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            self._key = _client(transport) or transport
+            super().connection_made(transport)
+            if not connections.add(self._key, transport.abort):
+                transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.remove(self._key)
+            super().connection_lost(exc)
+
+    return BoundedProtocol
+
+
+def _client(transport: asyncio.Transport) -> tuple[str, int] | None:
+    """The address of a client as in an ASGI scope; None if it has already disconnected."""
+    address = transport.get_extra_info("peername")
+    return None if address is None else (str(address[0]), int(address[1]))
+
+
+@contextlib.asynccontextmanager
+async def _closing_overdue(connections: Connections) -> AsyncIterator[None]:
+    async def close() -> None:
+        while True:
+            connections.close_overdue()
+            await asyncio.sleep(_OVERDUE_POLL_SECONDS)
+
+    task = asyncio.ensure_future(close())
+    try:
+        yield
+    finally:
+        task.cancel()

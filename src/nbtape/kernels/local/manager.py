@@ -17,6 +17,7 @@ import zmq
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from nbtape.common.finalizers import when_forgotten
+from nbtape.common.own_tokens import without_own_tokens
 from nbtape.common.text import it_last_said, tail
 from nbtape.errors import KernelNotInstalledError, KernelStartError
 from nbtape.kernels.handshake import KERNEL_ENVIRONMENT, LOCAL_INTRODUCTION, move
@@ -88,7 +89,7 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
             with (self._directory / "kernel.log").open("wb") as log:
                 await super().start_kernel(
                     cwd=str(cwd or Path("/")),
-                    env={**KERNEL_ENVIRONMENT, **os.environ},
+                    env={**KERNEL_ENVIRONMENT, **without_own_tokens(os.environ)},
                     extra_arguments=arguments,
                     stdout=log,
                     stderr=log,

@@ -12,7 +12,7 @@ import os
 import site
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -21,6 +21,7 @@ from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import HTTPError
 
+from nbtape.common.own_tokens import OWN_TOKENS, take_token
 from nbtape.kernels.local.compat_jupyter_client import HookedKernelManager
 from nbtape.kernels.local.manager import arrange_ipykernel, describe_end
 from nbtape.kernels.processes import end_group
@@ -115,6 +116,7 @@ class Hosting:
     owner: int
     root: Path
     notes: ServerNotes
+    token: str = field(repr=False)
 
     def sockets(self) -> list[Socket]:
         """Listen; exit if that is not possible."""
@@ -158,7 +160,17 @@ def prepare(description: str) -> Hosting:
     os.environ["JUPYTER_RUNTIME_DIR"] = str(options.notes)
     if os.environ.get("PIP_USER") == "1":  # Python ignores it later if it is missing at its start
         Path(site.getusersitepackages()).mkdir(parents=True, exist_ok=True)
-    return Hosting(**{**vars(options), "notes": ServerNotes(options.notes)})
+    return Hosting(**{**vars(options), "notes": ServerNotes(options.notes), "token": _take_token()})
+
+
+def _take_token() -> str:
+    """Take the token out of the environment that kernels inherit, under every name that it has there."""
+    token = take_token("KG_AUTH_TOKEN")
+    if not token:
+        sys.exit("There is no token: set KG_AUTH_TOKEN.")
+    for name in [name for name, value in os.environ.items() if value == token or name in OWN_TOKENS]:
+        del os.environ[name]
+    return token
 
 
 def _options(description: str) -> argparse.Namespace:

@@ -16,6 +16,7 @@ if __name__ == "__main__":
 from kernel_gateway.gatewayapp import KernelGatewayApp  # type: ignore[import-untyped]
 from kernel_gateway.services.kernels.manager import KernelGatewayIOLoopKernelManager  # type: ignore[import-untyped]
 from tornado.httpserver import HTTPServer
+from traitlets import default
 from traitlets.config import Config
 
 from nbtape.servers.process.base import Hosting, OwnKernelManager, end_kernels, prepare
@@ -35,6 +36,10 @@ class Gateway(KernelGatewayApp):  # type: ignore[misc]  # untyped
     def __init__(self, hosting: Hosting, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
         super().__init__(**traits)
         self._hosting = hosting
+
+    @default("auth_token")
+    def _own_token(self) -> str:
+        return self._hosting.token
 
     def migrate_config(self) -> None:
         """Do not migrate the user's configuration, which does not apply to this server."""

@@ -6,7 +6,6 @@ the options. The token comes in the environment variable KG_AUTH_TOKEN and is pa
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -45,9 +44,9 @@ class Doorman(PasswordIdentityProvider):
     """Accepts the token, and once each link that the owner made."""
 
     @default("token")
-    def _take_token(self) -> str:
-        """Take the token out of the environment, which kernels inherit; settings would appear in the log."""
-        return os.environ.pop("KG_AUTH_TOKEN")
+    def _own_token(self) -> str:
+        """Return the token. It is not in the settings, which would appear in the log."""
+        return cast("LabServer", self.parent).hosting.token
 
     async def get_user_token(self, handler: RequestHandler) -> User | None:
         """Return the user of a request; a link works as a login."""

@@ -1,0 +1,48 @@
+"""Connections that hold a server up: with half a request, with none, or with a whole one and then nothing more."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: What such a connection sends; PORT stands for the server's.
+BEGINNINGS = {
+    "nothing": b"",
+    "half a line": b"GET /",
+    "half a header": b"POST / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX-Slow: ",
+    "half a body": b"POST / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 9\r\n\r\n{",
+    "a chunk": b"POST / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+    "a whole request": b"GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+}
+
+
+def begin(port: int, beginning: bytes) -> socket.socket:
+    """Connect, and send the beginning of a request."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    with contextlib.suppress(ConnectionError):  # closed already
+        connection.sendall(beginning.replace(b"PORT", str(port).encode()))
+    return connection
+
+
+@contextlib.contextmanager
+def held(port: int, beginning: bytes, count: int) -> Iterator[list[socket.socket]]:
+    """Hold a number of such connections."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(begin(port, beginning)) for _ in range(count)]
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server has closed a connection, with or without an answer before."""
+    connection.settimeout(0)
+    try:
+        while connection.recv(1 << 16):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+    return True
