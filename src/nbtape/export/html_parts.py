@@ -24,7 +24,6 @@ _MAX_SHOWN_CHARS: Final = 50_000
 
 #: Longer Markdown is only escaped: renderers can take quadratic time.
 _MAX_MARKDOWN_CHARS: Final = 20_000
-_MAX_BRACKETS: Final = 4000
 
 
 class Parts:
@@ -83,7 +82,7 @@ def _markdown(source: str, attachments: Mapping[str, Any], highlighter: Highligh
     """Render Markdown with nbconvert and sanitize it; show the source if that fails."""
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-    if len(source) > _MAX_MARKDOWN_CHARS or source.count("[") > _MAX_BRACKETS:
+    if len(source) > _MAX_MARKDOWN_CHARS:
         return _verbatim(source)
 
     class Renderer(IPythonRenderer):  # type: ignore[misc, unused-ignore]  # mistune has no types
