@@ -177,7 +177,7 @@ def test_a_hidden_journal_is_mentioned_and_neither_read_nor_run(output_dir: Path
     assert "n.ipynb has unsaved changes in .n.ipynb.journal; `nbtape run --resume` recovers them." in done.stderr
     assert not (output_dir / "RAN").exists()
     assert "print('hidden')" not in done.stdout
-    assert all("hidden" not in path.read_text() for path in output_dir.glob("n-*.ipynb"))
+    assert all("print('hidden')" not in path.read_text() for path in output_dir.glob("n-*.ipynb"))
 
 
 def test_a_hidden_journal_is_not_followed(output_dir: Path) -> None:

@@ -20,6 +20,7 @@ from nbtape.common.http_access import check_token, make_token
 from nbtape.common.lifecycle import OwnServer
 from nbtape.common.text import it_last_said, tail
 from nbtape.errors import ServerError
+from nbtape.kernels.leftovers import Leftovers
 from nbtape.kernels.processes import make_private_directory, see_groups_end
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.kernels.remote.jupyter_server import JupyterServer
@@ -111,6 +112,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
+        self._leftovers = Leftovers()
         self._end: weakref.finalize[..., LocalJupyterServer] | None = None
         self._was_stopped = False
 
@@ -223,6 +225,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         }
         # What is set for another gateway is not for this one.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KG_")}
+        environment |= self._leftovers.environment
         environment["KG_AUTH_TOKEN"] = str(self._info.token)
         try:
             with self._log_path.open("ab") as log:
@@ -241,7 +244,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         except OSError as exc:
             self._clean_up()
             raise ServerError(f"The Jupyter server cannot be started: {exc}.") from exc
-        self._end = when_forgotten(self, _end, self._process, str(self._directory))
+        self._end = when_forgotten(self, _end, self._process, self._leftovers, str(self._directory))
         try:
             self._info = dataclasses.replace(self._info, port=self._wait(ServerNotes(self._directory)))
         except BaseException:
@@ -293,8 +296,9 @@ def _checked_root(directory: Path | str | None) -> Path:
     return root
 
 
-def _end(process: subprocess.Popen[bytes], directory: str) -> None:
+def _end(process: subprocess.Popen[bytes], leftovers: Leftovers, directory: str) -> None:
     """End the server process: at the stop, when the server is forgotten, at exit."""
+    leftovers.look()
     process.terminate()
     try:
         process.wait(_FAREWELL)
@@ -302,6 +306,7 @@ def _end(process: subprocess.Popen[bytes], directory: str) -> None:
         process.kill()
         process.wait()
     see_groups_end(ServerNotes(Path(directory)).groups())  # there are some if it was killed, by us or by somebody
+    leftovers.end()
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -25,6 +25,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.text import it_last_said
 from nbtape.errors import KernelStartError
+from nbtape.kernels.leftovers import MARK_CHARS, VARIABLE, with_outer
 from nbtape.kernels.local.manager import LocalKernelManager, LocalKernels
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class WarmParent:
         if not interpreter:
             self._refuse("its command is not that of an ipykernel: python -m ipykernel_launcher …")
         for _ in range(2):  # the parent may have ended a moment ago
-            parent = None if self._unsafe else self._start(interpreter, env)
+            parent = None if self._unsafe else self._start(interpreter, _unmarked(env))
             if parent is None:
                 return None
             try:
@@ -335,6 +336,11 @@ class ForkedProcess:
     def kill(self) -> None:
         """End it."""
         self.send_signal(signal.SIGKILL)
+
+
+def _unmarked(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the fork server: with room for the mark of a kernel, and without that of the first one."""
+    return {**env, VARIABLE: with_outer("0" * MARK_CHARS)}
 
 
 def _split(command: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -147,6 +147,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
             ServerError: It cannot be started, was stopped, or has ended.
         """
         self._own_place = self._place(None)
+        self._own_place.is_lent = True
         return self._own_place.connection_info
 
     @property
@@ -192,7 +193,8 @@ class DockerJupyterServer(OwnServer, JupyterServer):
             place.clear_up()
         self._maker.prepare(self._bind_dir)
         if self._bind_dir is not None:
-            _ = self.connection_info
+            self._own_place = self._place(None)
+            _ = self._own_place.connection_info
 
     def stop(self) -> None:
         """End all containers, or leave them, with `stop_container=False`. Harmless when they have ended."""
@@ -268,6 +270,11 @@ class _Maker:
         options = dataclasses.replace(self._options, token=self._options.token or make_token())
         return Container(engine, options, image, user, directory)
 
+    @property
+    def can_replace(self) -> bool:
+        """Whether a container may end before the server stops, and another one can take its place."""
+        return self._options.leashed and (self._options.removed or not self._options.name)
+
     def let_go(self) -> None:
         """Close the connection to the engine; the next container makes another one."""
         with self._lock:
@@ -314,6 +321,24 @@ class _Place(JupyterServer):
         self._lock = threading.Lock()
         self._container: Container | None = None
         self._info: JupyterConnectionInfo | None = None
+        self._sessions: weakref.WeakSet[object] = weakref.WeakSet()
+        #: Whether somebody else may know its address.
+        self.is_lent = False
+
+    def enter(self, session: object) -> None:
+        """Note that a session uses the container."""
+        with self._lock:
+            self._sessions.add(session)
+
+    def leave(self, session: object) -> None:
+        """End the container with its last session, and with it what the code left running in it.
+
+        Not if others may use it, or if it is to outlive the server.
+        """
+        with self._lock:
+            self._sessions.discard(session)
+            if not self._sessions and not self.is_lent and self._maker.can_replace:
+                self._forget()
 
     @property
     def connection_info(self) -> JupyterConnectionInfo:
