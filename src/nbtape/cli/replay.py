@@ -48,7 +48,7 @@ _VERDICTS: Final = {
         "nbtape replay answer.ipynb -p n 20 -o answer-20.ipynb",
         "nbtape replay runs/*.ipynb --jobs 4 -o replayed --report report.html",
         "nbtape replay answer.ipynb --docker",
-        "nbtape replay mine.ipynb --trust-notebook-settings --allow-ignored",
+        "nbtape replay answer.ipynb --trust-notebook-settings --allow-ignored",
         "nbtape replay answer.ipynb --json | jq '.notebooks[].counts'",
     ],
 )

@@ -176,6 +176,12 @@ class KernelSource:
     def close(self) -> None:
         """Abort hanging starts, and start nothing until `manager` is called again. Running kernels stay."""
 
+    async def release(self) -> None:
+        """End what was started for this session alone, such as its container, when its kernel was shut down.
+
+        Called before the record is final. The source can be used again, which starts it anew.
+        """
+
     def description(self) -> Mapping[str, str]:
         """Where a started kernel is: `server` (a URL without secrets), or `image` and `image_id` of a container.
 

@@ -57,7 +57,7 @@ class Rerun:
                 else:
                     is_over = not await self._run_cell(index, expected, stop) and not self.keep_going
         finally:
-            await self.kernels.end()
+            await self.kernels.finish()
 
     async def _run_cell(self, index: int, expected: Expectation, stop: asyncio.Event) -> bool:
         """Run a cell; return whether it succeeded or was allowed to fail."""

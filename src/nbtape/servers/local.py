@@ -21,6 +21,7 @@ from nbtape.common.lifecycle import OwnServer
 from nbtape.common.own_tokens import without_own_tokens
 from nbtape.common.text import it_last_said, tail
 from nbtape.errors import ServerError
+from nbtape.kernels.leftovers import Leftovers
 from nbtape.kernels.processes import kill_groups, make_private_directory
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.kernels.remote.jupyter_server import JupyterServer
@@ -110,6 +111,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
+        self._leftovers = Leftovers()
         self._end: weakref.finalize[..., LocalJupyterServer] | None = None
         self._was_stopped = False
 
@@ -224,6 +226,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         # Settings for other gateways do not apply to this one.
         inherited = without_own_tokens(os.environ)
         environment = {name: value for name, value in inherited.items() if not name.startswith("KG_")}
+        environment |= self._leftovers.environment
         environment["KG_AUTH_TOKEN"] = str(self._info.token)
         try:
             with self._log_path.open("ab") as log:
@@ -242,7 +245,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         except OSError as exc:
             self._clean_up()
             raise ServerError(f"The Jupyter server cannot be started: {exc}.") from exc
-        self._end = when_forgotten(self, _end, self._process, str(self._directory))
+        self._end = when_forgotten(self, _end, self._process, self._leftovers, str(self._directory))
         try:
             self._info = dataclasses.replace(self._info, port=self._wait(ServerNotes(self._directory)))
         except BaseException:
@@ -285,8 +288,9 @@ def _checked_root(directory: Path | str | None) -> Path:
     return root
 
 
-def _end(process: subprocess.Popen[bytes], directory: str) -> None:
-    """Stop the server process: at the stop, when the server is forgotten, at exit."""
+def _end(process: subprocess.Popen[bytes], leftovers: Leftovers, directory: str) -> None:
+    """End the server process: at the stop, when the server is forgotten, at exit."""
+    leftovers.look()
     process.terminate()
     try:
         process.wait(_SHUTDOWN_TIMEOUT_SECONDS)
@@ -294,6 +298,7 @@ def _end(process: subprocess.Popen[bytes], directory: str) -> None:
         process.kill()
         process.wait()
     kill_groups(ServerNotes(Path(directory)).groups())  # of kernels that survive a server that was killed
+    leftovers.end()
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -123,6 +123,13 @@ class KernelLifecycle:
             successor, self._successor = self._successor, None
             await successor.shutdown_kernel()
 
+    async def finish(self) -> None:
+        """`end`, with everything that was started for this session, such as its container: nothing of it runs on."""
+        try:
+            await self.end()
+        finally:
+            await self._source.release()
+
     def _detach(self) -> bool:
         """Stop using the kernel; return whether it must be killed because its event loop is closed."""
         is_orphaned = self._is_orphaned()

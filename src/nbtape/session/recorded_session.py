@@ -77,10 +77,12 @@ class RecordedSession:
         await self._share(kernel)
 
     async def stop(self) -> None:
-        """Shut down the kernel and complete the recording."""
-        await self.kernels.end()
-        if self._recording is not None:
-            await self._recording.close()
+        """Shut down the kernel and complete the recording: no code can change it by then, or while it is saved."""
+        try:
+            await self.kernels.finish()
+        finally:
+            if self._recording is not None:
+                await self._recording.close()
 
     async def restart(self) -> None:
         """Replace the kernel."""

@@ -7,6 +7,7 @@ jupyter_client calls private methods of its managers while a kernel starts and s
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import default
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 #: How often a kernel that is stopping is polled. jupyter_client does it every 100 ms, and most exit within 30.
@@ -71,6 +73,13 @@ class HookedKernelManager(_PromptKernelManager):
         """Return the exception to raise when the kernel's command cannot be run."""
         return error
 
+    def kernel_environment(self) -> Mapping[str, str]:
+        """Return what to add to the environment of the kernel. Called before each start."""
+        return {}
+
+    def kernel_stopping(self) -> None:
+        """Run before the kernel is shut down, before a restart too."""
+
     def kernel_started(self) -> None:
         """Run after the launch."""
 
@@ -83,13 +92,18 @@ class HookedKernelManager(_PromptKernelManager):
     async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:  # noqa: ANN401  (jupyter_client's)
         try:
             with self.kernel_log().open("wb") as log:
-                await super()._async_launch_kernel(kernel_cmd, **{**options, "stdout": log, "stderr": log})
+                env = {**(options.get("env") or os.environ), **self.kernel_environment()}
+                await super()._async_launch_kernel(kernel_cmd, **{**options, "stdout": log, "stderr": log, "env": env})
         except OSError as exc:
             raise self.launch_failed(exc) from exc
 
     async def _async_post_start_kernel(self, **options: Any) -> None:  # noqa: ANN401  (jupyter_client's)
         await super()._async_post_start_kernel(**options)
         self.kernel_started()
+
+    async def _async_shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:  # noqa: FBT001, FBT002  (jupyter_client's)
+        self.kernel_stopping()
+        await super()._async_shutdown_kernel(now=now, restart=restart)
 
     async def _async_cleanup_resources(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002  (jupyter_client's)
         self.kernel_stopped()
@@ -99,4 +113,5 @@ class HookedKernelManager(_PromptKernelManager):
     pre_start_kernel = _async_pre_start_kernel  # type: ignore[assignment]
     _launch_kernel = _async_launch_kernel  # type: ignore[assignment]
     post_start_kernel = _async_post_start_kernel  # type: ignore[assignment]
+    shutdown_kernel = _async_shutdown_kernel  # type: ignore[assignment]
     cleanup_resources = _async_cleanup_resources  # type: ignore[assignment]

@@ -31,6 +31,9 @@ _SEEDERS: Final = {"numpy.random": "seed", "torch": "seed"}
 _THREADS: Final = Path("/proc/self/task")
 _DESCRIPTORS: Final = Path("/dev/fd")
 
+#: As in `nbtape.kernels.leftovers`, which cannot be imported here.
+_VARIABLE: Final = "NBTAPE_KERNEL"
+
 #: The standard streams and the socket for requests have descriptors up to this one.
 _LAST_OWN_DESCRIPTOR: Final = 3
 
@@ -203,6 +206,7 @@ def _be_kernel(request: Request) -> None:
     os.close(nothing)
     os.close(request.log)
     parent = str(os.getppid())
+    _mark(request.env)
     os.environ.clear()
     os.environ.update(request.env, JPY_PARENT_PID=parent)
     time.tzset()
@@ -213,6 +217,22 @@ def _be_kernel(request: Request) -> None:
 
     sys.argv = [str(ipykernel_launcher.__file__), *request.arguments]
     IPKernelApp.launch_instance([*request.arguments, f"--IPKernelApp.parent_handle={parent}"])
+
+
+def _mark(env: dict[str, str]) -> None:
+    """Write the mark of this kernel (see `nbtape.kernels.leftovers`) over that of the fork server, for /proc.
+
+    What a kernel forks has the environment there with which the fork server was started.
+    """
+    marks, room = (value.get(_VARIABLE, "").encode() for value in (env, os.environ))
+    if not marks or len(marks) != len(room) or sys.platform != "linux":
+        return
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    library.getenv.restype = ctypes.c_void_p
+    if value := library.getenv(_VARIABLE.encode()):
+        ctypes.memmove(value, marks, len(marks))
 
 
 def _seed() -> None:

@@ -25,6 +25,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.text import it_last_said
 from nbtape.errors import KernelStartError
+from nbtape.kernels.leftovers import MARK_CHARS, VARIABLE, with_outer
 from nbtape.kernels.local.manager import LocalKernelManager, LocalKernels
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class ForkedKernels(LocalKernels):
         if not interpreter:
             self._refuse("its command is not that of an ipykernel: python -m ipykernel_launcher …")
         for _ in range(2):  # the fork server may have exited just before the request
-            server = self._ready_server(interpreter, env)
+            server = self._ready_server(interpreter, _unmarked(env))
             if server is None:
                 return None
             try:
@@ -289,6 +290,11 @@ class ForkedProcess:
     def kill(self) -> None:
         """Send it SIGKILL."""
         self.send_signal(signal.SIGKILL)
+
+
+def _unmarked(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the fork server: with room for the mark of a kernel, and without that of the first one."""
+    return {**env, VARIABLE: with_outer("0" * MARK_CHARS)}
 
 
 def _split(command: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import zmq
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
+from nbtape.common.concurrency import offload
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.own_tokens import without_own_tokens
 from nbtape.common.text import it_last_said, tail
 from nbtape.errors import KernelNotInstalledError, KernelStartError
 from nbtape.kernels.handshake import KERNEL_ENVIRONMENT, LOCAL_INTRODUCTION, move
+from nbtape.kernels.leftovers import Leftovers
 from nbtape.kernels.local.compat_jupyter_client import Context, LeanKernelManager
 from nbtape.kernels.processes import end_group, make_private_directory
 from nbtape.kernels.protocols import KernelManager, KernelSource, KernelSpec
@@ -74,6 +76,7 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
     def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits, passed through)
         super().__init__(client_class="nbtape.kernels.local.client.LocalKernelClient", **traits)
         self._process: Popen[bytes] | None = None
+        self._leftovers = Leftovers()
         self._known: KernelClient | None = None
         self._introduction: Mapping[str, str] = LOCAL_INTRODUCTION
         self._directory: Path | None = None
@@ -89,7 +92,7 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
             with (self._directory / "kernel.log").open("wb") as log:
                 await super().start_kernel(
                     cwd=str(cwd or Path("/")),
-                    env={**KERNEL_ENVIRONMENT, **without_own_tokens(os.environ)},
+                    env={**KERNEL_ENVIRONMENT, **without_own_tokens(os.environ), **self._leftovers.environment},
                     extra_arguments=arguments,
                     stdout=log,
                     stderr=log,
@@ -100,7 +103,8 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
             raise KernelStartError(message) from exc
         self._process = self.provisioner.process if self.provisioner else None  # type: ignore[attr-defined]
         if self._process is not None:
-            self._reaper = when_forgotten(self, _reap, self._process.pid, str(self._directory))
+            self._leftovers.watch(self._process.pid)
+            self._reaper = when_forgotten(self, _reap, self._process.pid, self._leftovers, str(self._directory))
 
     def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
         """Return this manager, which belongs to no event loop; its next clients know what `client` has found out."""
@@ -126,6 +130,7 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
     async def shutdown_kernel(self, *, now: bool = False) -> None:  # type: ignore[override]
         """Stop the kernel. Unless `now`, it has a few seconds for its exit handlers before it is killed."""
         if self.has_kernel:
+            await offload(self._leftovers.look)
             await super().shutdown_kernel(now=now or not await self.is_alive())
         await self.cleanup_resources()
 
@@ -134,7 +139,7 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
         self._last_cause = self.cause_of_death()  # before the log is removed
         await super().cleanup_resources(restart=restart)
         if self._reaper is not None:
-            self._reaper()
+            await offload(self._reaper)
         elif self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -179,8 +184,9 @@ def _describe_exit(code: int | None) -> str:
     return f"Its process was ended by {name}{hint}."
 
 
-def _reap(process_group: int, directory: str) -> None:
-    """Kill a kernel's process group and remove its directory: at cleanup, when the manager is forgotten, at exit."""
+def _reap(process_group: int, leftovers: Leftovers, directory: str) -> None:
+    """Kill a kernel with all its processes and remove its directory: at cleanup, when it is forgotten, at exit."""
     if _UNIX:
         end_group(process_group)
+        leftovers.end()
     shutil.rmtree(directory, ignore_errors=True)

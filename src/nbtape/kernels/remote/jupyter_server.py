@@ -36,6 +36,12 @@ class JupyterServer(ABC):
             ServerError: The server cannot be started, was stopped, or has exited.
         """
 
+    def enter(self, session: object) -> None:  # noqa: B027  (for subclasses)
+        """Note that a session uses the server."""
+
+    def leave(self, session: object) -> None:  # noqa: B027  (for subclasses)
+        """Note that it does so no more; end what nbtape started for it, unless others use it. May block."""
+
     def cause_of_end(self) -> str:
         """Why the server has exited, a sentence; empty if it runs or if that is unknown."""
         return ""

@@ -89,8 +89,13 @@ class RemoteKernels(KernelSource):
             return ""
         return await manager.share(notebook)
 
+    async def release(self) -> None:
+        """Leave the server."""
+        await asyncio.to_thread(self.server.leave, self)
+
     async def locate(self) -> tuple[JupyterConnectionInfo, ssl.SSLContext | None]:
         """Where the server is now: one that nbtape starts may have another port than before."""
+        self.server.enter(self)
         info = await asyncio.to_thread(lambda: self.server.connection_info)
         if self._located is None or self._located[0] != info:
             self._located = info, info.make_ssl_context() if info.use_https else None

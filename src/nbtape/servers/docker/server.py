@@ -148,6 +148,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
             ServerError: The container cannot be started, was stopped, or has exited.
         """
         self._own_server = self._server_of(None)
+        self._own_server.is_lent = True
         return self._own_server.connection_info
 
     @property
@@ -187,7 +188,8 @@ class DockerJupyterServer(OwnServer, JupyterServer):
             server.forget_exited()
         self._prepare(self._bind_dir)
         if self._bind_dir is not None:
-            _ = self.connection_info
+            self._own_server = self._server_of(None)
+            _ = self._own_server.connection_info
 
     def stop(self) -> None:
         """Stop all containers, or leave them running if `stop_container=False`. Harmless when they have stopped."""
@@ -207,7 +209,11 @@ class DockerJupyterServer(OwnServer, JupyterServer):
             server = self._servers.get(mounted)
             if server is None:
                 make = partial(self._make_container, mounted)
-                server = self._servers[mounted] = _ContainerServer(make, lambda: self._was_stopped)
+                # Not one that outlives the server, or whose name stays taken.
+                is_replaceable = self._options.stop_container and (self._options.auto_remove or not self._options.name)
+                server = self._servers[mounted] = _ContainerServer(
+                    make, lambda: self._was_stopped, is_replaceable=is_replaceable
+                )
             return server
 
     def _make_container(self, directory: Path | None) -> Container:
@@ -247,12 +253,28 @@ class _ContainerServer(JupyterServer):
 
     has_pages = False
 
-    def __init__(self, make: Callable[[], Container], was_stopped: Callable[[], bool]) -> None:
+    def __init__(self, make: Callable[[], Container], was_stopped: Callable[[], bool], *, is_replaceable: bool) -> None:
         self._make = make
+        self._is_replaceable = is_replaceable
         self._was_stopped = was_stopped
         self._lock = threading.Lock()
         self._container: Container | None = None
         self._info: JupyterConnectionInfo | None = None
+        self._sessions: weakref.WeakSet[object] = weakref.WeakSet()
+        #: Whether someone else may know its address.
+        self.is_lent = False
+
+    def enter(self, session: object) -> None:
+        """Note that a session uses the container."""
+        with self._lock:
+            self._sessions.add(session)
+
+    def leave(self, session: object) -> None:
+        """Stop the container, and with it what code left running, with its last session, unless others may use it."""
+        with self._lock:
+            self._sessions.discard(session)
+            if not self._sessions and not self.is_lent and self._is_replaceable:
+                self._forget()
 
     @property
     def connection_info(self) -> JupyterConnectionInfo:

@@ -13,6 +13,7 @@ import site
 import sys
 import warnings
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -22,6 +23,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import HTTPError
 
 from nbtape.common.own_tokens import OWN_TOKENS, take_token
+from nbtape.kernels.leftovers import Leftovers
 from nbtape.kernels.local.compat_jupyter_client import HookedKernelManager
 from nbtape.kernels.local.manager import arrange_ipykernel, describe_end
 from nbtape.kernels.processes import end_group
@@ -29,7 +31,7 @@ from nbtape.servers.process.status_files import ServerNotes, end_line
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from socket import socket as Socket  # noqa: N812  (`socket` is a field below)
 
     from jupyter_client.multikernelmanager import MultiKernelManager
@@ -59,10 +61,19 @@ class OwnKernelManager(HookedKernelManager, AsyncIOLoopKernelManager):
         """Note its process group, and watch for its death."""
         self._group = getattr(self.provisioner, "pgid", None)
         if self._group:
+            self._processes.watch(self._group)
             self._notes.write_group(self._group)
         for end in self.ends:
             self.remove_restart_callback(self._take_death, end)  # set if this is a restart
             self.add_restart_callback(self._take_death, end)
+
+    def kernel_environment(self) -> Mapping[str, str]:
+        """Mark what the kernel starts."""
+        return self._processes.environment
+
+    def kernel_stopping(self) -> None:
+        """Find what its code has started, before its parents are gone."""
+        self._processes.look()
 
     def kernel_stopped(self) -> None:
         """Kill the processes that its code left running."""
@@ -95,10 +106,15 @@ class OwnKernelManager(HookedKernelManager, AsyncIOLoopKernelManager):
         """Kill the kernel and all processes it started."""
         if self._group:
             end_group(self._group)
+            self._processes.end()
             self._notes.remove_group(self._group)
             self._group = None
 
     _group: int | None = None
+
+    @cached_property
+    def _processes(self) -> Leftovers:
+        return Leftovers()
 
     @property
     def _notes(self) -> ServerNotes:

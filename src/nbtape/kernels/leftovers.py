@@ -1,0 +1,140 @@
+"""Find and kill the processes that a kernel started, also those that left its process group and session (Linux).
+
+A process belongs to a kernel if its environment has the kernel's mark, if it descends from the kernel or from another
+such process, or if it is in a session of theirs. That covers `setsid`, double forks and `nohup`. Not found on a local
+kernel is a process that does all of these: it forks twice so that its parent is gone, starts a session, and clears its
+environment. Code that must not do that belongs in a container, which ends with all its processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+#: The environment variable with the marks of a kernel and of those in which nbtape itself runs, separated by colons.
+VARIABLE: Final = "NBTAPE_KERNEL"
+
+MARK_CHARS: Final = 32
+
+#: Seconds to keep looking for processes that start others while they are killed.
+_TIMEOUT_SECONDS: Final = 3.0
+_POLL_SECONDS: Final = 0.01
+
+_PROC: Final = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """A process as of /proc: `started` tells it from a later one with its pid."""
+
+    pid: int
+    parent: int
+    session: int
+    started: str
+
+
+class Leftovers:
+    """The processes of one kernel, whose environment has the `mark`."""
+
+    def __init__(self) -> None:
+        self.mark = secrets.token_hex(MARK_CHARS // 2)
+        self._known: set[tuple[int, str]] = set()
+        self._sessions: set[int] = set()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What to add to the environment of the kernel."""
+        return {VARIABLE: with_outer(self.mark)}
+
+    def watch(self, root: int) -> None:
+        """Take note of the kernel's process, which leads a session, when it has started."""
+        self._known.update((each.pid, each.started) for each in _processes() if each.pid == root)
+        self._sessions.add(root)
+
+    def look(self) -> None:
+        """Note the processes of a live kernel, before their parents are gone."""
+        self._find()
+
+    def end(self) -> bool:
+        """Kill all processes; return whether none is left. Blocks for some milliseconds, at most 3 seconds."""
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        stopped: set[tuple[int, str]] = set()
+        while found := self._find():
+            if new := [each for each in found if (each.pid, each.started) not in stopped]:
+                _signal(new, signal.SIGSTOP)  # what is stopped starts no others
+                stopped.update((each.pid, each.started) for each in new)
+                if time.monotonic() < deadline:
+                    continue
+            _signal(found, signal.SIGKILL)
+            if time.monotonic() > deadline:
+                logger.warning("%d processes of a kernel could not be killed: %s", len(found), found[0].pid)
+                return False
+            time.sleep(_POLL_SECONDS)
+        self._known, self._sessions = set(), set()
+        return True
+
+    def _find(self) -> list[_Process]:
+        """The live processes of the kernel; remembers them and their sessions."""
+        spared = {os.getpid(), os.getppid(), 1}
+        processes = {each.pid: each for each in _processes() if each.pid not in spared}
+        self._sessions.discard(os.getsid(0))
+        sought = self.mark.encode()
+        members = {each.pid for each in processes.values() if self._is_known(each) or _is_marked(each.pid, sought)}
+        count = -1
+        while count != len(members):
+            count = len(members)
+            self._sessions.update(each.session for each in processes.values() if each.pid == each.session in members)
+            # The id of a session that is over may be that of a stranger's by now, which then has its leader.
+            sessions = {each for each in self._sessions if each in members or each not in processes}
+            members.update(
+                each.pid for each in processes.values() if each.parent in members or each.session in sessions
+            )
+        found = [processes[pid] for pid in members]
+        self._known.update((each.pid, each.started) for each in found)
+        return found
+
+    def _is_known(self, process: _Process) -> bool:
+        return (process.pid, process.started) in self._known
+
+
+def with_outer(mark: str) -> str:
+    """The value of the variable for a mark."""
+    return ":".join(filter(None, [os.environ.get(VARIABLE), mark]))
+
+
+def _processes() -> Iterator[_Process]:
+    """All processes that run; none where there is no /proc."""
+    if not (_PROC / "self" / "stat").exists():
+        return
+    for entry in os.scandir(_PROC):
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                # proc(5): the name, which may hold anything, is in parentheses.
+                fields = (_PROC / entry.name / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                if fields[0] not in "ZX":
+                    parent, _group, session = map(int, fields[1:4])
+                    yield _Process(int(entry.name), parent, session, fields[19])
+
+
+def _is_marked(pid: int, mark: bytes) -> bool:
+    with contextlib.suppress(OSError):  # another user's, or gone
+        return mark in (_PROC / str(pid) / "environ").read_bytes()
+    return False
+
+
+def _signal(processes: list[_Process], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(OSError):
+            os.kill(process.pid, number)
