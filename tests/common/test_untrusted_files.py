@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import threading
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
@@ -244,6 +245,16 @@ def test_a_file_that_is_too_large_is_not_read(here: Path) -> None:
     with pytest.raises(ObstacleError, match="it has 4,398,046,511,104 bytes, and at most 100 are read") as caught:
         read_file(here / "sparse", 100)
     assert caught.value.errno == errno.EFBIG
+
+
+def test_reading_takes_the_memory_of_the_file_and_not_of_the_limit(here: Path) -> None:
+    (here / "file").write_bytes(1000 * b"x")
+    tracemalloc.start()
+    try:
+        assert len(read_file(here / "file", 1 << 30)) == 1000
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_file_that_grows_while_it_is_read_is_not_read_on(here: Path) -> None:

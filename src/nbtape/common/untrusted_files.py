@@ -179,9 +179,13 @@ class Directory:
     def read(self, name: str, limit: int) -> bytes:
         """The content of a file with at most `limit` bytes; raises as `open`, and ObstacleError for a larger one."""
         with self.reading(name, limit) as file:
-            content = file.read(limit + 1)
-        if len(content) > limit:  # it has grown meanwhile
-            raise _too_large(len(content), limit)
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(size + 1)  # `limit + 1` would allocate as much
+            while len(content) > size:  # it has grown meanwhile
+                if len(content) > limit:
+                    raise _too_large(len(content), limit)
+                size = min(limit, 2 * len(content))
+                content += file.read(size + 1 - len(content))
         return content
 
     @contextlib.contextmanager
