@@ -596,6 +596,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(tmp_path))
+    (token := tmp_path / ".nbtape-token").write_text(f"{TOKEN}\n")
+    token.chmod(0o600)
     return tmp_path
 
 
