@@ -54,9 +54,11 @@ def test_no_module_hides_a_name_that_its_package_imports() -> None:
 UNTRUSTED = ("notebook", "session", "export", "replay", "watch", "integrations", "cli", "messages", "summary")
 OPENING = {"read_text", "read_bytes", "write_text", "write_bytes", "symlink_to", "hardlink_to", "unlink", "mkdir"}
 
-#: The only other files that they open: those of the installed package, and a directory that the user names.
+#: The only others that they open: files of the installed package, new directories, and a token that the user names.
 OTHERS = {
     "cli/completion.py: script.read_text",
+    "cli/kernel_options.py: directory.mkdir",
+    "cli/mcp_token.py: open",
     "integrations/autogen/component.py: output_dir.mkdir",
     "watch/page_server.py: ours.joinpath('live.css').read_text",
     "watch/page_server.py: ours.joinpath('live.js').read_text",

@@ -134,8 +134,9 @@ class Place:
 def _new_directory() -> Path:
     """Make a directory in the current one, which only its owner can enter."""
     for number in itertools.count(1):
+        directory = Path(f"nbtape-run-{number}")
         with contextlib.suppress(FileExistsError):
-            (directory := Path(f"nbtape-run-{number}")).mkdir(mode=0o700)
+            directory.mkdir(mode=0o700)
             return directory
     raise AssertionError("numbers do not end")
 
