@@ -164,7 +164,6 @@ def base_image(docker_client: docker.DockerClient) -> str:
 @pytest.fixture(scope="session")
 def container(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerJupyterServer]:
     """A container in which the directories of all tests are mounted."""
-    tmp_path_factory.getbasetemp().chmod(0o755)  # else root would give it to the container's user
     with DockerJupyterServer(base_image=base_image, bind_dir=tmp_path_factory.getbasetemp()) as server:
         yield server
 

@@ -158,5 +158,5 @@ def test_a_sparse_journal_is_one_line(here: Path) -> None:
     os.truncate(path_of(path), 1 << 42)
     done = nbtape("show", path.name, cwd=here)
     assert done.returncode == 0
-    assert "the journal" in done.stderr
+    assert "unsaved changes in .n.ipynb.journal" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -91,7 +91,7 @@ def test_a_person_who_restarts_the_kernel_ends_the_block_and_has_the_kernel_that
         result = block.result(60)
     assert result.status == "kernel_died"
     assert result.output.startswith("begun\n")
-    assert "anew" in result.cells[0].note
+    assert "restarted it" in result.cells[0].note
     after = run(executor, "secret = 50")
     assert "variables of earlier blocks are gone" in after.cells[0].note
     page.wait_for_kernel()
@@ -200,6 +200,6 @@ def test_a_kernel_that_somebody_has_given_the_notebook_stays_theirs(lab: Lab, ca
     ):
         assert run(resumed, "2").output.endswith("2")
         assert resumed.url == ""
-    assert re.search(f"gets kernel {theirs}", caplog.text)
+    assert f"get kernel {theirs}" in caplog.text
     assert theirs in kernels_of(lab.info)
     ask(lab.info, f"kernels/{theirs}", "DELETE")

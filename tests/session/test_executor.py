@@ -307,7 +307,7 @@ async def test_a_source_needs_the_three_members_of_the_seam_and_no_more(output_d
 
 @pytest.mark.parametrize("server", [8888, object(), ["http://127.0.0.1:8888/"]])
 def test_what_gives_no_kernels_is_refused_with_what_does(output_dir: Path, server: Any) -> None:
-    with pytest.raises(TypeError, match="Leave jupyter_server out for kernels of this machine, or give a URL"):
+    with pytest.raises(TypeError, match="Leave jupyter_server out for local kernels, or pass a URL"):
         AsyncJupyterCodeExecutor(server, output_dir=output_dir)
 
 

@@ -119,4 +119,4 @@ def test_the_command_prints_only_where_text_is_made_plain() -> None:
         )
     ]
     # The first is printed before anything is imported, and is a constant.
-    assert found == ["__init__.py:26"]
+    assert found == ["__init__.py:28"]

@@ -116,14 +116,16 @@ class LocalKernelClient(Introducer, AsyncKernelClient):
 
     async def _check_start(self) -> None:
         """Raise `KernelStartError` if the kernel died or its time is up."""
-        cause = cast("KernelManager", self.parent).cause_of_death
         if not await self.is_alive():
-            raise KernelStartError(f"The kernel died while it started. {cause()}")
+            raise KernelStartError(f"The kernel died while it started. {self._cause()}")
         if time.monotonic() > self._deadline:
             raise KernelStartError(
                 f"The kernel did not answer within {self._timeout:g} s. Raise startup_timeout if this machine is slow. "
-                f"{cause()}"
+                f"{self._cause()}"
             )
+
+    def _cause(self) -> str:
+        return cast("KernelManager", self.parent).cause_of_death()
 
     async def catch_up(self) -> None:
         """Do nothing: whatever a local kernel has sent is in our socket."""

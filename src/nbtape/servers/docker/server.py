@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import stat
 import sys
 import threading
 import weakref
@@ -26,14 +25,11 @@ from nbtape.servers.docker.container import Container
 from nbtape.servers.docker.engine import Engine
 from nbtape.servers.docker.image import DEFAULT_BASE_IMAGE, DEFAULT_DOCKERFILE, Recipe, have_image
 from nbtape.servers.docker.isolation import NOBODY, ContainerOptions, User
-from nbtape.servers.docker.mounts import hand_over, mountable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from docker import DockerClient
-
-_ENTERED_BY_OTHERS: Final = stat.S_IROTH | stat.S_IXOTH
 
 #: The engine's own minimum.
 _MIN_MEMORY_BYTES: Final = 6 << 20
@@ -44,10 +40,8 @@ class DockerJupyterServer(OwnServer, JupyterServer):
 
     An executor's kernel runs in a container that sees no directory of this machine except the executor's `output_dir`.
     Executors with the same `output_dir` share a container; with `bind_dir`, all executors do. A container runs as the
-    current user, without capabilities, on a read-only root file system, with limits on memory, CPUs and processes. If
-    the current user is root, it runs as the owner of the mounted directory, or, if that is root too, as a user who owns
-    nothing else and to whom the directory is given. No file gets a set-user-ID or set-group-ID bit. It is reachable
-    only at 127.0.0.1. It can reach the Internet and
+    current user (for root: as the owner of the mounted directory), without capabilities, on a read-only root file
+    system, with limits on memory, CPUs and processes. It is reachable only at 127.0.0.1. It can reach the Internet and
     other hosts and containers unless you pass `network="none"`.
 
     `start`, `with` and the first use connect to the engine and build the image, which takes half a minute the first
@@ -64,8 +58,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         token: The server's token; None for a random one for each container.
         base_image: The image on which nbtape's own is built, with Python 3.11 or newer, pip and venv; None for
             python:3.12-slim.
-        bind_dir: The directory to mount instead of the executors' `output_dir`. Like that, it must not be a home or
-            system directory, nor contain one, nor be reached through what other users can change.
+        bind_dir: The directory to mount instead of the executors' `output_dir`.
         network: The engine's network to put the containers on, where they are then reached by their address; "none"
             for no network at all (Linux only); None for the engine's default.
         memory: Maximum memory of one container, including temporary files, in bytes or as "512m", "1.5g".
@@ -164,16 +157,8 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         return self._bind_dir
 
     def for_directory(self, directory: Path) -> JupyterServer:
-        """Return the server for sessions in a directory: a container that mounts it, not yet started.
-
-        Raises:
-            ValueError: A container must not mount the directory.
-        """
-        if self._bind_dir is None and directory.is_dir():  # if not, this is checked when the container starts
-            _check_mount(directory)
-        server = self._server_of(directory)
-        server.directories.add(directory)
-        return server
+        """Return the server for sessions in a directory: a container that mounts it, not yet started."""
+        return self._server_of(directory)
 
     def common_directory(self) -> Path:
         """The directory that all containers mount.
@@ -223,11 +208,11 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         with self._lock:
             server = self._servers.get(mounted)
             if server is None:
-                make, give = partial(self._make_container, mounted), partial(self._hand_over, mounted)
+                make = partial(self._make_container, mounted)
                 # Not one that outlives the server, or whose name stays taken.
                 is_replaceable = self._options.stop_container and (self._options.auto_remove or not self._options.name)
                 server = self._servers[mounted] = _ContainerServer(
-                    make, give, lambda: self._was_stopped, is_replaceable=is_replaceable
+                    make, lambda: self._was_stopped, is_replaceable=is_replaceable
                 )
             return server
 
@@ -242,7 +227,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         """Return the engine, the image and the user for a container in which a directory is mounted."""
         if sys.platform == "win32":
             raise ServerError("DockerJupyterServer does not run on Windows: run nbtape in WSL, where it does.")
-        user = self._user_for(directory)
+        user = _owner_of(directory) if self._user is None else self._user
         with self._engine_lock:
             if self._engine is None:
                 self._engine = self._find_engine()
@@ -251,19 +236,6 @@ class DockerJupyterServer(OwnServer, JupyterServer):
             recipe = dataclasses.replace(self._image, user=User.of(user) or NOBODY)
             image = have_image(self._engine, recipe, platform=self._platform, on_progress=self._on_progress)
             return self._engine, image, user
-
-    def _hand_over(self, mounted: Path | None, directories: set[Path]) -> None:
-        """Let the user of a container write to the directories of executors, and enter the one that is mounted."""
-        user = User.of(self._user_for(mounted))
-        if mounted is None or user is None:
-            return
-        is_closed = mounted.stat().st_mode & _ENTERED_BY_OTHERS != _ENTERED_BY_OTHERS
-        for directory in sorted(directories | ({mounted} if is_closed else set())):
-            if directory.is_dir():
-                hand_over(mounted, directory, user)
-
-    def _user_for(self, directory: Path | None) -> str:
-        return _owner_of(directory) if self._user is None else self._user
 
     def _find_engine(self) -> Engine:
         engine = Engine(self._client)
@@ -281,18 +253,8 @@ class _ContainerServer(JupyterServer):
 
     has_pages = False
 
-    def __init__(
-        self,
-        make: Callable[[], Container],
-        hand_over: Callable[[set[Path]], None],
-        was_stopped: Callable[[], bool],
-        *,
-        is_replaceable: bool,
-    ) -> None:
-        #: Those of the executors.
-        self.directories: set[Path] = set()
+    def __init__(self, make: Callable[[], Container], was_stopped: Callable[[], bool], *, is_replaceable: bool) -> None:
         self._make = make
-        self._hand_over = hand_over
         self._is_replaceable = is_replaceable
         self._was_stopped = was_stopped
         self._lock = threading.Lock()
@@ -320,7 +282,6 @@ class _ContainerServer(JupyterServer):
         with self._lock:
             if cause := self.cause_of_end():
                 raise ServerError(f"{cause} Call start() to have a new one.")
-            self._hand_over(self.directories.copy())
             if self._info is None:
                 container = self._make()
                 self._info = container.start()
@@ -359,13 +320,13 @@ class _ContainerServer(JupyterServer):
 
 
 def _owner_of(directory: Path | None) -> str:
-    """The user who is to own the files: the current one or, for root, the owner of the directory, if not root too."""
+    """The user who is to own the files: the current one or, for root, the owner of the directory."""
     if os.getuid() != 0:
         return str(User(os.getuid(), os.getgid()))
     if directory is None:
         return str(NOBODY)
     found = directory.stat()
-    return str(User(found.st_uid, found.st_gid) if found.st_uid else NOBODY)
+    return str(User(found.st_uid, found.st_gid))
 
 
 def _check_network(network: str | None, *, stop_container: bool) -> None:
@@ -381,16 +342,7 @@ def _check_network(network: str | None, *, stop_container: bool) -> None:
 def _existing(directory: Path) -> Path:
     if not directory.is_dir():
         raise ValueError(f"bind_dir {directory} is no directory: make it, or name another one.")
-    _check_mount(directory)
     return directory.absolute()
-
-
-def _check_mount(directory: Path) -> None:
-    """Raise `ValueError` for a directory that a container must not mount."""
-    try:
-        mountable(directory)
-    except ServerError as exc:
-        raise ValueError(str(exc)) from exc
 
 
 def _bytes(size: int | str) -> int:
