@@ -60,7 +60,8 @@ class Leftovers:
 
     def watch(self, root: int) -> None:
         """Take note of the kernel's process, which leads a session, when it has started."""
-        self._known.update((each.pid, each.started) for each in _processes() if each.pid == root)
+        if (process := _process(root)) is not None:
+            self._known.add((process.pid, process.started))
         self._sessions.add(root)
 
     def look(self) -> None:
@@ -119,13 +120,19 @@ def _processes() -> Iterator[_Process]:
     if not (_PROC / "self" / "stat").exists():
         return
     for entry in os.scandir(_PROC):
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                # proc(5): the name, which may hold anything, is in parentheses.
-                fields = (_PROC / entry.name / "stat").read_text(errors="replace").rpartition(")")[2].split()
-                if fields[0] not in "ZX":
-                    parent, _group, session = map(int, fields[1:4])
-                    yield _Process(int(entry.name), parent, session, fields[19])
+        if entry.name.isdecimal() and (process := _process(int(entry.name))) is not None:
+            yield process
+
+
+def _process(pid: int) -> _Process | None:
+    """A process that runs; None if there is none, or no /proc."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        # proc(5): the name, which may hold anything, is in parentheses.
+        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        if fields[0] not in "ZX":
+            parent, _group, session = map(int, fields[1:4])
+            return _Process(pid, parent, session, fields[19])
+    return None
 
 
 def _is_marked(pid: int, mark: bytes) -> bool:
