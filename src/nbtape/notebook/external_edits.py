@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Maximum bytes of a file that is read.
-MAX_FILE_BYTES: Final = 1 << 30
+#: What someone else's version may have besides twice our own bytes: bytes, and cost of its values (see `json_cost`).
+MAX_ADDED_BYTES: Final = 16 << 20
+_MAX_ADDED_COST: Final = 8_000_000
+#: The most that a byte of our own version costs: an empty list on a line of its own.
+_COST_PER_BYTE: Final = 8
 
 #: How long an unreadable file counts as one that is still being written.
 PARTIAL_WRITE_SECONDS: Final = 1.0
@@ -41,6 +44,7 @@ class OutOfBand:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.known: Version | None = None
+        self.own_bytes = 0  # of the last version of ours
         self._unread_since: float | None = None
 
     @property
@@ -83,7 +87,7 @@ class OutOfBand:
         except NotebookReadError as exc:
             if version_of(self._path) != version or self._may_be_half_written():
                 raise ChangedError from exc
-            self._move_aside()
+            self.set_aside()
             return None
         if version_of(self._path) != version:
             raise ChangedError
@@ -93,9 +97,10 @@ class OutOfBand:
     def _read(
         self, size: int, is_ours: Callable[[NotebookNode], bool], is_known: Callable[[NotebookNode], bool]
     ) -> NotebookNode:
-        if size > MAX_FILE_BYTES:
-            raise NotebookReadError(self._path, f"it has {size:,} bytes, and a notebook at most {MAX_FILE_BYTES:,}.")
-        theirs = parse_saved(self._path, read_content(self._path), is_known)
+        if size > (most := 2 * self.own_bytes + MAX_ADDED_BYTES):
+            raise NotebookReadError(self._path, f"it has {size:,} bytes, and at most {most:,} are read.")
+        max_cost = _COST_PER_BYTE * self.own_bytes + _MAX_ADDED_COST
+        theirs = parse_saved(self._path, read_content(self._path), is_known, max_cost)
         if not is_ours(theirs):
             raise NotebookReadError(self._path, "it is another notebook.")
         return theirs
@@ -112,7 +117,7 @@ class OutOfBand:
             self._unread_since = now
         return now - self._unread_since < PARTIAL_WRITE_SECONDS
 
-    def _move_aside(self) -> None:
+    def set_aside(self) -> None:
         """Move the file to a free name, so that nothing of it is lost."""
         for place in places(self._path.parent, self._path.stem):
             with contextlib.suppress(NameTakenError):

@@ -42,6 +42,7 @@ class NotebookFile:
         """
         self._lock = WriterLock.take(self.path)
         self.others.known = version_of(self.path)
+        self.others.own_bytes = self.others.known[2] if self.others.known else 0
         try:
             with self.reporting():
                 writable_mode(self.path)
@@ -69,6 +70,7 @@ class NotebookFile:
             move(draft, path)
 
         lock, self.others.known = publish(self.path, size, chunks, move_unless_changed)
+        self.others.own_bytes = size
         if self._lock is not None:
             self._replaced.append(self._lock)
             self._replaced_bytes += size

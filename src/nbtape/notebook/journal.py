@@ -20,6 +20,8 @@ import weakref
 import zlib
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from nbtape.common.json_cost import costs_more, is_nested_deeper
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
@@ -29,6 +31,10 @@ _ENTRY_WORDS: Final = 3
 
 #: Upper limit of the number of a save, which a notebook may have forged.
 _MAX_REVISION: Final = 1 << 53
+
+#: What an entry may cost (see `json_cost`), four times as much as a cell keeps by default; and its maximum nesting.
+_MAX_ENTRY_COST: Final = 64_000_000
+_MAX_ENTRY_DEPTH: Final = 100
 
 Kind = Literal["cell", "change", "metadata"]
 
@@ -168,6 +174,8 @@ def _entries(journal: io.BytesIO, ours: Mapping[str, Any]) -> Iterator[tuple[str
             content = journal.read(min(max(0, size), sys.maxsize))
             if len(content) != size or zlib.crc32(content) != crc or journal.read(1) != b"\n":
                 return
+            if costs_more(content, _MAX_ENTRY_COST):
+                return
             value = json.loads(content)
-            if isinstance(value, dict):
+            if isinstance(value, dict) and not is_nested_deeper(value, _MAX_ENTRY_DEPTH):
                 yield kind, value

@@ -35,7 +35,7 @@ def settings_of(index: int, cell: Mapping[str, Any], settings: ReplaySettings) -
         return settings
     try:
         return replace(settings, **{name: _READ[name](value) for name, value in own.items()})
-    except (AttributeError, LookupError, TypeError, ValueError, re.error) as exc:
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError, re.error) as exc:
         raise ValueError(
             f"Cell {index} has replay settings that cannot be used ({exc}): see nbtape.ReplaySettings."
         ) from exc
