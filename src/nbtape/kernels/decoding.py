@@ -21,8 +21,8 @@ LARGE: Final = 64 << 10
 #: Bytes of JSON that are decoded in addition to twice the permitted string: structure takes memory, too.
 _MAX_STRUCTURE_BYTES: Final = 16 << 20
 
-#: What the values of a content may cost besides its room (see `json_cost`): a cell's limit then decides.
-_SPARE: Final = 1 << 20
+#: What the values of a content may cost besides its room (see `json_cost`): an answer of ours has up to 20,000 objects.
+_SPARE: Final = 8 << 20
 
 _LONGEST_ESCAPE: Final = rb"\u0000"
 
