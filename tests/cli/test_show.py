@@ -65,13 +65,14 @@ def test_what_a_person_changed_is_told(tmp_path: Path) -> None:
         nbformat.write(notebook, executor.notebook)
         executor.execute_code_blocks([CodeBlock("x", "python")])
     assert re.search(
-        r"0  ok .* x = 2\n +by hand: source\n +1  ok", nbtape("show", executor.notebook, cwd=tmp_path).stdout
+        r"0  ok .* x = 1\n +changed after recording: source\n +1 .* x = 2\n +changed after recording: added",
+        nbtape("show", executor.notebook, cwd=tmp_path).stdout,
     )
     shown = nbtape("show", executor.notebook, "--cell", 0, cwd=tmp_path).stdout
-    assert "by hand: source" in shown
+    assert "changed after recording: source" in shown
     exported = nbtape("export", executor.notebook, cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
-    assert "by hand: source" in executor.notebook.with_suffix(".html").read_text()
+    assert "changed after recording: source" in executor.notebook.with_suffix(".html").read_text()
 
 
 def test_colours_are_for_terminals_only(session: Path) -> None:

@@ -17,7 +17,7 @@ from nbtape.notebook.output_text import output_size
 from nbtape.session.kernel_messages import clean_message, is_message
 
 OUTPUTS = ["stream", "display_data", "execute_result", "error"]
-KINDS = [*OUTPUTS, "update_display_data", "execute_input", "status", "clear_output", "comm_open", "comm_msg"]
+KINDS = [*OUTPUTS, "update_display_data", "execute_input", "status", "clear_output"]
 FIELDS = ["name", "text", "data", "metadata", "transient", "execution_count", "ename", "evalue", "traceback", "wait"]
 MIMES = ["text/plain", "text/html", "image/png", "image/svg+xml", "application/json", "application/x+json", "nonsense"]
 
@@ -210,6 +210,25 @@ def test_an_execution_count_is_a_number_or_nothing(count: Any) -> None:
     assert clean_message(message("execute_input", {"execution_count": count})) is None
 
 
+@pytest.mark.parametrize("kind", ["comm_open", "comm_msg", "comm_close"])
+def test_what_a_widget_sends_is_not_recorded(kind: str) -> None:
+    assert clean_message(message(kind, {"comm_id": "c", "data": {"state": {}}})) is None
+
+
+@given(JSON)
+def test_the_id_of_a_request_is_text(request: Any) -> None:
+    clean = clean_message({**message("stream", {}), "parent_header": {"msg_id": request, "more": request}})
+    assert clean is not None
+    assert list(clean["parent_header"]) == ["msg_id"]
+    assert isinstance(clean["parent_header"]["msg_id"], str)
+
+
+def test_a_display_with_a_very_long_id_is_shown() -> None:
+    clean = clean_message(message("display_data", {"transient": {"display_id": "x" * 10_000}}))
+    assert clean is not None
+    assert clean["content"]["transient"] == {}
+
+
 # Sizes
 
 
@@ -222,10 +241,25 @@ def test_the_size_of_an_output_bounds_the_text_in_it(kind: str, content: dict[st
     assert output_size(output) >= sum(map(len, texts))
 
 
-def test_the_size_of_an_output_is_about_that_of_its_json() -> None:
-    data = {"text/plain": "x" * 1000, "application/json": {"a" * 100: [1, "b" * 500]}}
+def test_the_size_of_an_output_of_text_is_about_that_of_its_json() -> None:
+    data = {"text/plain": "x" * 10_000, "application/json": {"a" * 1000: [1, "b" * 5000]}}
     output = {"output_type": "display_data", "data": data, "metadata": {}}
-    assert abs(output_size(output) - len(json.dumps(data))) < 100
+    assert len(json.dumps(data)) <= output_size(output) < 1.05 * len(json.dumps(data))
+
+
+@given(st.dictionaries(st.just("application/json"), JSON, min_size=1))
+def test_every_value_of_an_output_counts(data: dict[str, Any]) -> None:
+    output = {"output_type": "display_data", "data": fit_json(data), "metadata": {}}
+    size = output_size(output)
+    output["data"]["application/json"] = [output["data"]["application/json"], []]
+    assert output_size(output) >= size + 100
+    output["data"]["application/json"].append(None)
+    assert output_size(output) >= size + 100 + len("null, ")
+
+
+def test_every_line_of_a_traceback_counts() -> None:
+    output = {"output_type": "error", "ename": "", "evalue": "", "traceback": [""] * 1_000_000}
+    assert output_size(output) >= 10_000_000
 
 
 def test_an_error_counts_its_name_too() -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_client.session import json_unpacker
 
+from nbtape.common.json_cost import costs_more
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -18,6 +20,9 @@ LARGE: Final = 64 << 10
 
 #: Bytes of JSON that are decoded in addition to twice the permitted string: structure takes memory, too.
 _MAX_STRUCTURE_BYTES: Final = 16 << 20
+
+#: What the values of a content may cost besides its room (see `json_cost`): an answer of ours has up to 20,000 objects.
+_SPARE: Final = 8 << 20
 
 _LONGEST_ESCAPE: Final = rb"\u0000"
 
@@ -34,6 +39,8 @@ def take_in(content: bytes | memoryview, room: int) -> tuple[bytes, int]:
     Returns:
         The shortened JSON, or `{}` if it is still too large, and the number of characters left out.
     """
+    if costs_more(content, room + _SPARE):
+        return b"{}", len(content)
     if len(content) <= room:
         return bytes(content), 0
     most = 2 * room + _MAX_STRUCTURE_BYTES
@@ -116,6 +123,17 @@ def with_date(header: Any) -> Any:  # noqa: ANN401  (any JSON value)
     return header
 
 
+class TooDeep(dict[str, Any]):
+    """Stands for a part of a message, of `size` bytes, that is nested too deep for Python's JSON decoder."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+
 def unpack(part: bytes) -> Any:  # noqa: ANN401  (any JSON value)
     """Decode a part of a message for jupyter_client's session, with the date of a header already parsed."""
-    return with_date(json_unpacker(part))
+    try:
+        return with_date(json_unpacker(part))
+    except RecursionError:
+        return TooDeep(len(part))

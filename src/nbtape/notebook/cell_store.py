@@ -121,6 +121,10 @@ class Shelf(Sequence["NotebookNode"]):
         """A cell's JSON as of the last `encode`, without its separator."""
         return b"".join(self._bytes(self._encoded[number])).removeprefix(SEPARATOR)
 
+    def bytes_of(self, number: int) -> int:
+        """Bytes of a cell in the notebook, as of the last `encode`; 0 if it is deleted."""
+        return len(self._encoded[number]) if self._places[number] >= 0 else 0
+
     @property
     def length(self) -> int:
         """Number of bytes of `pieces`."""

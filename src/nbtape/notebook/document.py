@@ -9,7 +9,6 @@ nbtape's metadata, version 1. In the notebook's metadata, under `nbtape`:
     recorded_by   "nbtape <version>"
     started       when the recording began (ISO 8601, UTC)
     revision      number of this save; tells which cells a later editor has seen
-    deleted       ids of cells that someone else deleted during the recording
     directory     the kernel's working directory: "." for the notebook's, else a path on the kernel's machine, or empty
     kernel_id     id of the kernel on its server, and
     kernel_epoch  its number, as in the cells; only for kernels that can outlive nbtape
@@ -43,7 +42,10 @@ In the metadata of each code cell, under `nbtape`:
     extracted     files made from outputs: path, output (its position), mime_type
     files         files that the block wrote or changed: path, size (bytes), sha256 (null: too large, or hard links)
     installed     packages that the block installed or removed: name, before, after (null: not installed)
-    replay        written by people, for replays: some of the fields of `ReplaySettings`
+    replay        written by people after the recording, for replays: some of the fields of `ReplaySettings`
+    updated_by    ids of later cells that have updated displays of this one
+    late          outputs that arrived while a later cell ran, as code with a forged parent could send them: a list of
+                  output (its position) and during (the id of that cell)
 
 In the metadata of a Markdown cell, under `nbtape`:
 
@@ -51,8 +53,12 @@ In the metadata of a Markdown cell, under `nbtape`:
 
 In the metadata of any cell, under `nbtape`:
 
-    touched       what someone else changed during the recording: a list of cell_type, source, outputs and
-                  attachments; or `added` for a cell of theirs
+    touched       what someone else tried to change during the recording: a list of cell_type, source, outputs,
+                  attachments, metadata, tags, moved and deleted. The recorded values stay, except for its position and
+                  added tags. Or `added` for a cell of theirs
+    version_of    in a cell of theirs, the id of the recorded cell that they had changed into this one
+
+Someone else's version of a notebook may add 16 MiB. One with more is moved aside, to a free name beside the notebook.
 
 Standard keys: `execution` (times), and the tags `raises-exception` (failed) and `skip-execution` (never run), which
 papermill, nbclient and JupyterLab know.
@@ -73,12 +79,13 @@ from nbtape.errors import NotebookWriteError
 from nbtape.notebook.atomic_write import places
 from nbtape.notebook.cell_store import Shelf
 from nbtape.notebook.encoding import encode_cell, encode_metadata, encode_tail
-from nbtape.notebook.external_edits import ChangedError
+from nbtape.notebook.external_edits import MAX_ADDED_BYTES, ChangedError
 from nbtape.notebook.file import NotebookFile
 from nbtape.notebook.format import own_metadata
 from nbtape.notebook.journal import revision_of
 from nbtape.notebook.layout import HEAD, SEPARATOR
-from nbtape.notebook.merge import NEXT_SAVE, History, merge
+from nbtape.notebook.merge import MAX_PRESENTATION_CHARS, NEXT_SAVE, History, is_of_others, merge
+from nbtape.notebook.output_text import json_size
 from nbtape.notebook.read import recover_document
 
 if TYPE_CHECKING:
@@ -89,6 +96,9 @@ if TYPE_CHECKING:
 
     from nbtape.notebook.journal import Kind
 
+
+#: Keys of the notebook's metadata that only the recorder writes.
+_RECORDED_KEYS: Final = ("nbtape", "kernelspec", "language_info")
 
 #: How often a save is tried if someone else saves at the same time. After that, changes go to the journal.
 MAX_SAVE_ATTEMPTS: Final = 3
@@ -106,14 +116,15 @@ class Notebook:
     ) -> None:
         self.path = path
         self.node = node
+        of_others = [is_of_others(cell) for cell in node["cells"]]
         self.file = file or NotebookFile(path, untrusted)
         self.cells = Shelf(node["cells"], None if file is None else file.directory)
         if file is not None:
             node["cells"] = self.cells
         self._revision = revision_of(own_metadata(node))
         self._history = History()
-        for _ in self.cells.order:
-            self._history.add(self._revision)
+        for is_theirs in of_others:
+            self._history.add(self._revision, is_theirs=is_theirs)
         self.is_saved = False
         self._metadata_changed = True
 
@@ -230,19 +241,35 @@ class Notebook:
         self.is_saved = False
         if theirs is None:
             return True
+        if self._is_too_much([cell for cell in theirs["cells"] if cell["id"] not in unchanged]):
+            self.file.others.set_aside()
+            return True
         seen = revision_of(own_metadata(theirs))
-        merged = merge(self.cells, self._history, theirs["cells"], seen, unchanged)
+        is_behind = merge(self.cells, self._history, theirs["cells"], seen, unchanged)
         self._revision = max(self._revision, seen)
-        self._take_metadata(theirs["metadata"], merged.deleted)
-        return merged.is_behind
+        return self._take_metadata(theirs["metadata"]) or is_behind
 
-    def _take_metadata(self, theirs: Mapping[str, Any], deleted: list[str]) -> None:
-        """Take the metadata that someone else has saved, except under `nbtape`."""
-        ours = own_metadata(self.node)
-        if deleted:
-            ours["deleted"] = [*ours.get("deleted", []), *deleted]
-        known = {**self.node["metadata"]} if self._metadata_changed else {}
-        self.node["metadata"] = from_dict({**theirs, **known, "nbtape": ours})
+    def _is_too_much(self, changed: Sequence[NotebookNode]) -> bool:
+        """Whether what someone else adds would exceed its limit: it must not use up the room of the record."""
+        added = self.cells.size - self.recorded_bytes + sum(len(encode_cell(cell)) for cell in changed)
+        return added > MAX_ADDED_BYTES + self.recorded_bytes
+
+    @property
+    def recorded_bytes(self) -> int:
+        """Bytes of the cells that the recorder wrote, as of the last save."""
+        return self.cells.size - sum(self.cells.bytes_of(number) for number in self._history.theirs)
+
+    def _take_metadata(self, theirs: Mapping[str, Any]) -> bool:
+        """Take the metadata that other programs have saved; return whether theirs lacks any of ours."""
+        ours = self.node["metadata"]
+        known = {**ours} if self._metadata_changed else {key: ours[key] for key in _RECORDED_KEYS if key in ours}
+        self._metadata_changed = True
+        if json_size(theirs) <= MAX_PRESENTATION_CHARS + json_size(ours):
+            self.node["metadata"] = from_dict(fit_json({**theirs, **known}))
+        own, other = own_metadata(self.node), own_metadata({"metadata": theirs})
+        own.pop("revision", None)
+        other.pop("revision", None)
+        return own != other or any(theirs.get(key) != value for key, value in known.items() if key != "nbtape")
 
     def _is_ours(self, theirs: NotebookNode) -> bool:
         """Whether a notebook that someone has saved is a version of this one."""

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: What someone else's version may have besides twice our own bytes: bytes, and cost of its values (see `json_cost`).
+MAX_ADDED_BYTES: Final = 16 << 20
+_MAX_ADDED_COST: Final = 8_000_000
+#: The most that a byte of our own version costs: an empty list on a line of its own.
+_COST_PER_BYTE: Final = 8
+
 #: How long an unreadable file counts as one that is still being written.
 PARTIAL_WRITE_SECONDS: Final = 1.0
 
@@ -40,6 +46,7 @@ class OutOfBand:
         self._directory = directory
         self._path = path
         self.known: Version | None = None
+        self.own_bytes = 0  # of the last version of ours
         self._unread_since: float | None = None
 
     @property
@@ -81,19 +88,24 @@ class OutOfBand:
         if found is None or not self._is_file():
             return None
         try:
-            theirs = self._read(is_ours, is_known)
+            theirs = self._read(found[2], is_ours, is_known)
         except NotebookReadError as exc:
             if self._version() != found or self._may_be_half_written():
                 raise ChangedError from exc
-            self._move_aside()
+            self.set_aside()
             return None
         if self._version() != found:
             raise ChangedError
         self.known, self._unread_since = found, None
         return theirs
 
-    def _read(self, is_ours: Callable[[NotebookNode], bool], is_known: Callable[[NotebookNode], bool]) -> NotebookNode:
-        theirs = parse_saved(self._path, read_content(self._path, self._directory), is_known)
+    def _read(
+        self, size: int, is_ours: Callable[[NotebookNode], bool], is_known: Callable[[NotebookNode], bool]
+    ) -> NotebookNode:
+        if size > (most := 2 * self.own_bytes + MAX_ADDED_BYTES):
+            raise NotebookReadError(self._path, f"it has {size:,} bytes, and at most {most:,} are read.")
+        max_cost = _COST_PER_BYTE * self.own_bytes + _MAX_ADDED_COST
+        theirs = parse_saved(self._path, read_content(self._path, self._directory), is_known, max_cost)
         if not is_ours(theirs):
             raise NotebookReadError(self._path, "it is another notebook.")
         return theirs
@@ -111,7 +123,7 @@ class OutOfBand:
             self._unread_since = now
         return now - self._unread_since < PARTIAL_WRITE_SECONDS
 
-    def _move_aside(self) -> None:
+    def set_aside(self) -> None:
         """Move the file to a free name, so that nothing of it is lost."""
         for place in places(self._path.parent, self._path.stem):
             with contextlib.suppress(FileExistsError):

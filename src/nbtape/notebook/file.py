@@ -51,6 +51,7 @@ class NotebookFile:
         try:
             with self.reporting():
                 self.others.known = version(self.directory.status(self.path.name))
+                self.others.own_bytes = self.others.known[2] if self.others.known else 0
                 writable_mode(self.directory, self.path.name)
                 yield
         except BaseException:
@@ -79,6 +80,7 @@ class NotebookFile:
             move(draft, name)
 
         lock, self.others.known = publish(self.directory, self.path.name, size, chunks, move_unless_changed)
+        self.others.own_bytes = size
         if self._lock is not None:
             self._replaced.append(self._lock)
             self._replaced_bytes += size

@@ -23,6 +23,7 @@ import weakref
 import zlib
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
+from nbtape.common.json_cost import costs_more, is_nested_deeper
 from nbtape.common.untrusted_files import Directory
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ MAX_JOURNAL_BYTES: Final = 1 << 28
 
 #: Upper limit of the number of a save, which a notebook may have forged.
 _MAX_REVISION: Final = 1 << 53
+
+#: What an entry may cost (see `json_cost`), four times as much as a cell keeps by default; and its maximum nesting.
+_MAX_ENTRY_COST: Final = 64_000_000
+_MAX_ENTRY_DEPTH: Final = 100
 
 Kind = Literal["cell", "change", "metadata"]
 
@@ -230,6 +235,8 @@ def _entries(journal: io.BytesIO, ours: Mapping[str, Any]) -> Iterator[tuple[str
             content = journal.read(min(max(0, size), sys.maxsize))
             if len(content) != size or zlib.crc32(content) != crc or journal.read(1) != b"\n":
                 return
+            if costs_more(content, _MAX_ENTRY_COST):
+                return
             value = json.loads(content)
-            if isinstance(value, dict):
+            if isinstance(value, dict) and not is_nested_deeper(value, _MAX_ENTRY_DEPTH):
                 yield kind, value

@@ -1,20 +1,32 @@
 """Merges what someone else saves into a notebook that is being recorded.
 
-Cells are matched by id. The number of a save in the notebook tells what its editor has seen: one of our cells that is
-missing was deleted if that save had it, and otherwise was appended after the editor opened the notebook.
+The record belongs to the recorder: nothing that it wrote is removed or altered. A person's changes are kept beside it,
+and the cells that they concern are marked, see `touched` in `document`:
+
+- A new cell stays, and its author can change and delete it.
+- A recorded cell whose source, outputs or attachments someone has changed stays as it was. Their version is a cell of
+  its own directly after it, with the recorded one's id as `version_of`.
+- A recorded cell that someone has deleted stays.
+- Cells stand where someone has moved them, and presentation is theirs: metadata of other programs, and added tags.
+
+Cells are matched by id. The number of a save in the notebook tells what its editor has seen.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 from nbformat import from_dict
 
+from nbtape.common.text import fit_json
+from nbtape.notebook.encoding import decode_cell
 from nbtape.notebook.format import own_metadata
+from nbtape.notebook.output_text import json_size
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from nbformat import NotebookNode
 
@@ -23,22 +35,36 @@ if TYPE_CHECKING:
 #: The fields of a cell that are its content, not its presentation.
 _CONTENT: Final = ("cell_type", "source", "outputs", "attachments")
 
+#: Keys of a cell's metadata that only the recorder writes, and the tags that it gives.
+_RECORDED_KEYS: Final = ("nbtape", "execution")
+_RECORDED_TAGS: Final = frozenset({"raises-exception", "skip-execution"})
+
+#: Maximum size of the metadata that others may give a recorded cell, or the notebook.
+MAX_PRESENTATION_CHARS: Final = 100_000
+
 #: Stands for the number of the next save.
 NEXT_SAVE: Final = float("inf")
 
 
 class History:
-    """The `first` save that had a cell, and the `last` one that changed it, by the number of the cell."""
+    """The `first` save that had a cell, and the `last` one that changed it, by the number of the cell.
+
+    `theirs` has the numbers of the cells that someone else has added, `versions` those of a recorded cell.
+    """
 
     def __init__(self) -> None:
         self.first: list[float] = []
         self.last: list[float] = []
+        self.theirs: set[int] = set()
+        self.versions: dict[int, list[int]] = {}
         self._changed: set[int] = set()
 
-    def add(self, revision: float = NEXT_SAVE) -> None:
+    def add(self, revision: float = NEXT_SAVE, *, is_theirs: bool = False) -> None:
         """Add a cell that a save had, by default the next one."""
         if revision == NEXT_SAVE:
             self._changed.add(len(self.first))
+        if is_theirs:
+            self.theirs.add(len(self.first))
         self.first.append(revision)
         self.last.append(revision)
 
@@ -55,71 +81,202 @@ class History:
         self._changed.clear()
 
 
-@dataclass(frozen=True, slots=True)
-class Merge:
-    """The outcome: ids of cells that someone else deleted, and whether their version lacks changes of ours."""
+def is_of_others(cell: Mapping[str, Any]) -> bool:
+    """Whether a cell of a recorded notebook was not recorded: someone added it, or it is code without a status."""
+    return "added" in marks_of(cell) or (cell["cell_type"] == "code" and "status" not in own_metadata(cell))
 
-    deleted: list[str]
-    is_behind: bool
+
+def marks_of(cell: Mapping[str, Any]) -> set[str]:
+    """What someone else has changed of a cell, from its metadata."""
+    marks = own_metadata(cell).get("touched")
+    return {mark for mark in marks if isinstance(mark, str)} if isinstance(marks, list) else set()
 
 
 def merge(
     cells: Shelf, history: History, theirs: Sequence[NotebookNode], seen: int, unchanged: Collection[str]
-) -> Merge:
-    """Merge the cells that someone has saved, having seen the save `seen`, into ours.
+) -> bool:
+    """Merge the cells that someone has saved, having seen the save `seen`; return whether theirs lack any of ours.
 
-    Their changes and their order win, but of a cell that the recording has changed since, only their source is taken.
-    Cells that they have not seen come last. `unchanged` has the ids of cells that they saved as they were.
+    `unchanged` has the ids of cells that they saved as they were.
     """
-    ours = {cells.ids[number]: number for number in cells.order}
-    order, is_behind = [], False
-    for cell in theirs:
-        number = ours.pop(cell["id"], None)
-        if number is None:
-            number = cells.append(cell)
-            history.add(seen)
-            _mark(cell, {"added"})
-        elif history.last[number] > seen:
-            is_behind = _take_source(cells, number, cell) or is_behind
-        elif cell["id"] in unchanged:
-            pass
-        elif own_metadata(cells[number]).get("status") == "running":  # its outputs are still to come
-            is_behind = _take_source(cells, number, cell) or is_behind
-        else:
-            _take_all(cells, number, cell)
-        order.append(number)
-    unseen = [number for number in ours.values() if history.first[number] > seen]
-    cells.arrange([*order, *unseen])
-    deleted = [name for name, number in ours.items() if history.first[number] <= seen]
-    return Merge(deleted, is_behind or bool(unseen))
+    return _Merge(cells, history, seen).merge(theirs, unchanged)
 
 
-def _take_source(cells: Shelf, number: int, theirs: NotebookNode) -> bool:
-    """Take only the source of a cell that has changed here, too; return whether theirs differs otherwise."""
-    cell = cells[number]
-    if cell["source"] != theirs["source"]:
-        cell["source"] = theirs["source"]
-        _mark(cell, {"source"})
-        cells.touch(number)
-    return cell != theirs
+class _Merge:
+    def __init__(self, cells: Shelf, history: History, seen: int) -> None:
+        self._cells = cells
+        self._history = history
+        self._seen = seen
+        self._is_behind = False
+        self._listed: set[str] = set()
+        self._followers: dict[int | None, list[int]] = {}  # cells that theirs lack, by the one to put them after
+
+    def merge(self, theirs: Sequence[NotebookNode], unchanged: Collection[str]) -> bool:
+        cells = self._cells
+        before, missing = list(cells.order), {cells.ids[number]: number for number in cells.order}
+        self._listed = {cell["id"] for cell in theirs}
+        first = self._history.first
+        for name in self._listed & missing.keys():  # whoever has a cell has seen the save that it came with
+            if first[missing[name]] < NEXT_SAVE:
+                self._seen = max(self._seen, int(first[missing[name]]))
+        order = []
+        for cell in theirs:
+            number = missing.pop(cell["id"], None)
+            if number is None:
+                number = self._add(cell)
+            elif cell["id"] not in unchanged:
+                self._compare(number, cell)
+            order.append(number)
+        self._mark_moved(before, order)
+        tail = self._keep(before, set(missing.values()))
+        kept = [*self._followers.get(None, [])]
+        for number in order:
+            kept += [number, *self._followers.get(number, [])]
+        cells.arrange([*kept, *tail])
+        return self._is_behind
+
+    def _add(self, cell: NotebookNode, version_of: str = "") -> int:
+        """Add a cell of theirs, without what only the recorder writes."""
+        ours = {"touched": ["added"], **({"version_of": version_of} if version_of else {})}
+        metadata = {key: value for key, value in cell["metadata"].items() if key not in _RECORDED_KEYS}
+        self._is_behind |= bool(own_metadata(cell)) or bool(version_of)
+        fitted = from_dict(fit_json({**cell, "metadata": {**metadata, "nbtape": ours}}))
+        number = self._cells.append(fitted)
+        self._history.add(NEXT_SAVE if version_of else self._seen, is_theirs=True)
+        return number
+
+    def _compare(self, number: int, theirs: NotebookNode) -> None:
+        """Take over what someone may change of a cell, and keep the rest beside it."""
+        if number in self._history.theirs:
+            self._take(number, theirs)
+            return
+        is_stale = self._history.last[number] > self._seen
+        cell = self._cells[number]
+        base = cell if is_stale else decode_cell(self._cells.encoded(number))
+        fields = ("source",) if is_stale else _CONTENT
+        changes = {field for field in fields if base.get(field) != theirs.get(field)}
+        if changes - {"outputs"} or (changes and theirs.get("outputs")):
+            self._keep_version(number, theirs)
+        if not is_stale:
+            if own_metadata(base) != own_metadata(theirs):
+                changes.add("metadata")
+            changes |= self._take_presentation(number, theirs)
+        self._mark(number, changes)
+        self._is_behind |= self._cells[number] != theirs
+
+    def _take(self, number: int, theirs: NotebookNode) -> None:
+        """Make a cell of theirs equal to what they have saved; it stays the same object, because others hold it."""
+        cell = self._cells[number]
+        ours = cell["metadata"].get("nbtape")
+        metadata = {key: value for key, value in theirs["metadata"].items() if key not in _RECORDED_KEYS}
+        cell.clear()
+        cell.update(from_dict(fit_json({**theirs, "metadata": metadata})))
+        if ours is not None:
+            cell["metadata"]["nbtape"] = ours
+        self._cells.touch(number)
+
+    def _take_presentation(self, number: int, theirs: NotebookNode) -> set[str]:
+        """Take the metadata of other programs and the tags that they have added; return what counts as a change."""
+        cell = self._cells[number]
+        ours, tags = cell["metadata"], theirs["metadata"].get("tags", [])
+        added = [tag for tag in tags if tag not in ours.get("tags", []) and tag not in _RECORDED_TAGS]
+        metadata = {key: value for key, value in theirs["metadata"].items() if key not in {*_RECORDED_KEYS, "tags"}}
+        metadata |= {key: ours[key] for key in (*_RECORDED_KEYS, "tags") if key in ours}
+        if added:
+            metadata["tags"] = [*ours.get("tags", []), *added]
+        changes = {"tags"} if set(tags) != set(ours.get("tags", [])) else set()
+        if metadata == ours:
+            return changes
+        if json_size(metadata) > MAX_PRESENTATION_CHARS + json_size(ours):
+            return {*changes, "metadata"}
+        cell["metadata"] = from_dict(fit_json(metadata))
+        self._cells.touch(number)
+        return changes
+
+    def _keep_version(self, number: int, theirs: NotebookNode) -> None:
+        """Keep their version of a recorded cell in a cell after it; it replaces one that they have not seen."""
+        name = self._cells.ids[number]
+        content = {field: theirs[field] for field in (*_CONTENT, "execution_count") if field in theirs}
+        versions = [version for version in self._history.versions.get(number, []) if self._cells.place(version) >= 0]
+        if any(_content(self._cells[version]) == _content(content) for version in versions):
+            return
+        self._is_behind = True
+        if versions and self._cells.ids[versions[-1]] not in self._listed:
+            cell = self._cells[versions[-1]]
+            metadata = cell["metadata"]
+            cell.clear()
+            cell.update(from_dict(fit_json({"id": self._cells.ids[versions[-1]], **content, "metadata": {}})))
+            cell["metadata"] = metadata
+            self._cells.touch(versions[-1])
+            self._history.change(versions[-1])
+            return
+        version = self._add(from_dict({"id": str(uuid4()), "metadata": {}, **content}), version_of=name)
+        self._history.versions[number] = [*versions, version]
+        self._followers.setdefault(number, []).append(version)
+
+    def _keep(self, before: Sequence[int], missing: Collection[int]) -> list[int]:
+        """Keep cells that theirs lack after the one that they followed; return those to put last.
+
+        Cells of someone else that they have seen are deleted; those that the recorder added since come last.
+        """
+        tail, previous = [], None
+        for number in before:
+            if number not in missing:
+                previous = number
+                continue
+            is_unseen, is_theirs = self._history.first[number] > self._seen, number in self._history.theirs
+            if is_theirs and not is_unseen:
+                continue
+            self._is_behind = True
+            if is_unseen and not is_theirs:
+                tail.append(number)
+                previous = number
+                continue
+            if not is_unseen:
+                self._mark(number, {"deleted"})
+            self._followers.setdefault(previous, []).append(number)
+        return self._with_followers(tail)
+
+    def _with_followers(self, numbers: Sequence[int]) -> list[int]:
+        return [each for number in numbers for each in (number, *self._followers.get(number, []))]
+
+    def _mark_moved(self, before: Sequence[int], order: Sequence[int]) -> None:
+        """Mark the fewest recorded cells that account for another order than before."""
+        place = {number: position for position, number in enumerate(before)}
+        shown = [number for number in order if number in place and number not in self._history.theirs]
+        kept = _longest_increasing([place[number] for number in shown])
+        if len(kept) < len(shown):
+            for number in shown:
+                if place[number] not in kept:
+                    self._mark(number, {"moved"})
+
+    def _mark(self, number: int, changes: set[str]) -> None:
+        """Record in a cell's metadata that someone else has changed it."""
+        cell = self._cells[number]
+        if changes <= marks_of(cell):
+            return
+        self._is_behind = True
+        touched = sorted(marks_of(cell) | changes)
+        cell["metadata"]["nbtape"] = from_dict({**own_metadata(cell), "touched": touched})
+        self._cells.touch(number)
+        self._history.change(number)
 
 
-def _take_all(cells: Shelf, number: int, theirs: NotebookNode) -> None:
-    """Make a cell equal to theirs; it stays the same object, because others hold it."""
-    cell = cells[number]
-    changes = _marks(cell) | {field for field in _CONTENT if cell.get(field) != theirs.get(field)}
-    cell.clear()
-    cell.update(theirs)
-    _mark(cell, changes)
-    cells.touch(number)
+def _content(cell: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: cell[field] for field in _CONTENT if field in cell}
 
 
-def _mark(cell: NotebookNode, changes: set[str]) -> None:
-    """Record in a cell's metadata that someone else has changed it."""
-    if touched := _marks(cell) | changes:
-        cell["metadata"]["nbtape"] = from_dict({**own_metadata(cell), "touched": sorted(touched)})
-
-
-def _marks(cell: NotebookNode) -> set[str]:
-    marks = own_metadata(cell).get("touched")
-    return {mark for mark in marks if isinstance(mark, str)} if isinstance(marks, list) else set()
+def _longest_increasing(numbers: Sequence[int]) -> set[int]:
+    """The members of a longest increasing subsequence of distinct numbers."""
+    ends: list[int] = []  # the least end of one, by its length
+    lengths = []
+    for number in numbers:
+        length = bisect_left(ends, number)
+        ends[length : length + 1] = [number]
+        lengths.append(length)
+    members, wanted = set(), len(ends) - 1
+    for number, length in zip(reversed(numbers), reversed(lengths), strict=True):
+        if length == wanted:
+            members.add(number)
+            wanted -= 1
+    return members

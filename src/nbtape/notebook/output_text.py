@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common.json_cost import CONTAINER_COST, VALUE_COST
 from nbtape.common.text import strip_escapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+#: Characters that an output counts for besides its content: an empty display takes 3 objects and 84 bytes of JSON.
+OUTPUT_COST: Final = 500
 
 
 def cell_text(
@@ -56,19 +60,23 @@ def _bundle_text(data: Mapping[str, Any], *, drawn: bool) -> str:
 
 
 def output_size(output: Mapping[str, Any]) -> int:
-    """About how many characters an output takes in a notebook."""
+    """The characters that an output counts for: its text, and the memory of its JSON values.
+
+    A cell with more than one output also counts `OUTPUT_COST` for each further one.
+    """
     if output["output_type"] == "stream":
         return len(output["text"])
     if output["output_type"] == "error":
-        return len(output["ename"]) + len(output["evalue"]) + sum(map(len, output["traceback"]))
-    return _size(output["data"]) + _size(output["metadata"])
+        return len(output["ename"]) + len(output["evalue"]) + json_size(output["traceback"])
+    return json_size(output["data"]) + json_size(output["metadata"])
 
 
-def _size(value: object) -> int:
+def json_size(value: object) -> int:
+    """The characters that a JSON value counts for."""
     if isinstance(value, str):
-        return len(value)
+        return len(value) + VALUE_COST
     if isinstance(value, dict):
-        return sum(len(key) + _size(item) + 6 for key, item in value.items())
+        return CONTAINER_COST + sum(len(key) + VALUE_COST + json_size(item) for key, item in value.items())
     if isinstance(value, list):
-        return sum(_size(item) + 2 for item in value)
-    return 8
+        return CONTAINER_COST + sum(map(json_size, value))
+    return VALUE_COST

@@ -10,6 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.compat_jsonschema import defer_grammar
+from nbtape.common.json_cost import costs_more, is_nested_deeper
 from nbtape.common.untrusted_files import ObstacleError, read_file
 from nbtape.errors import NotebookReadError
 from nbtape.notebook.atomic_write import version_of
@@ -35,6 +36,16 @@ MAX_FILE_BYTES: Final = 1 << 30
 #: How often reading is tried if the notebook is written at the same time.
 MAX_READ_ATTEMPTS: Final = 5
 
+#: Maximum nesting of a notebook's JSON. nbformat needs 10 levels, and what a kernel displays may have 64 more.
+MAX_DEPTH: Final = 128
+
+#: What a notebook's values may cost (see `json_cost`): a million objects, and more for one with much text.
+_MAX_COST: Final = 64_000_000
+_COST_PER_BYTE: Final = 0.25
+
+#: Upper limit of `nbformat_minor`.
+_MAX_MINOR: Final = 1000
+
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -58,16 +69,19 @@ def parse_document(path: Path, content: bytes, journal: bytes = b"") -> Notebook
     from nbformat.v4 import to_notebook
 
     document = _with_ids(parse_unchecked(path, content, journal))
+    _check_types(path, document)
     _validate(path, document)
     notebook: NotebookNode = to_notebook(document)
     return notebook
 
 
-def parse_saved(path: Path, content: bytes, is_known: Callable[[NotebookNode], bool]) -> NotebookNode:
+def parse_saved(path: Path, content: bytes, is_known: Callable[[NotebookNode], bool], max_cost: int) -> NotebookNode:
     """`parse_document` without a check of the cells for which `is_known`: most are as nbtape wrote them."""
     from nbformat.v4 import to_notebook
 
+    check_cost(path, content, max_cost)
     document = _with_ids(parse_unchecked(path, content))
+    _check_types(path, document)
     try:
         notebook: NotebookNode = to_notebook(document)
         known = [is_known(cell) for cell in notebook["cells"]]
@@ -88,6 +102,7 @@ def read_unchecked(path: Path) -> dict[str, Any]:
 
 def parse_unchecked(path: Path, content: bytes, journal: bytes = b"") -> dict[str, Any]:
     """`read_unchecked` for a file's content and its journal's; `path` is for errors."""
+    check_cost(path, content)
     document = _parsed(path, content)
     _check_version(path, document)
     fold_in(document, journal)
@@ -112,6 +127,12 @@ def journal_notice(path: Path) -> str:
     if not has_entries(path):
         return ""
     return f"{path.name} has unsaved changes in {path_of(path).name}; `nbtape run --resume` recovers them."
+
+
+def check_cost(path: Path, content: bytes, max_cost: int | None = None) -> None:
+    """Raise NotebookReadError if the values of a notebook would take too much memory."""
+    if costs_more(content, int(_MAX_COST + _COST_PER_BYTE * len(content)) if max_cost is None else max_cost):
+        raise NotebookReadError(path, "its JSON has too many values. Remove the cells or metadata that hold them.")
 
 
 def read_whole(path: Path) -> tuple[bytes, bytes]:
@@ -146,13 +167,22 @@ def read_content(path: Path, directory: Directory | None = None) -> bytes:
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     try:
         document = json.loads(content.decode("utf-8-sig"))
+        _check_depth(document)
         if _SURROGATE.search(content):  # half a pair is valid JSON, but not valid text
             json.dumps(document, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as exc:
+    except RecursionError as exc:
+        reason = f"its JSON is nested more than {MAX_DEPTH} levels deep. Remove the cell or metadata that is."
+        raise NotebookReadError(path, reason) from exc
+    except ValueError as exc:
         raise NotebookReadError(path, "it is not JSON in UTF-8. Look whether it was saved whole.") from exc
     if not isinstance(document, dict) or "nbformat" not in document:
         raise NotebookReadError(path, "it is JSON, and no notebook. Name a notebook.")
     return document
+
+
+def _check_depth(document: object) -> None:
+    if is_nested_deeper(document, MAX_DEPTH):
+        raise RecursionError("too deep for what nbformat does with it")
 
 
 def _check_version(path: Path, document: dict[str, Any]) -> None:
@@ -164,6 +194,22 @@ def _check_version(path: Path, document: dict[str, Any]) -> None:
         raise NotebookReadError(path, "it has no list of cells. Name a notebook.")
 
 
+def _check_types(path: Path, document: dict[str, Any]) -> None:
+    """Check what nbformat's schema leaves open, or takes quadratic time for."""
+    minor = document["nbformat_minor"]
+    if type(minor) is not int or not 0 <= minor <= _MAX_MINOR:
+        raise _invalid(path, "nbformat_minor is not a number of at most 3 digits")
+    for cell in document["cells"]:
+        metadata = cell.get("metadata")
+        tags = metadata.get("tags", []) if isinstance(metadata, dict) else None
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise _invalid(path, "the metadata of a cell is not an object, or its tags are not a list of texts")
+
+
+def _invalid(path: Path, why: str) -> NotebookReadError:
+    return NotebookReadError(path, f"it is no valid notebook: {why}. Open it in JupyterLab and save it.")
+
+
 def _validate(path: Path, document: dict[str, Any]) -> None:
     from nbformat import ValidationError, validate
 
@@ -171,7 +217,7 @@ def _validate(path: Path, document: dict[str, Any]) -> None:
         validate(document)
     except (ValidationError, TypeError) as exc:
         why = str(getattr(exc, "message", exc))[:200]
-        raise NotebookReadError(path, f"it is no valid notebook: {why}. Open it in JupyterLab and save it.") from exc
+        raise _invalid(path, why) from exc
 
 
 def _with_ids(document: dict[str, Any]) -> dict[str, Any]:
@@ -182,4 +228,4 @@ def _with_ids(document: dict[str, Any]) -> dict[str, Any]:
             cell["id"] = str(uuid.uuid4())
         seen.add(cell["id"])
     minor = document.get("nbformat_minor", 0)
-    return {**document, "nbformat_minor": max(minor, _IDS_SINCE) if isinstance(minor, int) else minor}
+    return {**document, "nbformat_minor": max(minor, _IDS_SINCE) if type(minor) is int else minor}

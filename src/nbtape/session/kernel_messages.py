@@ -22,6 +22,9 @@ Json = dict[str, Any]
 _MIME_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:;[\w.+=; -]*)?")
 _JSON_MIME_TYPE: Final = re.compile(r"application/(.*\+)?json")
 
+#: A display with a longer id is shown, and not updated. IPython's ids have 32 characters.
+_MAX_DISPLAY_ID_CHARS: Final = 256
+
 
 def is_message(message: object) -> bool:
     """Whether something has the parts of a message that nbclient reads without a check."""
@@ -31,11 +34,20 @@ def is_message(message: object) -> bool:
 
 
 def clean_message(message: Message) -> Message | None:
-    """The message with valid content, or None for one that does not matter to a notebook."""
+    """The message with valid content, or None for one that does not matter to a notebook.
+
+    Widgets' messages do not: what is printed into an `Output` widget is recorded in the cell, where it counts.
+    """
     kind = message["header"].get("msg_type")
     clean = _CLEANERS.get(kind) if isinstance(kind, str) else None
     cleaned = clean(message["content"]) if clean else None
-    return None if cleaned is None else {**message, "msg_type": kind, "content": cleaned}
+    parent = {"msg_id": parent_id(message)}
+    return None if cleaned is None else {**message, "msg_type": kind, "parent_header": parent, "content": cleaned}
+
+
+def parent_id(message: Message) -> str:
+    """The id of the request that a message belongs to, empty if it has none."""
+    return str(message["parent_header"].get("msg_id", ""))
 
 
 def _dict(value: object) -> Json:
@@ -53,10 +65,11 @@ def _stream(content: Json) -> Json:
 
 def _display(content: Json) -> Json:
     display_id = _dict(content.get("transient")).get("display_id")
+    has_id = isinstance(display_id, str) and len(display_id) <= _MAX_DISPLAY_ID_CHARS
     return {
         "data": _bundle(_dict(content.get("data"))),
         "metadata": fit_json(_dict(content.get("metadata"))),
-        "transient": {"display_id": display_id} if isinstance(display_id, str) else {},
+        "transient": {"display_id": display_id} if has_id else {},
     }
 
 
@@ -106,10 +119,6 @@ def _clear(content: Json) -> Json:
     return {"wait": bool(content.get("wait", False))}
 
 
-def _comm(content: Json) -> Json | None:
-    return content if isinstance(content.get("data"), dict) and isinstance(content.get("comm_id"), str) else None
-
-
 _CLEANERS: Final[Mapping[str, Callable[[Json], Json | None]]] = {
     "stream": _stream,
     "display_data": _display,
@@ -119,7 +128,4 @@ _CLEANERS: Final[Mapping[str, Callable[[Json], Json | None]]] = {
     "execute_input": _execute_input,
     "status": _status,
     "clear_output": _clear,
-    "comm_open": _comm,
-    "comm_msg": _comm,
-    "comm_close": _comm,
 }

@@ -25,7 +25,8 @@ class Options(TypedDict, total=False):
         interrupt_grace: Seconds for code to obey an interrupt before its kernel is killed (4).
         max_output_chars: Maximum length of `CodeResult.output`; the notebook has the rest (20,000).
         max_cell_chars: Maximum characters of output that a cell keeps in the notebook (16 million). The rest is not
-            recorded, and the cell says so. Text in a message of more than 64 KiB is counted in bytes.
+            recorded, and the cell says so. Text in a message of more than 64 KiB is counted in bytes. Each output after
+            the first counts 500 characters more, each JSON array or object 64, each other value 16.
         max_notebook_chars: The same for the whole notebook, source included (256 million). These two limits keep
             this process below 300 MB when code floods its output.
         name_files: Whether `CodeResult.output` names each file that is extracted from an output, instead of the repr of

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.terminal_text import StreamText
-from nbtape.notebook.output_text import output_size
+from nbtape.notebook.output_text import OUTPUT_COST, output_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,10 +35,13 @@ class Growth:
         self.limit = limit
         self._cell = cell  # keeps the cell from being evicted and reloaded without these changes
         self._size = 0
+        self._charged = 0  # what updates of earlier cells' displays have added to them
         self._node: NotebookNode | None = None
         self._stream = StreamText()
         self._has_error = False
+        self._is_empty = True
         self.left_out = 0
+        self.late_during = -1  # the later cell that ran when the last output arrived
 
     def take_up(self) -> None:
         """Count the outputs that the cell has."""
@@ -48,7 +51,7 @@ class Growth:
 
     def clear(self) -> None:
         """The outputs were cleared."""
-        self._size, self._node, self._stream = 0, None, StreamText()
+        self._size, self._node, self._stream, self._is_empty = 0, None, StreamText(), True
 
     def bears(self, message: Message) -> bool:
         """Whether an output is small enough to be kept in any cell."""
@@ -58,14 +61,25 @@ class Growth:
             self.left_out += size + cut
         return fits
 
+    def affords(self, added: int, elsewhere: int) -> bool:
+        """Whether an update may add so many characters to the outputs of this cell, and to those of earlier cells."""
+        if max(0, added) + max(0, elsewhere) > self.room:
+            self.left_out += added + elsewhere
+            return False
+        self._size += added
+        self._charged = max(0, self._charged + elsewhere)
+        return True
+
     @property
     def room(self) -> int:
         """Characters that still fit."""
-        return self.limit - self._size - len(self._stream)
+        return self.limit - self._size - self._charged - len(self._stream)
 
     def admit(self, message: Message) -> bool:
         """Whether an output fits; stream text is truncated to fit."""
         room = self.room
+        if not self._is_empty and not self._continues(message):
+            room -= OUTPUT_COST
         over = size_of(message) - room
         self.left_out += message.get("cut", 0)
         if over <= 0:
@@ -74,7 +88,7 @@ class Growth:
             message["content"]["text"] = message["content"]["text"][:room]
             self.left_out += over
             return True
-        self.left_out += size_of(message)
+        self.left_out += size_of(message) or 1  # what is left out is reported, even if it is empty
         return self._admit_error(message)
 
     def _admit_error(self, message: Message) -> bool:
@@ -90,17 +104,30 @@ class Growth:
 
     def extend(self, message: Message) -> bool:
         """Add a chunk to the stream that the last output holds; False if it is not of that stream."""
-        if message["msg_type"] != "stream" or self._node is None or self._node["name"] != message["content"]["name"]:
-            return False
-        if not self._cell["outputs"] or self._cell["outputs"][-1] is not self._node:  # they were cleared
+        if not self._continues(message):
             return False
         self._stream.write(message["content"]["text"])
         return True
 
-    def begin(self, node: NotebookNode) -> None:
-        """`node` is the last output now."""
+    def _continues(self, message: Message) -> bool:
+        """Whether a message is of the stream that the last output holds."""
+        if message["msg_type"] != "stream" or self._node is None or self._node["name"] != message["content"]["name"]:
+            return False
+        outputs = self._cell["outputs"]  # they may have been cleared
+        return bool(outputs) and outputs[-1] is self._node
+
+    def seal(self) -> None:
+        """Let no later chunk change the last output."""
+        self.settle()
         self._size += len(self._stream)
         self._node, self._stream = None, StreamText()
+
+    def begin(self, node: NotebookNode) -> None:
+        """`node` is the last output now."""
+        self.seal()
+        if not self._is_empty:
+            self._size += OUTPUT_COST
+        self._is_empty = False
         if node["output_type"] == "stream":
             self._node = node
             self._stream.write(node["text"])

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 from nbclient.exceptions import CellExecutionComplete, DeadKernelError
 from nbformat import from_dict
 
+from nbtape.notebook.output_text import output_size
 from nbtape.session.compat_nbclient import PollingClient
-from nbtape.session.kernel_messages import clean_message, is_message
-from nbtape.session.output_limits import MAX_ERROR_CHARS, Growth, output_of
+from nbtape.session.kernel_messages import clean_message, is_message, parent_id
+from nbtape.session.output_limits import MAX_ERROR_CHARS, Growth, output_of, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +37,9 @@ _OUTPUTS: Final = _DISPLAYS | {"stream", "error"}
 
 #: Cells whose outputs are being merged: the running one, and earlier ones whose threads still print.
 _MAX_OPEN_CELLS: Final = 4
+
+#: Maximum number of displays with an id; nbclient remembers each of them.
+_MAX_DISPLAY_IDS: Final = 10_000
 
 #: How often a kernel that owes an answer is checked.
 DEATH_POLL_SECONDS: Final = 1
@@ -69,7 +73,7 @@ class Recorder(PollingClient):
         # Growth of the cells that still change; of the others, only the limit is kept.
         self._growth: dict[int, Growth] = {}
         self._limits: dict[int, int] = {}
-        self._current = -1
+        self._current = self._previous = -1
         self._requests: dict[str, int] = {}
         # Set when the kernel is idle after a question, by its request id.
         self._questions: dict[str, asyncio.Event] = {}
@@ -82,7 +86,7 @@ class Recorder(PollingClient):
 
         Raises nbclient's DeadKernelError.
         """
-        self._current = index
+        self._previous, self._current = self._current, index
         self._limits[index] = limit
         self._growth[index] = Growth(self.nb["cells"][index], limit)
         for old in list(self._growth)[:-_MAX_OPEN_CELLS]:
@@ -186,10 +190,40 @@ class Recorder(PollingClient):
         elif kind in _OUTPUTS:
             # A `clear_output(wait=True)` of the current cell waits for an output of that cell, not for this one.
             waiting, self.clear_before_next_output = self.clear_before_next_output, False
-            self.process_message(message, self.nb["cells"][index], index)
+            if index == self._previous and not self.begun.is_set():
+                self.process_message(message, self.nb["cells"][index], index)
+            else:
+                self._record_late(message, index)
             self.clear_before_next_output = waiting
             self.settle(index)
         return True
+
+    def _record_late(self, message: Message, index: int) -> None:
+        """Append an output to an earlier cell, apart from the others and marked.
+
+        A thread of that cell may have sent it, or code of the running cell in its name.
+        """
+        if message["header"]["msg_type"] == "execute_result":
+            message["header"]["msg_type"] = "display_data"
+        message["content"].pop("execution_count", None)
+        cell, growth = self.nb["cells"][index], self._growth_of(index)
+        if growth.late_during != self._current:
+            growth.seal()
+            growth.late_during = self._current
+        before = len(cell["outputs"])
+        self.process_message(message, cell, index)
+        if len(cell["outputs"]) > before:
+            entry = {"output": before, "during": self.nb["cells"][self._current]["id"]}
+            ours = cell["metadata"].setdefault("nbtape", from_dict({}))
+            ours["late"] = [*ours.get("late", []), from_dict(entry)]
+
+    def _mark_update(self, index: int) -> None:
+        """Note that a later cell has updated a display of an earlier one."""
+        if index != self._current:
+            ours = self.nb["cells"][index]["metadata"].setdefault("nbtape", from_dict({}))
+            name = self.nb["cells"][self._current]["id"]
+            if name not in ours.get("updated_by", []):
+                ours["updated_by"] = [*ours.get("updated_by", []), name]
 
     def process_message(self, msg: Message, cell: NotebookNode, cell_index: int) -> NotebookNode | None:
         """Clean a message and let nbclient process it; drop malformed ones."""
@@ -201,22 +235,25 @@ class Recorder(PollingClient):
             self.begun.set()
         if kind in _DISPLAYS and not self._growth_of(cell_index).bears(message):
             return None
-        try:
-            out = super().process_message(message, cell, cell_index)
-        except (AttributeError, LookupError, TypeError, ValueError) as exc:
-            # nbclient does not check the state of widgets, which can be anything that code sends. Nor does it check
-            # that the outputs of a display that is updated still exist: a person may have cleared them in the file.
-            is_widget = kind.startswith("comm_") or self.output_hook_stack[parent_id(message)]
-            if not is_widget and not (kind in _DISPLAYS and isinstance(exc, IndexError)):
-                raise
-            logger.exception("a message of type %s cannot be recorded and is left out", kind)
+        display_id = content.get("transient", {}).get("display_id")
+        if display_id and not self._affords_update(message, display_id):
             return None
-        for index in self._displays.get(content.get("transient", {}).get("display_id"), ()):
+        out = super().process_message(message, cell, cell_index)
+        for index in self._displays.get(display_id, ()):
+            self._mark_update(index)
             self._listener.changed(index)
         if kind != "status":
             self._listener.changed(cell_index)
         self._make_room()
         return out
+
+    def _affords_update(self, message: Message, display_id: str) -> bool:
+        """Whether the outputs that show a display have room for another content; the current cell is charged."""
+        size, added = size_of(message), {True: 0, False: 0}
+        for index, positions in self.places_by_display_id.get(display_id, {}).items():
+            outputs = self.nb["cells"][index]["outputs"] if positions else []
+            added[index == self._current] += sum(size - output_size(outputs[position]) for position in positions)
+        return self._growth_of(self._current).affords(added[True], added[False])
 
     def _make_room(self) -> None:
         """Tell the channel how much of the next message the current cell can keep."""
@@ -229,8 +266,6 @@ class Recorder(PollingClient):
         self, outs: list[NotebookNode], msg: Message, display_id: str | None, cell_index: int
     ) -> NotebookNode | None:
         """Add an output: merge stream chunks, apply the cell's limit, call the listener."""
-        if self.output_hook_stack[parent_id(msg)]:  # an Output widget has it
-            return super().output(outs, msg, display_id, cell_index)
         growth = self._growth_of(cell_index)
         if self.clear_before_next_output:
             growth.clear()
@@ -240,6 +275,8 @@ class Recorder(PollingClient):
         if growth.extend(msg):
             return outs[-1]
         growth.settle()
+        if display_id and display_id not in self._displays and len(self._displays) >= _MAX_DISPLAY_IDS:
+            display_id = None  # it is shown, and not updated
         if display_id:
             self._displays[display_id].add(cell_index)
         out = super().output(outs, _without_data(msg), display_id, cell_index)
@@ -298,11 +335,6 @@ class _TappedChannel:
                 continue
             if is_message(message) and not self._take(message):
                 return message
-
-
-def parent_id(message: Message) -> str:
-    """The id of the request that a message belongs to, empty if it has none."""
-    return str(message["parent_header"].get("msg_id", ""))
 
 
 def _without_data(message: Message) -> Message:

@@ -189,7 +189,7 @@ class RecordedSession:
             # A block that cannot be recorded is not run. The save that follows raises the reason.
             return recording.withdraw(index, "Not run: the notebook cannot be written.")
         notice = self.kernels.take_notice()
-        room = max(0, self.options["max_notebook_chars"] - recording.notebook.cells.size)
+        room = max(0, self.options["max_notebook_chars"] - recording.notebook.recorded_bytes)
         outcome = await self.kernels.run(index, timeout, min(room, self.options["max_cell_chars"]), stop)
         return await recording.end(index, outcome, epoch, notice, _describe(outcome, timeout))
 

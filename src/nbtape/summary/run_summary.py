@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.notebook.format import environment_of, own_metadata, place_of, recorded_seconds, recorded_status
@@ -28,7 +28,8 @@ class RunCell:
     """What a code cell says of how it ran; None, 0 and empty values stand for what it does not say.
 
     The status is `running` if the recording was cut off or has not ended. `files` has the files extracted from the
-    outputs, then those that the code wrote; `touched` has what someone else has changed, or `added` for a new cell.
+    outputs, then those that the code wrote; `touched` has what someone else has changed, `added` for a new cell, and
+    `late output` and `updated display` for what came while a later cell ran.
     """
 
     index: int
@@ -47,7 +48,8 @@ class RunCell:
 class Run:
     """What a notebook says of its run: times in ISO 8601, and empty texts for what it does not say.
 
-    `seconds` is what its code cells took in total, and `place` its server or image, if it had one.
+    `seconds` is what its code cells took in total, and `place` its server or image, if it had one. `changed` has what
+    was changed after it was recorded, by the position of the cell, Markdown included.
     """
 
     cells: tuple[RunCell, ...]
@@ -60,6 +62,7 @@ class Run:
     platform: str
     directory: str
     place: Mapping[str, str]
+    changed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -101,6 +104,7 @@ def summarise(document: Mapping[str, Any]) -> Run:
         platform=environment.platform if environment else "",
         directory=environment.directory if environment else "",
         place=place_of(notebook),
+        changed={index: changes for index, cell in shaped if (changes := _changes(own_metadata(cell)))},
     )
 
 
@@ -117,8 +121,16 @@ def run_cell(index: int, cell: Mapping[str, Any]) -> RunCell:
         error=next((_error(output) for output in cell["outputs"] if output["output_type"] == "error"), ""),
         note=text_of(ours.get("note")),
         kernel_epoch=epoch if type(epoch := ours.get("kernel_epoch")) is int and epoch > 0 else 0,
-        touched=tuple(map(text_of, list_of(ours.get("touched")))),
+        touched=_changes(ours),
     )
+
+
+def _changes(ours: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was changed of a cell after it was recorded."""
+    late = ["late output"] if ours.get("late") else []
+    updated = ["updated display"] if ours.get("updated_by") else []
+    version = ["version of a recorded cell"] if ours.get("version_of") else []
+    return tuple(filter(None, [*map(text_of, list_of(ours.get("touched"))), *version, *late, *updated]))
 
 
 def _seconds(cell: Mapping[str, Any]) -> float | None:

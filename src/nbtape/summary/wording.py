@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nbtape.summary.run_summary import Run, RunCell
+
+#: Changed cells that are named in one line.
+_MAX_LISTED: Final = 20
 
 
 def counted(run: Run) -> str:
@@ -40,6 +43,7 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
     facts = [
         ("recorded", f"{moment(run.started)}{until}"),
         ("by", run.recorded_by),
+        ("changed", changes_of(run)),
         ("cells ran for", span(run.seconds) if run.seconds else ""),
         ("kernel", run.kernel),
         ("ran on", f"Python {run.python}, {run.platform}" if run.python else ""),
@@ -49,9 +53,19 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
+def changes_of(run: Run) -> str:
+    """How many cells were changed after they were recorded, and which; empty if none were."""
+    if not run.changed:
+        return ""
+    cells = "1 cell was" if len(run.changed) == 1 else f"{len(run.changed)} cells were"
+    listed = [f"{index} ({', '.join(changes)})" for index, changes in run.changed.items()]
+    more = f", and {len(listed) - _MAX_LISTED} more" if len(listed) > _MAX_LISTED else ""
+    return f"{cells} changed after recording: {', '.join(listed[:_MAX_LISTED])}{more}"
+
+
 def edits(cell: RunCell) -> str:
-    """What someone else has changed of a cell; empty if nothing."""
-    return f"by hand: {', '.join(cell.touched)}" if cell.touched else ""
+    """What was changed of a cell after it was recorded; empty if nothing."""
+    return f"changed after recording: {', '.join(cell.touched)}" if cell.touched else ""
 
 
 def span(seconds: float | None) -> str:

@@ -50,7 +50,7 @@ class OutputShown:
 
 @dataclass(frozen=True, slots=True)
 class CellEnded:
-    """A code cell has ended, or its status has changed since."""
+    """A code cell has ended, or its status or what was changed of it since is another."""
 
     about: RunCell
 
@@ -91,9 +91,9 @@ class EventTracker:
             yield from reported.events(index, position, output)
         del reported.outputs[len(outputs) :]
         about = run_cell(index, {**cell, "outputs": outputs})
-        if about.status not in {"running", reported.status}:
+        if about.status != "running" and (about.status, about.touched) != (reported.status, reported.touched):
             yield CellEnded(about)
-        reported.status = about.status
+        reported.status, reported.touched = about.status, about.touched
 
 
 @dataclass(slots=True)
@@ -102,6 +102,7 @@ class _Reported:
 
     source: str
     status: str = ""
+    touched: tuple[str, ...] = ()
     outputs: list[_Mark] = field(default_factory=list)
 
     def events(self, index: int, position: int, output: Mapping[str, Any]) -> Iterator[Event]:

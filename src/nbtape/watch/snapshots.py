@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common.json_cost import is_nested_deeper
 from nbtape.notebook.atomic_write import version_of
 from nbtape.notebook.journal import fold_in, path_of, read_journal
 from nbtape.notebook.layout import CELL_END, FIRST, HEAD, SEPARATOR
 from nbtape.notebook.lock import is_being_written
-from nbtape.notebook.read import parse_unchecked, read_whole
+from nbtape.notebook.read import MAX_DEPTH, check_cost, parse_unchecked, read_whole
 from nbtape.summary.normalise import dict_of, fit_cell, fit_output
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class SnapshotReader:
         return self._compare(*self._with_journal(journal if self._is_recorded else b""))
 
     def _parse(self, content: bytes) -> None:
+        check_cost(self._path, content)
         known = {cell.digest: cell.outline for cell in self._cells}
         try:
             document, parts = cut(self._path, content)
@@ -139,8 +141,8 @@ def _cell(content: memoryview, known: Mapping[bytes, dict[str, Any]]) -> CellSna
     if digest in known:
         return CellSnapshot(digest, known[digest], content)
     cell = json.loads(bytes(content))
-    if not isinstance(cell, dict):
-        raise ValueError("a cell is an object")  # noqa: TRY004  (as JSON says what is wrong with it)
+    if not isinstance(cell, dict) or is_nested_deeper(cell, MAX_DEPTH):
+        raise ValueError("a cell is an object, and not nested deep")  # as JSON says what is wrong with it
     outline = fit_cell(cell)
     outline["outputs"] = [fit_output(output) for output in outline["outputs"] if output["output_type"] == "error"]
     return CellSnapshot(digest, outline, content)

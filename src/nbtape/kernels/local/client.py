@@ -11,7 +11,7 @@ from jupyter_client.channels import AsyncZMQSocketChannel
 from traitlets import Type
 
 from nbtape.errors import KernelStartError
-from nbtape.kernels.decoding import LARGE, take_in, unpack
+from nbtape.kernels.decoding import LARGE, TooDeep, take_in, unpack
 from nbtape.kernels.handshake import Introducer
 
 if TYPE_CHECKING:
@@ -40,13 +40,22 @@ class LocalChannel(AsyncZMQSocketChannel):
         frames = await self.socket.recv_multipart(copy=False)
         parts: Any = [frame.buffer if len(frame) > LARGE else frame.bytes for frame in frames]
         _identities, parts = self.session.feed_identities(parts)
+        if not all(isinstance(part, bytes) for part in parts[:_CONTENT]):
+            raise ValueError(f"its headers have more than {LARGE:,} bytes")
         if len(parts) <= _CONTENT or isinstance(parts[_CONTENT], bytes):
-            return self.session.deserialize(parts)
+            return _counted(self.session.deserialize(parts))
         message: dict[str, Any] = self.session.deserialize(parts, content=False)  # with its signature checked
         content, message["cut"] = take_in(message.pop("content"), self.room)
         del frames, parts  # the memory of what was cut
         message["content"] = self.session.unpack(content)
-        return message
+        return _counted(message)
+
+
+def _counted(message: dict[str, Any]) -> dict[str, Any]:
+    """The message, with the size of a content that could not be decoded as what is cut."""
+    if isinstance(content := message["content"], TooDeep):
+        message["cut"] = content.size
+    return message
 
 
 class LocalKernelClient(Introducer, AsyncKernelClient):

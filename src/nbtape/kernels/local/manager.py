@@ -29,13 +29,16 @@ from nbtape.kernels.protocols import KernelManager, KernelSource, KernelSpec
 
 if TYPE_CHECKING:
     import weakref
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from subprocess import Popen
 
     from jupyter_client.manager import AsyncKernelManager
 
     from nbtape.kernels.local.client import LocalKernelClient
     from nbtape.kernels.protocols import KernelClient
+
+#: Messages that this process holds before it reads them; each takes as much memory as its content.
+_MAX_UNREAD_MESSAGES: Final = 100
 
 _UNIX: Final = sys.platform != "win32"
 
@@ -114,10 +117,11 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
     def client(self) -> LocalKernelClient:  # type: ignore[override]
         """Return a client with a ZeroMQ context of its own, so that the output of a killed kernel stays readable."""
         context = Context()
-        # Reconnect to a kernel that is slow to bind after 10 ms, not ZeroMQ's 100; and keep all messages for a client
-        # that is slower than its kernel: by default ZeroMQ drops those after the first 1,000.
+        # Reconnect to a kernel that is slow to bind after 10 ms, not ZeroMQ's 100. What this process has not read waits
+        # in the kernel, if that keeps it; other kernels would drop it.
         context.setsockopt(zmq.RECONNECT_IVL, 10)
-        context.setsockopt(zmq.RCVHWM, 0)
+        keeps_unread = self.kernel_spec is not None and is_ipykernel(self.kernel_spec.argv)
+        context.setsockopt(zmq.RCVHWM, _MAX_UNREAD_MESSAGES if keeps_unread else 0)
         client: LocalKernelClient = super().client(context=context)  # type: ignore[assignment]
         client.prepare(self._introduction, self._known)
         return client
@@ -151,6 +155,11 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
         return describe_end(self._process.poll(), log) if log.exists() else self._last_cause
 
 
+def is_ipykernel(argv: Sequence[str]) -> bool:
+    """Whether a kernel spec's command starts an ipykernel, which gets the configuration of `ipykernel_config`."""
+    return any("ipykernel" in word for word in argv)
+
+
 def arrange_ipykernel(manager: AsyncKernelManager, socket: Path) -> list[str]:
     """Make an ipykernel that is about to start use unix sockets, whose paths begin with `socket`, and keep no history.
 
@@ -158,7 +167,7 @@ def arrange_ipykernel(manager: AsyncKernelManager, socket: Path) -> list[str]:
         Arguments to add to its command.
     """
     spec = manager.kernel_spec
-    if spec is None or not any("ipykernel" in word for word in spec.argv):
+    if spec is None or not is_ipykernel(spec.argv):
         return []
     if _UNIX:
         manager.transport, manager.ip = "ipc", str(socket)

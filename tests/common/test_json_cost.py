@@ -1,0 +1,64 @@
+"""The cost of JSON is found without decoding it, and no nesting is too deep to be measured."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nbtape.common.json_cost import CONTAINER_COST, VALUE_COST, costs_more, is_nested_deeper
+
+TEXTS = st.text(st.sampled_from([*'a"\\[]{},:é😀', "\n"]), max_size=12)
+JSON = st.recursive(
+    st.none() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXTS, inner, max_size=5),
+    max_leaves=60,
+)
+
+
+def cost(value: Any) -> int:
+    """What a value costs, counted on the decoded one."""
+    if not isinstance(value, dict | list):
+        return 0
+    inner = list(value.values()) if isinstance(value, dict) else value
+    return CONTAINER_COST + VALUE_COST * max(0, len(inner) - 1) + sum(map(cost, inner))
+
+
+def depth(value: Any) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    return 1 + max(map(depth, value.values() if isinstance(value, dict) else value), default=0)
+
+
+@given(JSON, st.booleans(), st.booleans())
+def test_the_cost_is_that_of_the_values_whatever_their_texts_hold(value: Any, ascii_only: bool, dense: bool) -> None:  # noqa: FBT001  (hypothesis)
+    separators = (",", ":") if dense else None
+    content = json.dumps(value, ensure_ascii=ascii_only, separators=separators).encode()
+    assert not costs_more(content, cost(value))
+    assert cost(value) == 0 or costs_more(content, cost(value) - 1)
+    assert costs_more(memoryview(content), cost(value)) == costs_more(content, cost(value))
+
+
+@pytest.mark.parametrize("content", [b"[" * 5_000_000, b"[],", b'"' + b"[," * 10, b'{"a": "\\', b"", b"\xff\xfe["])
+def test_broken_json_has_a_cost_too(content: bytes) -> None:
+    assert costs_more(content, 1000) == (len(content) == 5_000_000)
+
+
+def test_much_text_that_looks_like_values_is_cheap() -> None:
+    assert not costs_more(json.dumps({"text": "[],{}," * 1_000_000}).encode(), 1000)
+
+
+@given(JSON, st.integers(0, 8))
+def test_nesting_is_measured(value: Any, levels: int) -> None:
+    assert is_nested_deeper(value, levels) == (depth(value) > levels)
+
+
+def test_nesting_that_python_could_not_recurse_into_is_measured() -> None:
+    value: Any = 0
+    for _ in range(100_000):
+        value = [value]
+    assert is_nested_deeper(value, 99_999)
+    assert not is_nested_deeper(value, 100_000)
