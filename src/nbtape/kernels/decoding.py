@@ -131,9 +131,14 @@ class TooDeep(dict[str, Any]):
         self.size = size
 
 
-def unpack(part: bytes) -> Any:  # noqa: ANN401  (any JSON value)
-    """Decode a part of a message for jupyter_client's session, with the date of a header already parsed."""
+def decode_json(part: bytes) -> Any:  # noqa: ANN401  (any JSON value)
+    """Decode a part of a message; a part that is nested too deep becomes `TooDeep`."""
     try:
-        return with_date(json_unpacker(part))
+        return json_unpacker(part)
     except RecursionError:
         return TooDeep(len(part))
+
+
+def unpack(part: bytes) -> Any:  # noqa: ANN401  (any JSON value)
+    """Decode a part of a message for jupyter_client's session, with the date of a header already parsed."""
+    return with_date(decode_json(part))

@@ -14,7 +14,7 @@ from jupyter_client.adapter import adapt
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import json_packer, json_unpacker
 
-from nbtape.kernels.decoding import LARGE, TooDeep, take_in, unpack, with_date
+from nbtape.kernels.decoding import LARGE, TooDeep, decode_json, take_in, with_date
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ class BinaryWire:
         offsets = struct.unpack_from(f"<{count}Q", frame, 8)
         channel, *parts = _parts(memoryview(frame), offsets)
         taken = [_taken_in(part, room) for part in parts[: len(_PARTS)]]
-        fields = dict(zip(_PARTS, [unpack(text) for text, _ in taken], strict=False))
+        fields = dict(zip(_PARTS, [decode_json(text) for text, _ in taken], strict=False))
         cut = sum(cut for _, cut in taken)
         if isinstance(content := fields.get("content"), TooDeep):
             cut += content.size
