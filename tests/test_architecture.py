@@ -57,6 +57,7 @@ OPENING = {"read_text", "read_bytes", "write_text", "write_bytes", "symlink_to",
 #: The only others that they open: files of the installed package, new directories, and a token that the user names.
 OTHERS = {
     "cli/completion.py: script.read_text",
+    "cli/kernel_options.py: directory.mkdir",
     "cli/mcp_token.py: open",
     "integrations/autogen/component.py: output_dir.mkdir",
     "watch/page_server.py: ours.joinpath('live.css').read_text",

@@ -54,18 +54,19 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("answer", "more", "other"):
         (directory / f"{name}.md").write_text(MESSAGE)
     (directory / "analysis.py").write_text("# %% [markdown]\n# # Title\n\n# %%\nprint(1)\n")
-    (directory / ".config" / "fish" / "completions").mkdir(parents=True)
     assert nbtape("run", "answer.md", cwd=directory).returncode == 0
     assert nbtape("run", "answer.md", "--output-dir", "runs", cwd=directory).returncode == 0
     assert nbtape("run", "analysis.py", "--output-dir", "runs", cwd=directory).returncode == 0
+    shutil.copy(directory / "answer.ipynb", directory / "mine.ipynb")
     return directory
 
 
 @pytest.fixture
 def directory(recorded: Path, tmp_path: Path) -> Path:
-    """A copy, which is a home, too."""
-    shutil.copytree(recorded, tmp_path / "home")
-    return tmp_path / "home"
+    """A copy, in a home: containers do not mount a home itself."""
+    (tmp_path / ".config" / "fish" / "completions").mkdir(parents=True)
+    shutil.copytree(recorded, tmp_path / "work")
+    return tmp_path / "work"
 
 
 class Stage(NamedTuple):
@@ -103,7 +104,7 @@ def test_an_example_works(
     info = gateway.connection_info
     line = line.replace("https://hub.example.org/user/alice/", info.url).replace("=...", f"={info.token}")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "HOME": str(directory)}
+    environment = {**os.environ, "PATH": path, "HOME": str(directory.parent)}
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
         cwd=directory,

@@ -281,6 +281,22 @@ class TestResume:
 
 
 class TestDocker:
+    def test_a_home_directory_is_not_mounted_but_a_new_directory_in_it(self, tmp_path: Path, base_image: str) -> None:
+        (tmp_path / ".ssh").mkdir()
+        (tmp_path / ".ssh" / "key").write_text("sesame")
+        arguments = ["run", "-", "--docker", "--base-image", base_image, "--network", "none"]
+        message = "```python\nimport os\nprint(os.listdir(), os.path.exists('../.ssh'), open('x', 'w').write('x'))\n```"
+        for number in (1, 2):
+            done = nbtape(*arguments, cwd=tmp_path, stdin=message, HOME=str(tmp_path))
+            assert (done.returncode, "['session.ipynb'] False 1" in done.stdout) == (0, True), done.stderr
+            assert "must not mount the current directory: it is a home directory" in done.stderr
+            assert f"The output directory is nbtape-run-{number}, which is new." in done.stderr
+            assert (tmp_path / f"nbtape-run-{number}" / "x").read_text() == "x"
+        assert {path.name for path in tmp_path.iterdir()} == {".ssh", "nbtape-run-1", "nbtape-run-2"}
+        done = nbtape(*arguments, "--output-dir", ".", cwd=tmp_path, stdin=message, HOME=str(tmp_path))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "A container must not mount" in done.stderr
+
     def test_run_runs_in_a_container(self, tmp_path: Path, base_image: str) -> None:
         done = nbtape("run", "-", "--docker", "--base-image", base_image, cwd=tmp_path, stdin=WHERE)
         assert (done.returncode, done.stdout.splitlines()[0]) == (0, "/workspace"), done.stderr

@@ -171,6 +171,7 @@ class Executors:
     @pytest.fixture
     def signal(self, tmp_path_factory: pytest.TempPathFactory) -> Signal:
         directory = tmp_path_factory.mktemp("signal")
+        directory.chmod(0o777)  # code in a container is not root, and answers here
         return Signal(directory / "given", self.mount and f"{self.mount}/{directory.name}")
 
     @pytest.fixture

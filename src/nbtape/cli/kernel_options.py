@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from nbtape.cli.completion import argument, directories, kernels
-from nbtape.cli.display.status_line import working
+from nbtape.cli.display.status_line import say, working
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 
 if TYPE_CHECKING:
@@ -56,7 +58,8 @@ output_dir_option = click.option(
     "--output-dir",
     metavar="DIR",
     shell_complete=directories,
-    help="Where the notebook and its files go; made if need be.  [default: here]",
+    help="Where the notebook and its files go; made if need be.  [default: here; with --docker in a home or system "
+    "directory, a new directory here]",
 )
 
 
@@ -99,6 +102,18 @@ class Place:
             on_progress=on_progress,
         )
 
+    def output_dir(self, given: str | None) -> str:
+        """The output directory: the one given, the current one, or, if a container must not mount that, a new one."""
+        if given is not None or self.docker is None:
+            return given or "."
+        from nbtape.servers.docker.mounts import refusal
+
+        if not (why := refusal(Path())):
+            return "."
+        new = _new_directory()
+        say(f"A container must not mount the current directory: {why}. The output directory is {new}, which is new.")
+        return str(new)
+
     def connection(self) -> JupyterConnectionInfo | None:
         """The connection to the server, if one is to be used; None for local kernels."""
         if self.server is None:
@@ -114,6 +129,16 @@ class Place:
             raise click.UsageError("--base-image and --network go with --docker.")
         if self.docker not in {None, OUR_IMAGE} and self.base_image:
             raise click.UsageError(f"--base-image is for nbtape's own image, and --docker names {self.docker}.")
+
+
+def _new_directory() -> Path:
+    """Make a directory in the current one, which only its owner can enter."""
+    for number in itertools.count(1):
+        directory = Path(f"nbtape-run-{number}")
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+            return directory
+    raise AssertionError("numbers do not end")
 
 
 def with_place(command: Callable[..., int]) -> Callable[..., int]:

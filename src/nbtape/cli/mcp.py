@@ -89,9 +89,10 @@ def mcp(  # noqa: PLR0913  (one argument an option)
         from nbtape.integrations.mcp import NotebookServer
     except ModuleNotFoundError as exc:
         raise NbtapeError(f"The MCP server needs the package mcp ({exc}): pip install 'nbtape[mcp]'") from exc
+    directory = place.output_dir(output_dir)
     containers = place.containers(on_progress=say)  # started by the first use: no client waits for an image
     kernels, stop = (containers, containers.stop) if containers else (place.connection(), None)
-    server = NotebookServer(kernels, kernel, timeout, output_dir or ".", notebook=notebook, on_close=stop)
+    server = NotebookServer(kernels, kernel, timeout, directory, notebook=notebook, on_close=stop)
     if http is None:
         asyncio.run(server.run_stdio_async())
     else:

@@ -102,13 +102,11 @@ def run(  # noqa: PLR0913  (one argument an option)
     place.check()
     terminal = Terminal(quiet=as_json)
     parts = read_source(source)
-    directory = Path(resume).parent if resume is not None else Path(output_dir or ".")
+    directory = Path(resume).parent if resume is not None else Path(place.output_dir(output_dir))
     with _kernels_to_follow(place, directory) if follow else place.ready() as kernels:
         if resume is None:
             name = notebook or (DEFAULT_NAME if source == "-" else Path(source).stem)
-            make = partial(
-                JupyterCodeExecutor, kernels, kernel or DEFAULT_KERNEL, notebook=name, output_dir=output_dir or "."
-            )
+            make = partial(JupyterCodeExecutor, kernels, kernel or DEFAULT_KERNEL, notebook=name, output_dir=directory)
         else:
             progress = terminal.run_again
             make = partial(JupyterCodeExecutor.resume, resume, kernels, kernel, until=until, on_progress=progress)

@@ -169,6 +169,13 @@ class KernelSource:
         """
         raise NotImplementedError
 
+    def admit(self, directory: Path) -> None:
+        """Let its kernels work in a directory, which exists.
+
+        Raises:
+            ServerError: They must not.
+        """
+
     def manager(self) -> KernelManager:
         """Return a manager for one new kernel, not yet started."""
         raise NotImplementedError

@@ -85,6 +85,7 @@ async def start_kernel(
         OutputDirectoryError: The directory cannot be made.
     """
     make_directory(directory)
+    source.admit(directory)
     thread = threading.Thread(target=meanwhile, daemon=True)
     imports = asyncio.get_running_loop().call_later(_IMPORT_DELAY_SECONDS, thread.start)
     try:

@@ -32,6 +32,9 @@ class PooledKernels(KernelSource):
     async def spec(self) -> KernelSpec:
         return await self._stock.spec()
 
+    def admit(self, directory: Path) -> None:
+        self._stock.source.admit(directory)
+
     def manager(self) -> KernelManager:
         return PooledKernelManager(self._stock)
 

@@ -282,6 +282,56 @@ class TestIsolation:
         for attempt in tries:
             assert "PermissionError" in run(executor, f"import os, socket\n{attempt}").output, attempt
 
+    @pytest.mark.parametrize("mode", ["0o4755", "0o2755", "0o6777"])
+    def test_no_file_gets_a_set_user_id_bit(self, mode: str, executor: JupyterCodeExecutor, output_dir: Path) -> None:
+        tries = [
+            f"shutil.copy('/bin/sh', 'a')\nos.chmod('a', {mode})",
+            f"os.fchmod(os.open('a', os.O_RDONLY), {mode})",
+            f"os.chmod(os.path.basename('a'), {mode}, dir_fd=os.open('.', os.O_RDONLY))",
+            f"os.open('b', os.O_CREAT | os.O_WRONLY, {mode})",
+            f"os.open('.', os.O_TMPFILE | os.O_RDWR, {mode})",
+            f"os.mknod('c', {mode} | stat.S_IFREG)",
+            f"libc = ctypes.CDLL(None, use_errno=True)\nlibc.creat(b'd', {mode}) < 0 and os.unlink('none')",
+            f"libc.syscall(452, -100, b'a', {mode}, 0) < 0 and os.unlink('none')",
+            "libc.syscall(425, 1, bytes(120)) < 0 and os.unlink('none')  # io_uring_setup: it could open files",
+            "libc.syscall(437, -100, b'a', bytes(24), 24) < 0 and os.unlink('none')  # openat2",
+            "os.setxattr('a', 'security.capability', bytes(20))",
+            f"subprocess.run(['chmod', '{mode[2:]}', 'a'], check=True)",
+        ]
+        for attempt in tries:
+            result = run(executor, f"import ctypes, os, shutil, stat, subprocess\n{attempt}")
+            assert result.status == "error", attempt
+        assert run(executor, "os.chmod('a', 0o1755)\nos.mkfifo('e')\nos.mkdir('f', 0o777)").status == "ok"
+        found = [path.lstat() for path in output_dir.rglob("*")]
+        assert len(found) >= 4
+        assert not any(status.st_mode & 0o6000 for status in found)
+
+    def test_it_never_is_root_where_it_can_write(self, make: Make, output_dir: Path, image: MakeImage) -> None:
+        with JupyterCodeExecutor(make(), output_dir=output_dir) as executor:
+            assert run(executor, "import os\nprint(os.getuid() == 0, open('x', 'w').write('x'))").output == "False 1\n"
+        assert 0 not in {(output_dir / "x").stat().st_uid, (output_dir / "x").stat().st_gid}
+        for options in ({"user": "0:0"}, {"user": "0"}, {"custom_image_name": image("USER root"), "user": ""}):
+            with (
+                pytest.raises(ServerError, match="would run as root"),
+                JupyterCodeExecutor(make(**options), output_dir=output_dir) as executor,
+            ):
+                run(executor, "1")
+
+    def test_its_log_is_bounded_and_its_output_is_read(
+        self, make: Make, output_dir: Path, docker_client: docker.DockerClient
+    ) -> None:
+        flood = (
+            "import os\nline = b'x' * 9999 + b'\\n'\nlog = os.open('/proc/1/fd/1', os.O_WRONLY)\n"
+            "for _ in range(3000):\n    os.write(log, line)\nos.write(log, b'the end')"
+        )
+        with JupyterCodeExecutor(make(), output_dir=output_dir) as executor:
+            container = container_of(docker_client, executor)
+            assert run(executor, flood).status == "ok"
+            assert len(container.logs()) < 3_000_000
+            assert container.attrs["HostConfig"]["LogConfig"]["Config"] == {"max-size": "1m", "max-file": "2"}
+            server = executor._session._source.server  # type: ignore[attr-defined]
+            assert eventually(lambda: "the end" in server._container._logs.last())
+
     def test_it_gets_no_more_processors_than_it_may_use(self, make: Make, output_dir: Path) -> None:
         burn = (
             "import time\nbegan, used = time.monotonic(), time.process_time()\n"
@@ -590,8 +640,8 @@ class TestNetworks:
             "        with JupyterCodeExecutor(server, output_dir=directory) as executor:\n"
             "            print(executor.execute_code_blocks(code).output)\n"
             f"run('/shared/out', network={network!r})\n"
-            f"run('/home', network={network!r})\n"
-            "try:\n    run('/home')\nexcept ServerError as exc:\n    print(exc)\n"
+            f"run('/elsewhere', network={network!r})\n"
+            "try:\n    run('/elsewhere')\nexcept ServerError as exc:\n    print(exc)\n"
         )
         (tmp_path / "out").mkdir()
         (tmp_path / "out").chmod(0o777)

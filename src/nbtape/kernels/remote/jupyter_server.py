@@ -62,6 +62,13 @@ class JupyterServer(ABC):
         """
         return self
 
+    def admit(self, directory: Path) -> None:  # noqa: B027  (for subclasses)
+        """Let kernels work in a directory, which exists.
+
+        Raises:
+            ServerError: They must not.
+        """
+
     def common_directory(self) -> Path | None:
         """The directory in or below which all sessions have to work; None if there is no such limit.
 

@@ -56,6 +56,9 @@ class RemoteKernels(KernelSource):
         async with RestApi(info, context) as api:
             return await api.spec(self._name)
 
+    def admit(self, directory: Path) -> None:
+        self.server.admit(directory)
+
     def manager(self) -> KernelManager:
         """Return a manager for one new kernel."""
         return RemoteKernelManager(self, self._name)

@@ -21,6 +21,7 @@ from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.kernels.remote.rest import client_options
 from nbtape.servers.docker.isolation import PORT, SOCKETS, WORKSPACE, ContainerOptions, Image, User, arguments
 from nbtape.servers.docker.logs import ContainerLogs
+from nbtape.servers.docker.mounts import mountable
 from nbtape.servers.process.status_files import find_end
 
 if TYPE_CHECKING:
@@ -118,7 +119,12 @@ class Container:
                 f'The image {self._image} cannot do without a network: network="none" needs nbtape\'s own image, or '
                 "one that is built from it (docker/Dockerfile)."
             )
-        made = arguments(self._options, image, self._user, self._mounts(), self._reach())
+        mounts = self._mounts()
+        if WORKSPACE in mounts and image.runs_as_root(self._user):
+            raise ServerError(
+                f"The container would run as root with {self._directory} mounted. Use another user=, or leave it out."
+            )
+        made = arguments(self._options, image, self._user, mounts, self._reach())
         with self._engine.refusals(f"make a container of the image {self._image}"):
             container = self._engine.docker.containers.create(**made)
         self._id, self._name = str(container.id), str(container.name)
@@ -139,7 +145,7 @@ class Container:
         """The paths it mounts, by their path in the container."""
         mounts = {}
         if self._directory is not None:
-            path = self._engine.path_of(self._directory)
+            path = self._engine.path_of(mountable(self._directory))
             if path is None:
                 logger.warning("the Docker engine does not see %s: files stay in the container", self._directory)
                 self._directory = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from docker.types import Mount
+from docker.types import LogConfig, Mount
 
 from nbtape.servers.docker.engine import LABEL, OWNER_LABEL, owner
 
@@ -23,6 +24,14 @@ PORT: Final = 8888
 WORKSPACE: Final = "/workspace"
 HOME: Final = "/home/nbtape"
 SOCKETS: Final = "/run/nbtape"
+
+#: The system calls that are allowed: those of the engine's default profile, except that no file gets a set-user-ID or
+#: set-group-ID bit (in the mode arguments of chmod, open, mknod and the like). Other users of this machine could run
+#: such a file as its owner, also while the container runs, and no mount option would keep them from it.
+SECCOMP_PROFILE: Final = Path(__file__).with_name("seccomp.json").read_text(encoding="utf-8")
+
+#: The engine writes the output of a container to its disk. nbtape itself follows the stream.
+_LOG_LIMITS: Final = {"max-size": "1m", "max-file": "2"}
 
 #: Runs the image's own command until it exits or our end of its standard input is closed: a client that is killed
 #: cannot stop its container. SIGTERM goes to the init process, which passes it on; then everything is killed.
@@ -50,8 +59,9 @@ class User:
         return f"{self.number}:{self.group}"
 
 
-#: The user of containers that write no user's files.
-NOBODY: Final = User(1000, 1000)
+#: The user of containers that root starts. Nothing else belongs to it: no system assigns the number (see
+#: https://systemd.io/UIDS-GIDS), and engines that map the numbers of users can map it.
+NOBODY: Final = User(61_000, 61_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +108,8 @@ def arguments(
         "user": user or None,
         "working_dir": WORKSPACE,
         "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true"],
+        "security_opt": ["no-new-privileges:true", f"seccomp={SECCOMP_PROFILE}"],
+        "log_config": LogConfig(type=LogConfig.types.JSON, config=_LOG_LIMITS),
         "mem_limit": options.memory,
         "memswap_limit": options.memory,
         # A quota instead of nano_cpus: the engine refuses more nano_cpus than it has CPUs.
@@ -121,13 +132,18 @@ class Image:
     name: str
     command: tuple[str, ...]
     is_ours: bool  # built from nbtape's Dockerfile, or from such an image
+    user: str = ""
 
     @classmethod
     def of(cls, name: str, description: Mapping[str, Any]) -> Image:
         """Read the engine's description of an image."""
         config = description["Config"]
         command = (*(config.get("Entrypoint") or []), *(config.get("Cmd") or []))
-        return cls(name, command, "nbtape.gateway" in (config.get("Labels") or {}))
+        return cls(name, command, "nbtape.gateway" in (config.get("Labels") or {}), config.get("User") or "")
+
+    def runs_as_root(self, user: str) -> bool:
+        """Whether its processes are root's, if `user` is given as their user, or empty."""
+        return (user or self.user).partition(":")[0] in {"", "0", "root"}
 
 
 def _command(options: ContainerOptions, image: Image) -> list[str] | None:

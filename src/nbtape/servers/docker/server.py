@@ -25,6 +25,7 @@ from nbtape.servers.docker.container import Container
 from nbtape.servers.docker.engine import Engine
 from nbtape.servers.docker.image import DEFAULT_BASE_IMAGE, DEFAULT_DOCKERFILE, Recipe, have_image
 from nbtape.servers.docker.isolation import NOBODY, ContainerOptions, User
+from nbtape.servers.docker.mounts import give, mountable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,8 +41,10 @@ class DockerJupyterServer(OwnServer, JupyterServer):
 
     An executor's kernel runs in a container that sees no directory of this machine except the executor's `output_dir`.
     Executors with the same `output_dir` share a container; with `bind_dir`, all executors do. A container runs as the
-    current user (for root: as the owner of the mounted directory), without capabilities, on a read-only root file
-    system, with limits on memory, CPUs and processes. It is reachable only at 127.0.0.1. It can reach the Internet and
+    current user, without capabilities, on a read-only root file system, with limits on memory, CPUs and processes. If
+    the current user is root, it runs as the owner of the mounted directory, or, if that is root too, as a user who owns
+    nothing else and to whom the directory is given. No file gets a set-user-ID or set-group-ID bit. It is reachable
+    only at 127.0.0.1. It can reach the Internet and
     other hosts and containers unless you pass `network="none"`.
 
     `start`, `with` and the first use connect to the engine and build the image, which takes half a minute the first
@@ -58,7 +61,8 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         token: The server's token; None for a random one for each container.
         base_image: The image on which nbtape's own is built, with Python 3.11 or newer, pip and venv; None for
             python:3.12-slim.
-        bind_dir: The directory to mount instead of the executors' `output_dir`.
+        bind_dir: The directory to mount instead of the executors' `output_dir`. Like that, it must not be a home or
+            system directory, nor contain one, nor be reached through what other users can change.
         network: The engine's network to put the containers on, where they are then reached by their address; "none"
             for no network at all (Linux only); None for the engine's default.
         memory: Maximum memory of one container, including temporary files, in bytes or as "512m", "1.5g".
@@ -157,7 +161,13 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         return self._bind_dir
 
     def for_directory(self, directory: Path) -> JupyterServer:
-        """Return the server for sessions in a directory: a container that mounts it, not yet started."""
+        """Return the server for sessions in a directory: a container that mounts it, not yet started.
+
+        Raises:
+            ValueError: A container must not mount the directory.
+        """
+        if self._bind_dir is None and directory.is_dir():  # if not, this is checked when the container starts
+            _check_mount(directory)
         return self._server_of(directory)
 
     def common_directory(self) -> Path:
@@ -208,17 +218,19 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         with self._lock:
             server = self._servers.get(mounted)
             if server is None:
-                make = partial(self._make_container, mounted)
+                make, admit = partial(self._make_container, mounted), partial(self._admit, mounted)
                 # Not one that outlives the server, or whose name stays taken.
                 is_replaceable = self._options.stop_container and (self._options.auto_remove or not self._options.name)
                 server = self._servers[mounted] = _ContainerServer(
-                    make, lambda: self._was_stopped, is_replaceable=is_replaceable
+                    make, admit, lambda: self._was_stopped, is_replaceable=is_replaceable
                 )
             return server
 
     def _make_container(self, directory: Path | None) -> Container:
         """Return a container in which a directory is mounted, not yet started."""
         engine, image, user = self._prepare(directory)
+        if directory is not None:
+            self._admit(directory, directory)
         # Each container has its own token: code in one container may reach another, and knows its own token.
         options = dataclasses.replace(self._options, token=self._options.token or make_token())
         return Container(engine, options, image, user, directory)
@@ -227,7 +239,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         """Return the engine, the image and the user for a container in which a directory is mounted."""
         if sys.platform == "win32":
             raise ServerError("DockerJupyterServer does not run on Windows: run nbtape in WSL, where it does.")
-        user = _owner_of(directory) if self._user is None else self._user
+        user = self._user_for(directory)
         with self._engine_lock:
             if self._engine is None:
                 self._engine = self._find_engine()
@@ -236,6 +248,15 @@ class DockerJupyterServer(OwnServer, JupyterServer):
             recipe = dataclasses.replace(self._image, user=User.of(user) or NOBODY)
             image = have_image(self._engine, recipe, platform=self._platform, on_progress=self._on_progress)
             return self._engine, image, user
+
+    def _admit(self, mounted: Path | None, directory: Path) -> None:
+        """Let the user of the container that mounts a directory write to it, or to one below it."""
+        user = User.of(self._user_for(mounted))
+        if mounted is not None and user is not None:
+            give(mounted, directory, user)
+
+    def _user_for(self, directory: Path | None) -> str:
+        return _owner_of(directory) if self._user is None else self._user
 
     def _find_engine(self) -> Engine:
         engine = Engine(self._client)
@@ -253,8 +274,16 @@ class _ContainerServer(JupyterServer):
 
     has_pages = False
 
-    def __init__(self, make: Callable[[], Container], was_stopped: Callable[[], bool], *, is_replaceable: bool) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Container],
+        admit: Callable[[Path], None],
+        was_stopped: Callable[[], bool],
+        *,
+        is_replaceable: bool,
+    ) -> None:
         self._make = make
+        self._admit = admit
         self._is_replaceable = is_replaceable
         self._was_stopped = was_stopped
         self._lock = threading.Lock()
@@ -263,6 +292,9 @@ class _ContainerServer(JupyterServer):
         self._sessions: weakref.WeakSet[object] = weakref.WeakSet()
         #: Whether someone else may know its address.
         self.is_lent = False
+
+    def admit(self, directory: Path) -> None:
+        self._admit(directory)
 
     def enter(self, session: object) -> None:
         """Note that a session uses the container."""
@@ -320,13 +352,13 @@ class _ContainerServer(JupyterServer):
 
 
 def _owner_of(directory: Path | None) -> str:
-    """The user who is to own the files: the current one or, for root, the owner of the directory."""
+    """The user who is to own the files: the current one or, for root, the owner of the directory, if not root too."""
     if os.getuid() != 0:
         return str(User(os.getuid(), os.getgid()))
     if directory is None:
         return str(NOBODY)
     found = directory.stat()
-    return str(User(found.st_uid, found.st_gid))
+    return str(User(found.st_uid, found.st_gid) if found.st_uid else NOBODY)
 
 
 def _check_network(network: str | None, *, stop_container: bool) -> None:
@@ -342,7 +374,16 @@ def _check_network(network: str | None, *, stop_container: bool) -> None:
 def _existing(directory: Path) -> Path:
     if not directory.is_dir():
         raise ValueError(f"bind_dir {directory} is no directory: make it, or name another one.")
+    _check_mount(directory)
     return directory.absolute()
+
+
+def _check_mount(directory: Path) -> None:
+    """Raise `ValueError` for a directory that a container must not mount."""
+    try:
+        mountable(directory)
+    except ServerError as exc:
+        raise ValueError(str(exc)) from exc
 
 
 def _bytes(size: int | str) -> int:

@@ -1,0 +1,149 @@
+"""Which directories of this machine a container may mount, and whose they are while it does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from nbtape.errors import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nbtape.servers.docker.isolation import User
+
+#: Not to be mounted, nor anything in them, nor what they are in.
+_SYSTEM: Final = (
+    *map(Path, ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin")),
+    *map(Path, ("/sys", "/usr", "/var", "/Library", "/System", "/private/etc", "/private/var")),
+)
+#: In them, places for files of users.
+_PLACES_IN_SYSTEM: Final = tuple(
+    map(Path, ("/dev/shm", "/run/user", "/var/tmp", "/var/folders", "/private/var/tmp", "/private/var/folders"))  # noqa: S108
+)
+#: Not to be mounted themselves, nor what they are in.
+_ROOTS: Final = (
+    *map(Path, ("/home", "/root", "/opt", "/srv", "/mnt", "/media", "/tmp", "/snap", "/Users", "/Applications")),  # noqa: S108
+    *_PLACES_IN_SYSTEM,
+)
+#: In a home directory, what opens other machines and accounts.
+_SECRETS: Final = (".ssh", ".gnupg", ".aws", ".azure", ".config", ".docker", ".kube", ".password-store")
+
+_MAX_LINKS: Final = 40
+
+_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+def refusal(directory: Path) -> str:
+    """Why a container must not mount a directory, as the end of a sentence; empty if it may."""
+    try:
+        path = Path(_resolve(directory))
+        owner = path.stat().st_uid
+    except _UnsafePathError as exc:
+        return str(exc)
+    except OSError as exc:
+        return f"{exc.strerror or exc}"
+    homes = [home for home in _homes(owner) if home != Path("/")]
+    if any(path == home or path in home.parents for home in homes):
+        return "it is a home directory, or contains one"
+    if any(path.is_relative_to(home / name) for home in homes for name in _SECRETS):
+        return "it has credentials or settings of its user"
+    if any(path == root or path in root.parents for root in (*_SYSTEM, *_ROOTS)):
+        return "it is a system directory, or contains one"
+    places = (*_PLACES_IN_SYSTEM, *homes)
+    if any(path.is_relative_to(root) for root in _SYSTEM) and not any(path.is_relative_to(place) for place in places):
+        return "it is in a system directory"
+    return ""
+
+
+def mountable(directory: Path) -> Path:
+    """The path of a directory without links, if a container may mount it.
+
+    Raises:
+        ServerError: It must not.
+    """
+    if why := refusal(directory):
+        raise ServerError(f"A container must not mount {directory}: {why}. Use another directory, made for this.")
+    return Path(_resolve(directory))
+
+
+def give(mounted: Path, directory: Path, user: User) -> None:
+    """Give a directory that root owns to the user of its container; what is in it stays root's.
+
+    No container with a writable mount runs as root. The directory is the mounted one or is below it, where code may
+    have made links: none is followed.
+
+    Raises:
+        ServerError: It cannot be given, or a container must not mount it.
+    """
+    if os.getuid() != 0 or user.number == 0:
+        return
+    root = mountable(mounted)
+    try:
+        below = Path(os.path.realpath(directory)).relative_to(root)
+        with contextlib.ExitStack() as stack:
+            descriptor = _open_directory(str(root), None, stack)
+            for name in below.parts:
+                descriptor = _open_directory(name, descriptor, stack)
+            if os.fstat(descriptor).st_uid == 0:
+                os.fchown(descriptor, user.number, user.group)
+    except (OSError, ValueError) as exc:
+        raise ServerError(f"{directory} cannot be given to the container's user ({exc}). Use another one.") from exc
+
+
+def _open_directory(name: str, parent: int | None, stack: contextlib.ExitStack) -> int:
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+class _UnsafePathError(Exception):
+    """Another user, or code that ran earlier, can decide where a path leads, or it leads to no directory."""
+
+
+def _homes(owner: int) -> Iterator[Path]:
+    """The home directories of this user, of root, and of the owner of a directory."""
+    import pwd  # not on Windows
+
+    if home := os.environ.get("HOME"):
+        yield Path(os.path.realpath(home))
+    for user in {os.getuid(), 0, owner}:
+        try:
+            yield Path(os.path.realpath(pwd.getpwuid(user).pw_dir))
+        except KeyError:
+            continue
+
+
+def _resolve(directory: Path) -> str:
+    """Follow a path component by component, as the kernel does, and links only where root alone can make them."""
+    pending = list(reversed(directory.absolute().parts[1:]))
+    path, links = "/", 0
+    while pending:
+        name = pending.pop()
+        if name == "..":
+            path = os.path.dirname(path)  # noqa: PTH120  (no link is left in it)
+            continue
+        parent, path = path, os.path.join(path, name)  # noqa: PTH118  (as above)
+        if stat.S_ISLNK(os.lstat(path).st_mode):
+            _check_link(path, parent)
+            if (links := links + 1) > _MAX_LINKS:
+                raise _UnsafePathError("its links go round in a circle")
+            target = os.readlink(path)  # noqa: PTH115  (as above)
+            path = "/" if target.startswith("/") else parent
+            pending += [part for part in reversed(target.split("/")) if part not in {"", "."}]
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        raise _UnsafePathError("it is not a directory")
+    return path
+
+
+def _check_link(path: str, parent: str) -> None:
+    """Refuse a link in a directory where others than root can make links: it may be of code that ran in a container."""
+    status = os.lstat(parent)
+    if status.st_uid != 0 or status.st_mode & _WRITABLE_BY_OTHERS:
+        raise _UnsafePathError(
+            f"{path} is a link that other users, or code in a container, could have made. If you trust it, use "
+            f"the path that it leads to, {os.path.realpath(path)}"
+        )

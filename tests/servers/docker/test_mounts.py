@@ -1,0 +1,116 @@
+"""Which directories a container may mount."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nbtape import DockerJupyterServer, JupyterCodeExecutor, ServerError
+from nbtape.servers.docker.isolation import User
+from nbtape.servers.docker.mounts import give, mountable, refusal
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root makes files of other users")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory that may be mounted, by its only name."""
+    (place := tmp_path.resolve() / "place").mkdir()
+    return place
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/etc", "/etc/cron.d", "/usr", "/usr/local", "/bin", "/lib", "/boot", "/dev", "/proc", "/proc/self"),
+        *("/sys", "/run", "/var", "/var/lib", "/var/spool", "/var/log", "/home", "/root", "/opt", "/srv", "/tmp"),
+        *("/var/tmp", "/dev/shm", "/var/../etc", "//etc/", "/tmp/../../etc", "~", "~/.."),
+    ],
+)
+def test_system_and_home_directories_are_refused(path: str) -> None:
+    directory = Path(path).expanduser()
+    if not directory.is_dir():
+        pytest.skip(f"there is no {path} on this machine")
+    with pytest.raises(ServerError, match=r"must not mount .*: it .*\. Use another directory"):
+        mountable(directory)
+    with pytest.raises(ValueError, match="must not mount"):
+        DockerJupyterServer(bind_dir=directory)
+    with pytest.raises(ValueError, match="must not mount"):
+        JupyterCodeExecutor(DockerJupyterServer(), output_dir=directory)
+
+
+def test_the_home_directory_of_the_environment_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mountable(place) == place
+    for home in (place, place / "below", place / ".." / "place"):
+        home.mkdir(exist_ok=True)
+        monkeypatch.setenv("HOME", str(home))
+        assert "home directory" in refusal(place)
+    (place / ".ssh" / "keys").mkdir(parents=True)
+    (place / "runs").mkdir()
+    assert "credentials" in refusal(place / ".ssh")
+    assert "credentials" in refusal(place / ".ssh" / "keys")
+    assert refusal(place / "runs") == ""
+
+
+@as_root
+def test_a_link_is_followed_where_only_root_makes_links(place: Path) -> None:
+    (place / "real").mkdir()
+    (place / "link").symlink_to("real")
+    (place / "absolute").symlink_to(place / "real")
+    for name in ("link", "absolute", "link/../absolute", "link/."):
+        assert mountable(place / name) == place / "real"
+    (place / "system").symlink_to("/etc")
+    assert "system directory" in refusal(place / "system")
+    (place / "round").symlink_to("round")
+    assert "circle" in refusal(place / "round")
+
+
+@as_root
+@pytest.mark.parametrize(("owner", "mode"), [(0, 0o777), (0, 0o1777), (0, 0o775), (1000, 0o755), (61_000, 0o700)])
+def test_a_link_that_others_could_have_made_is_refused(owner: int, mode: int, place: Path) -> None:
+    (place / "real" / "runs").mkdir(parents=True)
+    (place / "shared").mkdir()
+    (place / "shared" / "link").symlink_to(place / "real")
+    (place / "shared").chmod(mode)
+    os.chown(place / "shared", owner, owner)
+    for name in ("link", "link/runs"):
+        assert f"If you trust it, use the path that it leads to, {place / 'real'}" in refusal(place / "shared" / name)
+
+
+@as_root
+def test_a_directory_below_one_of_another_user_may_be_mounted(place: Path) -> None:
+    (place / "theirs" / "runs").mkdir(parents=True)
+    os.chown(place / "theirs", 61_000, 61_000)
+    assert refusal(place / "theirs" / "runs") == ""
+
+
+def test_a_file_and_nothing_are_refused(place: Path) -> None:
+    (place / "file").touch()
+    assert "not a directory" in refusal(place / "file")
+    assert "No such file" in refusal(place / "none")
+
+
+@as_root
+def test_a_directory_of_root_is_given_to_the_user_of_the_container(place: Path) -> None:
+    (place / "file").touch()
+    give(place, place, User(61_000, 61_000))
+    give(place, place, User(61_001, 61_001))
+    assert (place.stat().st_uid, (place / "file").stat().st_uid) == (61_000, 0)
+    (place / "below").mkdir()
+    give(place, place / "below", User(61_000, 61_000))
+    assert (place / "below").stat().st_uid == 61_000
+
+
+@as_root
+@pytest.mark.parametrize("name", ["link", "link/below", "below/link", "file"])
+def test_nothing_outside_of_the_mount_is_given_away(name: str, place: Path, tmp_path: Path) -> None:
+    (outside := tmp_path / "outside" / "below").mkdir(parents=True)
+    (place / "below").mkdir()
+    (place / "file").touch()
+    for link in (place / "link", place / "below" / "link"):
+        link.symlink_to(outside.parent)
+    with pytest.raises(ServerError, match="cannot be given"):
+        give(place, place / name, User(61_000, 61_000))
+    assert {path.stat().st_uid for path in (outside, outside.parent, place / "file")} == {0}
