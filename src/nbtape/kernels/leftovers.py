@@ -72,23 +72,51 @@ class Leftovers:
         """Kill all processes; return whether none is left. Blocks for some milliseconds, at most 3 seconds."""
         deadline = time.monotonic() + _TIMEOUT_SECONDS
         stopped: set[tuple[int, str]] = set()
-        while found := self._find():
-            if new := [each for each in found if (each.pid, each.started) not in stopped]:
-                _signal(new, signal.SIGSTOP)  # what is stopped starts no others
-                stopped.update((each.pid, each.started) for each in new)
-                if time.monotonic() < deadline:
-                    continue
+        while True:
+            newest = _newest_pid()
+            found = self._find()
+            new = [each for each in found if (each.pid, each.started) not in stopped]
+            _signal(new, signal.SIGSTOP)  # what is stopped starts no others
+            stopped.update((each.pid, each.started) for each in new)
+            has_more = self._stop_since(newest, deadline)
+            if not found and not has_more:
+                break
+            if (new or has_more) and time.monotonic() < deadline:
+                continue
             _signal(found, signal.SIGKILL)
             if time.monotonic() > deadline:
-                logger.warning("%d processes of a kernel could not be killed: %s", len(found), found[0].pid)
+                logger.warning("processes of a kernel could not be killed: %s", [each.pid for each in found])
                 return False
             time.sleep(_POLL_SECONDS)
         self._known, self._sessions = set(), set()
         return True
 
+    def _stop_since(self, newest: int, deadline: float) -> bool:
+        """Stop the kernel's processes that have started since `newest`; return whether there were any.
+
+        A process that forks and exits at once slips through a scan of /proc, which takes longer than it lives.
+        """
+        has_any = False
+        while (last := _newest_pid()) != newest and time.monotonic() < deadline:
+            for pid in range(newest + 1, last + 1):
+                process = _process(pid)
+                if process is not None and self._is_member(process):
+                    has_any = True
+                    _signal([process], signal.SIGSTOP)
+                    self._known.add((process.pid, process.started))
+            newest = last
+        return has_any
+
+    def _is_member(self, process: _Process) -> bool:
+        """Whether one process belongs to the kernel, without a look at the others."""
+        if process.pid in _spared():
+            return False
+        is_child = process.parent in {pid for pid, _ in self._known}
+        return is_child or process.session in self._sessions or _is_marked(process.pid, self.mark.encode())
+
     def _find(self) -> list[_Process]:
         """The live processes of the kernel; remembers them and their sessions."""
-        spared = {os.getpid(), os.getppid(), 1}
+        spared = _spared()
         processes = {each.pid: each for each in _processes() if each.pid not in spared}
         self._sessions.discard(os.getsid(0))
         sought = self.mark.encode()
@@ -108,6 +136,11 @@ class Leftovers:
 
     def _is_known(self, process: _Process) -> bool:
         return (process.pid, process.started) in self._known
+
+
+def _spared() -> set[int]:
+    """Processes that are not killed: this one, its parent and the first one."""
+    return {os.getpid(), os.getppid(), 1}
 
 
 def with_outer(mark: str) -> str:
@@ -133,6 +166,13 @@ def _process(pid: int) -> _Process | None:
             parent, _group, session = map(int, fields[1:4])
             return _Process(pid, parent, session, fields[19])
     return None
+
+
+def _newest_pid() -> int:
+    """The pid that was given to a process or thread last, see proc(5); 0 without /proc."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int((_PROC / "loadavg").read_text().split()[4])
+    return 0
 
 
 def _is_marked(pid: int, mark: bytes) -> bool:
