@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 from calling import COMMAND, interrupted_when, nbtape, processes_in
+from full_matrix import first
 from nbformat.v4 import new_code_cell, new_notebook
 from reading import code_cells, eventually, read_notebook
 
@@ -263,7 +264,7 @@ class TestCtrlC:
         self.check_nothing_runs()
 
     @pytest.mark.parametrize("kill", [os.killpg, os.kill])
-    @pytest.mark.parametrize("options", ["", "--json", "--jobs 2"])
+    @pytest.mark.parametrize("options", first(1, ["--jobs 2", "", "--json"]))
     def test_a_replay(self, options: str, kill: Callable[[int, int], None], long_session: Path) -> None:
         arguments = ["replay", long_session.name, *options.split()]
         ended = interrupted_when(self.directory / "begun", *arguments, cwd=self.directory, kill=kill)

@@ -31,15 +31,16 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-def test_the_corpus_works_where_nothing_holds_it(browser: Browser, tmp_path: Path) -> None:
+def test_the_corpus_works_where_nothing_holds_it(browser: Browser, tmp_path: Path, *, full: bool) -> None:
+    tried = dict(list(DISARMED.items())[:: 1 if full else 4])
     worked = []
-    for number, (name, text) in enumerate(DISARMED.items()):
+    for number, (name, text) in enumerate(tried.items()):
         (path := tmp_path / f"{number}.svg").write_text(text)
         page = browser.new_page()
         if Seen(page).of(path.as_uri()):
             worked.append(name)
         page.close()
-    assert len(worked) >= 25, worked
+    assert len(worked) / len(tried) >= 25 / len(DISARMED), worked
 
 
 def test_no_image_of_a_report_does_anything_when_it_is_opened(page: Page, tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ UNREADABLE = {
     "no json": ('{"cells": [', "not JSON"),
     "no utf-8": (b"\xff\xfe{", "not JSON in UTF-8"),
     "half a pair": (json.dumps({**EMPTY, "metadata": {"title": "\ud800"}}), "not JSON in UTF-8"),
-    "bottomless": ("[" * 100_000, "not JSON"),
+    "bottomless": ("[" * 100_000, "nested more than 128 levels"),
     "a list": ("[]", "no notebook"),
     "an object": ("{}", "no notebook"),
     "nbformat 3": (json.dumps(V3), "jupyter nbconvert --to notebook --nbformat 4"),

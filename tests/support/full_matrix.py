@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
+
+    from _pytest.mark import ParameterSet
 
 #: How many tests each process has left out.
 _LEFT_OUT: Final = pytest.StashKey[int]()
@@ -21,6 +23,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def full(pytestconfig: pytest.Config) -> bool:
     """Whether `--full` is given: a test that asks for it repeats its promise more often then."""
     return bool(pytestconfig.getoption("--full"))
+
+
+def first(keep: int, values: Sequence[Any]) -> list[ParameterSet]:
+    """Values for `parametrize`, of which all but the first few are left out without `--full`."""
+    arguments = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [pytest.param(*each, marks=() if n < keep else pytest.mark.full) for n, each in enumerate(arguments)]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -23,16 +23,17 @@ from nbtape.cli.display.status_line import working
 @click.argument("notebook", metavar="NOTEBOOK", shell_complete=notebooks)
 @click.option("--cell", "index", type=int, metavar="N", help="Show cell N in full: its code, and all that it put out.")
 @json_option(
-    "notebook, cells, counts, started, ended, seconds, kernel, python, platform, directory, place, recorded_by",
+    "notebook, cells, counts, started, ended, seconds, kernel, python, platform, directory, place, "
+    "recorded_by, changed",
     cell="index, cell_id, cell_type, source, output, and of code status, seconds, first_line, files, error, note, "
     "kernel_epoch, touched",
 )
 def show(*, notebook: str, index: int | None, as_json: bool) -> None:
     """Show a recorded run as a table.
 
-    It tells when and where NOTEBOOK was run, and of each cell of code how it ended, how long it took, its first line
-    and its files. Cells are counted from 0, Markdown too, as everywhere in nbtape. Nothing is run. What is no notebook
-    of nbformat 4 is refused with exit code 2.
+    Prints when and where NOTEBOOK was run, and the status, time, first line and files of each code cell. It lists the
+    cells that were changed after they were recorded. Cells are counted from 0, Markdown cells included. Nothing is run.
+    A file that is not a notebook of nbformat 4 is refused with exit code 2.
     """
     if index is None:
         _show_run(Path(notebook), as_json=as_json)

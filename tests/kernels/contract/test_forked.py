@@ -1,4 +1,4 @@
-"""Kernels that are forked by a fork server."""
+"""Kernels that are forked by a fork server, with the channels of other local kernels; with `--full`, everything."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from session_contract import SessionContract
-from transport_contract import TransportContract
+from transport_contract import DeathContract, InterruptContract, OutputContract, TimeoutContract
 
 from nbtape.kernels.local.forked import ForkedKernels
 
@@ -26,7 +26,12 @@ class Forked:
         kernels.close()
 
 
-class TestTransport(Forked, TransportContract):
+class TestTransport(Forked, DeathContract, InterruptContract):
+    pass
+
+
+@pytest.mark.full
+class TestMoreTransport(Forked, OutputContract, TimeoutContract):
     pass
 
 

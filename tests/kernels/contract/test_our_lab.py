@@ -1,4 +1,4 @@
-"""Kernels of a JupyterLab that nbtape starts."""
+"""Kernels of a JupyterLab that nbtape starts: a jupyter_server like the far one; with `--full`, everything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from session_contract import SessionContract
-from transport_contract import TransportContract
+from transport_contract import DeathContract, InterruptContract, OutputContract, TimeoutContract
 
 if TYPE_CHECKING:
     from nbtape import LocalJupyterServer
@@ -21,7 +21,12 @@ class OurLab:
         return lab_server
 
 
-class TestTransport(OurLab, TransportContract):
+class TestTransport(OurLab, OutputContract, DeathContract):
+    pass
+
+
+@pytest.mark.full
+class TestMoreTransport(OurLab, TimeoutContract, InterruptContract):
     pass
 
 

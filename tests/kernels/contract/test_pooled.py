@@ -1,4 +1,4 @@
-"""Kernels of a pool, each started on its own."""
+"""Kernels of a pool, each started on its own, with the channels of local kernels; with `--full`, everything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from session_contract import SessionContract
-from transport_contract import TransportContract
+from transport_contract import DeathContract, InterruptContract, OutputContract, TimeoutContract
 
 from nbtape import KernelPool
 
@@ -23,7 +23,12 @@ class Pooled:
             yield pool
 
 
-class TestTransport(Pooled, TransportContract):
+class TestTransport(Pooled, DeathContract, InterruptContract):
+    pass
+
+
+@pytest.mark.full
+class TestMoreTransport(Pooled, OutputContract, TimeoutContract):
     pass
 
 

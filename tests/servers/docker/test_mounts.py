@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -98,9 +99,13 @@ def test_a_directory_of_root_is_given_to_the_user_of_the_container(place: Path) 
     give(place, place, User(61_000, 61_000))
     give(place, place, User(61_001, 61_001))
     assert (place.stat().st_uid, (place / "file").stat().st_uid) == (61_000, 0)
-    (place / "below").mkdir()
-    give(place, place / "below", User(61_000, 61_000))
-    assert (place / "below").stat().st_uid == 61_000
+    for closed, owner in ((0o755, 0), (0o700, 61_000)):
+        (place / "closed").mkdir(mode=closed)
+        (place / "closed" / "below").mkdir()
+        give(place, place / "closed" / "below", User(61_000, 61_000))
+        assert (place / "closed").stat().st_uid == owner
+        assert (place / "closed" / "below").stat().st_uid == 61_000
+        shutil.rmtree(place / "closed")
 
 
 @as_root

@@ -74,7 +74,7 @@ def give(mounted: Path, directory: Path, user: User) -> None:
     """Give a directory that root owns to the user of its container; what is in it stays root's.
 
     No container with a writable mount runs as root. The directory is the mounted one or is below it, where code may
-    have made links: none is followed.
+    have made links: none is followed. Directories on the way that other users cannot enter are given as well.
 
     Raises:
         ServerError: It cannot be given, or a container must not mount it.
@@ -85,11 +85,14 @@ def give(mounted: Path, directory: Path, user: User) -> None:
     try:
         below = Path(os.path.realpath(directory)).relative_to(root)
         with contextlib.ExitStack() as stack:
-            descriptor = _open_directory(str(root), None, stack)
+            opened = [_open_directory(str(root), None, stack)]
             for name in below.parts:
-                descriptor = _open_directory(name, descriptor, stack)
-            if os.fstat(descriptor).st_uid == 0:
-                os.fchown(descriptor, user.number, user.group)
+                opened.append(_open_directory(name, opened[-1], stack))
+            for descriptor in opened:
+                status = os.fstat(descriptor)
+                is_closed = not status.st_mode & stat.S_IXOTH
+                if status.st_uid == 0 and (is_closed or descriptor == opened[-1]):
+                    os.fchown(descriptor, user.number, user.group)
     except (OSError, ValueError) as exc:
         raise ServerError(f"{directory} cannot be given to the container's user ({exc}). Use another one.") from exc
 
