@@ -114,8 +114,8 @@ def test_the_transcripts_of_the_documentation_come_again_in_a_container(
     output_dir: Path, science_image: str, transcript: str
 ) -> None:
     notebook = record_transcript(output_dir, transcript)
-    for path in output_dir.iterdir():  # root's files stay root's, and no container runs as root
-        path.chmod(0o666)
+    for path in output_dir.rglob("*"):  # root's files stay root's, and no container runs as root
+        path.chmod(0o777)
     with DockerJupyterServer(custom_image_name=science_image) as server:
         report = replay(notebook, jupyter_server=server)
     assert report.exit_code == 0, str(report)
