@@ -271,9 +271,12 @@ def sabotage(server: Server, output_dir: Path, canary: Path, steps: int, seconds
         # A new command may follow a link of the user on the way to a directory; a running session does not.
         recorder = Recorder(executor, seed, looks=not moves_root)
         root = repr(str(output_dir)) if moves_root else None
-        recorder.run(f"{SABOTEUR}\nSaboteur({seed}, {str(canary)!r}, {root}, {steps}, {seconds}).start()")
-        number, began = 0, time.monotonic()
+        start = f"{SABOTEUR}\nSaboteur({seed}, {str(canary)!r}, {root}, {steps}, {seconds}).start()"
+        kernel, number, began = -1, 0, time.monotonic()
         while not (over := [path for path in output_dir.glob("over-*") if not output_dir.is_symlink()]):
+            if executor.kernel_epoch != kernel:  # the saboteur ends with its kernel
+                recorder.run(start)
+                kernel = executor.kernel_epoch
             recorder.run(recorder.draw.choice(BLOCKS).format(number=number))
             recorder.look()
             number += 1
