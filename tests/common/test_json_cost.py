@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nbtape.common import json_cost
 from nbtape.common.json_cost import CONTAINER_COST, VALUE_COST, costs_more, is_nested_deeper
 
 TEXTS = st.text(st.sampled_from([*'a"\\[]{},:é😀', "\n"]), max_size=12)
@@ -33,13 +35,19 @@ def depth(value: Any) -> int:
     return 1 + max(map(depth, value.values() if isinstance(value, dict) else value), default=0)
 
 
-@given(JSON, st.booleans(), st.booleans())
-def test_the_cost_is_that_of_the_values_whatever_their_texts_hold(value: Any, ascii_only: bool, dense: bool) -> None:  # noqa: FBT001  (hypothesis)
+@given(JSON, st.booleans(), st.booleans(), st.sampled_from([1, 2, 3, 7, 1 << 16]))
+def test_the_cost_is_that_of_the_values_whatever_their_texts_hold(
+    value: Any,
+    ascii_only: bool,  # noqa: FBT001  (hypothesis)
+    dense: bool,  # noqa: FBT001  (as above)
+    piece: int,
+) -> None:
     separators = (",", ":") if dense else None
     content = json.dumps(value, ensure_ascii=ascii_only, separators=separators).encode()
-    assert not costs_more(content, cost(value))
-    assert cost(value) == 0 or costs_more(content, cost(value) - 1)
-    assert costs_more(memoryview(content), cost(value)) == costs_more(content, cost(value))
+    with patch.object(json_cost, "_PIECE", piece):
+        assert not costs_more(content, cost(value))
+        assert cost(value) == 0 or costs_more(content, cost(value) - 1)
+        assert costs_more(memoryview(content), cost(value)) == costs_more(content, cost(value))
 
 
 @pytest.mark.parametrize("content", [b"[" * 5_000_000, b"[],", b'"' + b"[," * 10, b'{"a": "\\', b"", b"\xff\xfe["])

@@ -6,39 +6,52 @@ A list of empty lists takes 3 bytes per list as JSON and about 100 as objects, s
 from __future__ import annotations
 
 import re
-from typing import Final
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 #: Characters that a JSON array or object counts for, and any other value, besides its text.
 CONTAINER_COST: Final = 64
 VALUE_COST: Final = 16
 
-_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+#: Characters that are looked through at once, for which they are copied.
+_PIECE: Final = 1 << 16
 
-#: Bytes that are looked through at once, for which they are copied.
-_PIECE: Final = 1 << 20
+#: A text without escapes.
+_TEXT: Final = re.compile(rb'"[^"]*"')
 
 
 def costs_more(content: bytes | memoryview, limit: int) -> bool:
     """Whether the values of some JSON cost more than `limit` characters, without their texts."""
     if len(content) * CONTAINER_COST <= limit:  # it cannot hold so many
         return False
-    pieces = (bytes(content[start : start + _PIECE]) for start in range(0, len(content), _PIECE))
-    return sum(map(_cost, pieces)) > limit and _costs_more_outside_texts(content, limit)
+    return sum(map(_cost, _pieces(content))) > limit and _exceeds(map(_cost, _structure(content)), limit)
+
+
+def _exceeds(costs: Iterable[int], limit: int) -> bool:
+    """Whether a sum is larger than a limit; adds no more than it takes to know."""
+    return any(total > limit for total in accumulate(costs))
 
 
 def _cost(json: bytes) -> int:
     return CONTAINER_COST * (json.count(b"[") + json.count(b"{")) + VALUE_COST * json.count(b",")
 
 
-def _costs_more_outside_texts(content: bytes | memoryview, limit: int) -> bool:
-    cost = done = 0
-    for text in _TEXT.finditer(content):
-        start, end = text.span()
-        cost += _cost(bytes(content[done:start]))
-        done = end
-        if cost > limit:
-            return True
-    return cost + _cost(bytes(content[done:])) > limit
+def _pieces(content: bytes | memoryview) -> Iterator[bytes]:
+    return (bytes(content[start : start + _PIECE]) for start in range(0, len(content), _PIECE))
+
+
+def _structure(content: bytes | memoryview) -> Iterator[bytes]:
+    """What is outside of the texts, found without a step of Python for each of them: there may be millions."""
+    opening = backslash = b""  # of a text and of an escape that the next piece goes on with
+    for piece in _pieces(content):
+        plain = (backslash + piece).replace(rb"\\", b"")
+        backslash = b"\\" if plain.endswith(b"\\") else b""
+        plain = plain.removesuffix(backslash).replace(rb"\"", b"")
+        outside, opening, _ = _TEXT.sub(b"", opening + plain).partition(b'"')
+        yield outside
 
 
 def is_nested_deeper(value: object, levels: int) -> bool:
