@@ -133,7 +133,7 @@ class SabotageFaults(Executors):
             3,
             [
                 "import builtins\nbuiltins.print = builtins.open = builtins.repr = None",
-                "from IPython import core, display as shown\ndisplay = shown.display = core.display_functions.display = None",
+                "import IPython.display as a, IPython.core.display_functions as b\ndisplay = a.display = b.display = None",
                 "import sys\ndel sys.modules['__main__']",
                 "import sys\nsys.modules.clear()",
                 "globals().clear()",
