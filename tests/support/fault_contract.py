@@ -133,7 +133,7 @@ class SabotageFaults(Executors):
             3,
             [
                 "import builtins\nbuiltins.print = builtins.open = builtins.repr = None",
-                "import IPython.display as a, IPython.core.display_functions as b\ndisplay = a.display = b.display = None",
+                "import IPython.display as d\nd.display.__globals__['display'] = d.display = display = None",
                 "import sys\ndel sys.modules['__main__']",
                 "import sys\nsys.modules.clear()",
                 "globals().clear()",
