@@ -53,6 +53,12 @@ class _BlocksAndState(Executors):
         assert run(executor, "x *= 2\nprint(x)").output == "42\n"
         assert executor.kernel_epoch == 1
 
+    def test_code_runs_as_one_cell(self, executor: JupyterCodeExecutor) -> None:
+        assert executor.run("x = 20; print(x)").output == "20\n"
+        assert executor.run("echo $((x + 1))", "bash").output == "1\n"
+        assert executor.run("import time; time.sleep(60)", timeout=1).status == "timeout"
+        assert [cell["source"] for cell in code_cells(executor.notebook)][1] == "%%bash\necho $((x + 1))"
+
     def test_every_block_is_a_cell_in_order(self, executor: JupyterCodeExecutor) -> None:
         executor.add_markdown("# Counting")
         result = run(executor, "print(1)", "print(2)")

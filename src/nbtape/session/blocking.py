@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.lifecycle import Startable
+from nbtape.messages.code_blocks import CodeBlock
 from nbtape.session.executor import AsyncJupyterCodeExecutor
 from nbtape.session.executor_base import ExecutorBase
 from nbtape.session.loop_thread import SHUTDOWN_TIMEOUT_SECONDS, LoopThread
@@ -17,7 +18,6 @@ from nbtape.session.loop_thread import SHUTDOWN_TIMEOUT_SECONDS, LoopThread
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nbtape.messages.code_blocks import CodeBlock
     from nbtape.results import CodeResult
     from nbtape.session.recorded_session import RecordedSession
     from nbtape.session.variables import Variables
@@ -65,6 +65,9 @@ class JupyterCodeExecutor(ExecutorBase, Startable):
 
     def add_markdown(self, text: str, agent: str = "") -> None:
         self._thread.call(self._executor.add_markdown(text, agent))
+
+    def run(self, code: str, language: str = "python", *, timeout: float | None = None) -> CodeResult:
+        return self.execute_code_blocks([CodeBlock(code, language)], timeout=timeout)
 
     def execute_code_blocks(self, code_blocks: Sequence[CodeBlock], *, timeout: float | None = None) -> CodeResult:
         stop = asyncio.Event()

@@ -65,6 +65,9 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
         async with self._turns.lock:
             await self._session.add_markdown(text, agent)
 
+    async def run(self, code: str, language: str = "python", *, timeout: float | None = None) -> CodeResult:
+        return await self.execute_code_blocks([CodeBlock(code, language)], timeout=timeout)
+
     async def execute_code_blocks(
         self, code_blocks: Sequence[CodeBlock], *, timeout: float | None = None, stop: asyncio.Event | None = None
     ) -> CodeResult:

@@ -202,6 +202,22 @@ class ExecutorBase:
             NotebookWriteError: The notebook cannot be written; the cell is kept for the next save.
         """
 
+    def run(self, code: str, language: str = "python", *, timeout: float | None = None) -> Any:  # noqa: ANN401
+        """Run a piece of code as one cell. Variables persist between calls.
+
+        Args:
+            code: The source.
+            language: Its language, such as "python" or "bash".
+            timeout: Seconds it may take, at least 1; None for the executor's timeout.
+
+        Raises:
+            ValueError: The timeout is not a number of at least 1.
+            KernelStartError: No kernel can be started.
+            NotebookWriteError: The notebook cannot be written; its `result` reports the cell if it ran.
+            BlockInterrupted: Ctrl-C in a blocking call; its `result` reports the cell.
+            WrongLoopError: An async executor's kernel runs on another event loop.
+        """
+
     def execute_code_blocks(self, code_blocks: Sequence[CodeBlock], *, timeout: float | None = None) -> Any:  # noqa: ANN401
         """Run code blocks, one cell each, until one fails. Variables persist between calls.
 
