@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from nbtape.common.notebook_display import preformatted
 from nbtape.common.text import shorten
 
 if TYPE_CHECKING:
@@ -107,11 +108,15 @@ class CodeResult:
     output: str
     output_files: list[str] = field(default_factory=list)
     status: Status = "ok"
-    cells: list[CellResult] = field(default_factory=list)
+    cells: list[CellResult] = field(default_factory=list, repr=False)
     notebook: Path | None = None
 
     def __str__(self) -> str:
         return f"exit_code={self.exit_code} output={self.output!r} output_files={self.output_files!r}"
+
+    def _repr_html_(self) -> str:
+        files = [f"File: {path}" for path in self.output_files]
+        return preformatted("\n".join([f"{self.status} (exit code {self.exit_code})", self.output.rstrip(), *files]))
 
     @property
     def kernel_epoch(self) -> int:

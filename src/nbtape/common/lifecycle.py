@@ -6,6 +6,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
+from nbtape.common.notebook_display import Displayed
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -31,7 +33,7 @@ class Startable(ABC):
         self.stop()
 
 
-class OwnServer(Startable):
+class OwnServer(Displayed, Startable):
     """A server, which also runs as long as an `async with`."""
 
     async def __aenter__(self) -> Self:

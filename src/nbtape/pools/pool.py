@@ -90,6 +90,9 @@ class KernelPool(OwnServer):
             return ForkedKernels(self._kernel_name, preload, timeout, must=bool(fork))
         return checked_source(server, self._kernel_name, token, self._directory or Path("/"))
 
+    def __repr__(self) -> str:
+        return f"KernelPool(kernel_name={self._kernel_name!r}, size={self.size}, ready={self.ready})"
+
     @property
     def size(self) -> int:
         """How many kernels are kept ready, or on their way, at most."""

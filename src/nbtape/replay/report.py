@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from nbtape._version import __version__
+from nbtape.common.notebook_display import Displayed
 from nbtape.results import FAILED, REFUSED, WELL
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class NotReplayed:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayReport:
+class ReplayReport(Displayed):
     """The result of replaying one notebook. `print(report)` shows a summary.
 
     Args:
@@ -141,6 +142,9 @@ class ReplayReport:
             "ignored_settings": list(self.ignored_settings),
             "cells": [asdict(cell) for cell in self.cells],
         }
+
+    def __repr__(self) -> str:
+        return f"ReplayReport({str(self.notebook)!r}, exit_code={self.exit_code}, counts={self.counts})"
 
     def __str__(self) -> str:
         counted = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items()) or "no code cells"

@@ -115,6 +115,10 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         self._end: weakref.finalize[..., LocalJupyterServer] | None = None
         self._was_stopped = False
 
+    def __repr__(self) -> str:
+        state = self._info.url if self._process is not None and not self.cause_of_end() else "not running"
+        return f"LocalJupyterServer({state})"
+
     @property
     def connection_info(self) -> JupyterConnectionInfo:
         """Address and token of the server. Starts it, if it has not been started yet.

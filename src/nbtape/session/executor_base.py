@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from nbtape.common.compat_jsonschema import defer_grammar
+from nbtape.common.notebook_display import Displayed
 from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_source
 from nbtape.messages.code_blocks import MarkdownCodeExtractor
 from nbtape.session.options import DEFAULT_NAME, checked_name, checked_options, checked_timeout
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from nbtape.session.resume_plan import Resumption
 
 
-class ExecutorBase:
+class ExecutorBase(Displayed):
     """The part that both executors share. Each overrides the methods, which are documented here."""
 
     def __init__(
@@ -104,6 +105,9 @@ class ExecutorBase:
         executor = cls(jupyter_server, name, timeout, directory, notebook=origin.name, **options)
         executor._session.origin = origin
         return executor
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.notebook)!r}, kernel={self.kernel_name!r}, epoch={self.kernel_epoch})"
 
     @property
     def resumption(self) -> Resumption | None:

@@ -142,6 +142,11 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         self._own_server: _ContainerServer | None = None
         self._was_stopped = False
 
+    def __repr__(self) -> str:
+        with self._lock:
+            running = sum(server.is_running for server in self._servers.values())
+        return f"DockerJupyterServer({running} container{'' if running == 1 else 's'} running)"
+
     @property
     def connection_info(self) -> JupyterConnectionInfo:
         """How to reach the container with `bind_dir`, or else one that mounts nothing. Starts it if necessary.
@@ -330,6 +335,11 @@ class _ContainerServer(JupyterServer):
         if (cause := self.cause_of_end()) or self._container is None:
             return cause
         return self._container.cause_of_death(kernel_id)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a container was started that has not ended."""
+        return self._container is not None and not self.cause_of_end()
 
     def description(self) -> dict[str, str]:
         return {} if self._container is None else self._container.description()
