@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from nbtape.cli.defaults import give_way, has_defaults, project_defaults, read_from_environment
 from nbtape.cli.display.log import show_log
 from nbtape.cli.display.printing import echo
 from nbtape.results import BUG, INTERRUPTED, MEANINGS, REFUSED, UNREAD, WELL
@@ -53,6 +55,25 @@ class Command(click.Command):
                 help="Tell on standard error what happens, and of an error where it arose.",
             )
         )
+
+        read_from_environment(self.params)
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401  (click's)
+    ) -> click.Context:
+        """Read the defaults of the project, for an option that has one."""
+        if has_defaults(self.params) and not extra.get("resilient_parsing"):  # not while a shell completes a line
+            extra.setdefault("default_map", project_defaults(Path.cwd()))
+        return super().make_context(info_name, args, parent, **extra)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        give_way(ctx)
+        return rest
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Add the examples, which are never wrapped."""
