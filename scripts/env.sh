@@ -135,5 +135,5 @@ install_all() {
 
 # The package in place, so that changed sources count at once, and what the tests need.
 use_test_env() {
-    use_env test "$(dependencies test)" --editable . --group test
+    use_env test "$(dependencies test)" --editable '.[export]' --group test
 }

@@ -12,6 +12,7 @@
     │   ├── NotebookInUseError          another executor is writing it
     │   └── NotebookWriteError          the record cannot be written; it is kept in memory
     ├── SourceError                     a transcript or script that `nbtape run` cannot read (also a ValueError)
+    ├── MissingExtraError               an optional package is not installed (also a ModuleNotFoundError)
     └── WrongLoopError                  an async executor was used from another event loop
 
     BlockInterrupted (KeyboardInterrupt)   Ctrl-C in a blocking call, after the block was stopped and recorded
@@ -151,6 +152,34 @@ class NotebookWriteError(NotebookError):
 
 class SourceError(NbtapeError, ValueError):
     """A transcript or script cannot be read."""
+
+
+class MissingExtraError(NbtapeError, ModuleNotFoundError):
+    """An optional package is not installed.
+
+    Args:
+        feature: What needs the package.
+        package: Name of the missing package.
+        extra: The extra of nbtape that installs it.
+    """
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(feature, package, extra)
+        self.feature = feature
+        self.package = package
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.feature} needs the package {self.package}: pip install 'nbtape[{self.extra}]'"
+
+    @classmethod
+    def check(cls, feature: str, extra: str, **packages: str) -> None:
+        """Raise this error unless all packages are installed, given as `module="package"`."""
+        from importlib.util import find_spec
+
+        for module, package in packages.items():
+            if find_spec(module) is None:
+                raise cls(feature, package, extra)
 
 
 class WrongLoopError(NbtapeError):

@@ -87,12 +87,13 @@ def export(  # noqa: PLR0913  (one argument an option)
     place.check()
     if not clean and (place.docker is not None or place.server is not None):
         raise click.UsageError("--docker and --server go with --clean: without it, nothing is run.")
-    from nbtape.export.write import write
+    from nbtape.export.write import check_packages, write
     from nbtape.notebook.output_path import output_path
     from nbtape.notebook.read import read_document
 
     path = Path(notebook)
     chosen = form or _form_of(output)
+    check_packages(chosen)  # before --clean runs the code
     with working("reading the notebook"):
         document = read_document(path)
     target = output_path(path, None if output is None else Path(output), "-clean" if clean else "", f".{chosen}")

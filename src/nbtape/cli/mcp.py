@@ -11,7 +11,6 @@ from nbtape.cli.command import Command, timeout_option
 from nbtape.cli.display.status_line import say
 from nbtape.cli.kernel_options import kernel_option, output_dir_option, with_place
 from nbtape.cli.mcp_token import TOKEN_VARIABLE, given_token, token_options
-from nbtape.errors import NbtapeError
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.results import WELL
 
@@ -85,10 +84,8 @@ def mcp(  # noqa: PLR0913  (one argument an option)
     if allow_remote and http is None:
         raise click.UsageError("--allow-remote goes with --http.")
     token = given_token(token_file, token_fd, is_http=http is not None)
-    try:
-        from nbtape.integrations.mcp import NotebookServer
-    except ModuleNotFoundError as exc:
-        raise NbtapeError(f"The MCP server needs the package mcp ({exc}): pip install 'nbtape[mcp]'") from exc
+    from nbtape.integrations.mcp import NotebookServer
+
     directory = place.output_dir(output_dir)
     containers = place.containers(on_progress=say)  # started by the first use: no client waits for an image
     kernels, stop = (containers, containers.stop) if containers else (place.connection(), None)

@@ -125,6 +125,10 @@ def replay(  # noqa: PLR0913  (one argument an option)
         raise click.UsageError("--allow-ignored needs --trust-notebook-settings: otherwise no cell is ignored.")
     if report is not None and not Path(report).parent.is_dir():  # checked before the replay, which may take hours
         raise ValueError(f"{Path(report).parent}, where the report is to go, is no directory: make it.")
+    if report is not None and report.endswith(".html"):
+        from nbtape.replay.html_report import check_packages
+
+        check_packages()
     targets = _targets([Path(name) for name in notebooks], output)
     with place.ready() as kernels:
         outcomes = _replay_all(

@@ -7,15 +7,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from nbtape.common.untrusted_files import Directory, replace_file
-from nbtape.errors import NotebookWriteError
+from nbtape.errors import MissingExtraError, NotebookWriteError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nbformat import NotebookNode
 
 Format = Literal["html", "py", "md", "ipynb"]
 FORMATS: Final[tuple[str, ...]] = get_args(Format)
+
+_IMAGES: Final = {"PIL": "pillow", "lxml": "lxml"}
+#: The optional packages of each format, by the modules that are imported.
+_PACKAGES: Final[Mapping[str, Mapping[str, str]]] = {
+    "html": {"nbconvert": "nbconvert", "nh3": "nh3", **_IMAGES},
+    "md": _IMAGES,
+    "py": {"jupytext": "jupytext"},
+    "ipynb": {},
+}
+
+
+def check_packages(form: Format, feature: str | None = None) -> None:
+    """Raise MissingExtraError if a package that the format needs is not installed."""
+    MissingExtraError.check(feature or f"Export to {form}", "export", **_PACKAGES[form])
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +43,10 @@ class Export:
 def write(document: NotebookNode, name: str, form: Format, target: Path, untrusted: Sequence[Path] = ()) -> Export:
     """Write a validated notebook in another format, replacing `target`; for `untrusted`, see `Directory`.
 
-    Raises OSError or NotebookWriteError if it cannot be written, and ValueError if the format does not allow it.
+    Raises OSError or NotebookWriteError if it cannot be written, ValueError if the format does not allow it, and
+    MissingExtraError if the format needs a package that is not installed.
     """
+    check_packages(form)
     if form == "ipynb":
         save_notebook(target, document, untrusted)
         return Export(target)

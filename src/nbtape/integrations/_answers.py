@@ -75,6 +75,9 @@ def pictures(result: CodeResult, *, most: int = 8) -> list[Picture]:
     for path in paths[-most:] if most else []:
         try:
             found.append(Picture(path, scaled(_content(result, path))))
+        except ModuleNotFoundError:
+            logger.warning("The model sees no images: they need the package pillow (pip install pillow).")
+            break
         except Exception as exc:  # noqa: BLE001  (whatever a decoder raises for a file that code wrote)
             logger.info("%s is no picture that could be shown: %s", path, exc)
     return found

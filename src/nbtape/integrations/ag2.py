@@ -6,10 +6,15 @@ import asyncio
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ag2.config.input_acceptance import accepts_input
-from ag2.events import ClientToolCallEvent, ImageInput, ModelResponse, ToolResultEvent
-from ag2.tools.code import CodeRunResult, SandboxCodeTool
-from ag2.utils import MODEL_CONFIG_CONTEXT_DEPENDENCY_KEY
+from nbtape.errors import MissingExtraError
+
+try:
+    from ag2.config.input_acceptance import accepts_input
+    from ag2.events import ClientToolCallEvent, ImageInput, ModelResponse, ToolResultEvent
+    from ag2.tools.code import CodeRunResult, SandboxCodeTool
+    from ag2.utils import MODEL_CONFIG_CONTEXT_DEPENDENCY_KEY
+except ModuleNotFoundError as exc:
+    raise MissingExtraError("nbtape.integrations.ag2", "ag2", "ag2") from exc
 
 from nbtape.integrations._answers import answer, load_pictures
 from nbtape.integrations._tool import Message, find_call

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_core.messages import AIMessage
-from langchain_core.tools import StructuredTool, ToolException
-from pydantic import BaseModel
+from nbtape.errors import MissingExtraError, NbtapeError
+
+try:
+    from langchain_core.messages import AIMessage
+    from langchain_core.tools import StructuredTool, ToolException
+    from pydantic import BaseModel
+except ModuleNotFoundError as exc:
+    raise MissingExtraError("nbtape.integrations.langchain", "langchain-core", "langchain") from exc
 
 from nbtape.common.concurrency import offload
-from nbtape.errors import NbtapeError
 from nbtape.integrations._answers import answer, failure, pictures
 from nbtape.integrations._tool import Message, awaited, find_call, given_executor
 from nbtape.messages.code_blocks import CodeBlock

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-# ToolContext stands in the signature of the tool, which the SDK reads at run time.
-from agents import FunctionTool, ItemHelpers, RunHooks, ToolOutputImage, ToolOutputText, function_tool
-from agents.tool import default_tool_error_function
-from agents.tool_context import ToolContext  # noqa: TC002  (as said)
-from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage
+from nbtape.errors import MissingExtraError, NbtapeError
 
-from nbtape.errors import NbtapeError
+try:
+    # ToolContext stands in the signature of the tool, which the SDK reads at run time.
+    from agents import FunctionTool, ItemHelpers, RunHooks, ToolOutputImage, ToolOutputText, function_tool
+    from agents.tool import default_tool_error_function
+    from agents.tool_context import ToolContext  # noqa: TC002  (as said)
+    from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage
+except ModuleNotFoundError as exc:
+    raise MissingExtraError("nbtape.integrations.openai_agents", "openai-agents", "openai-agents") from exc
+
 from nbtape.integrations._answers import answer, failure, load_pictures
 from nbtape.integrations._tool import Message, awaited, find_call, given_executor
 from nbtape.messages.code_blocks import CodeBlock

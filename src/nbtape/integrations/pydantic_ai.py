@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-# RunContext and ToolReturn stand in the signature of the tool, which Pydantic AI reads at run time.
-from pydantic_ai import BinaryContent, RunContext, Tool, ToolFailed, ToolReturn
-from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
+from nbtape.errors import MissingExtraError, NbtapeError
 
-from nbtape.errors import NbtapeError
+try:
+    # RunContext and ToolReturn stand in the signature of the tool, which Pydantic AI reads at run time.
+    from pydantic_ai import BinaryContent, RunContext, Tool, ToolFailed, ToolReturn
+    from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
+except ModuleNotFoundError as exc:
+    raise MissingExtraError("nbtape.integrations.pydantic_ai", "pydantic-ai-slim", "pydantic-ai") from exc
+
 from nbtape.integrations._answers import answer, failure, load_pictures
 from nbtape.integrations._tool import Message, awaited, find_call, given_executor
 from nbtape.messages.code_blocks import CodeBlock

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from nbtape.common.untrusted_files import ObstacleError, read_file
-from nbtape.errors import SourceError
+from nbtape.errors import MissingExtraError, SourceError
 from nbtape.messages.code_blocks import CodeBlock, Prose, split_message
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def _decoded(content: bytes, name: str) -> str:
 
 def _percent_cells(script: str, name: str) -> list[Prose | CodeBlock]:
     """The code and Markdown cells of https://jupytext.readthedocs.io/en/latest/formats-scripts.html."""
+    MissingExtraError.check("Reading a percent script", "export", jupytext="jupytext")
     import jupytext  # type: ignore[import-untyped]
 
     script = _WORDY_COMMENT.sub(rf"\1{_SHIELD}", _HEADER.sub("", script)).translate(_HIDDEN)

@@ -14,6 +14,7 @@ from nbtape.notebook.encoding import encode_document
 from nbtape.notebook.format import environment_of, kernel_name_of, own_status, place_of
 from nbtape.notebook.read import parse_document, read_document
 from nbtape.replay.cell_verdict import judge_cell
+from nbtape.replay.compare.cell_outputs import check_packages
 from nbtape.replay.compare.settings import Context, ReplaySettings
 from nbtape.replay.notebook_settings import CellRules
 from nbtape.replay.publish import Destination
@@ -75,6 +76,7 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         NotebookReadError: The file is not a usable notebook.
         NotebookWriteError: The new notebook cannot be written.
         KernelError: No kernel can be started.
+        MissingExtraError: The notebook has images, HTML or SVG, and the package to compare them is not installed.
         ValueError: Another value is invalid.
     """
     path = Path(notebook).absolute()
@@ -118,6 +120,7 @@ def replay_document(  # noqa: PLR0913  (the options of `replay`)
     """`replay` of a notebook in memory, read from `path`, which is also the report's `output` without `destination`."""
     if allow_ignored and not trust_notebook_settings:
         raise ValueError("allow_ignored needs trust_notebook_settings=True: otherwise no cell is ignored.")
+    check_packages(output for _, cell in _code(recorded) for output in cell["outputs"])
     where = path.parent if directory is None else Path(directory).absolute()
     rules = {
         index: CellRules.of(index, cell, settings or ReplaySettings(), trusted=trust_notebook_settings)

@@ -13,6 +13,7 @@ from nbtape.common.hidden_text import mark_hidden, reveal_in_prose
 from nbtape.common.image_types import PILLOW_FORMATS, SVG, data_url
 from nbtape.common.safe_images import safe_image
 from nbtape.common.text import fit_text, strip_escapes
+from nbtape.errors import MissingExtraError
 from nbtape.notebook.output_text import output_text
 from nbtape.notebook.read import read_document
 
@@ -27,8 +28,14 @@ if TYPE_CHECKING:
 _MAX_TEXT_CHARS: Final = 20_000
 
 
+def check_packages() -> None:
+    """Raise MissingExtraError if a package that the page needs is not installed."""
+    MissingExtraError.check("An HTML report", "replay", PIL="pillow", lxml="lxml")
+
+
 def render(reports: Sequence[ReplayReport]) -> str:
     """Render the page from the reports and their notebooks, or raise NotebookReadError if one cannot be read."""
+    check_packages()
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, keep_trailing_newline=True)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.hidden_text import reveal_line
 from nbtape.export.html_parts import Parts
+from nbtape.export.write import check_packages
 from nbtape.summary.normalise import fit_output
 from nbtape.summary.run_summary import count_statuses, run_cell, summarise
 from nbtape.summary.wording import facts_of
@@ -45,6 +46,7 @@ class Board:
     """What is known of a session: written by one thread, and read by any number of threads, one for each page."""
 
     def __init__(self, name: str) -> None:
+        check_packages("html", "The live page")
         self._name = name
         self._changed = threading.Condition()
         self._revision = 0

@@ -11,10 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
-from autogen_core import Component
-from autogen_core.code_executor import CodeExecutor, CodeResult
-from autogen_core.model_context import ChatCompletionContext, UnboundedChatCompletionContext
-from autogen_core.models import AssistantMessage
+from nbtape.errors import MissingExtraError
+
+try:
+    from autogen_core import Component
+    from autogen_core.code_executor import CodeExecutor, CodeResult
+    from autogen_core.model_context import ChatCompletionContext, UnboundedChatCompletionContext
+    from autogen_core.models import AssistantMessage
+except ModuleNotFoundError as exc:
+    raise MissingExtraError("nbtape.integrations.autogen", "autogen-core", "autogen") from exc
 
 from nbtape.integrations._answers import answer
 from nbtape.integrations.autogen.component import JupyterCodeExecutorConfig, make_config, make_executor

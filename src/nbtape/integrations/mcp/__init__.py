@@ -13,15 +13,20 @@ from pathlib import Path  # noqa: TC003  (see the next line)
 from typing import TYPE_CHECKING, Annotated, Any, Final, Unpack
 
 import anyio
-from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import Field
+
+from nbtape.errors import MissingExtraError, NbtapeError, NotebookWriteError
+
+try:
+    from mcp.server.mcpserver import Context, MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.types import CallToolResult, ToolAnnotations
+    from pydantic import Field
+except ModuleNotFoundError as exc:
+    raise MissingExtraError("The MCP server", "mcp", "mcp") from exc
 
 from nbtape._version import __version__
 from nbtape.common.concurrency import offload
 from nbtape.common.text import shorten
-from nbtape.errors import NbtapeError, NotebookWriteError
 from nbtape.integrations._answers import answer, load_pictures
 from nbtape.integrations.mcp.blocks import Session
 from nbtape.integrations.mcp.content import (

@@ -11,9 +11,14 @@ import dataclasses
 import io
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
-import PIL.Image
-from smolagents import AgentError, AgentLogger, LogLevel, Tool
-from smolagents.local_python_executor import CodeOutput, PythonExecutor
+from nbtape.errors import MissingExtraError
+
+try:
+    import PIL.Image
+    from smolagents import AgentError, AgentLogger, LogLevel, Tool
+    from smolagents.local_python_executor import CodeOutput, PythonExecutor
+except ModuleNotFoundError as exc:
+    raise MissingExtraError("nbtape.integrations.smolagents", "smolagents", "smolagents") from exc
 
 from nbtape.common.text import shorten, strip_escapes
 from nbtape.integrations._answers import answer, pictures

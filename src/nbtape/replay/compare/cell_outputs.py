@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from nbtape.common.image_types import PILLOW_FORMATS, SVG
+from nbtape.errors import MissingExtraError
 from nbtape.replay.compare.html_svg import compare_html, compare_svg
 from nbtape.replay.compare.images import compare_images
 from nbtape.replay.compare.json_values import compare_structures
@@ -15,13 +16,15 @@ from nbtape.replay.compare.printed_text import collapse_stream, compare_texts
 from nbtape.replay.compare.settings import SAME, Judgement, ReplaySettings, Terms, cut, matches, shown, worst
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nbtape.replay.compare.settings import Context
 
 Output = dict[str, Any]
 
 _JSON: Final = re.compile(r"application/(?:[\w.+-]*\+)?json\b")
+_HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
+_MARKUP_TYPES: Final = frozenset({SVG, *_HTML_TYPES})
 _CODE_TYPES: Final = frozenset({"application/javascript", "text/javascript"})
 
 
@@ -31,6 +34,18 @@ class _Outputs(NamedTuple):
     streams: dict[str, str]
     bundles: list[Output]
     error: Output | None
+
+
+def check_packages(outputs: Iterable[Mapping[str, Any]]) -> None:
+    """Raise MissingExtraError if comparing these outputs may need a package that is not installed.
+
+    Outputs of other types than the recorded ones are different, and need no package.
+    """
+    mimes = {mime for output in outputs for mime in _bundle(output)}
+    if mimes & PILLOW_FORMATS.keys():
+        MissingExtraError.check("Comparing images", "replay", PIL="pillow")
+    if mimes & _MARKUP_TYPES:
+        MissingExtraError.check("Comparing HTML and SVG", "replay", lxml="lxml")
 
 
 def judge(
@@ -125,7 +140,7 @@ def _compare_values(mime: str, old: object, new: object, terms: Terms) -> Judgem
         return compare_images(left, right, terms)
     if mime == SVG:
         return compare_svg(left, right, terms)
-    if mime in {"text/html", "application/xhtml+xml"}:
+    if mime in _HTML_TYPES:
         return compare_html(left, right, terms)
     if mime.startswith(("text/", "application/javascript")):
         return compare_texts(left, right, terms, is_code=mime in _CODE_TYPES)
