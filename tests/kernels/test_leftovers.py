@@ -149,15 +149,16 @@ def test_no_code_changes_a_record_that_is_final(output_dir: Path, base_image: st
 
 
 def test_a_container_ends_with_its_last_session_and_another_one_takes_its_place(
-    output_dir: Path, container: DockerJupyterServer
+    output_dir: Path, base_image: str
 ) -> None:
-    with JupyterCodeExecutor(container, output_dir=output_dir) as first:
-        name = run(first, "import socket; print(socket.gethostname())").output
-        with JupyterCodeExecutor(container, output_dir=output_dir) as second:
-            assert run(second, "import socket; print(socket.gethostname())").output == name
-        assert run(first, "print(1)").output == "1\n", "the container is shared"
-    with JupyterCodeExecutor(container, output_dir=output_dir) as third:
-        assert run(third, "import socket; print(socket.gethostname())").output != name
+    with DockerJupyterServer(base_image=base_image, bind_dir=output_dir) as server:
+        with JupyterCodeExecutor(server, output_dir=output_dir) as first:
+            name = run(first, "import socket; print(socket.gethostname())").output
+            with JupyterCodeExecutor(server, output_dir=output_dir) as second:
+                assert run(second, "import socket; print(socket.gethostname())").output == name
+            assert run(first, "print(1)").output == "1\n", "the container is shared"
+        with JupyterCodeExecutor(server, output_dir=output_dir) as third:
+            assert run(third, "import socket; print(socket.gethostname())").output != name
 
 
 def test_processes_that_start_others_all_the_time_are_killed(tmp_path: Path) -> None:
