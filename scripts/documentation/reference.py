@@ -67,6 +67,8 @@ def commands() -> str:
 def _command(context: click.Context, command: click.Command) -> str:
     usage = command.get_usage(context).removeprefix("Usage: ")
     parts = [f"## `{context.command_path}`", f"```text\n{usage}\n```", *_paragraphs(command.help or "")]
+    if examples := getattr(command, "examples", ()):
+        parts.append("```console\n" + "".join(f"$ {example}\n" for example in examples) + "```")
     records = [option.get_help_record(context) for option in command.get_params(context)]
     # A hidden option has none, an argument has one without a meaning.
     parts.append(_definitions("Options", [record for record in records if record and record[1]]))
@@ -79,8 +81,6 @@ def _command(context: click.Context, command: click.Command) -> str:
             parts.append(f"[Exit codes](exit-codes.md): {codes}.")
         else:
             parts.append(_definitions(title, table.items()))
-    if examples := getattr(command, "examples", ()):
-        parts.append("```console\n" + "".join(f"$ {example}\n" for example in examples) + "```")
     return "\n\n".join(parts) + "\n"
 
 
