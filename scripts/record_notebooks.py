@@ -1,4 +1,4 @@
-"""Has nbtape record the notebooks of the documentation from their sources, and takes out what is of this machine."""
+"""Record the notebooks of the documentation from their sources, without the paths of this machine."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 NOTEBOOKS: Final = Path(__file__).parents[1] / "notebooks"
 SOURCES: Final = NOTEBOOKS / "sources"
 
-#: What never repeats in tables that are printed: durations, as `nbtape show` has them, and numbers drawn by chance.
-NEVER_REPEATS: Final = (r" +\d+(?:\.\d+)? (?:ms|s|min)\b", r"drawn: \d+")
+#: What never repeats: durations and the head of `nbtape show`, and random numbers.
+NEVER_REPEATS: Final = (
+    r" +\d+(?:\.\d+)? (?:ms|s|min)\b",
+    r"^(?:recorded|by|ran on) {2,}.*",
+    r"\b\d{9}\b",
+)
 
 
 def record(source: Path) -> None:
@@ -31,13 +35,17 @@ def record(source: Path) -> None:
         # An image may have to be built.
         command = [sys.executable, "-m", "nbtape", "run", str(source), "--output-dir", directory, "--timeout", "240"]
         subprocess.run(command, check=True, cwd=directory)  # noqa: S603  (ourselves)
-        notebook = nbformat.read(Path(directory, f"{source.stem}.ipynb"), as_version=4)
+        recorded = Path(directory, f"{source.stem}.ipynb").read_text(encoding="utf-8")
+    # A replay compares paths in its own directory as relative, too. The kernel sees that without symbolic links.
+    for path in (str(Path(directory).resolve()), directory):
+        recorded = recorded.replace(path, ".")
+    notebook = nbformat.reads(recorded, as_version=4)
     make_public(notebook)
     nbformat.write(notebook, NOTEBOOKS / f"{source.stem}.ipynb")
 
 
 def make_public(notebook: NotebookNode) -> None:
-    """Leave out what the machine is and which files stayed there; say of each cell what a replay is not to compare."""
+    """Leave out the environment and the files, and note for each cell which text a replay must not compare."""
     del notebook["metadata"]["nbtape"]["environment"]
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
@@ -45,7 +53,7 @@ def make_public(notebook: NotebookNode) -> None:
             for files in ("extracted", "files"):
                 about.pop(files, None)
             printed = "".join(output.get("text", "") for output in cell["outputs"])
-            if rules := [rule for rule in NEVER_REPEATS if re.search(rule, printed)]:
+            if rules := [rule for rule in NEVER_REPEATS if re.search(rule, printed, re.MULTILINE)]:
                 about["replay"] = {"extra": rules}
 
 

@@ -1,0 +1,1 @@
+"""The documentation site: its Sphinx configuration, and the generated parts of its reference."""
