@@ -822,6 +822,7 @@ class TestKernels:
             assert run(two, "print(2)").output == "2\n"
         assert kernels_of(server) == set()
 
+    @pytest.mark.full
     def test_twenty_executors_work_at_once(self, server: LocalJupyterServer, output_dir: Path) -> None:
         def work(number: int) -> list[str]:
             with JupyterCodeExecutor(server, output_dir=output_dir, notebook=f"n{number}") as executor:

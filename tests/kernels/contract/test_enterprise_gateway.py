@@ -1,4 +1,4 @@
-"""Kernels of an Enterprise Gateway."""
+"""Kernels of an Enterprise Gateway; with `--full`, everything that every kernel promises."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from session_contract import SessionContract
-from transport_contract import TransportContract
+from transport_contract import DeathContract, InterruptContract, OutputContract, TimeoutContract
 
 if TYPE_CHECKING:
     from nbtape import JupyterConnectionInfo
@@ -22,7 +22,12 @@ class EnterpriseGateway:
         return enterprise
 
 
-class TestTransport(EnterpriseGateway, TransportContract):
+class TestTransport(EnterpriseGateway, OutputContract, DeathContract):
+    pass
+
+
+@pytest.mark.full
+class TestMoreTransport(EnterpriseGateway, TimeoutContract, InterruptContract):
     pass
 
 
