@@ -10,14 +10,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import nbformat
 import pytest
 
 from nbtape import CodeBlock, replay
+from nbtape.cli.commands import nbtape
 from nbtape.messages.transcripts import read_source
+from nbtape.results import MEANINGS
 
 REPOSITORY = Path(__file__).parents[1]
 NOTEBOOKS = REPOSITORY / "notebooks"
+GUIDES = NOTEBOOKS / "guides"
 README = (REPOSITORY / "README.md").read_text()
 
 RECORDED_FAILURES = {"parcels": 1}
@@ -26,13 +30,14 @@ RECORDED_FAILURES = {"parcels": 1}
 RECORDED = sorted(path.stem for path in (NOTEBOOKS / "sources").glob("*.md"))
 
 
-def fences(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def fences(language: str, text: str = README) -> list[str]:
+    blocks = re.findall(rf"^(`{{3,}}){language}\n(.*?)^\1$", text, flags=re.MULTILINE | re.DOTALL)
+    return [block for _, block in blocks]
 
 
-def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path}
+    environment = {**os.environ, "PATH": path, **variables}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
@@ -111,44 +116,104 @@ def test_every_link_of_a_notebook_leads_somewhere(name: str) -> None:
         assert (NOTEBOOKS / target).exists(), target
 
 
-def test_the_python_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
-    code, *_ = fences("python")
-    done = run([sys.executable, "-c", code], cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (promise,) = re.findall(r"^print\(again\)  # (.*)$", code, flags=re.MULTILINE)
-    assert done.stdout.splitlines()[-1] == promise
+def test_every_python_block_of_the_readme_has_a_test() -> None:
+    quick_start, agent, docker = fences("python")
+    assert ("failed = " in quick_start, "OpenAI()" in agent, "DockerJupyterServer()" in docker) == (True, True, True)
+
+
+def test_the_quick_start_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    quick_start, *_ = fences("python")
+    result, failed = fences("text")
+    done = run([sys.executable, "-c", f"{quick_start}print(failed.output)"], cwd=tmp_path)
+    assert done.stdout == result + failed, done.stderr
     assert (tmp_path / "coding" / "session.ipynb").exists()
 
 
-def test_the_docker_example_of_the_readme_does_what_it_says(tmp_path: Path, base_image: str) -> None:
-    _, code, *_ = fences("python")
-    assert code.startswith("with DockerJupyterServer() as server:\n")
-    code = code.replace("DockerJupyterServer()", f"DockerJupyterServer(base_image={base_image!r})")
-    use = (
-        "    print(executor.execute_code_blocks([CodeBlock(code='import os; print(os.getcwd())', language='python')]))"
-    )
-    done = run([sys.executable, "-c", f"from nbtape import *\n{code}\n{use}"], cwd=tmp_path)
-    assert done.stdout == "exit_code=0 output='/workspace\\n' output_files=[]\n", done.stderr
+#: The part of `openai` that the README uses. Its model writes code, reads the output, and answers with it.
+OPENAI = """
+from types import SimpleNamespace as Namespace
+
+class OpenAI:
+    def __init__(self):
+        self.chat = Namespace(completions=self)
+
+    def create(self, model, messages):
+        system, task, *rest = messages
+        assert (system["role"], task["role"]) == ("system", "user")
+        code = "I count.\\n\\n```python\\na, b = 0, 1\\nfor _ in range(14):\\n    a, b = b, a + b\\nprint(a)\\n```"
+        answer = f"It is {rest[-1]['content'].strip()}." if rest else code
+        return Namespace(choices=[Namespace(message=Namespace(content=answer))])
+"""
 
 
-def test_the_pool_of_the_readme_has_imported_what_it_says(tmp_path: Path) -> None:
-    code = fences("python")[-1]
-    block = "CodeBlock(code='import sys; print(\\'matplotlib.pyplot\\' in sys.modules)', language='python')"
-    use = (
-        "executor._session._source._pool.fill()\n"
-        f"print(executor.execute_code_blocks([{block}]).output, end='')\nexecutor.stop()"
+def test_the_agent_of_the_readme_runs_the_code_of_its_model_and_records_it(tmp_path: Path) -> None:
+    _, agent, _ = fences("python")
+    (tmp_path / "openai.py").write_text(OPENAI)
+    done = run([sys.executable, "-c", agent], cwd=tmp_path)
+    assert done.stdout == "It is 377.\n", done.stderr
+    said, code = nbformat.read(tmp_path / "coding" / "agent.ipynb", as_version=4).cells
+    assert (said.source, code.metadata.nbtape.status) == ("I count.", "ok")
+
+
+def test_the_docker_example_of_the_readme_prints_what_it_says(tmp_path: Path, base_image: str) -> None:
+    *_, docker = fences("python")
+    (promise,) = re.findall(r"  # (.*)$", docker, flags=re.MULTILINE)
+    done = run([sys.executable, "-c", on_base_image(docker, base_image)], cwd=tmp_path)
+    assert done.stdout.strip() == promise, done.stderr
+
+
+def on_base_image(code: str, base_image: str) -> str:
+    """The code with its containers on an image that needs no registry."""
+    return (
+        "import functools, nbtape\n"
+        f"nbtape.DockerJupyterServer = functools.partial(nbtape.DockerJupyterServer, base_image={base_image!r})\n{code}"
     )
-    done = run([sys.executable, "-c", f"from nbtape import *\n{code}\n{use}"], cwd=tmp_path)
+
+
+#: The guides whose Python runs on local kernels and servers, in one session for each guide.
+RUNNABLE = ["jupyterlab", "recording", "replay", "servers", "troubleshooting"]
+
+
+def guide(name: str) -> str:
+    return "\n".join(fences("python", (GUIDES / f"{name}.md").read_text()))
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_the_python_of_a_guide_runs(name: str, tmp_path: Path) -> None:
+    done = run([sys.executable, "-W", "error", "-c", guide(name)], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_python_of_the_guide_on_docker_runs(tmp_path: Path, base_image: str) -> None:
+    done = run([sys.executable, "-c", on_base_image(guide("docker"), base_image)], cwd=tmp_path)
+    assert done.stdout.strip() == "/workspace", done.stderr
+
+
+def test_the_guide_on_resuming_prints_the_variable_of_the_recording(tmp_path: Path) -> None:
+    done = run([sys.executable, "-c", guide("resume-and-fork")], cwd=tmp_path)
+    assert "exit_code=0 output='16' output_files=[]" in done.stdout.splitlines(), done.stderr
+    assert (tmp_path / "coding" / "session-fork.ipynb").exists()
+
+
+def test_the_pool_of_the_guide_has_imported_what_it_names(tmp_path: Path) -> None:
+    code, _ = fences("python", (GUIDES / "pools.md").read_text())
+    use = (
+        "pool.fill()\n"
+        "print(executor.run(\"import sys; print('matplotlib.pyplot' in sys.modules)\").output, end='')\n"
+        "executor.stop()\npool.stop()"
+    )
+    done = run([sys.executable, "-c", f"{code}\n{use}"], cwd=tmp_path)
     assert done.stdout == "True\n", done.stderr
 
 
-def test_the_example_of_the_readme_that_resumes_does_what_it_says(tmp_path: Path) -> None:
-    first, _, code, _ = fences("python")
-    names = "from nbtape import *\n"
-    use = "with executor:\n    print(executor.execute_code_blocks([CodeBlock(code='squares[-1]', language='python')]))"
-    assert run([sys.executable, "-c", first], cwd=tmp_path).returncode == 0
-    done = run([sys.executable, "-c", f"{names}{code}\n{use}"], cwd=tmp_path)
-    assert done.stdout == "exit_code=0 output='16' output_files=[]\n", done.stderr
+def test_the_pool_of_the_guide_with_containers_can_be_made(tmp_path: Path) -> None:
+    done = run([sys.executable, "-c", guide("pools")], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_guide_on_troubleshooting_has_every_exit_code() -> None:
+    table = (GUIDES / "troubleshooting.md").read_text()
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)} == set(MEANINGS)
 
 
 def commands() -> list[str]:
@@ -156,12 +221,36 @@ def commands() -> list[str]:
     return [line for line in lines if line.startswith("nbtape ")]
 
 
-@pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_readme_works(command: str, tmp_path: Path) -> None:
+def needs_more(command: str) -> bool:
+    """Whether a command needs a Docker engine or an extra."""
+    return "--docker" in command or command.startswith(("nbtape image", "nbtape mcp"))
+
+
+def test_the_commands_of_the_readme_work_in_this_order(tmp_path: Path) -> None:
     shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")
-    done = run(["sh", "-c", command], cwd=tmp_path)
-    failures = RECORDED_FAILURES.get(Path(shlex.split(command)[2]).stem, 0)
-    assert done.returncode == bool(failures), done.stdout + done.stderr
+    for command in commands():
+        if not needs_more(command):
+            done = run(["sh", "-c", command], cwd=tmp_path, HOME=str(tmp_path))
+            assert done.returncode == 0, command + done.stdout + done.stderr
+    assert (tmp_path / ".bashrc").read_text()
+
+
+def test_the_commands_of_the_readme_on_docker_work(tmp_path: Path, base_image: str) -> None:
+    source = NOTEBOOKS / "fibonacci.md"
+    assert run(["nbtape", "run", str(source), "--output-dir", "runs"], cwd=tmp_path).returncode == 0
+    (command,) = [command for command in commands() if "--docker" in command]
+    done = run(["sh", "-c", command.replace("--docker", f"--base-image {base_image} --docker")], cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", [line for line in commands() if needs_more(line)])
+def test_a_command_of_the_readme_has_valid_options(command: str) -> None:
+    found: click.Command = nbtape
+    arguments = shlex.split(command, comments=True)[1:]
+    while isinstance(found, click.Group):
+        name, *arguments = arguments
+        found = found.commands[name]
+    found.make_context(None, arguments)
 
 
 def test_the_table_of_faults_has_those_that_are_tried() -> None:
@@ -182,6 +271,7 @@ def test_the_readme_names_scripts_that_are_there() -> None:
         assert os.access(REPOSITORY / "scripts" / name, os.X_OK), name
 
 
-def test_every_link_of_the_readme_leads_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("https://") or (REPOSITORY / target).exists(), target
+@pytest.mark.parametrize("page", [REPOSITORY / "README.md", *sorted(GUIDES.glob("*.md"))], ids=lambda page: page.stem)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
