@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from nbtape import LocalJupyterServer
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
 
 #: Says that it runs, and goes on for longer than any test.
 LONG = "open('begun', 'w').close()\nimport time\ntime.sleep(200)"
@@ -143,17 +142,10 @@ class TestExitCodes:
         assert said.startswith("nbtape: ")
         assert "no" in said
 
-    def test_the_table_is_in_the_help_and_in_the_readme(self, tmp_path: Path) -> None:
-        rows = {int(code): meaning for code, meaning in re.findall(r"`(\d+)` ([^·.]*[^·. ])", _readme_line())}
-        assert rows == MEANINGS
+    def test_the_table_is_in_the_help(self, tmp_path: Path) -> None:
         told = nbtape("--help", cwd=tmp_path).stdout.partition("Exit codes:\n")[2]
         codes = re.findall(r"^  (\d+) +(.*(?:\n {4,}.*)*)", told, re.MULTILINE)
         assert {int(code): " ".join(meaning.split()) for code, meaning in codes} == MEANINGS
-
-
-def _readme_line() -> str:
-    (line,) = [line for line in README.splitlines() if "The exit code says how it went: " in line]
-    return line.partition("how it went: ")[2]
 
 
 class TestBugs:

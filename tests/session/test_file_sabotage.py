@@ -264,6 +264,13 @@ class Recorder:
         self.seen.append(str(found))
 
 
+def ends(directory: Path) -> list[Path]:
+    """What the saboteur leaves when it has done all its steps; empty while it has moved the directory away."""
+    with contextlib.suppress(FileNotFoundError):
+        return [path for path in directory.glob("over-*") if not directory.is_symlink()]
+    return []
+
+
 def sabotage(server: Server, output_dir: Path, canary: Path, steps: int, seconds: float, *, moves_root: bool) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")  # noqa: T201  (to repeat a failure)
@@ -273,7 +280,7 @@ def sabotage(server: Server, output_dir: Path, canary: Path, steps: int, seconds
         root = repr(str(output_dir)) if moves_root else None
         start = f"{SABOTEUR}\nSaboteur({seed}, {str(canary)!r}, {root}, {steps}, {seconds}).start()"
         kernel, number, began = -1, 0, time.monotonic()
-        while not (over := [path for path in output_dir.glob("over-*") if not output_dir.is_symlink()]):
+        while not (over := ends(output_dir)):
             if executor.kernel_epoch != kernel:  # the saboteur ends with its kernel
                 recorder.run(start)
                 kernel = executor.kernel_epoch
