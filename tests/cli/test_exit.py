@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nbformat
@@ -25,6 +24,7 @@ from nbtape.results import BUG, FAILED, INTERRUPTED, KERNEL_DIED, MEANINGS, REFU
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import docker
 
