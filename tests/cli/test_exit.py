@@ -192,7 +192,7 @@ class TestDebug:
         url = f"{gateway.connection_info.url}?token={token}"
         done = nbtape("run", "-", "--server", url, "--json", "--debug", cwd=tmp_path, stdin=fenced("1"))
         assert done.returncode == WELL, done.stderr
-        assert re.search(r"nbtape\.kernels\.start: starting a kernel python3", done.stderr)
+        assert re.search(r"nbtape\.kernels\.start: Starting kernel python3", done.stderr)
         assert token not in done.stderr
         assert json.loads(done.stdout)["status"] == "ok"
 

@@ -168,7 +168,7 @@ def test_settings_of_a_cell_that_make_no_sense_are_told_before_anything_runs(out
     notebook = record(output_dir, ONCE)
     (output_dir / "once").unlink()
     change(notebook, lambda cell: cell["metadata"]["nbtape"].update(replay=own))
-    with pytest.raises(ValueError, match="Cell 0 has replay settings that cannot be used"):
+    with pytest.raises(ValueError, match="Cell 0 has invalid replay settings"):
         replay(notebook, trust_notebook_settings=True)
     assert not (output_dir / "once").exists()
 

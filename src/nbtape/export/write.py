@@ -64,7 +64,7 @@ def _write_report(document: NotebookNode, name: str, target: Path, untrusted: Se
                 directory.make(images)
                 below = directory.below(images)
             except OSError as exc:
-                reason = "it is not a directory, or a link. Remove it, or name another output."
+                reason = "it exists and is not a regular directory. Remove it, or choose another output."
                 raise NotebookWriteError(target.with_name(images), reason) from exc
             with below:
                 for path, content in report.images.items():

@@ -21,11 +21,11 @@ def output_path(notebook: Path, output: Path | None, name_suffix: str, extension
     if output is None:
         return next(places(notebook.parent, notebook.stem + name_suffix, extension))
     if output.exists() and output.samefile(notebook):
-        raise ValueError(f"{output} is the recorded notebook: name another output.")
+        raise ValueError(f"{output} is the recorded notebook. Choose another output.")
     try:
         Directory(output.parent, [notebook.parent]).refresh()
     except ObstacleError as exc:
         raise NotebookWriteError(output, f"{exc.strerror}.") from exc
     except OSError as exc:
-        raise NotebookWriteError(output, "there is no such directory. Make it, or name another output.") from exc
+        raise NotebookWriteError(output, "its directory does not exist. Create it, or choose another output.") from exc
     return output

@@ -42,7 +42,7 @@ class Destination:
         with self._reporting():
             if not os.path.samestat(self.path.parent.stat(), self._directory):
                 raise NotebookWriteError(
-                    self.path, "its directory was replaced during the replay. Look at what the code did there."
+                    self.path, "its directory was replaced during the replay. Check what the code did there."
                 )
             with self._opened() as directory:
                 if self._stem is not None:

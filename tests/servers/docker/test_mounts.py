@@ -77,7 +77,7 @@ def test_a_link_that_others_could_have_made_is_refused(owner: int, mode: int, pl
     (place / "shared").chmod(mode)
     os.chown(place / "shared", owner, owner)
     for name in ("link", "link/runs"):
-        assert f"If you trust it, use the path that it leads to, {place / 'real'}" in refusal(place / "shared" / name)
+        assert f"If you trust it, use its target, {place / 'real'}" in refusal(place / "shared" / name)
 
 
 @as_root

@@ -184,13 +184,13 @@ def _describe_exit(code: int | None) -> str:
     if code is None:
         return ""
     if code >= 0:
-        return f"Its process ended with exit code {code}."
+        return f"Its process exited with code {code}."
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    hint = " (out of memory, or killed by somebody)" if name == "SIGKILL" else ""
-    return f"Its process was ended by {name}{hint}."
+    hint = " (out of memory, or killed by another process)" if name == "SIGKILL" else ""
+    return f"Its process was killed by {name}{hint}."
 
 
 def _reap(process_group: int, leftovers: Leftovers, directory: str) -> None:
