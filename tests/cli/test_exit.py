@@ -236,6 +236,37 @@ class TestPipes:
         assert [cell.outputs[-1].text.endswith("all\n") for cell in cells] == [True, True]
 
 
+class TestStreams:
+    """Closed streams, and terminals that cannot show every character."""
+
+    @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-"])
+    def test_a_closed_stream_loses_nothing(self, closed: str, tmp_path: Path) -> None:
+        (tmp_path / "m.md").write_text(fenced("print('all')"))
+        command = f"{shlex.join(COMMAND)} run m.md {closed}"
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (WELL, False)
+        assert [cell.outputs[0].text for cell in code_cells(tmp_path / "m.ipynb")] == ["all\n"]
+
+    @pytest.mark.parametrize(("closed", "code"), [(">&-", REFUSED), ("2>&-", REFUSED)])
+    def test_a_closed_stream_changes_no_exit_code(self, closed: str, code: int, tmp_path: Path) -> None:
+        command = f"{shlex.join(COMMAND)} show none.ipynb {closed}"
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+        assert done.returncode == code
+
+    @pytest.mark.parametrize(
+        ("encoding", "shown"), [("ascii", r"\xfc\u2713"), ("latin-1", "\xfc\\u2713"), ("utf-8", "\xfc\u2713")]
+    )
+    def test_what_a_terminal_cannot_encode_is_shown_as_escapes(self, encoding: str, shown: str, tmp_path: Path) -> None:
+        (tmp_path / "m.md").write_text(fenced("print('\xfc\u2713')"), "utf-8")
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        for arguments in (["run", "m.md"], ["show", "m.ipynb", "--cell", "0"], ["watch", "m.ipynb"]):
+            done = subprocess.run(
+                [*COMMAND, *arguments], cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False
+            )
+            assert done.returncode == WELL, done.stderr
+            assert shown in done.stdout.decode(encoding).splitlines()
+
+
 class TestCtrlC:
     """Nothing is left running: neither a kernel, nor what it started, nor a container."""
 

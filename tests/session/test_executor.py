@@ -166,6 +166,25 @@ async def test_code_that_is_not_text_is_refused_before_any_block_runs(output_dir
     assert names(output_dir) == []
 
 
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [("print(1)", r"list of CodeBlock, not a string\. Use run\(\)"), ([1], "1 is not a CodeBlock")],
+)
+async def test_what_is_not_a_list_of_blocks_is_refused(blocks: Any, message: str, output_dir: Path) -> None:
+    executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
+    with pytest.raises(TypeError, match=message):
+        await executor.execute_code_blocks(blocks)
+
+
+async def test_a_block_with_code_and_language_swapped_is_not_run_and_says_why(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        swapped = (await executor.execute_code_blocks([CodeBlock("python", "print(1)")])).output
+        unknown = (await executor.execute_code_blocks([CodeBlock("print(1)", "cobol")])).output
+    assert swapped.startswith("Not run: this kernel cannot run 'print(1)'; it runs python")
+    assert swapped.endswith("The code comes first: CodeBlock(code, language).")
+    assert "comes first" not in unknown
+
+
 async def test_code_that_utf8_cannot_hold_is_not_run(output_dir: Path) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
         result = await run(executor, "print('\udc80')", "print('rest')")

@@ -66,14 +66,20 @@ DEFAULTS: Final[Options] = {
 
 def checked_timeout(timeout: float) -> float:
     """Return the seconds for a block, or raise ValueError."""
-    if not 1 <= timeout < math.inf:
-        raise ValueError(f"timeout= must be a finite number of seconds, at least 1, not {timeout}.")
+    try:
+        is_valid = 1 <= timeout < math.inf
+    except TypeError:
+        is_valid = False
+    if not is_valid:
+        raise ValueError(f"timeout= must be a finite number of seconds, at least 1, not {timeout!r}.")
     return timeout
 
 
 def checked_block(block: CodeBlock) -> CodeBlock:
     if isinstance(block, str):
         raise TypeError("execute_code_blocks() takes a list of CodeBlock, not a string. Use run() for a string.")
+    if not (hasattr(block, "code") and hasattr(block, "language")):
+        raise TypeError(f"{block!r:.100} is not a CodeBlock. Pass a list of CodeBlock(code, language).")
     code, language = block.code, block.language
     if not all(isinstance(text, str) for text in (code, language)):
         raise TypeError(f"The code and the language of a CodeBlock must be strings, not {code!r} and {language!r}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING
 
 from nbtape.common.concurrency import tell
@@ -176,8 +177,7 @@ class RecordedSession:
             return self.recording.skip(block, "Not run: interrupted before it started.")
         source = cell_source(block, self.kernels.language)
         if source is None:
-            spoken = languages_of(self.kernels.language)
-            return self.recording.skip(block, f"Not run: this kernel cannot run {block.language!r}; it runs {spoken}.")
+            return self.recording.skip(block, _why_unknown(block, self.kernels.language))
         if fit_text(source) != source:
             return self.recording.skip(block, "Not run: the code has characters that UTF-8 cannot hold (surrogates).")
         return await self._run_cell(block, source, timeout, stop)
@@ -232,6 +232,14 @@ class RecordedSession:
     async def _share(self, kernel: ReadyKernel) -> None:
         """Let people who open the recording in JupyterLab get its kernel, if the server can do that."""
         self.url = await self._source.share(kernel.manager, self.recording.path)
+
+
+def _why_unknown(block: CodeBlock, language: str) -> str:
+    """The note of a block in a language that the kernel cannot run."""
+    note = f"Not run: this kernel cannot run {block.language!r:.100}; it runs {languages_of(language)}."
+    if cell_source(dataclasses.replace(block, code=block.language, language=block.code), language) is None:
+        return note
+    return f"{note} The code comes first: CodeBlock(code, language)."
 
 
 def _describe(outcome: Outcome, timeout: float) -> str:

@@ -100,6 +100,10 @@ def test_a_missing_ca_file_is_missed_at_once(tmp_path: Path) -> None:
         https(ca_file=tmp_path)
 
 
+def test_local_root_may_be_a_string() -> None:
+    assert https(local_root="runs").local_root == Path("runs")
+
+
 BASE_PATHS = [
     ("", "/"),
     ("/", "/"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from traitlets import TraitError
 
 from nbtape.common.concurrency import offload
 from nbtape.common.finalizers import when_forgotten
@@ -66,7 +67,15 @@ class LocalKernels(KernelSource):
             found = self._specs.get_kernel_spec(self._name)
         except NoSuchKernel:
             raise KernelNotInstalledError(self._name, sorted(self._specs.find_kernel_specs())) from None
+        except (OSError, TypeError, ValueError, TraitError) as exc:
+            raise self._unusable(str(exc)) from exc
+        if not found.argv:
+            raise self._unusable("argv is missing")
         return KernelSpec(self._name, found.display_name, found.language)
+
+    def _unusable(self, why: str) -> KernelStartError:
+        path = Path(self._specs.find_kernel_specs().get(self._name, "")) / "kernel.json"
+        return KernelStartError(f"The kernel spec {path} is invalid: {why.rstrip('.')}. Repair or remove the file.")
 
     def manager(self) -> KernelManager:
         """Return a manager for one new kernel."""

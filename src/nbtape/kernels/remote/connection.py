@@ -75,6 +75,9 @@ class JupyterConnectionInfo:
                 # The value is not shown: it may be the token.
                 raise ValueError(f"The header {name!r} cannot be sent. Headers and tokens must be one line of ASCII.")
         object.__setattr__(self, "base_path", f"/{self.base_path.strip('/')}/".replace("//", "/"))
+        for name in ("local_root", "unix_socket"):
+            if isinstance(path := getattr(self, name), str):
+                object.__setattr__(self, name, Path(path))
 
     @classmethod
     def from_url(cls, url: str, token: str | None = None) -> JupyterConnectionInfo:
