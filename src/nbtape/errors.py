@@ -11,6 +11,7 @@
     │   ├── NotebookReadError           the file is not a usable notebook (also a ValueError)
     │   ├── NotebookInUseError          another executor is writing it
     │   └── NotebookWriteError          the record cannot be written; it is kept in memory
+    │       └── OutputWriteError        the output of a replay or an export cannot be written
     ├── SourceError                     a transcript or script that `nbtape run` cannot read (also a ValueError)
     └── WrongLoopError                  an async executor was used from another event loop
 
@@ -148,6 +149,13 @@ class NotebookWriteError(NotebookError):
             "The file on disk is unchanged; the new cells are kept in memory and written by the next save that "
             "succeeds."
         )
+
+
+class OutputWriteError(NotebookWriteError):
+    """The output of a replay or an export could not be written."""
+
+    def __str__(self) -> str:
+        return f"{self.path} could not be written: {self.reason}"
 
 
 class SourceError(NbtapeError, ValueError):

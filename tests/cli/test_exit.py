@@ -122,7 +122,7 @@ class TestExitCodes:
             ("export x.md --to exe", "'exe'"),
             ("export none.ipynb -o out.exe", "--to"),
             ("replay none.ipynb", "does not exist"),
-            ("replay none.ipynb --report no/where.json", "make it"),
+            ("replay none.ipynb --report no/where.json", "Create it"),
             ("replay none.ipynb --jobs 0", "0 is not in the range"),
             ("image", "Missing command"),
             ("mcp --http nowhere", "[HOST:]PORT"),

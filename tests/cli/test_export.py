@@ -59,7 +59,7 @@ def test_a_clean_notebook_has_what_worked_and_works(session: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Exported: session-clean.ipynb\n"
     assert done.stderr.splitlines() == [
-        "cell 1 is left out: it failed (error).",
+        "Cell 1 is left out: it failed (error).",
         "The remaining cells work on a fresh kernel.",
     ]
     clean = nbformat.read(session.parent / "session-clean.ipynb", as_version=4)
@@ -98,7 +98,7 @@ def test_json_is_one_object_and_nothing_else(session: Path) -> None:
     [
         (["none.ipynb"], "does not exist"),
         (["session.ipynb", "-o", "session.ipynb"], "is the recorded notebook"),
-        (["session.ipynb", "-o", "nowhere/page.html"], "no such directory"),
+        (["session.ipynb", "-o", "nowhere/page.html"], "its directory does not exist"),
         (["session.ipynb", "-o", "page.pdf"], "--to"),
         (["session.ipynb", "--docker"], "need --clean"),
         ([], "Missing argument"),

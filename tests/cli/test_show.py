@@ -122,7 +122,7 @@ def test_nothing_of_a_notebook_commands_the_terminal(tmp_path: Path) -> None:
         (["none.ipynb"], "does not exist"),
         (["."], ".ipynb"),
         (["text.ipynb"], "invalid JSON at line 1, column 1"),
-        (["list.ipynb"], "no notebook"),
+        (["list.ipynb"], "it is JSON but not a notebook"),
         (["empty.ipynb", "--cell", "0"], "has no cells"),
     ],
 )

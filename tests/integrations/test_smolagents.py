@@ -535,7 +535,7 @@ def test_after_a_kernel_died_tools_and_variables_are_back(executor: JupyterExecu
     assert "The tools and the variables of the task were sent again.\nFalse\nLast output" in fresh
     assert fresh.endswith("41")
     assert statuses(executor.notebook) == ["ok", "ok", "kernel_died", "ok", "ok", "ok", "ok"]
-    assert "A fresh kernel has nothing" in "".join(markdown(executor.notebook))
+    assert "A fresh kernel was started, so the tools" in "".join(markdown(executor.notebook))
 
 
 def test_a_kernel_that_died_between_two_steps_is_told_of(executor: JupyterExecutor) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from nbtape.common.untrusted_files import Directory, replace_file
-from nbtape.errors import NotebookWriteError
+from nbtape.errors import OutputWriteError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ def _write_report(document: NotebookNode, name: str, target: Path, untrusted: Se
                 below = directory.below(images)
             except OSError as exc:
                 reason = "it exists and is not a regular directory. Remove it, or choose another output."
-                raise NotebookWriteError(target.with_name(images), reason) from exc
+                raise OutputWriteError(target.with_name(images), reason) from exc
             with below:
                 for path, content in report.images.items():
                     below.replace(Path(path).name, content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbtape.common.untrusted_files import Directory, ObstacleError
-from nbtape.errors import NotebookWriteError
+from nbtape.errors import OutputWriteError
 from nbtape.notebook.atomic_write import places
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def output_path(notebook: Path, output: Path | None, name_suffix: str, extension
     try:
         Directory(output.parent, [notebook.parent]).refresh()
     except ObstacleError as exc:
-        raise NotebookWriteError(output, f"{exc.strerror}.") from exc
+        raise OutputWriteError(output, f"{exc.strerror}.") from exc
     except OSError as exc:
-        raise NotebookWriteError(output, "its directory does not exist. Create it, or choose another output.") from exc
+        reason = "its directory does not exist. Create it, or choose another output."
+        raise OutputWriteError(output, reason) from exc
     return output

@@ -74,7 +74,9 @@ class TestRefusals:
 
     def test_a_wrong_base_path_is_named_as_the_fault(self, sound: JupyterConnectionInfo, output_dir: Path) -> None:
         check_refused(
-            dataclasses.replace(sound, base_path="/user/bob/"), "check base_path|give the server's token", output_dir
+            dataclasses.replace(sound, base_path="/user/bob/"),
+            "Check port= and base_path=|Set token= to the server's token",
+            output_dir,
         )
 
     def test_a_certificate_that_nobody_trusts_is_named_as_the_fault(

@@ -106,7 +106,7 @@ def test_a_directory_that_it_does_not_show_is_refused_before_anything_starts(
 def test_a_root_that_cannot_work_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs lab=True"):
         LocalJupyterServer(root_dir=tmp_path)
-    with pytest.raises(ValueError, match="no directory"):
+    with pytest.raises(ValueError, match="not a directory"):
         LocalJupyterServer(lab=True, root_dir=tmp_path / "missing" / "more")
 
 
