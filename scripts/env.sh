@@ -51,7 +51,7 @@ find_python() {
         esac
     done
 
-    again="name another one with PYTHON=/path/to/python3"
+    again="set PYTHON=/path/to/python3"
     [ -z "$bare" ] || fail "$bare, but cannot make environments: run 'apt install python3-venv' (Debian, Ubuntu) and try again, or $again"
     [ -z "$old" ] || fail "$old, and nbtape needs 3.11 or newer: install one (https://www.python.org/downloads/), or $again"
     [ -z "${PYTHON:-}" ] || fail "PYTHON=$PYTHON does not run: set it to a Python 3.11 or newer, or unset it"
@@ -107,18 +107,18 @@ use_env() {
 
     # A moved repository or an upgraded Python leaves an environment that only looks whole.
     if ! "$venv/bin/python" -c '' 2>/dev/null || [ "$(sed -n 1p "$stamp" 2>/dev/null)" != "$place" ]; then
-        say "Making the environment .venv/$name with Python $python_version ($python)"
+        say "Creating the environment .venv/$name with Python $python_version ($python)"
         patiently "$python" -m venv --clear "$venv" ||
-            fail "the environment $venv could not be made, the reason stands above: put it right and run this again"
+            fail "the environment $venv could not be created: fix the error above and run this again"
         printf '%s\n' "$place" >"$stamp"
     fi
     if [ "$(sed -n 2p "$stamp")" != "$contents" ]; then
         say "Installing into .venv/$name: $*"
-        say "(the first time this takes about a minute, more on a slow line)"
+        say "(the first time, this takes about a minute or more)"
         printf '%s\n' "$place" >"$stamp"
         # The pip that came with Python may be too old for --group.
         patiently install_all "$@" ||
-            fail "pip could not install that, the reason stands above: put it right and run this again"
+            fail "pip could not install that: fix the error above and run this again"
         printf '%s\n' "$place" "$contents" >"$stamp"
     else
         say "Using the environment .venv/$name, which is up to date"

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--picture", metavar="FILE", help="make the picture in the README anew")
+    parser.addoption("--picture", metavar="FILE", help="record the image of the README in FILE")
 
 
 @pytest.fixture

@@ -183,7 +183,7 @@ def test_the_command_says_where_nothing_is_told(output_dir: Path) -> None:
     path.write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
     done = command(str(path))
     assert (done.returncode, done.stdout) == (2, "")
-    assert "does not tell what it ran in" in done.stderr
+    assert "has no record of its environment" in done.stderr
 
 
 def test_a_difference_says_what_came_and_went() -> None:

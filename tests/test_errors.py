@@ -24,6 +24,7 @@ from nbtape.errors import (
     NotebookReadError,
     NotebookWriteError,
     OutputDirectoryError,
+    OutputWriteError,
     ServerError,
     SourceError,
     WrongLoopError,
@@ -37,16 +38,20 @@ NOTEBOOK = Path("/x/n.ipynb")
 EXAMPLES: list[tuple[BaseException, str]] = [
     (NbtapeError("Something. Do this."), "Do this."),
     (KernelError("Something. Do this."), "Do this."),
-    (KernelNotInstalledError("julia", ["python3", "bash"]), "Name one of them."),
-    (KernelNotInstalledError("julia"), "pip install ipykernel."),
-    (KernelStartError("It died. Raise startup_timeout."), "Raise startup_timeout."),
+    (KernelNotInstalledError("julia", ["python3", "bash"]), "Choose one of them."),
+    (KernelNotInstalledError("julia"), "`pip install ipykernel`."),
+    (KernelStartError("It died. Increase startup_timeout=."), "Increase startup_timeout=."),
     (KernelBusyError("It is busy. Ask later."), "Ask later."),
     (NotebookError("Something. Do this."), "Do this."),
-    (OutputDirectoryError(Path("/x/y"), "Neither does /x: make it."), "make it."),
+    (OutputDirectoryError(Path("/x/y"), "does not exist, nor does /x. Create it."), "Create it."),
     (NotebookReadError(NOTEBOOK, "it does not exist. Check the path."), "Check the path."),
-    (NotebookInUseError(NOTEBOOK), "resumed with until=."),
-    (NotebookWriteError(NOTEBOOK, "the disk is full. Free some space."), "the next save that works."),
-    (NotebookWriteError(NOTEBOOK, "the disk is full. Free some space.", RESULT), "the next save that works."),
+    (NotebookInUseError(NOTEBOOK), "copy of the first cells with until=."),
+    (NotebookWriteError(NOTEBOOK, "the disk is full. Free some space."), "written by the next save that succeeds."),
+    (
+        NotebookWriteError(NOTEBOOK, "the disk is full. Free some space.", RESULT),
+        "written by the next save that succeeds.",
+    ),
+    (OutputWriteError(NOTEBOOK, "the disk is full. Free some space."), "Free some space."),
     (ServerError("The server at http://x/ cannot be reached. Start it."), "Start it."),
     (SourceError("No notebook. Convert it."), "Convert it."),
     (MissingExtraError("HTML export", "nbconvert", "export"), "pip install 'nbtape[export]'"),
@@ -97,12 +102,12 @@ def test_a_kernel_that_is_not_installed_is_told_in_autogens_words_with_those_tha
 
 def test_a_machine_without_kernels_is_not_told_to_name_one_of_none() -> None:
     text = str(KernelNotInstalledError("julia"))
-    assert "none" in text
+    assert "No kernels are installed." in text
     assert "ipykernel" in text, "where no kernel is installed, what to do is to install one"
 
 
 def test_an_output_directory_is_missed_in_autogens_words() -> None:
-    assert str(OutputDirectoryError(Path("/x/y"), "Make it.")) == "Output directory /x/y does not exist. Make it."
+    assert str(OutputDirectoryError(Path("/x/y"), "is a file.")) == "Output directory /x/y is a file."
 
 
 def test_the_tree_is_as_it_is_drawn() -> None:

@@ -231,7 +231,7 @@ def test_blocks_that_were_not_run_are_counted() -> None:
 
 def test_a_shortened_result_says_where_the_whole_is() -> None:
     joined = join_cells([cell(output="x" * 5000)], NOTEBOOK, 200)
-    assert f"the whole is in {NOTEBOOK}" in joined.output
+    assert f"full output in {NOTEBOOK}" in joined.output
 
 
 def test_files_come_in_the_order_of_the_blocks() -> None:

@@ -68,7 +68,7 @@ def tell(row: Row, plan: Plan, fill: Callable[[str], str]) -> None:
     spent = {function: own for function, (_, _, own, *_) in stats.items() if not _WAITS.search(function[2])}
     total = sum(spent.values())
     print(f"{row.key}: {row.title}; {way.label}")
-    print(f"  {total / count * 1e3:.2f} ms a step, waiting apart, of {count}; cProfile makes all of it slower")
+    print(f"  {total / count * 1e3:.2f} ms a step, without waiting, over {count} steps; cProfile slows them down")
     for name, seconds in _most(_by_package(spent), _PACKAGES):
         print(f"  {seconds / total:6.1%}  {name}")
     print("  of which")

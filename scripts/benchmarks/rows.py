@@ -87,7 +87,7 @@ _FIRST: Final = (
     ),
     Row(
         "first-result-server",
-        "the same on a server of this machine",
+        "the same on a local server",
         [
             Way("second", "nbtape, on a LocalJupyterServer that runs", "nbtape:first_result_on_server"),
             Way("server", "nbtape, LocalJupyterServer included", "nbtape:first_result_of_server"),
@@ -243,7 +243,7 @@ _LONG: Final = (
         "recording",
         "1,000 cells (--quick: 200) with 100 KB of PNG, and what recording them costs",
         [
-            Way("nbtape", "nbtape, recorded, PNGs beside it", "nbtape:cells", (_ONE_PICTURE,)),
+            Way("nbtape", "nbtape, recorded, PNGs next to it", "nbtape:cells", (_ONE_PICTURE,)),
             Way("nbclient", "nbclient, not saved", "nbclient:cells", (_ONE_PICTURE,)),
         ],
         [Goal("nbtape", 5, "nbclient", difference=True)],
@@ -283,7 +283,7 @@ _REPLAYS: Final = (
     ),
     Row(
         "replay-plots",
-        "a notebook of 100 cells (--quick: 40), but for one all with a plot, run again",
+        "a notebook of 100 cells (--quick: 40), each with a plot except the first, run again",
         [
             Way(key, label, f"papermill:{does}", (how, CELLS, _PLOT, "import matplotlib.pyplot as plt"), whole=True)
             for key, label, does, how in (

@@ -168,8 +168,8 @@ class _Judge:
         incomplete = bool(nbtape.get("outputs_incomplete"))
         where = f"{block.label}, {self._say(index)}"
         # What was on its way goes with a kernel that is ended; and of one that forges frames, a server lets go.
-        excused = self._may_lose or "the kernel was ended" in self._note(index) or self._is_hostile(index)
-        self._expect(not incomplete or excused, "no output is lost", block.label, "all of it", self._note(index))
+        excused = self._may_lose or "the kernel was killed" in self._note(index) or self._is_hostile(index)
+        self._expect(not incomplete or excused, "no output is lost", block.label, "all lines", self._note(index))
         whole = list(range(block.first, block.first + len(numbers)))
         # What is displayed is seen of a mute kernel, too.
         right = sorted(set(numbers)) if incomplete or self._is_mute(index) else whole
@@ -182,7 +182,7 @@ class _Judge:
         if self._status(index) == "ok" and not incomplete:
             seen = (pictures, sum(file.exists() for file in files))
             expected = (block.pictures, block.pictures)
-            self._expect(seen == expected, "each picture is there, and a file", where, expected, seen)
+            self._expect(seen == expected, "each image is there, and a file", where, expected, seen)
 
     def _bounds(self, index: int, block: Block) -> tuple[int, int]:
         """The least and the most lines that a cell may have."""
@@ -233,7 +233,7 @@ class _Judge:
             if what == "runs":
                 self._expect(label in self._labels, "what runs is recorded", label, "a cell", self._labels)
         for label in self._played.told:
-            self._expect(label in self._labels, "what is told is recorded", label, "a cell", self._labels)
+            self._expect(label in self._labels, "what is reported is recorded", label, "a cell", self._labels)
         if not self._dies:
             missing = [label for label in self._blocks if label not in self._labels and not self._was_cancelled(label)]
             self._expect(not missing, "every block has a cell", ", ".join(missing), "a cell", self._labels)
@@ -270,7 +270,9 @@ class _Judge:
             self._expect(epoch >= before, "kernels are counted", self._labels[index], f"{before} or more", epoch)
             if epoch > before and self._status(index) != "running":
                 news = "variables of earlier blocks are gone"
-                self._expect(news in self._note(index), "news is told", self._labels[index], news, self._note(index))
+                self._expect(
+                    news in self._note(index), "news is reported", self._labels[index], news, self._note(index)
+                )
 
     def _judge_threads(self) -> None:
         """What threads print is under the cell that started them or a later one, each line once, in order."""

@@ -114,7 +114,7 @@ class Track:
         if act == "cancel":
             calls[0].cancel()
         elif act == "markdown":
-            await self._do("add_markdown", "What somebody said.")
+            await self._do("add_markdown", "What a user said.")
         elif act == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         elif act in {"cut", "away", "tear"}:

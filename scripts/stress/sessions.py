@@ -124,7 +124,7 @@ class Session:
             told: dict[str, Any] = json.loads(line)
             session = cls(str(told["place"]), bool(told["async"]), tuple(Step(*step) for step in told["steps"]))
         except (KeyError, TypeError) as exc:
-            raise ValueError(f"this is no session: {exc!r}") from exc
+            raise ValueError(f"not a valid session: {exc!r}") from exc
         unknown = {step.name for step in session.steps} - KINDS.keys()
         if unknown or session.place not in PLACES:
             raise ValueError(f"unknown: {', '.join(unknown) or session.place}")

@@ -54,7 +54,7 @@ _FORGERIES: Final = (
     "for state in (None, 7, '', 'idle', 'busy', []): forge('status', {'execution_state': state}, {'msg_id': 'other'})",
     "for count in (None, -1, 'x', 1e300, [1]): forge('execute_input', {'code': 7, 'execution_count': count})",
     "for lines in (None, 7, [None, 7, {}]): forge('error', {'ename': 7, 'evalue': None, 'traceback': lines})",
-    "forge('update_display_data', {'data': {}, 'transient': {'display_id': 'nobody'}})",
+    "forge('update_display_data', {'data': {}, 'transient': {'display_id': 'unknown'}})",
     "for wait in (None, 'no', []): forge('clear_output', {'wait': wait})\nforge('clear_output', {'wait': False})",
     "forge('status', {'execution_state': 'idle'})",
     "for kind in ('', 'nothing', 'execute_reply', 'shutdown_request', 'comm_open', 'comm_msg'): forge(kind, {})",
@@ -164,8 +164,8 @@ def _clear(label: str, size: int) -> list[Block]:
 
 
 def _picture(label: str, size: int) -> list[Block]:
-    code = f"import base64\nfrom IPython.display import Image\npicture = base64.b64decode('{_PICTURE}')\n"
-    code += f"for n in range({size}):\n    say(n)\n    display(Image(data=picture, format='png'))"
+    code = f"import base64\nfrom IPython.display import Image\npng = base64.b64decode('{_PICTURE}')\n"
+    code += f"for n in range({size}):\n    say(n)\n    display(Image(data=png, format='png'))"
     return [python(label, code, size, pictures=size)]
 
 

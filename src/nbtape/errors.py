@@ -11,6 +11,7 @@
     │   ├── NotebookReadError           the file is not a usable notebook (also a ValueError)
     │   ├── NotebookInUseError          another executor is writing it
     │   └── NotebookWriteError          the record cannot be written; it is kept in memory
+    │       └── OutputWriteError        the output of a replay or an export cannot be written
     ├── SourceError                     a transcript or script that `nbtape run` cannot read (also a ValueError)
     ├── MissingExtraError               an optional package is not installed (also a ModuleNotFoundError)
     └── WrongLoopError                  an async executor was used from another event loop
@@ -56,8 +57,8 @@ class KernelNotInstalledError(KernelError, ValueError):
     def __str__(self) -> str:
         missing = f"Kernel {self.name} is not installed."
         if not self.available:
-            return f"{missing} Installed kernels: none. Install one, for example with pip install ipykernel."
-        return f"{missing} Installed kernels: {', '.join(sorted(self.available))}. Name one of them."
+            return f"{missing} No kernels are installed. Install one, for example with `pip install ipykernel`."
+        return f"{missing} Installed kernels: {', '.join(sorted(self.available))}. Choose one of them."
 
 
 class KernelStartError(KernelError):
@@ -81,7 +82,7 @@ class OutputDirectoryError(NotebookError, ValueError):
 
     Args:
         directory: The requested directory.
-        hint: What is wrong and what to do, a sentence.
+        hint: What is wrong and what to do, to follow the path.
     """
 
     def __init__(self, directory: Path, hint: str) -> None:
@@ -90,7 +91,7 @@ class OutputDirectoryError(NotebookError, ValueError):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"Output directory {self.directory} does not exist. {self.hint}"
+        return f"Output directory {self.directory} {self.hint}"
 
 
 class NotebookReadError(NotebookError, ValueError):
@@ -123,8 +124,8 @@ class NotebookInUseError(NotebookError):
 
     def __str__(self) -> str:
         return (
-            f"The notebook {self.path} is still being written by another executor. Stop that one, or have a copy of "
-            "the first cells resumed with until=."
+            f"The notebook {self.path} is still being written by another executor. Stop that executor, or resume a "
+            "copy of the first cells with until=."
         )
 
 
@@ -146,8 +147,16 @@ class NotebookWriteError(NotebookError):
     def __str__(self) -> str:
         return (
             f"The notebook {self.path} could not be written: {self.reason} "
-            "What is on disk is untouched; the record is kept in memory and goes out with the next save that works."
+            "The file on disk is unchanged; the new cells are kept in memory and written by the next save that "
+            "succeeds."
         )
+
+
+class OutputWriteError(NotebookWriteError):
+    """The output of a replay or an export could not be written."""
+
+    def __str__(self) -> str:
+        return f"{self.path} could not be written: {self.reason}"
 
 
 class SourceError(NbtapeError, ValueError):
@@ -198,4 +207,4 @@ class BlockInterrupted(KeyboardInterrupt):
         self.result = result
 
     def __str__(self) -> str:
-        return "The block was interrupted; what it printed is in .result and in the notebook."
+        return "The block was interrupted. Its output is in .result and in the notebook."

@@ -32,14 +32,14 @@ KERNEL_DIED: Final = 137
 UNREAD: Final = 141
 
 MEANINGS: Final[Mapping[int, str]] = {
-    WELL: "all is well",
-    FAILED: "it ran, and a block failed, a cell is not as recorded, or a clean export does not work",
-    REFUSED: "it could not be run: the command line, a file, the kernel or the server",
+    WELL: "success",
+    FAILED: "a block failed, a cell is not as recorded, or a clean export does not work",
+    REFUSED: "nothing could be run: see the command line, the file, the kernel or the server",
     BUG: "a bug in nbtape",
-    TIMEOUT: "a block ran into its timeout",
+    TIMEOUT: "a block timed out",
     INTERRUPTED: "interrupted (Ctrl-C)",
     KERNEL_DIED: "the kernel died",
-    UNREAD: "whoever read the output has gone",
+    UNREAD: "the reader of the output closed the pipe",
 }
 
 
@@ -146,7 +146,7 @@ def join_cells(cells: Sequence[CellResult], notebook: Path, limit: int) -> CodeR
         texts.append(f"{skipped} more block{'s were' if skipped > 1 else ' was'} not run.")
     return CodeResult(
         exit_code=EXIT_CODES[status],
-        output=shorten("\n".join(texts), limit, f"the whole is in {notebook}"),
+        output=shorten("\n".join(texts), limit, f"full output in {notebook}"),
         output_files=[path for cell in cells for path in cell.output_files],
         status=status,
         cells=list(cells),

@@ -121,7 +121,7 @@ class TestExitCodes:
             ("export x.md --to exe", "'exe'"),
             ("export none.ipynb -o out.exe", "--to"),
             ("replay none.ipynb", "does not exist"),
-            ("replay none.ipynb --report no/where.json", "make it"),
+            ("replay none.ipynb --report no/where.json", "Create it"),
             ("replay none.ipynb --jobs 0", "0 is not in the range"),
             ("image", "Missing command"),
             ("mcp --http nowhere", "[HOST:]PORT"),
@@ -184,7 +184,7 @@ class TestDebug:
         url = f"{gateway.connection_info.url}?token={token}"
         done = nbtape("run", "-", "--server", url, "--json", "--debug", cwd=tmp_path, stdin=fenced("1"))
         assert done.returncode == WELL, done.stderr
-        assert re.search(r"nbtape\.kernels\.start: starting a kernel python3", done.stderr)
+        assert re.search(r"nbtape\.kernels\.start: Starting kernel python3", done.stderr)
         assert token not in done.stderr
         assert json.loads(done.stdout)["status"] == "ok"
 
@@ -226,6 +226,37 @@ class TestPipes:
         assert self.head("run", "m.md", cwd=tmp_path, both=True, **colours) == (WELL, [])
         cells = code_cells(tmp_path / "m.ipynb")
         assert [cell.outputs[-1].text.endswith("all\n") for cell in cells] == [True, True]
+
+
+class TestStreams:
+    """Closed streams, and terminals that cannot show every character."""
+
+    @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-"])
+    def test_a_closed_stream_loses_nothing(self, closed: str, tmp_path: Path) -> None:
+        (tmp_path / "m.md").write_text(fenced("print('all')"))
+        command = f"{shlex.join(COMMAND)} run m.md {closed}"
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (WELL, False)
+        assert [cell.outputs[0].text for cell in code_cells(tmp_path / "m.ipynb")] == ["all\n"]
+
+    @pytest.mark.parametrize(("closed", "code"), [(">&-", REFUSED), ("2>&-", REFUSED)])
+    def test_a_closed_stream_changes_no_exit_code(self, closed: str, code: int, tmp_path: Path) -> None:
+        command = f"{shlex.join(COMMAND)} show none.ipynb {closed}"
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+        assert done.returncode == code
+
+    @pytest.mark.parametrize(
+        ("encoding", "shown"), [("ascii", r"\xfc\u2713"), ("latin-1", "\xfc\\u2713"), ("utf-8", "\xfc\u2713")]
+    )
+    def test_what_a_terminal_cannot_encode_is_shown_as_escapes(self, encoding: str, shown: str, tmp_path: Path) -> None:
+        (tmp_path / "m.md").write_text(fenced("print('\xfc\u2713')"), "utf-8")
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        for arguments in (["run", "m.md"], ["show", "m.ipynb", "--cell", "0"], ["watch", "m.ipynb"]):
+            done = subprocess.run(
+                [*COMMAND, *arguments], cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False
+            )
+            assert done.returncode == WELL, done.stderr
+            assert shown in done.stdout.decode(encoding).splitlines()
 
 
 class TestCtrlC:

@@ -59,8 +59,8 @@ def test_a_clean_notebook_has_what_worked_and_works(session: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Exported: session-clean.ipynb\n"
     assert done.stderr.splitlines() == [
-        "cell 1 is left out: it failed (error).",
-        "What remains runs from an empty kernel.",
+        "Cell 1 is left out: it failed (error).",
+        "The remaining cells work on a fresh kernel.",
     ]
     clean = nbformat.read(session.parent / "session-clean.ipynb", as_version=4)
     nbformat.validate(clean)
@@ -79,7 +79,7 @@ def test_what_does_not_work_any_more_is_not_exported_and_gives_exit_code_1(outpu
     done = nbtape("export", "session.ipynb", "--clean", cwd=output_dir)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "what remains does not work: cell 0: FileNotFoundError" in done.stderr
+    assert "The remaining cells do not work: cell 0: FileNotFoundError" in done.stderr
     assert not (output_dir / "session-clean.html").exists()
     told = json.loads(nbtape("export", "session.ipynb", "--clean", "--json", cwd=output_dir).stdout)
     assert (told["output"], told["clean"]["works"], told["clean"]["broken"]["index"]) == (None, False, 0)
@@ -98,9 +98,9 @@ def test_json_is_one_object_and_nothing_else(session: Path) -> None:
     [
         (["none.ipynb"], "does not exist"),
         (["session.ipynb", "-o", "session.ipynb"], "is the recorded notebook"),
-        (["session.ipynb", "-o", "nowhere/page.html"], "no such directory"),
+        (["session.ipynb", "-o", "nowhere/page.html"], "its directory does not exist"),
         (["session.ipynb", "-o", "page.pdf"], "--to"),
-        (["session.ipynb", "--docker"], "go with --clean"),
+        (["session.ipynb", "--docker"], "need --clean"),
         ([], "Missing argument"),
     ],
 )

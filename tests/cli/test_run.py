@@ -90,7 +90,7 @@ def test_a_server_that_will_not_have_us_is_said_in_one_line(gateway: LocalJupyte
     url = gateway.connection_info.url
     done = nbtape("run", "-", "--server", url, cwd=tmp_path, stdin=MESSAGE, JUPYTER_TOKEN="sesame-7c1d")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"nbtape: The server at {url} refuses our token")
+    assert done.stderr.startswith(f"nbtape: The server at {url} rejected the token")
     assert "sesame" not in done.stderr
     assert not list(tmp_path.iterdir())
 
@@ -221,7 +221,7 @@ class TestResume:
             "again [1/2] x = 20",
             "again [2/2] open('once', 'x').close()",
             "Resumed: 2 of 2 code cells were run again. Not as recorded: cell 1.",
-            f"    cell 1: Run again, and it did not succeed as recorded: error, {error}.",
+            f"    cell 1: Run again: it failed, but had succeeded when recorded: error, {error}.",
         ]
         assert [cell.source for cell in read(recorded).cells][2:] == ["print(x + 1)"]
 
@@ -266,11 +266,11 @@ class TestResume:
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            (["--until", "1"], "--until goes with --resume"),
-            (["--resume", "session.ipynb", "--output-dir", "."], "leave out --output-dir"),
-            (["--resume", "session.ipynb", "--notebook", "x"], "leave out --output-dir"),
+            (["--until", "1"], "--until needs --resume"),
+            (["--resume", "session.ipynb", "--output-dir", "."], "Leave out --output-dir"),
+            (["--resume", "session.ipynb", "--notebook", "x"], "Leave out --output-dir"),
             (["--resume", "none.ipynb"], "none.ipynb cannot be used: it does not exist."),
-            (["--resume", "session.ipynb", "--until", "9"], "until must be from 0 to 0"),
+            (["--resume", "session.ipynb", "--until", "9"], "--until must be from 0 to 0"),
         ],
     )
     def test_what_cannot_be_resumed_is_said(self, tmp_path: Path, arguments: list[str], told: str) -> None:
@@ -290,7 +290,7 @@ class TestDocker:
             done = nbtape(*arguments, cwd=tmp_path, stdin=message, HOME=str(tmp_path))
             assert (done.returncode, "['session.ipynb'] False 1" in done.stdout) == (0, True), done.stderr
             assert "must not mount the current directory: it is a home directory" in done.stderr
-            assert f"The output directory is nbtape-run-{number}, which is new." in done.stderr
+            assert f"Using the new directory nbtape-run-{number} instead." in done.stderr
             assert (tmp_path / f"nbtape-run-{number}" / "x").read_text() == "x"
         assert {path.name for path in tmp_path.iterdir()} == {".ssh", "nbtape-run-1", "nbtape-run-2"}
         done = nbtape(*arguments, "--output-dir", ".", cwd=tmp_path, stdin=message, HOME=str(tmp_path))
@@ -339,8 +339,8 @@ class TestDocker:
         ("arguments", "told"),
         [
             (["run"], "Missing argument 'SOURCE'"),
-            (["run", "-", "--network", "none"], "go with --docker"),
-            (["run", "-", "--docker", "--server", "http://127.0.0.1:1"], "name one of them"),
+            (["run", "-", "--network", "none"], "need --docker"),
+            (["run", "-", "--docker", "--server", "http://127.0.0.1:1"], "Use one of them"),
         ],
         ids=["no source", "no container", "two places"],
     )
@@ -357,7 +357,7 @@ class TestDocker:
         (["run", "-", "--kernel", "nothing"], "Kernel nothing is not installed."),
         (["run", "-", "--output-dir", "no/where"], "Output directory no/where does not exist."),
         (["run", "-", "--timeout", "0"], "Timeout"),
-        (["run", "-", "--notebook", "../up"], "no name for a notebook"),
+        (["run", "-", "--notebook", "../up"], "is not a valid notebook name"),
     ],
 )
 def test_what_cannot_be_run_is_said_in_one_line_with_exit_code_2(

@@ -79,11 +79,11 @@ def test_where_there_is_nothing_to_follow_that_is_said_and_the_code_runs(
     info = gateway.connection_info
     code = "```python\nprint('begun')\n```\n"
     process = run(tmp_path, "--follow", "--server", info.url, code=code, JUPYTER_TOKEN=str(info.token))
-    assert first_line(process).startswith("There is nothing to follow")
+    assert first_line(process).startswith("--follow has no link")
     assert "begun" in end(process, tmp_path)
 
 
 def test_a_container_has_nothing_to_follow(tmp_path: Path) -> None:
     process = run(tmp_path, "--follow", "--docker")
-    assert "no JupyterLab in a container" in process.communicate(timeout=60)[1]
+    assert "the container has no JupyterLab" in process.communicate(timeout=60)[1]
     assert process.returncode == 2

@@ -34,7 +34,7 @@ def test_a_run_is_a_table_with_a_line_for_each_cell_of_code(session: Path) -> No
     assert done.returncode == 0, done.stderr
     head, *told, columns, first, second, wrong, third = filter(None, done.stdout.splitlines())
     rows = [first, second, wrong, third]
-    assert head == f"{session.name}: 3 cells of code (1 ok, 1 error, 1 not_run)"
+    assert head == f"{session.name}: 3 code cells (1 ok, 1 error, 1 not_run)"
     assert any(line.startswith("recorded       20") for line in told)
     assert any(line.startswith("ran on         Python 3.") for line in told)
     assert columns.split() == ["cell", "status", "time", "code", "files"]
@@ -121,8 +121,8 @@ def test_nothing_of_a_notebook_commands_the_terminal(tmp_path: Path) -> None:
     [
         (["none.ipynb"], "does not exist"),
         (["."], ".ipynb"),
-        (["text.ipynb"], "is not JSON"),
-        (["list.ipynb"], "no notebook"),
+        (["text.ipynb"], "invalid JSON at line 1, column 1"),
+        (["list.ipynb"], "it is JSON but not a notebook"),
         (["empty.ipynb", "--cell", "0"], "has no cells"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_session_is_printed_while_it_runs(executor: JupyterCodeExecutor, tmp_p
     assert "\nred\n" in wrong
     assert "ZeroDivisionError: division by zero\ncell 2: error, " in wrong
     assert "\x1b" not in watching.text
-    assert watching.error.endswith("The session of session.ipynb has ended: 3 cells of code (2 ok, 1 error).\n")
+    assert watching.error.endswith("The session of session.ipynb has ended: 3 code cells (2 ok, 1 error).\n")
 
 
 def test_a_terminal_has_colours_and_a_line_that_moves(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_an_example_of_the_help_follows_a_session_to_its_end(line: str, tmp_path
         assert any(line == "here\n" for line in watching.stdout)
     _, told = watching.communicate(timeout=60)
     assert watching.returncode == 0
-    assert "The session of session.ipynb has ended: 1 cell of code (1 ok)." in told
+    assert "The session of session.ipynb has ended: 1 code cell (1 ok)." in told
 
 
 def test_ctrl_c_ends_it_quietly_and_nothing_else(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_ctrl_c_ends_it_quietly_and_nothing_else(executor: JupyterCodeExecutor, 
     assert eventually(lambda: "cell 0: ok" in watching.text)
     watching.process.send_signal(signal.SIGINT)
     assert watching.end() == 130
-    assert watching.error == "Following session.ipynb until its session ends, or Ctrl-C.\n"
+    assert watching.error == "Following session.ipynb until its session ends. Press Ctrl-C to stop.\n"
     assert executor.execute_code_blocks(block("print(2)")).output == "2\n"
 
 
@@ -133,12 +133,17 @@ def test_what_is_there_is_shown_from_the_last_cells_on(tmp_path: Path) -> None:
         assert watching.end() == 0
         shown = re.findall(r"│ cell_(\d)", watching.text)
         assert shown == [str(number) for number in range(first, 6)]
-        assert "Nobody writes old.ipynb: 6 cells of code (6 ok)." in watching.error
+        assert "old.ipynb is not being recorded: 6 code cells (6 ok)." in watching.error
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("none.ipynb", "does not exist"), (".", "no notebook in"), ("text.ipynb", "not JSON"), ("x.txt", ".ipynb")],
+    [
+        ("none.ipynb", "does not exist"),
+        (".", "contains no notebook"),
+        ("text.ipynb", "invalid JSON"),
+        ("x.txt", ".ipynb"),
+    ],
 )
 def test_what_cannot_be_followed_is_said_in_one_line(name: str, words: str, tmp_path: Path) -> None:
     if name == "text.ipynb":

@@ -110,9 +110,7 @@ def test_a_page_fills_while_the_session_runs_and_ends_with_it(
     expect(page.locator(".cell-failed .output-error")).to_contain_text("ZeroDivisionError: division by zero")
     expect(page.locator("#counts")).to_have_text("3 ok 1 error")
     executor.stop()
-    expect(page.locator("#state")).to_have_text(
-        "The session of session.ipynb has ended: 4 cells of code (3 ok, 1 error)."
-    )
+    expect(page.locator("#state")).to_have_text("The session of session.ipynb has ended: 4 code cells (3 ok, 1 error).")
     assert watching.end() == 0
     assert page.evaluate("window.isTheSame")
     expect(page.locator("main > section")).to_have_count(5)
@@ -133,7 +131,7 @@ def test_who_comes_late_gets_everything_and_so_do_others(
     pages[1].reload()  # the token stays with the tab
     executor.stop()
     for page in pages:
-        expect(page.locator("#state")).to_contain_text("has ended: 3 cells of code (3 ok).")
+        expect(page.locator("#state")).to_contain_text("has ended: 3 code cells (3 ok).")
         expect(page.locator(".output-stdout")).to_have_text(["the first", "the second", "the third"])
     assert watching.end() == 0
 
@@ -197,7 +195,7 @@ def test_ctrl_c_ends_it_and_the_page_stays_as_it_is(
     assert watching.end() == 130
     expect(page.locator("#state")).to_contain_text("nbtape watch does not answer")
     expect(page.locator(".output-stdout")).to_have_text("the first")
-    assert watching.error == "Following session.ipynb until its session ends, or Ctrl-C.\n"
+    assert watching.error == "Following session.ipynb until its session ends. Press Ctrl-C to stop.\n"
     run(executor, "print('more')")
 
 
@@ -209,9 +207,9 @@ def test_what_nobody_writes_waits_for_a_page_and_is_shown(
     cells = [new_markdown_cell("# Title"), new_code_cell("plot", outputs=[drawn, drawn], execution_count=1)]
     nbformat.write(new_notebook(cells=cells), tmp_path / "old.ipynb")
     watching = serve(".")
-    assert eventually(lambda: "Nobody has opened the page yet" in watching.error)
+    assert eventually(lambda: "The page has not been opened yet" in watching.error)
     page = open_page(watching)
-    expect(page.locator("#state")).to_have_text("Nobody writes old.ipynb: 1 cell of code (1 ok).")
+    expect(page.locator("#state")).to_have_text("old.ipynb is not being recorded: 1 code cell (1 ok).")
     assert watching.end() == 0
     expect(page.locator("main img")).to_have_count(2)
 
@@ -239,7 +237,7 @@ def test_a_link_that_is_old_or_incomplete_is_told_of(
     executor: JupyterCodeExecutor, serve: Callable[..., Watching], browser: Browser
 ) -> None:
     link = serve(executor.notebook.name).text.strip()
-    for wrong, words in ((f"{link}x", "no longer good"), (link.partition("#")[0], "all that follows its #")):
+    for wrong, words in ((f"{link}x", "no longer valid"), (link.partition("#")[0], "the part after #")):
         page = browser.new_page()
         page.goto(wrong)
         expect(page.locator("#state")).to_contain_text(words)
@@ -252,7 +250,7 @@ def test_a_link_that_is_old_or_incomplete_is_told_of(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--port", "80"], "--port is for the page: say --web."),
+        (["--port", "80"], "--port needs --web."),
         (["--web", "--cells", "3"], "--cells is for the terminal"),
         (["--web", "--from-start"], "--from-start is for the terminal"),
         (["--web", "none.ipynb"], "does not exist"),
@@ -272,5 +270,5 @@ def test_a_port_that_is_taken_is_said_in_one_line(executor: JupyterCodeExecutor,
         watching = Watching(executor.notebook.name, "--web", "--port", port, cwd=tmp_path)
         assert watching.end() == 2
     (line,) = watching.error.splitlines()
-    assert line.startswith(f"nbtape: port {port} cannot be had: ")
-    assert line.endswith("Name another --port, or none.")
+    assert line.startswith(f"nbtape: port {port} is not available: ")
+    assert line.endswith("Choose another --port, or leave it out.")

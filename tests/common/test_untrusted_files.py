@@ -205,7 +205,7 @@ def test_no_link_is_followed_below_a_directory_of_code(tmp_path: Path, here: Pat
     (here / "reports").symlink_to(outside)
     (tmp_path / "link").symlink_to(here)
     for way in (here / "reports", tmp_path / "link" / "reports"):
-        with pytest.raises(ObstacleError, match="reports on the way to it is a link: remove it"):
+        with pytest.raises(ObstacleError, match="its parent reports is a link: remove the link"):
             replace_file(way / "report.html", b"new", [here])
 
 
@@ -213,7 +213,7 @@ def test_no_link_is_followed_below_a_directory_of_code(tmp_path: Path, here: Pat
 def test_a_link_of_another_user_on_the_way_is_not_followed(tmp_path: Path, here: Path) -> None:
     (tmp_path / "link").symlink_to(here)
     os.chown(tmp_path / "link", 12345, 12345, follow_symlinks=False)
-    with pytest.raises(ObstacleError, match="link on the way to it is a link of another user"):
+    with pytest.raises(ObstacleError, match="its parent link is a link that belongs to another user"):
         replace_file(tmp_path / "link" / "file", b"new")
     assert names(here) == []
 
@@ -242,7 +242,7 @@ def test_a_name_is_not_a_path(here: Path, name: str) -> None:
 def test_a_file_that_is_too_large_is_not_read(here: Path) -> None:
     (here / "sparse").touch()
     os.truncate(here / "sparse", 1 << 42)
-    with pytest.raises(ObstacleError, match="it has 4,398,046,511,104 bytes, and at most 100 are read") as caught:
+    with pytest.raises(ObstacleError, match="it has 4,398,046,511,104 bytes, more than the limit of 100") as caught:
         read_file(here / "sparse", 100)
     assert caught.value.errno == errno.EFBIG
 
@@ -261,7 +261,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_read_on(here: Path) -> None:
     (here / "log").write_bytes(b"x" * 100)
     with Directory(here) as directory, directory.reading("log", 100):
         (here / "log").write_bytes(b"x" * 1000)
-        with pytest.raises(ObstacleError, match="at most 100 are read"):
+        with pytest.raises(ObstacleError, match="more than the limit of 100"):
             directory.read("log", 100)
 
 

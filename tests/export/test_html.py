@@ -121,7 +121,7 @@ def test_what_lies_in_the_working_directory_is_no_template_and_no_configuration(
 def test_a_long_output_is_cut_and_says_so() -> None:
     outputs = [new_output("stream", text="x" * 1_000_000)]
     page = render(new_notebook(cells=[new_code_cell("flood()", outputs=outputs)]), "x")
-    assert "characters left out; the whole is in the notebook" in page
+    assert "characters left out; full text in the notebook" in page
     assert len(page) < 100_000
 
 

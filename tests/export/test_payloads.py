@@ -96,4 +96,6 @@ def test_a_picture_that_would_fill_the_memory_is_told_of(page: Page, tmp_path: P
     (path := tmp_path / "page.html").write_text(render(new_notebook(cells=[new_code_cell("x", outputs=outputs)]), "x"))
     page.goto(path.as_uri())
     assert page.locator("main img").count() == 1
-    assert page.locator(".cell-output").first.inner_text().startswith("[image/png: not for a page; see the notebook]")
+    assert (
+        page.locator(".cell-output").first.inner_text().startswith("[image/png: not shown on a page; see the notebook]")
+    )

@@ -50,5 +50,5 @@ def test_a_script_is_read_again_as_it_was(tmp_path: Path) -> None:
 
 
 def test_another_language_is_refused() -> None:
-    with pytest.raises(ValueError, match="in R, and a script is in Python"):
+    with pytest.raises(ValueError, match="in R, but a script must be Python"):
         write_script(new_notebook(metadata={"language_info": {"name": "R"}}), "a.ipynb")

@@ -322,7 +322,7 @@ def test_the_old_name_has_the_old_arguments_and_defaults(output_dir: Path, monke
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"timeout": 0}, "Timeout must be at least 1"),
+        ({"timeout": 0}, "timeout= must be a finite number of seconds, at least 1"),
         ({"output_dir": "/invalid/directory"}, r"Output directory .* does not exist\."),
         ({"kernel_name": "invalid_kernel_name"}, r"Kernel .* is not installed\."),
     ],

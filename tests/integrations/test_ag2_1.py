@@ -227,7 +227,7 @@ async def test_a_language_that_is_not_offered_is_recorded_and_not_run(executor: 
     async with executor:
         tool = code_tool(executor, languages=("python",))
         reply = await coder(tool, call("touch made", "bash"), call("print(1)"), "Done.").ask("Go.")
-        assert await texts(reply) == ["Not run: bash is not offered here, only python.\n[exit code: 1]", "1"]
+        assert await texts(reply) == ["Not run: this environment cannot run bash, only python.\n[exit code: 1]", "1"]
     assert statuses(executor.notebook) == ["not_run", "ok"]
     assert not executor.notebook.with_name("made").exists()
 
@@ -236,7 +236,7 @@ async def test_a_language_that_the_kernel_lacks_is_told(executor: AsyncJupyterCo
     async with executor:
         tool = code_tool(executor, languages=("python", "javascript"))
         (told,) = await texts(await coder(tool, call("let x", "javascript"), "Done.").ask("Go."))
-    assert "this kernel has no 'javascript'" in told
+    assert "this kernel cannot run 'javascript'" in told
     assert told.endswith("[exit code: 1]")
 
 

@@ -38,7 +38,7 @@ def test_output_is_told_as_it_is() -> None:
 
 def test_silence_is_told_in_words() -> None:
     assert answer(CodeResult(0, "")) == "The code ran and printed nothing."
-    assert answer(CodeResult(1, "", status="not_run")) == "The code ended: not_run."
+    assert answer(CodeResult(1, "", status="not_run")) == "The code stopped with status not_run."
 
 
 def test_each_file_has_a_line_and_none_has_two() -> None:

@@ -147,7 +147,7 @@ async def test_another_kernel_is_told_to_the_model(output_dir: Path, monkeypatch
     monkeypatch.setenv("JUPYTER_PATH", str(output_dir / "jupyter"))
     async with connected(output_dir, kernel_name="other") as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert "The kernel here is 'other'" in str(tools["run_code"].description)
+        assert "The kernel is 'other'" in str(tools["run_code"].description)
         failed = await run(client, "1")
     assert failed.is_error
     assert "kernel" in text(failed)
@@ -289,7 +289,7 @@ async def test_a_restart_stops_what_runs_and_tells_that_variables_are_gone(outpu
         restarted = await call(client, "restart_kernel")
         assert (restarted.is_error, text(restarted)) == (
             False,
-            "A fresh kernel was started: variables are gone. The notebook goes on.",
+            "A fresh kernel was started: variables are gone. The notebook continues.",
         )
         assert "Interrupted" in text(await call(client, "poll_code", block=1))
         after = await run(client, "print('gone' in globals())")
@@ -397,7 +397,7 @@ async def test_the_notebook_is_read_by_range(output_dir: Path) -> None:
     assert re.findall(r"^\[(\d)\]", part, re.MULTILINE) == ["1", "2"]
     assert re.findall(r"^\[(\d)\]", last, re.MULTILINE) == ["4"]
     assert "Saved as session_4_0.png" in last
-    assert "none of them is there" in none
+    assert "no cells in this range" in none
 
 
 async def test_files_are_listed_and_fetched(output_dir: Path) -> None:
@@ -529,7 +529,7 @@ async def test_a_block_that_ran_and_cannot_be_recorded_says_both(output_dir: Pat
 
 
 def test_values_that_cannot_work_are_refused_by_the_constructor(output_dir: Path) -> None:
-    with pytest.raises(ValueError, match="at least 1 second"):
+    with pytest.raises(ValueError, match="timeout= must be a finite number of seconds, at least 1"):
         NotebookServer(output_dir=output_dir, timeout=0)
     with pytest.raises(ValueError, match="does not exist"):
         NotebookServer(output_dir=output_dir / "no" / "such")
@@ -758,7 +758,7 @@ def test_the_start_of_a_kernel_is_called_off(end: str | signal.Signals, silent: 
             wire.post("interrupt_kernel")
             told = wire.answer(call)["result"]
             assert told["isError"]
-            assert "was stopped before it had begun" in told["content"][0]["text"]
+            assert "was stopped before it started" in told["content"][0]["text"]
         assert eventually(lambda: not is_running(int(silent.read_text())))
         wire.process.kill()
     assert entries(output_dir) == []
@@ -775,26 +775,26 @@ def refused(*arguments: str, **environment: str) -> str:
 
 
 def test_what_does_not_go_together_is_refused(output_dir: Path) -> None:
-    assert "--allow-remote goes with --http" in refused("--allow-remote")
-    assert "is no [HOST:]PORT" in refused("--http", "localhost:http")
-    assert "name one of them" in refused("--docker", "--server", "http://127.0.0.1:1/")
+    assert "--allow-remote needs --http" in refused("--allow-remote")
+    assert "is not [HOST:]PORT" in refused("--http", "localhost:http")
+    assert "Use one of them" in refused("--docker", "--server", "http://127.0.0.1:1/")
     assert "can be reached from other machines" in refused("--http", "0.0.0.0:0")
     assert "cannot listen on" in refused("--http", "192.0.2.1:0", "--allow-remote")
     assert "does not exist" in refused("--output-dir", str(output_dir / "no" / "such"))
     assert "is not installed" in refused("--kernel", "no-such-kernel")
     assert "without a token" in refused("--http", "0", NBTAPE_MCP_TOKEN="")
-    assert "go with --http" in refused("--token-file", "x")
-    assert "leave one of them out" in refused("--http", "0", "--token-file", "x", "--token-fd", "3")
+    assert "need --http" in refused("--token-file", "x")
+    assert "Use one of them" in refused("--http", "0", "--token-file", "x", "--token-fd", "3")
     assert "cannot be read: No such file" in refused("--http", "0", "--token-file", str(output_dir / "none"))
     assert "cannot be read: Is a directory" in refused("--http", "0", "--token-file", str(output_dir))
     assert "cannot be read: Bad file descriptor" in refused("--http", "0", "--token-fd", "999")
-    assert "has no token" in refused("--http", "0", "--token-fd", "0")
+    assert "holds no valid token" in refused("--http", "0", "--token-fd", "0")
 
 
 @pytest.mark.parametrize("content", ["", "\n", "two words", "two\nlines", "ünicode", "\0", "x" * 5000])
 def test_a_file_without_a_token_is_refused(content: str, output_dir: Path) -> None:
     (file := output_dir / "token").write_text(content)
-    assert "has no token. Write one line" in refused("--http", "0", "--token-file", str(file)).splitlines()[-1]
+    assert "holds no valid token. Write one line" in refused("--http", "0", "--token-file", str(file)).splitlines()[-1]
 
 
 def test_without_the_sdk_one_line_says_what_to_install() -> None:
@@ -1030,7 +1030,7 @@ async def test_a_signal_ends_the_server_with_open_requests(
 async def test_a_token_is_made_and_told_once(output_dir: Path) -> None:
     server = Served(output_dir, "127.0.0.1:0", token=None)
     with server.process:
-        (token,) = re.findall(r"told only once: (\S+)\n", server.log.read_text())
+        (token,) = re.findall(r"shown only once: (\S+)\n", server.log.read_text())
         async with server.client(token) as client:
             assert text(await run(client, "6 * 7")) == "42"
         assert opening(server.url, ACCEPT).status_code == 401

@@ -33,5 +33,5 @@ def test_what_has_no_connection_info_is_refused(other: object, tmp_path: Path) -
 
 def test_a_pool_on_a_server_with_pages_works_where_the_server_shows_files(tmp_path: Path) -> None:
     pool = KernelPool(LocalJupyterServer(lab=True, root_dir=tmp_path))
-    with pytest.raises(ValueError, match="name an output_dir in it"):
+    with pytest.raises(ValueError, match="Choose an output_dir= in it"):
         pool.kernels_for("python3", tmp_path.parent)

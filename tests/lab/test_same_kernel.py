@@ -199,6 +199,6 @@ def test_a_kernel_that_somebody_has_given_the_notebook_stays_theirs(lab: Lab, ca
     ):
         assert run(resumed, "2").output.endswith("2")
         assert resumed.url == ""
-    assert f"get kernel {theirs}" in caplog.text
+    assert f"JupyterLab uses kernel {theirs}" in caplog.text
     assert theirs in kernels_of(lab.info)
     ask(lab.info, f"kernels/{theirs}", "DELETE")

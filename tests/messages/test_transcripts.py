@@ -66,7 +66,7 @@ def test_a_dash_reads_a_message_from_standard_input() -> None:
 
 
 def test_standard_input_with_nothing_to_run_is_named_in_the_error() -> None:
-    assert "SourceError: Standard input has nothing to run." in read_standard_input(b"Just words.")
+    assert "SourceError: Standard input contains no code to run." in read_standard_input(b"Just words.")
     assert "SourceError: Standard input is not UTF-8" in read_standard_input(b"\xff\xfe")
 
 
@@ -234,14 +234,14 @@ def refusal(path: Path) -> str:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "a.md") == "PATH does not exist. Check the path, or give - to read standard input."
+    assert refusal(tmp_path / "a.md") == "PATH does not exist. Check the path, or pass - to read standard input."
     assert "does not exist" in refusal(tmp_path / "nowhere" / "a.py")
 
 
 @pytest.mark.parametrize("name", ["directory", "directory.md", "directory.d"])
 def test_a_directory_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    assert refusal(tmp_path / name) == "PATH is a directory. Name one Markdown or .py file in it."
+    assert refusal(tmp_path / name) == "PATH is a directory. Choose a Markdown or .py file in it."
 
 
 def test_a_file_below_a_file_is_refused(tmp_path: Path) -> None:
@@ -258,13 +258,13 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path, name: str) -> Non
 
 
 def test_a_notebook_is_sent_to_replay(tmp_path: Path) -> None:
-    assert "Use `nbtape replay` for notebooks." in refusal(tmp_path / "a.ipynb")
+    assert "Use `nbtape replay` to run a notebook." in refusal(tmp_path / "a.ipynb")
 
 
 @pytest.mark.parametrize("name", ["a.r", "a.docx", "a.py.bak"])
 def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path: Path, name: str) -> None:
     message = refusal(tmp_path / name)
-    assert f"has the suffix {Path(name).suffix}," in message
+    assert f"has the unknown suffix {Path(name).suffix}." in message
     assert ".md" in message
     assert ".py" in message
 
@@ -280,9 +280,9 @@ def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path: Path, name: 
 )
 def test_a_file_with_nothing_to_run_is_refused(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    assert refusal(tmp_path / name).startswith("PATH has nothing to run. Put code into fenced blocks")
+    assert refusal(tmp_path / name).startswith("PATH contains no code to run. Put code into fenced blocks")
 
 
 def test_cell_options_that_make_no_sense_are_refused_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text('# %% {"tags": [1]}\nx\n')
-    assert refusal(tmp_path / "a.py").endswith("Look at the options after the # %% marks.")
+    assert refusal(tmp_path / "a.py").endswith("Check the options after the # %% markers.")

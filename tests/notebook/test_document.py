@@ -453,7 +453,9 @@ def test_a_draft_that_is_replaced_is_not_published(tmp_path: Path, monkeypatch: 
     notebook.add_markdown("x", {})
     with monkeypatch.context() as patch:
         patch.setattr(Directory, "write_new", write_and_swap)
-        with pytest.raises(NotebookWriteError, match=r"other code replaces its drafts. Stop that code"):
+        with pytest.raises(
+            NotebookWriteError, match=r"another process replaces its temporary files. Stop that process"
+        ):
             notebook.save()
     assert notebook.path.read_bytes() == before
     assert drafts(tmp_path) == []
@@ -494,7 +496,7 @@ def test_a_directory_that_is_gone_and_made_again_gets_the_whole_notebook(tmp_pat
     notebook.save()
     shutil.rmtree(directory)
     notebook.add_markdown("second", {})
-    refused(notebook, "Make it again.")
+    refused(notebook, "Create it.")
     directory.mkdir()
     notebook.save()
     assert [cell["source"] for cell in nbformat.read(notebook.path, 4)["cells"]] == ["first", "second"]
@@ -510,7 +512,7 @@ def test_a_directory_in_the_place_of_the_notebook_is_told(tmp_path: Path) -> Non
 
 
 def test_a_notebook_cannot_be_made_where_there_is_no_directory(tmp_path: Path) -> None:
-    with pytest.raises(NotebookWriteError, match="directory is gone"):
+    with pytest.raises(NotebookWriteError, match="its directory does not exist"):
         Notebook.create(tmp_path / "none", "session", METADATA)
 
 
@@ -691,7 +693,7 @@ def test_a_directory_that_a_block_removed_costs_neither_its_output_nor_the_recor
     remove = f"import shutil\nshutil.rmtree({str(directory)!r})\nprint('removed')"
     with JupyterCodeExecutor(output_dir=directory) as executor:
         run(executor, "x = 377")
-        with pytest.raises(NotebookWriteError, match="Make it again") as caught:
+        with pytest.raises(NotebookWriteError, match=r"its directory does not exist\. Create it") as caught:
             run(executor, remove)
         assert caught.value.result is not None
         assert caught.value.result.output == "removed\n"

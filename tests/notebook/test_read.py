@@ -150,7 +150,7 @@ def test_much_text_is_not_taken_for_values(tmp_path: Path) -> None:
 def test_a_value_of_a_wrong_type_is_refused_and_named(place: tuple[str | int, ...], text: str, tmp_path: Path) -> None:
     path = tmp_path / "n.ipynb"
     path.write_text(placed(*place, text=text))
-    with pytest.raises(NotebookReadError, match="no valid notebook"):
+    with pytest.raises(NotebookReadError, match="not a valid notebook"):
         read_document(path)
     show(path)
 

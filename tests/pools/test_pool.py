@@ -276,8 +276,8 @@ def test_values_that_cannot_work_are_refused(tmp_path: Path) -> None:
     for arguments, why in [
         ({"size": 0}, "size"),
         ({"startup_timeout": 0}, "startup_timeout"),
-        ({"preload": "pandas"}, "list of names"),
-        ({"preload": ["os; print()"]}, "no name of a module"),
+        ({"preload": "pandas"}, "must be a list of module names"),
+        ({"preload": ["os; print()"]}, "not a module name"),
         ({"kernel_name": "no-such"}, "no-such is not installed"),
         ({"jupyter_server": "http://localhost:1", "fork": True}, "fork"),
         ({"jupyter_server": DockerJupyterServer()}, "output_dir"),

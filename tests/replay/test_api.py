@@ -169,7 +169,7 @@ def test_settings_of_a_cell_that_make_no_sense_are_told_before_anything_runs(out
     notebook = record(output_dir, ONCE)
     (output_dir / "once").unlink()
     change(notebook, lambda cell: cell["metadata"]["nbtape"].update(replay=own))
-    with pytest.raises(ValueError, match="Cell 0 has replay settings that cannot be used"):
+    with pytest.raises(ValueError, match="Cell 0 has invalid replay settings"):
         replay(notebook, trust_notebook_settings=True)
     assert not (output_dir / "once").exists()
 
@@ -282,7 +282,7 @@ def test_what_cannot_be_replayed_is_told(output_dir: Path) -> None:
         replay(output_dir / "absent.ipynb")
     with pytest.raises(ValueError, match="recorded notebook"):
         replay(notebook, notebook)
-    with pytest.raises(NotebookWriteError, match="no such directory"):
+    with pytest.raises(NotebookWriteError, match="its directory does not exist"):
         replay(notebook, output_dir / "absent" / "out.ipynb")
     with pytest.raises(ValueError, match="Timeout"):
         replay(notebook, timeout=0)
@@ -310,7 +310,7 @@ def test_several_notebooks_at_once_and_one_that_cannot_be_run_stops_no_other(out
     names = ("bad.ipynb", "one.ipynb", "two.ipynb", "session.ipynb")
     done = nbtape(*names, "--jobs", "3", "-o", "out", "--report", "report.json", cwd=output_dir)
     assert done.returncode == 2, done.stderr
-    assert "nbtape: bad.ipynb" in done.stderr
+    assert "bad.ipynb cannot be used: invalid JSON" in done.stderr
     assert "3 of 4 notebooks are as recorded, 0 are not, 1 could not be run." in done.stdout
     assert sorted(path.name for path in (output_dir / "out").iterdir()) == ["one.ipynb", "session.ipynb", "two.ipynb"]
     told = json.loads((output_dir / "report.json").read_text())["notebooks"]

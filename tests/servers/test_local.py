@@ -226,7 +226,7 @@ class TestWhatCannotStart:
 
     @pytest.mark.parametrize("port", [0, -1, 70_000])
     def test_what_is_no_port_is_refused(self, port: int) -> None:
-        with pytest.raises(ValueError, match=rf"{port} is no port"):
+        with pytest.raises(ValueError, match=rf"{port} is not a port"):
             LocalJupyterServer(port=port)
 
     @pytest.mark.parametrize("level", ["LOUD", "", "10"])
@@ -236,7 +236,7 @@ class TestWhatCannotStart:
 
     @pytest.mark.parametrize("ip", ["", "http://127.0.0.1", "127.0.0.1/lab"])
     def test_what_is_no_address_is_refused(self, ip: str) -> None:
-        with pytest.raises(ValueError, match="is no host"):
+        with pytest.raises(ValueError, match="is not a host name or address"):
             LocalJupyterServer(ip=ip)
 
     def test_an_address_of_another_machine_is_said(self) -> None:
@@ -320,7 +320,7 @@ class TestPlace:
                 assert run(executor, "print(1)").output == "1\n"
         (warning,) = (record for record in caplog.records if record.name == "nbtape.servers.local")
         assert warning.levelno == logging.WARNING
-        assert "0.0.0.0 can be reached by others" in warning.getMessage()
+        assert "0.0.0.0 can be reached by anyone who has its token" in warning.getMessage()
 
     def test_an_address_of_this_machine_alone_is_not_worth_a_word(self, caplog: pytest.LogCaptureFixture) -> None:
         with LocalJupyterServer():
@@ -441,7 +441,7 @@ class TestToken:
                 assert run(executor, "print(1)").output == "1\n"
 
     def test_an_empty_token_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="anybody"):
+        with pytest.raises(ValueError, match="would let anyone run code"):
             LocalJupyterServer(token="")
 
     @pytest.mark.parametrize("token", ["geheimnis-größe", "two\nlines"])
@@ -756,7 +756,7 @@ class TestTheEndOfTheServer:
             assert time.monotonic() - killed[0] < 3
             assert (result.status, result.exit_code) == ("kernel_died", 137)
             assert result.output.startswith("before\n")
-            assert f"The Jupyter server at {url} has ended (exit code -9)" in result.output
+            assert f"The Jupyter server at {url} exited with code -9" in result.output
             assert [cell.status for cell in result.cells] == ["kernel_died", "not_run"]
             first, second = code_cells(executor.notebook)
             assert (stream_text(first), first["metadata"]["nbtape"]["status"]) == ("before\n", "kernel_died")
@@ -775,7 +775,7 @@ class TestTheEndOfTheServer:
         with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
             run(executor, "x = 1")
             process_of(server).kill()
-            assert "has ended (exit code -9)" in said_next(executor)
+            assert "exited with code -9" in said_next(executor)
             with pytest.raises(ServerError, match=r"(?s)has ended.*start\(\)"):
                 run(executor, "x")
             server.start()

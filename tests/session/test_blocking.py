@@ -510,5 +510,5 @@ def test_a_call_may_have_a_timeout_of_its_own(output_dir: Path) -> None:
         assert result.status == "timeout"
         assert "stopped after 1 s" in result.output
         assert code_cells(executor.notebook)[0]["metadata"]["nbtape"]["timeout"] == 1
-        with pytest.raises(ValueError, match="at least 1 second"):
+        with pytest.raises(ValueError, match="timeout= must be a finite number of seconds, at least 1"):
             executor.execute_code_blocks([], timeout=0)

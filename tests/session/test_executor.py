@@ -66,7 +66,7 @@ def test_a_constructor_starts_nothing_and_writes_nothing(face: Any, tmp_path: Pa
 @BOTH
 @pytest.mark.parametrize("timeout", [0, -1, 0.99, math.nan, math.inf, -math.inf])
 def test_a_timeout_that_cannot_work_is_refused(face: Any, output_dir: Path, timeout: float) -> None:
-    with pytest.raises(ValueError, match="Timeout must be at least 1"):
+    with pytest.raises(ValueError, match="timeout= must be a finite number of seconds, at least 1"):
         face(timeout=timeout, output_dir=output_dir)
 
 
@@ -100,7 +100,7 @@ def test_a_kernel_that_is_not_installed_is_refused_and_those_that_are_are_named(
 @BOTH
 @pytest.mark.parametrize("name", ["../x", "a/b", "/abs", "..", ".", ".ipynb", "a\\b", "nul\0", "x" * 300])
 def test_a_name_that_is_not_of_a_file_in_the_directory_is_refused(face: Any, output_dir: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="no name for a notebook"):
+    with pytest.raises(ValueError, match="is not a valid notebook name"):
         face(output_dir=output_dir, notebook=name)
 
 
@@ -161,9 +161,28 @@ async def test_anything_with_code_and_language_is_a_block(output_dir: Path) -> N
 @pytest.mark.parametrize("block", [(b"print(1)", "python"), (None, "python"), ("print(1)", None), (1, "python")])
 async def test_code_that_is_not_text_is_refused_before_any_block_runs(output_dir: Path, block: Any) -> None:
     executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
-    with pytest.raises(TypeError, match="both of them text"):
+    with pytest.raises(TypeError, match="must be strings"):
         await executor.execute_code_blocks([*python("print('never')"), CodeBlock(*block)])
     assert names(output_dir) == []
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [("print(1)", r"list of CodeBlock, not a string\. Use run\(\)"), ([1], "1 is not a CodeBlock")],
+)
+async def test_what_is_not_a_list_of_blocks_is_refused(blocks: Any, message: str, output_dir: Path) -> None:
+    executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
+    with pytest.raises(TypeError, match=message):
+        await executor.execute_code_blocks(blocks)
+
+
+async def test_a_block_with_code_and_language_swapped_is_not_run_and_says_why(output_dir: Path) -> None:
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        swapped = (await executor.execute_code_blocks([CodeBlock("python", "print(1)")])).output
+        unknown = (await executor.execute_code_blocks([CodeBlock("print(1)", "cobol")])).output
+    assert swapped.startswith("Not run: this kernel cannot run 'print(1)'; it runs python")
+    assert swapped.endswith("The code comes first: CodeBlock(code, language).")
+    assert "comes first" not in unknown
 
 
 async def test_code_that_utf8_cannot_hold_is_not_run(output_dir: Path) -> None:
@@ -307,13 +326,13 @@ async def test_a_source_needs_the_three_members_of_the_seam_and_no_more(output_d
 
 @pytest.mark.parametrize("server", [8888, object(), ["http://127.0.0.1:8888/"]])
 def test_what_gives_no_kernels_is_refused_with_what_does(output_dir: Path, server: Any) -> None:
-    with pytest.raises(TypeError, match="Leave jupyter_server out for local kernels, or pass a URL"):
+    with pytest.raises(TypeError, match="Leave out jupyter_server= for local kernels, or pass a URL"):
         AsyncJupyterCodeExecutor(server, output_dir=output_dir)
 
 
 @pytest.mark.parametrize("server", [None, JupyterConnectionInfo("localhost", use_https=False)])
 def test_a_token_without_a_url_is_refused(output_dir: Path, server: Any) -> None:
-    with pytest.raises(ValueError, match="token goes with the URL"):
+    with pytest.raises(ValueError, match="token= is only for the URL"):
         AsyncJupyterCodeExecutor(server, output_dir=output_dir, token="sesame")
 
 

@@ -26,13 +26,13 @@ def test_what_is_written_is_read_again(one: object, other: object) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, object(), {1: object()}, len, b"x".__class__])
 def test_what_is_no_literal_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match="parameter n is no literal"):
+    with pytest.raises(ValueError, match="parameter n is not a Python literal"):
         assignments({"n": value})
 
 
 @pytest.mark.parametrize("name", ["1x", "a b", "class", "", "x;y", "x\n"])
 def test_what_is_no_name_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="no name of a Python variable"):
+    with pytest.raises(ValueError, match="not a valid name for a Python variable"):
         assignments({name: 1})
 
 

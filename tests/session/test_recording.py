@@ -188,7 +188,7 @@ def test_a_person_sees_how_a_cell_ended_also_where_no_error_tells(tmp_path: Path
     ]
     assert shown == [
         ["error"],
-        ["never mind\n", "\n[nbtape: the time of this block was up here]\n"],
+        ["never mind\n", "\n[nbtape: this block timed out here]\n"],
         ["\n[nbtape: the kernel died here, and its variables are gone]\n"],
     ]
     assert not any("[nbtape" in result.output for result in results), "the agent is told by the note"
@@ -669,7 +669,7 @@ def test_an_extracted_html_file_is_inert(executor: JupyterCodeExecutor) -> None:
     assert rules["default-src"] == "'none'"
     assert not {"script-src", "script-src-elem", "script-src-attr", "connect-src", "frame-src"} & rules.keys()
     assert rules["img-src"] == "data:"
-    assert outputs(executor)[0]["data"]["text/html"] == html, "the notebook has it as it came"
+    assert outputs(executor)[0]["data"]["text/html"] == html, "it is in the notebook"
 
 
 def test_text_that_is_no_plain_text_is_told_as_it_is(executor: JupyterCodeExecutor) -> None:
@@ -884,7 +884,7 @@ def test_a_bounded_answer_names_the_whole_and_the_record_is_whole(tmp_path: Path
         assert len(result.output) <= 500
         assert result.output.startswith("head\n")
         assert result.output.endswith("tail\n")
-        assert f"the whole is in {executor.notebook}" in result.output
+        assert f"full output in {executor.notebook}" in result.output
         assert texts(executor) == ["head\n" + "x" * 5000 + "\ntail\n"]
 
 

@@ -127,10 +127,10 @@ class _Resuming:
             report = resumed(executor)
             assert [cell.status for cell in report.cells] == ["ok", "kernel_died", None]
             assert [cell.differs for cell in report.cells] == [False, True, True]
-            assert "ended with cell 1" in report.note
+            assert "exited in cell 1" in report.note
             result = run(executor, "print('x' in globals())")
             assert result.output.endswith("\nFalse\n")
-            assert "ended with cell 1" in result.output
+            assert "exited in cell 1" in result.output
             assert executor.kernel_epoch == 3
         with JupyterCodeExecutor.resume(path, source, timeout=30) as executor:
             assert [cell.index for cell in resumed(executor).cells if cell.status] == [3], "the state was lost"
@@ -193,15 +193,15 @@ def test_an_executor_that_was_not_resumed_has_no_resumption(face: Any, output_di
 V3 = {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": []}
 EMPTY: dict[str, Any] = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}
 UNREADABLE = {
-    "no json": ('{"cells": [', "not JSON"),
-    "no utf-8": (b"\xff\xfe{", "not JSON in UTF-8"),
-    "half a pair": (json.dumps({**EMPTY, "metadata": {"title": "\ud800"}}), "not JSON in UTF-8"),
+    "no json": ('{"cells": [', "invalid JSON at line 1, column 12"),
+    "no utf-8": (b"\xff\xfe{", "invalid UTF-8 at byte 0"),
+    "half a pair": (json.dumps({**EMPTY, "metadata": {"title": "\ud800"}}), "lone surrogate"),
     "bottomless": ("[" * 100_000, "nested more than 128 levels"),
-    "a list": ("[]", "no notebook"),
-    "an object": ("{}", "no notebook"),
+    "a list": ("[]", "not a notebook"),
+    "an object": ("{}", "not a notebook"),
     "nbformat 3": (json.dumps(V3), "jupyter nbconvert --to notebook --nbformat 4"),
     "no cells": (json.dumps({**EMPTY, "cells": {}}), "no list of cells"),
-    "invalid": (json.dumps({**EMPTY, "cells": [{"cell_type": "code"}]}), "no valid notebook"),
+    "invalid": (json.dumps({**EMPTY, "cells": [{"cell_type": "code"}]}), "not a valid notebook"),
     "newer": (json.dumps({**EMPTY, "metadata": {"nbtape": {"version": 99}}}), "newer nbtape"),
 }
 
@@ -339,7 +339,7 @@ def test_an_executor_that_was_stopped_lets_go_of_its_notebook(output_dir: Path) 
     with JupyterCodeExecutor.resume(first.notebook) as second:
         run(second, "y = 2")
         before = first.notebook.read_bytes()
-        with pytest.raises(NotebookWriteError, match="another executor has gone on with it"):
+        with pytest.raises(NotebookWriteError, match="another executor is recording into it"):
             run(first, "z = 3")
         assert first.notebook.read_bytes() == before
         with pytest.raises(NotebookWriteError):
@@ -644,7 +644,7 @@ class _Attaching:
         with JupyterCodeExecutor.resume(path, info) as executor:
             report = resumed(executor)
             assert report.attached
-            assert report.note == "A block still ran there, and was interrupted."
+            assert report.note == "A block was still running and was interrupted."
             assert run(executor, "print(x)").output.endswith("\n5\n")
         cut = code_cells(path)[1]["metadata"]["nbtape"]
         assert cut["status"] == "interrupted"

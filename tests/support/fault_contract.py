@@ -75,7 +75,7 @@ class DisobedienceFaults(Executors):
         result = run(executor, f"print('before', flush=True)\n{NEVER_RETURNS}", "print('rest')")
         assert [cell.status for cell in result.cells] == ["timeout", "not_run"]
         assert result.output.startswith("before\n")
-        assert "the kernel was ended" in result.output
+        assert "the kernel was killed" in result.output
         assert "may be missing" not in result.output
         check_fresh(executor)
 

@@ -1185,7 +1185,7 @@ RICH: Final = [
         "from IPython.display import HTML\nHTML('<table><tr><th>shop<th>sold<tr><td>Bonn<td>12</table>')",
         changes={
             "a count": ("12", "13"),
-            "only written otherwise": ("<td>12</table>", "<td>12</td></tr></table>", "cosmetic"),
+            "only the notation differs": ("<td>12</table>", "<td>12</td></tr></table>", "cosmetic"),
             "bold": ("<td>12", "<td><b>12</b>"),
             "a link": ("<td>Bonn", "<td><a href=x>Bonn</a>"),
         },

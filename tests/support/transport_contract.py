@@ -210,7 +210,7 @@ class TimeoutContract(Executors):
         result = run(executor, code)
         assert (result.status, result.exit_code) == ("timeout", 124)
         assert result.output.startswith("before\n")
-        assert "kernel was ended" in result.output
+        assert "kernel was killed" in result.output
         check_fresh(executor)
 
     @pytest.mark.fault("kernel stopped (SIGSTOP)")

@@ -322,7 +322,7 @@ def test_any_layout_is_read(layout: str, count: int, tmp_path: Path) -> None:
 
 
 def test_a_directory_stands_for_the_notebook_that_is_written_in_it(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no notebook"):
+    with pytest.raises(ValueError, match="contains no notebook"):
         newest_notebook(tmp_path)
     nbformat.write(new_notebook(), tmp_path / "old.ipynb")
     assert newest_notebook(tmp_path).name == "old.ipynb"

@@ -21,11 +21,15 @@ def main() -> NoReturn:
     hide_own_tokens()
     try:
         with _interruptible():
+            from nbtape.cli.display.consoles import prepare_streams
+
+            prepare_streams()
             from nbtape.cli.commands import nbtape
             from nbtape.cli.exit import exit_code_of
         code = exit_code_of(nbtape)
     except KeyboardInterrupt:  # during the imports, or while an error was printed
-        sys.stderr.write("nbtape: Interrupted.\n")
+        if sys.stderr is not None:
+            sys.stderr.write("nbtape: Interrupted.\n")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # During Python's own shutdown, Ctrl-C would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

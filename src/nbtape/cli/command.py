@@ -52,7 +52,7 @@ class Command(click.Command):
                 envvar="NBTAPE_DEBUG",
                 show_envvar=True,
                 callback=_debug,
-                help="Tell on standard error what happens, and of an error where it arose.",
+                help="Log progress to standard error and show tracebacks.",
             )
         )
 
@@ -113,7 +113,7 @@ def json_option(keys: str, **others: str) -> Callable[[Callable[..., Any]], Call
         "--json",
         "as_json",
         is_flag=True,
-        help=f"Print one JSON document, and nothing else. Its keys: version ({DOCUMENT_VERSION}), {keys}{told}.",
+        help=f"Print one JSON document instead of text. Its keys: version ({DOCUMENT_VERSION}), {keys}{told}.",
     )
 
 

@@ -42,12 +42,14 @@ directories = files()
     ],
 )
 @click.argument("shell", type=click.Choice(_SHELLS))
-@click.option("--answer", is_flag=True, hidden=True, help="Print what completes the line that the shell tells of.")
+@click.option(
+    "--answer", is_flag=True, hidden=True, help="Print the completions of the line in COMP_WORDS and COMP_CWORD."
+)
 def completion(*, shell: str, answer: bool) -> None:
-    """Print what has a shell complete your lines.
+    """Print a shell completion script.
 
-    Add it to what your shell reads when it starts; it counts from the next one on. Commands, options, notebooks,
-    scripts, kernels and formats are completed. It takes bash 4.4, and that of macOS is older.
+    Add it to your shell's startup file; new shells then complete commands, options, notebooks, scripts, kernels and
+    formats. Bash must be 4.4 or newer; macOS ships an older one.
     """
     if not answer:
         script = Path(__file__).with_name("shells") / f"nbtape.{shell}"

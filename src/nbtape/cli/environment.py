@@ -25,10 +25,11 @@ from nbtape.cli.display.status_line import working
     "notebook, python, platform, directory, local, utc_offset, packages, and its server or image if it had one"
 )
 def environment(*, notebook: str, as_json: bool) -> None:
-    """Print what NOTEBOOK ran in, for pip.
+    """Print the recorded packages as a requirements file.
 
-    It is a requirements file, as of the end of the recording. It is the word of the kernel: who does not trust what ran
-    there reads it before pip does. Packages that came from no index are comments.
+    Lists the packages that were installed at the end of the recording, as reported by the kernel. The code in NOTEBOOK
+    can forge that report: if you do not trust it, read the list before you pass it to pip. Packages that were not
+    installed from an index are comments.
     """
     from nbtape.errors import NotebookReadError
     from nbtape.notebook.format import environment_of, place_of
@@ -41,8 +42,8 @@ def environment(*, notebook: str, as_json: bool) -> None:
     if told is None:
         raise NotebookReadError(
             path,
-            "it does not tell what it ran in: only what nbtape recorded on a Python kernel does. Run it with "
-            "`nbtape replay`: the new notebook tells.",
+            "it has no record of its environment, because nbtape did not record it on a Python kernel. "
+            "Run `nbtape replay` on it: the new notebook has one.",
         )
     if as_json:
         print_document({"notebook": notebook, **told.to_dict(), **place_of(node)})

@@ -12,6 +12,7 @@ from nbtape.cli.display.consoles import leave_closed_pipes, read_or_not
 from nbtape.cli.display.log import is_debugging, show_log
 from nbtape.cli.display.plain import plain_code, plain_line
 from nbtape.cli.display.printing import echo
+from nbtape.cli.option_names import as_options
 from nbtape.errors import NbtapeError
 from nbtape.results import BUG, INTERRUPTED, REFUSED, UNREAD, WELL
 
@@ -56,19 +57,19 @@ def _ending(error: BaseException) -> tuple[int, str]:
             return INTERRUPTED, "Interrupted."
         case click.UsageError():
             path = error.ctx.command_path if error.ctx else "nbtape"
-            return REFUSED, f"{_sentence(error.format_message())} `{path} --help` tells more."
+            return REFUSED, f"{_sentence(error.format_message())} See `{path} --help`."
         case click.ClickException():
             return REFUSED, _sentence(error.format_message())
         case OSError(filename=str() | os.PathLike() as name, strerror=str() as reason):
             return (
                 REFUSED,
-                f"{plain_line(os.fsdecode(name))}: {_sentence(reason)} Check the path, its permissions and its disk.",
+                f"{plain_line(os.fsdecode(name))}: {_sentence(reason)} Check the path and its permissions.",
             )
         case NbtapeError() | ValueError() | OSError():
-            return REFUSED, str(error)
+            return REFUSED, as_options(str(error))
         case _:
             told = traceback.format_exception_only(error)[-1].strip()
-            hint = "" if is_debugging() else " Run the same with --debug, and report what that says."
+            hint = "" if is_debugging() else " Run it again with --debug and report the output."
             return BUG, f"{_sentence(told)} This is a bug in nbtape.{hint}"
 
 

@@ -45,24 +45,24 @@ _MAX_HIDDEN_SHOWN: Final = 10
     "--to",
     "form",
     type=click.Choice(FORMATS),
-    help="A page that needs nothing but itself; a script with percent cells; a report in Markdown, with its pictures "
-    "in a directory; a notebook.  [default: what OUT ends in, else html]",
+    help="The format: a self-contained HTML page, a Python script with percent cells, Markdown with its images in a "
+    "directory, or a notebook.  [default: the suffix of OUT, else html]",
 )
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
     shell_complete=completion.files(*(f".{form}" for form in FORMATS)),
-    help="What to write; what is there is replaced.  [default: a free name beside NOTEBOOK]",
+    help="The file to write; an existing file is replaced.  [default: a new file next to NOTEBOOK]",
 )
 @click.option(
     "--clean",
     is_flag=True,
-    help="Leave out what failed, was stopped or never ran, and what is noise (prose that only led there, empty cells, "
-    "stderr of what succeeded); and run the rest from an empty kernel, to see that it works. A failed cell stays where "
-    "the rest needs what it had done.",
+    help="Leave out cells that failed, were stopped or never ran, the prose that led to them, empty cells, and "
+    "stderr of cells that succeeded. Then run the remaining cells on a fresh kernel to check that they work. A "
+    "failed cell is kept if later cells need what it did.",
 )
-@timeout_option(600, "With --clean: how long each cell may run.")
+@timeout_option(600, "With --clean: the time limit for each cell.")
 @with_place
 @json_option("notebook, output, files, clean")
 def export(  # noqa: PLR0913  (one argument an option)
@@ -75,10 +75,11 @@ def export(  # noqa: PLR0913  (one argument an option)
     place: Place,
     as_json: bool,
 ) -> int:
-    """Write a run as a page, a script or a report.
+    """Convert a notebook to HTML, Markdown or a script.
 
-    They are for people who have no Jupyter. Nothing of an output acts in any of them, and none loads anything from
-    elsewhere. With --clean, the code of NOTEBOOK is run, in its directory: in a container if you name one.
+    The result can be read without Jupyter. Scripts and other active content in outputs are removed, and nothing is
+    loaded from the network. With --clean, the code of NOTEBOOK is run in its directory; use --docker to run it in a
+    container.
     """
     if notebook is None and (place.docker or "").endswith(".ipynb"):  # click took it for the value of --docker
         notebook, place = place.docker, dataclasses.replace(place, docker=OUR_IMAGE)
@@ -86,7 +87,7 @@ def export(  # noqa: PLR0913  (one argument an option)
         raise click.UsageError("Missing argument 'NOTEBOOK'.")
     place.check()
     if not clean and (place.docker is not None or place.server is not None):
-        raise click.UsageError("--docker and --server go with --clean: without it, nothing is run.")
+        raise click.UsageError("--docker and --server need --clean: without it, no code is run.")
     from nbtape.export.write import check_packages, write
     from nbtape.notebook.output_path import output_path
     from nbtape.notebook.read import read_document
@@ -116,14 +117,17 @@ def _warn_of_hidden(document: Mapping[str, Any]) -> None:
     for index, cell in enumerate(document["cells"]):
         if cell["cell_type"] == "code" and (hidden := hidden_in_code(cell["source"])):
             some = ", ".join(hidden[:_MAX_HIDDEN_SHOWN])
-            say(f"nbtape: the code of cell {index} has characters that an editor may not show: {some}. Check it first.")
+            say(
+                f"nbtape: cell {index} has characters that an editor may not show: {some}. Check its code before "
+                "you run it."
+            )
 
 
 def _form_of(output: str | None) -> Format:
     suffix = Path(output or "").suffix.removeprefix(".").lower()
     if output is None or suffix in FORMATS:
         return suffix or "html"  # type: ignore[return-value]  # one of them
-    raise ValueError(f"{output} has no suffix that tells what it is to be: say so with --to.")
+    raise ValueError(f"The format of {output} is unknown. Set it with --to.")
 
 
 def _rehearse(path: Path, place: Place, timeout: float) -> Rehearsal:
@@ -138,17 +142,17 @@ def _rehearse(path: Path, place: Place, timeout: float) -> Rehearsal:
 def _tell(written: Export | None, rehearsal: Rehearsal | None) -> None:
     if rehearsal is not None:
         for cell in rehearsal.left_out:
-            say(plain_line(f"cell {cell.index} is left out: {cell.reason}."))
+            say(plain_line(f"Cell {cell.index} is left out: {cell.reason}."))
         for index in rehearsal.put_back:
-            say(f"cell {index} failed and is kept: what follows needs what it had done.")
+            say(f"Cell {index} failed but is kept: later cells need what it did.")
         for change in rehearsal.changes:
-            say(plain_line(f"cell {change.index} shows something else now: {change.reason}"))
+            say(plain_line(f"Cell {change.index} has a different output now: {change.reason}"))
         if rehearsal.broken is not None:
             broken = rehearsal.broken
-            why = f"nbtape: what remains does not work: cell {broken.index}: {broken.reason}"
-            say(f"{plain_line(why)} Nothing is written; repair that cell, or export without --clean.")
+            why = f"nbtape: The remaining cells do not work: cell {broken.index}: {broken.reason}"
+            say(f"{plain_line(why)} Nothing was written. Repair that cell, or export without --clean.")
         else:
-            say("What remains runs from an empty kernel.")
+            say("The remaining cells work on a fresh kernel.")
     if written is not None:
         echo(f"Exported: {plain_line(str(written.output))}")
 

@@ -16,7 +16,7 @@ _BUILD: Final = "nbtape image build --package matplotlib --package pandas --tag 
 
 @click.group(cls=Group, no_args_is_help=False, examples=[_BUILD])
 def image() -> None:
-    """Make Docker images to run code in."""
+    """Build Docker images to run code in."""
 
 
 @image.command(
@@ -36,14 +36,13 @@ def image() -> None:
     "packages",
     multiple=True,
     metavar="PACKAGE",
-    help="A Python package that is to be in it, as pip takes it; may be repeated.",
+    help="A Python package to install, as pip accepts it; may be repeated.",
 )
-@click.option("--tag", metavar="NAME", help="A name for it, besides the one that says what it is made of.")
+@click.option("--tag", metavar="NAME", help="An additional name for the image.")
 def build(*, base_image: str | None, packages: tuple[str, ...], tag: str | None) -> None:
-    """Build an image with the packages you like.
+    """Build a Docker image with extra packages.
 
-    It is what `--docker NAME` of other commands runs code in. What is printed is its name. What was built before is not
-    built again.
+    Prints the name of the image. Pass it to other commands as `--docker NAME`. An image that exists is not built again.
     """
     from nbtape.servers.docker.engine import Engine
     from nbtape.servers.docker.image import DEFAULT_BASE_IMAGE, Recipe, have_image
@@ -52,6 +51,6 @@ def build(*, base_image: str | None, packages: tuple[str, ...], tag: str | None)
         engine = Engine()
         name = have_image(engine, Recipe(base_image or DEFAULT_BASE_IMAGE, packages), on_progress=told)
     if tag is not None:
-        with engine.refusals(f"call the image {tag}"):
+        with engine.refusals(f"tag the image {tag}"):
             engine.docker.images.get(name).tag(tag)
     echo(plain_line(tag or name))

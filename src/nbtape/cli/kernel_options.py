@@ -29,8 +29,8 @@ _OPTIONS: Final = (
     click.option(
         "--server",
         metavar="URL",
-        help="A Jupyter server whose kernels are used in place of this machine's. Its token comes in the variable "
-        "JUPYTER_TOKEN, or in the URL, which others on this machine may see in the list of processes.",
+        help="Run the code on a Jupyter server instead of a local kernel. Set the environment variable JUPYTER_TOKEN "
+        "to its token; a token in the URL is visible to other users in the list of processes.",
     ),
     click.option(
         "--docker",
@@ -38,18 +38,18 @@ _OPTIONS: Final = (
         is_flag=False,
         flag_value=OUR_IMAGE,
         shell_complete=argument,
-        help="Run the code in a Docker container, in which of this machine there is nothing but the output directory: "
-        "in IMAGE, or in nbtape's own image, which is built the first time.",
+        help="Run the code in a Docker container that can see only the output directory. Uses IMAGE, or nbtape's own "
+        "image, which is built on first use.",
     ),
     click.option(
         "--base-image",
         metavar="IMAGE",
-        help="With --docker: what nbtape's own image is built on.  [default: python:3.12-slim]",
+        help="With --docker: the base of nbtape's own image.  [default: python:3.12-slim]",
     ),
     click.option(
         "--network",
         metavar="NAME",
-        help="With --docker: the network that the code is on; none for no network at all.  [default: the engine's]",
+        help="With --docker: the Docker network for the code; none disables networking.  [default: the engine's]",
     ),
 )
 
@@ -58,8 +58,8 @@ output_dir_option = click.option(
     "--output-dir",
     metavar="DIR",
     shell_complete=directories,
-    help="Where the notebook and its files go; made if need be.  [default: here; with --docker in a home or system "
-    "directory, a new directory here]",
+    help="Directory for the notebook and its files; created if missing.  [default: the current directory, or a new one "
+    "in it if a container must not mount it]",
 )
 
 
@@ -111,7 +111,7 @@ class Place:
         if not (why := refusal(Path())):
             return "."
         new = _new_directory()
-        say(f"A container must not mount the current directory: {why}. The output directory is {new}, which is new.")
+        say(f"A container must not mount the current directory: {why}. Using the new directory {new} instead.")
         return str(new)
 
     def connection(self) -> JupyterConnectionInfo | None:
@@ -124,11 +124,13 @@ class Place:
     def check(self) -> None:
         """Raise a UsageError if options exclude each other."""
         if self.docker is not None and self.server is not None:
-            raise click.UsageError("--docker and --server are two places: name one of them.")
+            raise click.UsageError("--docker and --server cannot be combined. Use one of them.")
         if self.docker is None and (self.base_image or self.network):
-            raise click.UsageError("--base-image and --network go with --docker.")
+            raise click.UsageError("--base-image and --network need --docker.")
         if self.docker not in {None, OUR_IMAGE} and self.base_image:
-            raise click.UsageError(f"--base-image is for nbtape's own image, and --docker names {self.docker}.")
+            raise click.UsageError(
+                f"--base-image is for nbtape's own image, but --docker names {self.docker}. Leave out one of them."
+            )
 
 
 def _new_directory() -> Path:

@@ -26,7 +26,7 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
         return None
     host, _colon, port = value.rpartition(":")
     if not (port.isascii() and port.isdecimal() and int(port) <= _LARGEST_PORT):
-        raise click.BadParameter(f"{value!r} is no [HOST:]PORT: give 8931, or 127.0.0.1:8931.")
+        raise click.BadParameter(f"{value!r} is not [HOST:]PORT. Use, for example, 8931 or 127.0.0.1:8931.")
     return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 
@@ -40,20 +40,20 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
     ],
 )
 @output_dir_option
-@click.option("--notebook", metavar="NAME", help="What the notebook is called.  [default: session]")
+@click.option("--notebook", metavar="NAME", help="Name of the notebook.  [default: session]")
 @kernel_option("The kernel spec.", default=DEFAULT_KERNEL)
 @with_place
-@timeout_option(60, "How long a block may run that does not name its own timeout.")
+@timeout_option(60, "The time limit for a block, unless the call sets its own.")
 @click.option(
     "--http",
     callback=_endpoint,
     metavar="[HOST:]PORT",
-    help="Serve on streamable HTTP, at http://HOST:PORT/mcp, in place of standard input and output. Clients send the "
-    "token as `Authorization: Bearer TOKEN`: that of --token-file, of --token-fd or of the variable "
-    f"{TOKEN_VARIABLE}, or one that is made and told on standard error.  [default host: 127.0.0.1]",
+    help="Serve over streamable HTTP at http://HOST:PORT/mcp instead of standard input and output. Clients send "
+    "`Authorization: Bearer TOKEN`. The token comes from --token-file, --token-fd or the environment variable "
+    f"{TOKEN_VARIABLE}; without one, a new token is printed on standard error.  [default host: 127.0.0.1]",
 )
 @token_options
-@click.option("--allow-remote", is_flag=True, help="With --http: listen on a HOST that other machines reach.")
+@click.option("--allow-remote", is_flag=True, help="With --http: allow a HOST that other machines can reach.")
 def mcp(  # noqa: PLR0913  (one argument an option)
     *,
     output_dir: str | None,
@@ -66,23 +66,23 @@ def mcp(  # noqa: PLR0913  (one argument an option)
     token_fd: int | None,
     allow_remote: bool,
 ) -> int:
-    """Serve a kernel and a notebook to an agent.
+    """Serve a kernel and a notebook over MCP.
 
-    It is a server of the Model Context Protocol. Its tools run code, add Markdown, look at variables, read the
-    notebook, restart, interrupt, list and fetch output files. There is one kernel and one notebook to a server, whoever
-    connects: the kernel starts with the first use, and ends with the server. Needs `pip install 'nbtape[mcp]'`.
+    This is a Model Context Protocol server. Its tools run code, add Markdown, list variables, read the notebook,
+    restart and interrupt the kernel, and list and fetch output files. All clients of a server share one kernel and one
+    notebook. The kernel starts on first use and stops with the server. Needs `pip install 'nbtape[mcp]'`.
 
-    Clients start the server themselves and speak to it on standard input and output. They start it in a directory of
-    theirs, so name yours.
+    MCP clients start the server themselves, in a directory of their choice, and use standard input and output: set
+    --output-dir.
 
     \b
-    In the configuration of other clients (mcpServers):
+    Configuration of other clients (mcpServers):
       "nbtape": {"command": "nbtape", "args": ["mcp", "--output-dir", "/home/me/runs", "--docker"]}
       "nbtape": {"url": "http://127.0.0.1:8931/mcp", "headers": {"Authorization": "Bearer TOKEN"}}
     """
     place.check()
     if allow_remote and http is None:
-        raise click.UsageError("--allow-remote goes with --http.")
+        raise click.UsageError("--allow-remote needs --http.")
     token = given_token(token_file, token_fd, is_http=http is not None)
     from nbtape.integrations.mcp import NotebookServer
 
@@ -106,5 +106,5 @@ async def _serve_http(server: Any, host: str, port: int, token: str | None, *, a
         say(f"Serving MCP at {url_of(listening)}")
         if token is None:
             token = make_token()
-            say(f"The token, which is told only once: {token}")
+            say(f"The token, shown only once: {token}")
         await serve_http(server, listening, token, host)

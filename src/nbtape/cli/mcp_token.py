@@ -31,8 +31,8 @@ def token_options(command: Callable[..., int]) -> Callable[..., int]:
     return click.option(
         "--token-file",
         metavar="FILE",
-        help="With --http: read the token from a file that only you can read. Code on a local kernel runs as you, and "
-        "can read it too.",
+        help="With --http: read the token from a file that only you can read. Code on a local kernel runs as your user "
+        "and can read it too.",
     )(command)
 
 
@@ -45,9 +45,9 @@ def given_token(file: str | None, descriptor: int | None, *, is_http: bool) -> s
     """
     variable = take_token(TOKEN_VARIABLE)
     if (file is not None or descriptor is not None) and not is_http:
-        raise click.UsageError("--token-file and --token-fd go with --http.")
+        raise click.UsageError("--token-file and --token-fd need --http.")
     if file is not None and descriptor is not None:
-        raise click.UsageError("--token-file and --token-fd both name a token: leave one of them out.")
+        raise click.UsageError("--token-file and --token-fd cannot be combined. Use one of them.")
     if file is not None:
         return _read(file, f"--token-file {plain_line(file)}")
     if descriptor is not None:
@@ -64,12 +64,12 @@ def _read(source: str | int, name: str) -> str:
             while len(content) <= _MAX_TOKEN_BYTES and (piece := stream.read(_MAX_TOKEN_BYTES)):
                 content += piece
     except OSError as exc:
-        raise ValueError(f"{name} cannot be read: {exc.strerror or exc}. Name one that has the token.") from exc
+        raise ValueError(f"{name} cannot be read: {exc.strerror or exc}. Name one that holds the token.") from exc
     if stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) & 0o077:
-        say(f"{name} can be read by other users of this machine. Run chmod 600 on it.")
+        say(f"{name} can be read by other users. Run chmod 600 on it.")
     token = content.decode("latin-1").strip()
     if not (token.isascii() and token.isprintable()) or " " in token or not 0 < len(token) <= _MAX_TOKEN_BYTES:
         raise ValueError(
-            f"{name} has no token. Write one line of ASCII without spaces, at most {_MAX_TOKEN_BYTES} bytes."
+            f"{name} holds no valid token. Write one line of ASCII without spaces, at most {_MAX_TOKEN_BYTES} bytes."
         )
     return token

@@ -15,6 +15,7 @@ from nbtape.cli import completion
 from nbtape.cli.command import Command, json_option, print_document, timeout_option
 from nbtape.cli.display.replay_output import Verdicts
 from nbtape.cli.kernel_options import OUR_IMAGE, kernel_option, with_place
+from nbtape.cli.option_names import as_options
 from nbtape.common.untrusted_files import Directory, replace_file
 from nbtape.errors import NbtapeError
 from nbtape.replay.report import REPORT_VERSION, NotReplayed, Outcome, ReplayReport
@@ -26,23 +27,26 @@ if TYPE_CHECKING:
     from nbtape.cli.kernel_options import Place
 
 _VERDICTS: Final = {
-    "same": "the same outputs",
-    "cosmetic": "the same but for what never repeats: addresses, times, temporary paths, progress bars, orders of sets",
-    "drift": "numbers moved within the tolerance, or a picture in a few pixels",
-    "same_error": "it failed as it had failed",
-    "different": "other outputs",
-    "error": "it failed, and had not; the rest is not run (--keep-going runs it)",
-    "fixed": "it had failed, and does not any more",
-    "not_run": "a cell before it failed",
-    "ignored": "with --trust-notebook-settings: the cell's own settings or tags allow the difference",
-    "skipped": "with --trust-notebook-settings: not run, because of its tag skip-execution",
+    "same": "the outputs are the same",
+    "cosmetic": "only values that change on every run differ: addresses, times, temporary paths, progress bars, set "
+    "order",
+    "drift": "numbers differ within the tolerance, or an image in a few pixels",
+    "same_error": "the cell failed with the recorded error",
+    "different": "the outputs differ",
+    "error": "the cell failed now but not when recorded; later cells are not run without --keep-going",
+    "fixed": "the cell failed when recorded but not now",
+    "not_run": "an earlier cell failed",
+    "ignored": "with --trust-notebook-settings: the cell's settings or tags allow the difference",
+    "skipped": "with --trust-notebook-settings: not run because of the tag skip-execution",
 }
 
 
 @click.command(
     cls=Command,
     exit_codes=[FAILED],
-    tables={"Verdicts (from different on, the exit code is 1; --allow-ignored excepts the last two)": _VERDICTS},
+    tables={
+        "Verdicts (from different on, the exit code is 1; with --allow-ignored, except for the last two)": _VERDICTS
+    },
     examples=[
         "nbtape replay answer.ipynb",
         "nbtape replay answer.ipynb -p n 20 -o answer-20.ipynb",
@@ -58,10 +62,10 @@ _VERDICTS: Final = {
     "--output",
     metavar="NOTEBOOK|DIR",
     shell_complete=completion.notebooks,
-    help="The new notebook; of several notebooks, a directory for them, made if need be.  [default: "
-    "NAME-replayed.ipynb beside each]",
+    help="The notebook to write; for several notebooks, a directory, created if missing.  [default: "
+    "NAME-replayed.ipynb next to each]",
 )
-@kernel_option("The kernel spec.  [default: the one that the notebook names]")
+@kernel_option("The kernel spec.  [default: the one in the notebook]")
 @with_place
 @click.option(
     "-p",
@@ -70,29 +74,34 @@ _VERDICTS: Final = {
     nargs=2,
     multiple=True,
     metavar="NAME VALUE",
-    help="Override a variable of the parameters cell, as papermill does it; may be repeated.",
+    help="Override a variable of the parameters cell, as in papermill; may be repeated.",
 )
-@timeout_option(600, "How long each cell may run, unless it was recorded with more, or ran into its timeout.")
-@click.option("--keep-going", is_flag=True, help="Run what comes after a cell that failed and had not.")
+@timeout_option(600, "The time limit for each cell, unless it was recorded with a longer one or timed out.")
+@click.option("--keep-going", is_flag=True, help="Continue after a cell that failed now but not when recorded.")
 @click.option(
     "--trust-notebook-settings",
     is_flag=True,
     help="Apply settings and tags in NOTEBOOK that relax the comparison: metadata.nbtape.replay, nbval-ignore-output, "
-    "skip-execution on a cell that was run. Without it they are listed and ignored.",
+    "and skip-execution on a cell that was run. By default they are listed and ignored.",
 )
 @click.option(
     "--allow-ignored",
     is_flag=True,
-    help="With --trust-notebook-settings: exit with 0 in spite of ignored and skipped cells.",
+    help="With --trust-notebook-settings: exit with 0 despite ignored and skipped cells.",
 )
 @click.option(
-    "--jobs", default=1, show_default=True, type=click.IntRange(min=1), metavar="N", help="How many notebooks at once."
+    "--jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many notebooks to replay at once.",
 )
 @click.option(
     "--report",
     metavar="FILE",
     shell_complete=completion.files(".html", ".json"),
-    help="Write the report there: a page to look at if it is an .html, else JSON.",
+    help="Write a report: an HTML page if FILE ends in .html, else JSON.",
 )
 @json_option("exit_code, notebooks")
 def replay(  # noqa: PLR0913  (one argument an option)
@@ -110,11 +119,11 @@ def replay(  # noqa: PLR0913  (one argument an option)
     report: str | None,
     as_json: bool,
 ) -> int:
-    """Run notebooks again and say what has changed.
+    """Run notebooks again and report what changed.
 
-    Each NOTEBOOK is run from its first cell on a fresh kernel, in its own directory, to a new notebook, and each cell
-    is judged. What had failed may fail again; what had run into its timeout is stopped after as long. Any notebook of
-    nbformat 4 will do.
+    Runs each NOTEBOOK on a fresh kernel, in its own directory, writes a new notebook, and compares each cell with the
+    record. A cell that failed when recorded may fail again; a cell that timed out is stopped after the same time.
+    Accepts any notebook of nbformat 4.
     """
     if (place.docker or "").endswith(".ipynb"):  # click took the notebook for the value of --docker
         notebooks, place = (str(place.docker), *notebooks), dataclasses.replace(place, docker=OUR_IMAGE)
@@ -122,9 +131,9 @@ def replay(  # noqa: PLR0913  (one argument an option)
         raise click.UsageError("Missing argument 'NOTEBOOK...'.")
     place.check()
     if allow_ignored and not trust_notebook_settings:
-        raise click.UsageError("--allow-ignored needs --trust-notebook-settings: otherwise no cell is ignored.")
+        raise click.UsageError("--allow-ignored needs --trust-notebook-settings: without it, no cell is ignored.")
     if report is not None and not Path(report).parent.is_dir():  # checked before the replay, which may take hours
-        raise ValueError(f"{Path(report).parent}, where the report is to go, is no directory: make it.")
+        raise ValueError(f"The directory of the report, {Path(report).parent}, does not exist. Create it.")
     if report is not None and report.endswith(".html"):
         from nbtape.replay.html_report import check_packages
 
@@ -157,7 +166,7 @@ def _targets(notebooks: Sequence[Path], output: str | None) -> list[tuple[Path, 
         return [(notebook, None if output is None else Path(output)) for notebook in notebooks]
     names = [notebook.name for notebook in notebooks]
     if len(set(names)) < len(names):
-        raise ValueError("two of the notebooks have the same name: replay them one by one, or leave out --output.")
+        raise ValueError("Two notebooks have the same name. Replay them one by one, or leave out --output.")
     with Directory(Path(output).parent) as parent:
         parent.make(Path(output).name)
         parent.below(Path(output).name).close()  # raises OSError for a link or a file
@@ -185,7 +194,7 @@ def _replay_all(
             report = run_again(notebook, output, on_cell=verdicts.follow(notebook), on_start=stops.append, **options)
             return report if keeps_documents else dataclasses.replace(report, documents=None)
         except (NbtapeError, ValueError, OSError) as exc:
-            return NotReplayed(notebook, str(exc))
+            return NotReplayed(notebook, as_options(str(exc)))
 
     with verdicts.progress:
         with ThreadPoolExecutor(jobs) as pool:

@@ -51,29 +51,31 @@ if TYPE_CHECKING:
 )
 @click.argument("source", required=False, metavar="SOURCE", shell_complete=completion.sources)
 @output_dir_option
-@click.option("--notebook", metavar="NAME", help="What the notebook is called.  [default: as SOURCE]")
+@click.option("--notebook", metavar="NAME", help="Name of the notebook.  [default: that of SOURCE]")
 @click.option(
     "--resume",
     metavar="NOTEBOOK",
     shell_complete=completion.notebooks,
-    help="Go on with a recorded notebook, in its directory: on its kernel, if that still lives on the --server, or on "
-    "a fresh one, on which the cells that had succeeded are run again first.",
+    help="Continue a recorded notebook in its directory. Uses its kernel if that still runs on the --server; otherwise "
+    "the cells that succeeded are first run again on a fresh kernel.",
 )
 @click.option(
-    "--until", type=click.IntRange(min=0), metavar="N", help="With --resume: go on from its first N cells, in a copy."
+    "--until", type=click.IntRange(min=0), metavar="N", help="With --resume: continue a copy of its first N cells."
 )
-@kernel_option("The kernel spec, as `jupyter kernelspec list` has it.  [default: python3, or the resumed notebook's]")
+@kernel_option(
+    "The kernel spec, as listed by `jupyter kernelspec list`.  [default: python3, or the resumed notebook's]"
+)
 @with_place
-@timeout_option(60, "How long each block may run.")
-@click.option("--keep-going", is_flag=True, help="Run what comes after a block that failed.")
+@timeout_option(60, "The time limit for each block.")
+@click.option("--keep-going", is_flag=True, help="Continue after a block that failed.")
 @click.option(
     "--follow",
     is_flag=True,
-    help="Print a link, on standard error, under which JupyterLab shows the notebook on the kernel that runs it: on "
-    "the --server, if it sees the notebook, or else on a JupyterLab for the length of the run, of nbtape[lab]. New "
-    "cells are there after File > Reload Notebook from Disk.",
+    help="Print a link to the notebook in JupyterLab on standard error. Uses the JupyterLab of the --server if that "
+    "can see the notebook; without --server, starts one for the run (needs nbtape[lab]). File > Reload Notebook from "
+    "Disk shows new cells.",
 )
-@json_option("exit_code, status, output, output_files, cells, notebook, kernel_epoch", resume="resumption, too")
+@json_option("exit_code, status, output, output_files, cells, notebook, kernel_epoch", resume="also resumption")
 def run(  # noqa: PLR0913  (one argument an option)
     *,
     source: str | None,
@@ -90,9 +92,9 @@ def run(  # noqa: PLR0913  (one argument an option)
 ) -> int:
     """Run code and record it as a notebook.
 
-    SOURCE is a message or transcript in Markdown (.md: prose becomes Markdown cells, fenced code becomes code cells),
-    a script with percent cells (.py), or - for Markdown on standard input. Outputs are printed while the code runs;
-    the last line names the notebook. A block that fails stops the rest, which is recorded as not run.
+    SOURCE is Markdown (.md: prose becomes Markdown cells, fenced code becomes code cells), a script with percent cells
+    (.py), or - for Markdown on standard input. Outputs are printed while the code runs; the last line names the
+    notebook. If a block fails, the remaining blocks are recorded as not run.
     """
     if source is None and place.docker is not None:  # click took the source for the value of --docker
         source, place = place.docker, dataclasses.replace(place, docker=OUR_IMAGE)
@@ -126,10 +128,10 @@ def run(  # noqa: PLR0913  (one argument an option)
 def _check_resume(resume: str | None, until: int | None, elsewhere: str | None) -> None:
     """Raise a UsageError if options exclude each other."""
     if resume is None and until is not None:
-        raise click.UsageError("--until goes with --resume.")
+        raise click.UsageError("--until needs --resume.")
     if resume is not None and elsewhere:
         raise click.UsageError(
-            "--resume goes on in the notebook's own directory: leave out --output-dir and --notebook."
+            "--resume keeps the notebook's name and directory. Leave out --output-dir and --notebook."
         )
 
 
@@ -169,7 +171,9 @@ def _run_block(executor: JupyterCodeExecutor, block: CodeBlock) -> list[CellResu
 def _kernels_to_follow(place: Place, directory: Path) -> contextlib.AbstractContextManager[Server]:
     """Provide kernels of the server that is named, or else of a local JupyterLab that can see the notebook."""
     if place.docker is not None:
-        raise click.UsageError("--follow is for --server and for this machine: there is no JupyterLab in a container.")
+        raise click.UsageError(
+            "--follow and --docker cannot be combined: the container has no JupyterLab. Leave out one of them."
+        )
     if place.server is not None:
         return place.ready()
     from nbtape.servers.local import LocalJupyterServer
@@ -180,10 +184,10 @@ def _kernels_to_follow(place: Place, directory: Path) -> contextlib.AbstractCont
 def _invitation(executor: JupyterCodeExecutor, kernels: Server) -> str:
     """A sentence with the link to the notebook in JupyterLab, if there is one."""
     if not executor.url:
-        return f"There is nothing to follow: the server has no JupyterLab, or does not see {executor.notebook}."
+        return f"--follow has no link: the server has no JupyterLab or cannot see {executor.notebook}."
     from nbtape.servers.local import LocalJupyterServer
 
     if isinstance(kernels, LocalJupyterServer):
         link = kernels.login(executor.url)
-        return f"Follow it in JupyterLab while it runs (the link lets one person in, once): {link}"
+        return f"Follow it in JupyterLab while it runs (the link works once): {link}"
     return f"Follow it in JupyterLab (which may ask for the server's token): {executor.url}"

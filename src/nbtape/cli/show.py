@@ -21,19 +21,19 @@ from nbtape.cli.display.status_line import working
     ],
 )
 @click.argument("notebook", metavar="NOTEBOOK", shell_complete=notebooks)
-@click.option("--cell", "index", type=int, metavar="N", help="Show cell N in full: its code, and all that it put out.")
+@click.option("--cell", "index", type=int, metavar="N", help="Show cell N in full: its code and its outputs.")
 @json_option(
     "notebook, cells, counts, started, ended, seconds, kernel, python, platform, directory, place, "
     "recorded_by, changed",
-    cell="index, cell_id, cell_type, source, output, and of code status, seconds, first_line, files, error, note, "
+    cell="index, cell_id, cell_type, source, output, and for code status, seconds, first_line, files, error, note, "
     "kernel_epoch, touched",
 )
 def show(*, notebook: str, index: int | None, as_json: bool) -> None:
     """Show a recorded run as a table.
 
-    Prints when and where NOTEBOOK was run, and the status, time, first line and files of each code cell. It lists the
-    cells that were changed after they were recorded. Cells are counted from 0, Markdown cells included. Nothing is run.
-    A file that is not a notebook of nbformat 4 is refused with exit code 2.
+    Prints when and where NOTEBOOK was run, the status, time, first line and files of each code cell, and which cells
+    were changed after they were recorded. Cells are counted from 0, Markdown cells included. No code is run. NOTEBOOK
+    must have nbformat 4.
     """
     if index is None:
         _show_run(Path(notebook), as_json=as_json)
@@ -65,9 +65,7 @@ def _show_cell(path: Path, index: int, *, as_json: bool) -> None:
         cells = read_unchecked(path)["cells"]
     if not 0 <= index < len(cells):
         there = f"cells 0 to {len(cells) - 1}" if cells else "no cells"
-        raise ValueError(
-            f"there is no cell {index}: the notebook has {there}. `nbtape show` without --cell lists them."
-        )
+        raise ValueError(f"There is no cell {index}; the notebook has {there}. Run without --cell to list them.")
     cell = fit_cell(cells[index])
     outputs = [fit_output(output) for output in cell["outputs"]]
     about = run_cell(index, cell) if cell["cell_type"] == "code" else None

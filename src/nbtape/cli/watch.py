@@ -41,16 +41,16 @@ if TYPE_CHECKING:
     default=3,
     show_default=True,
     metavar="N",
-    help="Begin with the last N cells that are there.",
+    help="Start with the last N existing cells.",
 )
-@click.option("--from-start", is_flag=True, help="Begin with the first cell.")
-@click.option("--wait", is_flag=True, help="If no session goes on in NOTEBOOK, or it is not there, wait for one.")
-@click.option("--web", is_flag=True, help="Show it on a page in a browser of this machine, in place of the terminal.")
+@click.option("--from-start", is_flag=True, help="Start with the first cell.")
+@click.option("--wait", is_flag=True, help="Wait if NOTEBOOK does not exist or no session is recording it.")
+@click.option("--web", is_flag=True, help="Show the session on a local web page instead of the terminal.")
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
     metavar="N",
-    help="With --web: the port of the page, in place of any that is free.",
+    help="With --web: the port of the page.  [default: a free one]",
 )
 @click.pass_context
 def watch(  # noqa: PLR0913  (one argument an option)
@@ -65,24 +65,24 @@ def watch(  # noqa: PLR0913  (one argument an option)
 ) -> int:
     """Follow a session while it runs.
 
-    Any process can do it that can read its NOTEBOOK. The code of each cell is shown when it begins, its outputs as they
-    come, and its status, its time and its files when it ends. It ends when the session does: when the executor stops,
-    or its process; the exit code is 0, however the cells did. A NOTEBOOK that nobody writes is shown to its end. A
-    directory stands for the notebook that is being written in it, or else for its newest.
+    Shows the code of each cell when it starts, outputs as they arrive, and status, time and files when it finishes.
+    Exits with 0 when the executor or its process stops, even if cells failed. A NOTEBOOK that is not being recorded is
+    shown to its end. If NOTEBOOK is a directory, the notebook being recorded in it is shown, or else the newest one.
+    Only the file is read; nothing is written or sent to the kernel.
 
-    Who writes a notebook has it locked, and that is how it is told. On drives without locks, and on Windows, nobody can
-    tell: there it is followed until Ctrl-C. Nothing is written, and nothing sent to the kernel.
+    The recorder locks its notebook, and the lock shows when a session ends. On Windows and on file systems without
+    locks, press Ctrl-C to stop.
 
-    With --web a link is printed, and the page behind it fills while the session runs, from its first cell on. Only
-    browsers of this machine reach it, and only with the link, whose last part is a secret. In the outputs nothing can
-    act: scripts are left out. When the session has ended, this waits until every page that is open has all of it, and a
-    minute for the first one to be opened.
+    With --web, prints a link to a page that shows the session from its first cell on. The page is served on the
+    loopback interface, only to those who have the link: its last part is a secret. Scripts in outputs are removed. When
+    the session has ended, the command waits until all open pages are complete, and up to a minute for the first page to
+    be opened.
     """
     for name in ("cells", "from_start") if web else ("port",):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = f"--{name.replace('_', '-')}"
-            where = "the terminal, and the page shows everything: leave it away" if web else "the page: say --web"
-            raise click.UsageError(f"{option} is for {where}.")
+            wrong = "cannot be combined with --web: the page shows all cells" if web else "needs --web"
+            raise click.UsageError(f"{option} {wrong}.")
     try:
         path = _chosen(Path(notebook), wait=wait)
         if web:
@@ -102,7 +102,7 @@ def _chosen(place: Path, *, wait: bool) -> Path:
     waiting = await_session(place)
     found = next(waiting)
     if found is None:
-        say(f"Waiting for a session in {plain_line(str(place))}; Ctrl-C ends this.")
+        say(f"Waiting for a session in {plain_line(str(place))}. Press Ctrl-C to stop.")
     return found or next(filter(None, waiting))
 
 
@@ -133,20 +133,20 @@ def _introduce(session: Session, name: str, cells: int, count: int | None) -> in
     _say_until_when(session, name)
     if count is None or cells <= count:
         return 0
-    say(f"{cells} cells are there{f'; these are the last {count}:' if count else '.'}")
+    say(f"The notebook has {cells} cells{f'; showing the last {count}:' if count else '.'}")
     return cells - count
 
 
 def _say_until_when(session: Session, name: str) -> None:
     name = plain_line(name)
     if session.lives is None:
-        say(f"Following {name}. Where it is, nobody can tell when a session ends: Ctrl-C ends this.")
+        say(f"Following {name}. Its file system has no locks, so the end cannot be detected. Press Ctrl-C to stop.")
     elif session.lives:
-        say(f"Following {name} until its session ends, or Ctrl-C.")
+        say(f"Following {name} until its session ends. Press Ctrl-C to stop.")
 
 
 def _say_conclusion(session: Session, name: str, counts: Mapping[str, int]) -> None:
-    hint = " That is as far as it goes; --wait waits for a session." if session.ending == "not written" else ""
+    hint = " Use --wait to wait for a session." if session.ending == "not written" else ""
     say(f"\n{conclusion_of(plain_line(name), session.ending, counts)}{hint}")
 
 
@@ -175,5 +175,5 @@ def _follow_on_page(path: Path, port: int) -> None:
             return
         board.conclude(conclusion_of(path.name, session.ending, board.counts))
         if server.is_awaited:
-            say("Nobody has opened the page yet: it can be opened for a minute from now.")
+            say("The page has not been opened yet; it stays available for one minute.")
         server.linger()

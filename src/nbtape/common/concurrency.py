@@ -100,7 +100,7 @@ async def outlive(task: asyncio.Future[Any]) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait({task})
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.warning("a cancelled call ended in an error: %s", error)
+        logger.warning("A canceled call failed: %s", error)
 
 
 async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

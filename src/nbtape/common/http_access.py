@@ -32,7 +32,7 @@ def is_same_origin(origin: str, host: str) -> bool:
 def check_token(token: str | None) -> None:
     """Raise a ValueError for an empty token. None is for a token that nbtape makes."""
     if token is not None and not token:
-        raise ValueError("A server without a token would let anybody run code: leave token out to have one made.")
+        raise ValueError("An empty token would let anyone run code. Leave out token= to generate one.")
 
 
 def make_token() -> str:

@@ -460,9 +460,9 @@ def _followed(name: str, directory: int, error: OSError, *, is_strict: bool) -> 
     if not stat.S_ISLNK(found.st_mode):
         raise error
     if is_strict:
-        raise ObstacleError(errno.ELOOP, f"{name} on the way to it is a link: remove it, or use another path")
+        raise ObstacleError(errno.ELOOP, f"its parent {name} is a link: remove the link, or use another path")
     if found.st_uid not in {0, os.geteuid()}:
-        raise ObstacleError(errno.ELOOP, f"{name} on the way to it is a link of another user: use another path")
+        raise ObstacleError(errno.ELOOP, f"its parent {name} is a link that belongs to another user: use another path")
     return Path(os.readlink(name, dir_fd=directory))
 
 
@@ -478,7 +478,7 @@ def _check_kind(found: os.stat_result) -> None:
         return
     code = {stat.S_IFDIR: errno.EISDIR, stat.S_IFLNK: errno.ELOOP}.get(kind, errno.EINVAL)
     advice = "name the file it leads to" if kind == stat.S_IFLNK else "remove it, or use another path"
-    raise ObstacleError(code, f"it is {_OBSTACLES.get(kind, 'no file')}, not a regular file: {advice}")
+    raise ObstacleError(code, f"it is {_OBSTACLES.get(kind, 'not a file')}, not a regular file: {advice}")
 
 
 def _check_opened(descriptor: int) -> None:
@@ -507,7 +507,7 @@ def _refusal(exc: OSError) -> OSError:
 
 def _too_large(size: int, limit: int) -> ObstacleError:
     advice = "remove it, or make it smaller"
-    return ObstacleError(errno.EFBIG, f"it has {size:,} bytes, and at most {limit:,} are read: {advice}")
+    return ObstacleError(errno.EFBIG, f"it has {size:,} bytes, more than the limit of {limit:,}: {advice}")
 
 
 def _identity(found: os.stat_result) -> _Identity:

@@ -48,7 +48,7 @@ def rehearse(path: Path, **options: Any) -> Rehearsal:  # noqa: ANN401  (those o
     while True:
         kept = cleaned(notebook, put_back)
         if not any(cell["cell_type"] == "code" for cell in kept["cells"]):
-            raise ValueError(f"{path} has no cell of code that had succeeded: nothing would be left.")
+            raise ValueError(f"{path} has no code cell that succeeded, so nothing would be left.")
         report, again = _run(kept, path, **options)
         broken = next((cell for cell in report.cells if cell.verdict == "error"), None)
         more = needed(notebook, broken.cell_id, broken.reason, put_back) if broken else []

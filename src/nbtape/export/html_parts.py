@@ -109,7 +109,11 @@ def _bundle(output: Mapping[str, Any], highlighter: Highlighter) -> str:
     if isinstance(text := data.get("text/markdown"), str):
         return _block("output-table", _markdown(text, {}, highlighter))
     withheld = ", ".join(mime for mime in data if mime in SHOWN or mime == "text/html")
-    note = f'<p class="output-withheld">[{escape(withheld)}: not for a page; see the notebook]</p>' if withheld else ""
+    note = (
+        f'<p class="output-withheld">[{escape(withheld)}: not shown on a page; see the notebook]</p>'
+        if withheld
+        else ""
+    )
     return _block("output-text", note + _terminal(output_text(output)))
 
 
@@ -133,4 +137,4 @@ def _marked(text: str) -> str:
 
 
 def _shorten(text: str) -> str:
-    return shorten(text, _MAX_SHOWN_CHARS, "the whole is in the notebook")
+    return shorten(text, _MAX_SHOWN_CHARS, "full text in the notebook")

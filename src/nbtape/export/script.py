@@ -27,7 +27,7 @@ def write_script(notebook: NotebookNode, name: str) -> str:
 
     language = notebook["metadata"].get("language_info", {}).get("name", "python")
     if language != "python":
-        raise ValueError(f"{name} is in {str(language)[:50]}, and a script is in Python: export it --to html or md.")
+        raise ValueError(f"{name} is in {str(language)[:50]}, but a script must be Python. Export it as html or md.")
     cells = [_cell(cell) for cell in notebook["cells"] if cell["cell_type"] != "raw"]
     filters = {"notebook_metadata_filter": "-all", "cell_metadata_filter": "tags,-all"}
     script = jupytext.writes(new_notebook(cells=cells, metadata={"jupytext": filters}), fmt="py:percent")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from nbtape.common.untrusted_files import Directory, replace_file
-from nbtape.errors import MissingExtraError, NotebookWriteError
+from nbtape.errors import MissingExtraError, OutputWriteError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ class Export:
 def write(document: NotebookNode, name: str, form: Format, target: Path, untrusted: Sequence[Path] = ()) -> Export:
     """Write a validated notebook in another format, replacing `target`; for `untrusted`, see `Directory`.
 
-    Raises OSError or NotebookWriteError if it cannot be written, ValueError if the format does not allow it, and
+    Raises OSError or OutputWriteError if it cannot be written, ValueError if the format does not allow it, and
     MissingExtraError if the format needs a package that is not installed.
     """
     check_packages(form)
@@ -80,8 +80,8 @@ def _write_report(document: NotebookNode, name: str, target: Path, untrusted: Se
                 directory.make(images)
                 below = directory.below(images)
             except OSError as exc:
-                reason = "it is not a directory, or a link. Remove it, or name another output."
-                raise NotebookWriteError(target.with_name(images), reason) from exc
+                reason = "it exists and is not a regular directory. Remove it, or choose another output."
+                raise OutputWriteError(target.with_name(images), reason) from exc
             with below:
                 for path, content in report.images.items():
                     below.replace(Path(path).name, content)

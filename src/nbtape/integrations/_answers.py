@@ -48,12 +48,16 @@ def answer(result: CodeResult) -> str:
         lines = [f"File written: {path}" for path in unnamed[:_MAX_NAMED_FILES]]
         if rest := len(unnamed) - len(lines):
             lines.append(f"{rest} more files were written.")
-        parts.append(shorten("\n".join(lines), _MAX_NAMES_CHARS, "the notebook has all names"))
+        parts.append(shorten("\n".join(lines), _MAX_NAMES_CHARS, "all names are in the notebook"))
     return "\n".join(parts)
 
 
 def _silence(result: CodeResult) -> str:
-    return "The code ran and printed nothing." if result.status == "ok" else f"The code ended: {result.status}."
+    return (
+        "The code ran and printed nothing."
+        if result.status == "ok"
+        else f"The code stopped with status {result.status}."
+    )
 
 
 def failure(error: NbtapeError) -> str:
@@ -79,7 +83,7 @@ def pictures(result: CodeResult, *, most: int = 8) -> list[Picture]:
             logger.warning("The model sees no images: they need the package pillow (pip install pillow).")
             break
         except Exception as exc:  # noqa: BLE001  (whatever a decoder raises for a file that code wrote)
-            logger.info("%s is no picture that could be shown: %s", path, exc)
+            logger.info("%s cannot be shown as an image: %s", path, exc)
     return found
 
 

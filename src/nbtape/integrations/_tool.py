@@ -21,7 +21,7 @@ def given_executor(executor: Executor | None, arguments: dict[str, Any]) -> Exec
     if executor is None:
         return JupyterCodeExecutor(**arguments)
     if arguments:
-        raise TypeError(f"Give an executor, or what one is made of ({', '.join(arguments)}), and not both.")
+        raise TypeError(f"Pass executor= or the arguments of a new one ({', '.join(arguments)}), not both.")
     return executor
 
 

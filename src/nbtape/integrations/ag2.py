@@ -75,7 +75,7 @@ class JupyterCodeEnvironment:
         if language in self.supported_languages:
             result = await self.executor.execute_code_blocks([block])
         else:
-            note = f"Not run: {language} is not offered here, only {', '.join(self.supported_languages)}."
+            note = f"Not run: this environment cannot run {language}, only {', '.join(self.supported_languages)}."
             result = await self.executor.skip_code_blocks([block], note)
         if (results := _RESULTS.get()) is not None:
             results.append(result)

@@ -141,7 +141,7 @@ class Introducer:
         reply = await self._evaluate(self._introduction)
         if failed := failures(reply).get(_MOVED):
             raise KernelStartError(
-                f"The kernel cannot work in its directory: {failed}. Check that directory, or use another one."
+                f"The kernel cannot use its working directory: {failed}. Check the directory, or use another one."
             )
         moved, stamp, environment = _reported(reply, _MOVED), _reported(reply, _STAMP), reported_environment(reply)
         if environment is None and self.environment is not None and stamp == self.stamp:

@@ -85,7 +85,7 @@ class Leftovers:
                 continue
             _signal(found, signal.SIGKILL)
             if time.monotonic() > deadline:
-                logger.warning("processes of a kernel could not be killed: %s", [each.pid for each in found])
+                logger.warning("Processes of a kernel could not be killed: %s", [each.pid for each in found])
                 return False
             time.sleep(_POLL_SECONDS)
         self._known, self._sessions = set(), set()

@@ -29,7 +29,10 @@ def checked_source(jupyter_server: Server, kernel_name: str, token: str | None, 
         TypeError: `jupyter_server` is not a source of kernels.
     """
     if token is not None and not isinstance(jupyter_server, str):
-        raise ValueError("token goes with the URL of a server; JupyterConnectionInfo and the servers have their own.")
+        raise ValueError(
+            "token= is only for the URL of a server. Set the token of a JupyterConnectionInfo or a server on that "
+            "object."
+        )
     if jupyter_server is None:
         from nbtape.kernels.local.manager import LocalKernels
 
@@ -55,7 +58,7 @@ def _server(named: JupyterServer | ConnectionInfoProvider | str, token: str | No
     if getattr_static(named, "connection_info", None) is not None:
         return ForeignServer(named)
     raise TypeError(
-        f"{type(named).__name__} is not a source of kernels. Leave jupyter_server out for local kernels, or pass a "
+        f"{type(named).__name__} is not a source of kernels. Leave out jupyter_server= for local kernels, or pass a "
         "URL, a JupyterConnectionInfo, or a server (an object with a connection_info)."
     )
 
@@ -70,7 +73,9 @@ def checked_directory(directory: Path) -> Path:
     if absolute.is_dir():
         return absolute
     if absolute.exists():
-        raise OutputDirectoryError(directory, "There is a file of that name: name another directory.")
+        raise OutputDirectoryError(directory, "is a file, not a directory. Choose another one.")
     if not absolute.parent.is_dir():
-        raise OutputDirectoryError(directory, f"Neither does {absolute.parent}: make it, or name another directory.")
+        raise OutputDirectoryError(
+            directory, f"does not exist, nor does {absolute.parent}. Create it, or choose another one."
+        )
     return absolute

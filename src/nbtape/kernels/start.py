@@ -96,10 +96,10 @@ async def start_kernel(
         try:
             return await _connect_or_end(source, spec, successor, timeout, meanwhile)
         except KernelStartError as exc:
-            logger.warning("the restarted kernel failed; starting another one: %s", exc)
+            logger.warning("The restarted kernel failed; starting another one: %s", exc)
     manager = source.manager()
     try:
-        logger.info("starting a kernel %s in %s", spec.name, directory)
+        logger.info("Starting kernel %s in %s", spec.name, directory)
         await manager.start_kernel(cwd=directory)
     except BaseException:
         await manager.shutdown_kernel(now=True)
@@ -128,7 +128,7 @@ async def connect(source: KernelSource, spec: KernelSpec, manager: KernelManager
     except BaseException:
         client.stop_channels()
         raise
-    logger.info("the kernel %s is ready", spec.name)
+    logger.info("Kernel %s is ready", spec.name)
     return ReadyKernel(spec, manager, client, source.id_of(manager), source.description())
 
 
@@ -137,5 +137,5 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(exist_ok=True)
     except OSError as exc:
-        hint = f"It cannot be made ({exc.strerror or exc}). Check its parent, or use another directory."
+        hint = f"cannot be created ({exc.strerror or exc}). Check its parent, or choose another one."
         raise OutputDirectoryError(directory, hint) from exc

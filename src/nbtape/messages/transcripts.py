@@ -49,7 +49,7 @@ def read_source(path: str) -> list[Prose | CodeBlock]:
         name, parts = path, reader(_decoded(_content(Path(path)), path))
     if not any(isinstance(part, CodeBlock) for part in parts):
         raise SourceError(
-            f"{name} has nothing to run. Put code into fenced blocks (```python) of a Markdown file, "
+            f"{name} contains no code to run. Put code into fenced blocks (```python) of a Markdown file, "
             "or into the code cells (# %%) of a .py file."
         )
     return parts
@@ -59,18 +59,16 @@ def _reader(path: Path) -> Callable[[str], list[Prose | CodeBlock]]:
     """Choose by name, so that a large file of the wrong kind is refused before it is read."""
     suffix = path.suffix.lower()
     if path.is_dir():
-        raise SourceError(f"{path} is a directory. Name one Markdown or .py file in it.")
+        raise SourceError(f"{path} is a directory. Choose a Markdown or .py file in it.")
     if suffix == ".py":
         return partial(_percent_cells, name=str(path))
     if suffix in {".md", ".markdown", ".txt", ""}:
         return split_message
     if suffix == ".ipynb":
-        raise SourceError(
-            f"{path} is a notebook, and run takes messages and scripts. Use `nbtape replay` for notebooks."
-        )
+        raise SourceError(f"{path} is a notebook. Use `nbtape replay` to run a notebook.")
     raise SourceError(
-        f"{path} has the suffix {suffix}, which run does not know. Name it .md (Markdown) or .py (percent cells), "
-        "or send Markdown on standard input and give - as the source."
+        f"{path} has the unknown suffix {suffix}. Rename it to .md (Markdown) or .py (percent cells), or pass - as the "
+        "source and send Markdown on standard input."
     )
 
 
@@ -78,9 +76,9 @@ def _content(path: Path) -> bytes:
     try:
         return read_file(path, MAX_SOURCE_BYTES)
     except FileNotFoundError as exc:
-        raise SourceError(f"{path} does not exist. Check the path, or give - to read standard input.") from exc
+        raise SourceError(f"{path} does not exist. Check the path, or pass - to read standard input.") from exc
     except ObstacleError as exc:
-        raise SourceError(f"{path} cannot be read: {exc.strerror}. Give - to read standard input.") from exc
+        raise SourceError(f"{path} cannot be read: {exc.strerror}. Pass - to read standard input.") from exc
     except OSError as exc:
         raise SourceError(f"{path} cannot be read: {exc.strerror or exc}. Check its permissions.") from exc
 
@@ -105,7 +103,7 @@ def _percent_cells(script: str, name: str) -> list[Prose | CodeBlock]:
         notebook = jupytext.reads("# %%\n" + script, fmt="py:percent")
     except Exception as exc:
         raise SourceError(
-            f"The percent cells of {name} cannot be read: {exc}. Look at the options after the # %% marks."
+            f"The percent cells of {name} cannot be read: {exc}. Check the options after the # %% markers."
         ) from exc
     cells = ((cell.cell_type, cell.source.translate(_SHOWN).strip("\n")) for cell in notebook.cells)
     return [

@@ -67,7 +67,7 @@ def _unchanged(found: os.stat_result | None, written: os.stat_result) -> os.stat
         written.st_mode,
         written.st_size,
     ):
-        raise OSError(errno.EBUSY, "other code replaces its drafts. Stop that code")
+        raise OSError(errno.EBUSY, "another process replaces its temporary files. Stop that process")
     return found
 
 
@@ -101,10 +101,10 @@ def writable_mode(directory: Directory, name: str) -> int | None:
 _ADVICE: Final = {
     errno.ENOSPC: "the disk is full. Free some space.",
     errno.EDQUOT: "the disk quota is used up. Free some space.",
-    errno.ENOENT: "its directory is gone. Make it again.",
-    errno.EACCES: "permission denied (is it marked read-only?). Make it writable, for example with chmod u+w.",
-    errno.EISDIR: "a directory has its name. Rename or remove that directory.",
-    errno.ENOTDIR: "a file is in the place of its directory. Make the directory again.",
+    errno.ENOENT: "its directory does not exist. Create it.",
+    errno.EACCES: "permission denied. Make the file and its directory writable, for example with chmod u+w.",
+    errno.EISDIR: "it is a directory. Rename or remove that directory.",
+    errno.ENOTDIR: "its parent is a file, not a directory. Create the directory.",
     errno.EROFS: "the file system is read-only. Mount it writable.",
 }
 

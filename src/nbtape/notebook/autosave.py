@@ -183,7 +183,7 @@ class Autosave:
         except OSError as exc:
             reason = exc.strerror or str(exc)
             if reason != self._flush_error:  # code could repeat it every second
-                logger.warning("%s could not be flushed to the disk: %s", self._notebook.path, reason)
+                logger.warning("%s could not be flushed to disk: %s", self._notebook.path, reason)
             self._flush_error = reason
         else:
             self._flush_error = ""

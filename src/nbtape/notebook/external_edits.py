@@ -71,8 +71,8 @@ class OutOfBand:
         except NotebookInUseError as exc:
             raise OSError(
                 errno.EBUSY,
-                "another executor has gone on with it. Resume it when that has stopped, or move it away and have this "
-                "record saved in its place",
+                "another executor is recording into it. Stop that executor and resume the notebook, or move the file "
+                "away so that this record can be saved",
             ) from exc
         if taken is not None:
             taken.release()
@@ -103,11 +103,11 @@ class OutOfBand:
         self, size: int, is_ours: Callable[[NotebookNode], bool], is_known: Callable[[NotebookNode], bool]
     ) -> NotebookNode:
         if size > (most := 2 * self.own_bytes + MAX_ADDED_BYTES):
-            raise NotebookReadError(self._path, f"it has {size:,} bytes, and at most {most:,} are read.")
+            raise NotebookReadError(self._path, f"it has {size:,} bytes, more than the limit of {most:,}.")
         max_cost = _COST_PER_BYTE * self.own_bytes + _MAX_ADDED_COST
         theirs = parse_saved(self._path, read_content(self._path, self._directory), is_known, max_cost)
         if not is_ours(theirs):
-            raise NotebookReadError(self._path, "it is another notebook.")
+            raise NotebookReadError(self._path, "it is a different notebook.")
         return theirs
 
     def _is_file(self) -> bool:
@@ -128,6 +128,6 @@ class OutOfBand:
         for place in places(self._path.parent, self._path.stem):
             with contextlib.suppress(FileExistsError):
                 self._directory.publish_new(self._path.name, place.name)
-                logger.warning("what somebody has put in the place of %s is now in %s", self._path, place)
+                logger.warning("Another program replaced %s; its file was moved to %s", self._path, place)
                 self._unread_since = None
                 return

@@ -97,7 +97,7 @@ class Journal:
             return file
         found, ours = self._directory.status(self._name), os.fstat(self._file)
         if found is None or not os.path.samestat(found, ours):
-            raise FileNotFoundError(errno.ENOENT, "its journal was removed or replaced by other code")
+            raise FileNotFoundError(errno.ENOENT, "its journal was removed or replaced by another process")
         if mode is not None and stat.S_IMODE(ours.st_mode) != mode & 0o777 and hasattr(os, "fchmod"):
             os.fchmod(self._file, mode & 0o777)
         return self._file
@@ -163,7 +163,7 @@ def read_journal(notebook: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as exc:
-        logger.warning("the journal %s is ignored: %s", path, exc.strerror or exc)
+        logger.warning("The journal %s is ignored: %s", path, exc.strerror or exc)
         return b""
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: Notices by status, for a cell without an error output. They have no details, so that a replay compares equal.
 _ENDINGS: Final[Mapping[str, str]] = {
     "running": "the recording was cut off here",
-    "timeout": "the time of this block was up here",
+    "timeout": "this block timed out here",
     "interrupted": "this block was interrupted here",
     "kernel_died": "the kernel died here, and its variables are gone",
 }
@@ -24,7 +24,9 @@ _ENDINGS: Final[Mapping[str, str]] = {
 def tell_cut(cell: NotebookNode, left_out: int) -> None:
     """Append a notice that characters of output were left out, unless there are none."""
     if left_out:
-        _add_notice(cell, f"{left_out:,} characters of output are left out here: the cell has as much as it may keep")
+        _add_notice(
+            cell, f"{left_out:,} characters of output are left out here: the size limit of the cell was reached"
+        )
 
 
 def tell_ending(cell: NotebookNode, status: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbtape.common.untrusted_files import Directory, ObstacleError
-from nbtape.errors import NotebookWriteError
+from nbtape.errors import OutputWriteError
 from nbtape.notebook.atomic_write import places
 
 if TYPE_CHECKING:
@@ -21,11 +21,12 @@ def output_path(notebook: Path, output: Path | None, name_suffix: str, extension
     if output is None:
         return next(places(notebook.parent, notebook.stem + name_suffix, extension))
     if output.exists() and output.samefile(notebook):
-        raise ValueError(f"{output} is the recorded notebook: name another output.")
+        raise ValueError(f"{output} is the recorded notebook. Choose another output.")
     try:
         Directory(output.parent, [notebook.parent]).refresh()
     except ObstacleError as exc:
-        raise NotebookWriteError(output, f"{exc.strerror}.") from exc
+        raise OutputWriteError(output, f"{exc.strerror}.") from exc
     except OSError as exc:
-        raise NotebookWriteError(output, "there is no such directory. Make it, or name another output.") from exc
+        reason = "its directory does not exist. Create it, or choose another output."
+        raise OutputWriteError(output, reason) from exc
     return output

@@ -86,7 +86,7 @@ def parse_saved(path: Path, content: bytes, is_known: Callable[[NotebookNode], b
         notebook: NotebookNode = to_notebook(document)
         known = [is_known(cell) for cell in notebook["cells"]]
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
-        raise NotebookReadError(path, "it is no valid notebook. Open it in JupyterLab and save it.") from exc
+        raise NotebookReadError(path, "it is not a valid notebook. Open it in JupyterLab and save it.") from exc
     unknown = [cell for cell, is_valid in zip(document["cells"], known, strict=True) if not is_valid]
     _validate(path, {**document, "cells": unknown})
     return notebook
@@ -126,7 +126,8 @@ def journal_notice(path: Path) -> str:
     """A sentence about changes that only the notebook's journal has; empty if there are none."""
     if not has_entries(path):
         return ""
-    return f"{path.name} has unsaved changes in {path_of(path).name}; `nbtape run --resume` recovers them."
+    unsaved = f"{path.name} has unsaved changes in {path_of(path).name}"
+    return f"{unsaved}; JupyterCodeExecutor.resume() or `nbtape run --resume` recovers them."
 
 
 def check_cost(path: Path, content: bytes, max_cost: int | None = None) -> None:
@@ -151,14 +152,14 @@ def read_content(path: Path, directory: Directory | None = None) -> bytes:
     `directory` is the one it is in, if that is open.
     """
     if path.suffix != ".ipynb":
-        raise NotebookReadError(path, "its name does not end in .ipynb. Name a notebook.")
+        raise NotebookReadError(path, "its name does not end in .ipynb. Choose a notebook.")
     try:
         return read_file(path, MAX_FILE_BYTES) if directory is None else directory.read(path.name, MAX_FILE_BYTES)
     except FileNotFoundError as exc:
         raise NotebookReadError(path, "it does not exist. Check the path.") from exc
     except ObstacleError as exc:
         if exc.errno == errno.EISDIR:
-            raise NotebookReadError(path, "it is a directory, not a file. Name a notebook in it.") from exc
+            raise NotebookReadError(path, "it is a directory. Choose a notebook in it.") from exc
         raise NotebookReadError(path, f"{exc.strerror}.") from exc
     except OSError as exc:
         raise NotebookReadError(path, f"{exc.strerror or exc}. Check its permissions.") from exc
@@ -171,43 +172,56 @@ def _parsed(path: Path, content: bytes) -> dict[str, Any]:
         if _SURROGATE.search(content):  # half a pair is valid JSON, but not valid text
             json.dumps(document, ensure_ascii=False).encode()
     except RecursionError as exc:
-        reason = f"its JSON is nested more than {MAX_DEPTH} levels deep. Remove the cell or metadata that is."
+        reason = f"its JSON is nested more than {MAX_DEPTH} levels deep. Remove the nested cell or metadata."
         raise NotebookReadError(path, reason) from exc
     except ValueError as exc:
-        raise NotebookReadError(path, "it is not JSON in UTF-8. Look whether it was saved whole.") from exc
+        raise NotebookReadError(path, _why_not_json(exc)) from exc
     if not isinstance(document, dict) or "nbformat" not in document:
-        raise NotebookReadError(path, "it is JSON, and no notebook. Name a notebook.")
+        raise NotebookReadError(path, "it is JSON but not a notebook. Choose a notebook.")
     return document
+
+
+def _why_not_json(exc: ValueError) -> str:
+    match exc:
+        case json.JSONDecodeError():
+            return f"invalid JSON at line {exc.lineno}, column {exc.colno}. The file may be truncated."
+        case UnicodeDecodeError():
+            return f"invalid UTF-8 at byte {exc.start}. Save it as UTF-8."
+        case UnicodeEncodeError():
+            return "its text contains a lone surrogate, which UTF-8 cannot encode. Remove it."
+    return f"invalid JSON ({exc}). The file may be damaged."
 
 
 def _check_depth(document: object) -> None:
     if is_nested_deeper(document, MAX_DEPTH):
-        raise RecursionError("too deep for what nbformat does with it")
+        raise RecursionError("nested too deeply for nbformat")
 
 
 def _check_version(path: Path, document: dict[str, Any]) -> None:
     version, cells = document["nbformat"], document.get("cells")
     if version != 4:  # noqa: PLR2004  (the one that Jupyter has written since 2015)
-        advice = "Convert it with jupyter nbconvert --to notebook --nbformat 4."
-        raise NotebookReadError(path, f"it is of nbformat {str(version)[:20]}, and not of 4. {advice}")
+        is_older = type(version) is int and version in {1, 2, 3}
+        convert = f"Convert it with `jupyter nbconvert --to notebook --nbformat 4 {path.name}`."
+        advice = convert if is_older else "Choose a notebook of nbformat 4, or upgrade nbtape."
+        raise NotebookReadError(path, f"it has nbformat {str(version)[:20]}, but nbtape reads nbformat 4. {advice}")
     if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
-        raise NotebookReadError(path, "it has no list of cells. Name a notebook.")
+        raise NotebookReadError(path, "it has no list of cells. Choose a notebook.")
 
 
 def _check_types(path: Path, document: dict[str, Any]) -> None:
     """Check what nbformat's schema leaves open, or takes quadratic time for."""
     minor = document["nbformat_minor"]
     if type(minor) is not int or not 0 <= minor <= _MAX_MINOR:
-        raise _invalid(path, "nbformat_minor is not a number of at most 3 digits")
+        raise _invalid(path, f"nbformat_minor is not an integer from 0 to {_MAX_MINOR}")
     for cell in document["cells"]:
         metadata = cell.get("metadata")
         tags = metadata.get("tags", []) if isinstance(metadata, dict) else None
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-            raise _invalid(path, "the metadata of a cell is not an object, or its tags are not a list of texts")
+            raise _invalid(path, "the metadata of a cell is not an object, or its tags are not a list of strings")
 
 
 def _invalid(path: Path, why: str) -> NotebookReadError:
-    return NotebookReadError(path, f"it is no valid notebook: {why}. Open it in JupyterLab and save it.")
+    return NotebookReadError(path, f"it is not a valid notebook: {why}. Open it in JupyterLab and save it.")
 
 
 def _validate(path: Path, document: dict[str, Any]) -> None:

@@ -68,9 +68,11 @@ class KernelPool(OwnServer):
         startup_timeout: float = 60,
     ) -> None:
         if size < 1:
-            raise ValueError(f"size must be at least 1 kernel, and not {size}.")
+            raise ValueError(f"size= must be at least 1, not {size}.")
         if not 0 < startup_timeout < math.inf:
-            raise ValueError(f"startup_timeout must be greater than 0, and not {startup_timeout}.")
+            raise ValueError(
+                f"startup_timeout= must be a finite number of seconds greater than 0, not {startup_timeout}."
+            )
         modules = _checked_modules(preload)
         self._kernel_name = kernel_name
         self._directory = _common_directory(jupyter_server, output_dir)
@@ -83,7 +85,7 @@ class KernelPool(OwnServer):
         self, server: Server, token: str | None, preload: Sequence[str], timeout: float, *, fork: bool | None
     ) -> KernelSource:
         if fork and (server is not None or sys.platform == "win32"):
-            raise ValueError("fork=True is for kernels of this machine, on Linux and macOS: leave it out.")
+            raise ValueError("fork=True needs local kernels on Linux or macOS. Leave it out.")
         if fork or (fork is None and server is None and sys.platform == "linux"):
             from nbtape.kernels.local.forked import ForkedKernels
 
@@ -131,10 +133,14 @@ class KernelPool(OwnServer):
 
     def kernels_for(self, kernel_name: str, directory: Path) -> KernelSource:
         if kernel_name not in {self._kernel_name, DEFAULT_KERNEL}:
-            raise ValueError(f"This pool has kernels of {self._kernel_name}, and none of {kernel_name}.")
+            raise ValueError(
+                f"This pool has only {self._kernel_name} kernels, not {kernel_name}. Use "
+                f"kernel_name={self._kernel_name!r}, or another pool."
+            )
         if self._directory is not None and not directory.is_relative_to(self._directory):
             raise ValueError(
-                f"The kernels of this pool see {self._directory} alone: name an output_dir in it, and not {directory}."
+                f"The kernels of this pool can see only {self._directory}, not {directory}. Choose an output_dir= "
+                "in it."
             )
         return PooledKernels(self, self._stock)
 
@@ -142,10 +148,12 @@ class KernelPool(OwnServer):
 def _checked_modules(preload: Sequence[str]) -> tuple[str, ...]:
     """The names as a tuple; raises ValueError if they are not names of modules."""
     if isinstance(preload, str) or not all(isinstance(name, str) for name in preload):
-        raise ValueError(f"preload is a list of names of modules, and not {preload!r}.")
+        raise ValueError(f"preload= must be a list of module names, not {preload!r}.")
     for name in preload:
         if not all(part.isidentifier() for part in name.split(".")):
-            raise ValueError(f"preload has {name!r}, which is no name of a module: give it as in `import {name}`.")
+            raise ValueError(
+                f"preload= contains {name!r}, which is not a module name. Write it as in an import statement."
+            )
     return tuple(preload)
 
 

@@ -88,7 +88,7 @@ class PooledKernelManager(KernelManager):
             await finish(kernel.shutdown_kernel(now=True))
             if not isinstance(exc, KernelStartError):
                 raise
-            logger.warning("a kernel of the pool does not answer, and the next one is taken: %s", exc)
+            logger.warning("A kernel of the pool does not answer; taking the next one: %s", exc)
             return False
         self._kernel, self._client = kernel, client
         return True

@@ -96,7 +96,9 @@ class Stock:
         if self._spec is None:
             spec = await self.source.spec()
             if not is_python(spec.language):
-                raise KernelStartError(f"A pool has kernels that run Python, and {spec.name} runs {spec.language}.")
+                raise KernelStartError(
+                    f"A pool needs a Python kernel, but {spec.name} runs {spec.language}. Choose another kernel_name=."
+                )
             self._spec = spec
         return self._spec
 
@@ -135,7 +137,7 @@ class Stock:
 
     def _raise_failure(self) -> None:
         if self._was_closed:
-            raise KernelStartError("The pool of kernels was stopped. Call start() to have it filled again.")
+            raise KernelStartError("The kernel pool was stopped. Call start() to fill it again.")
         if self._failure is not None:
             raise KernelStartError(f"The pool cannot start kernels. {self._failure}") from self._failure
 
@@ -194,9 +196,9 @@ class Stock:
 
     def _note(self, failure: Exception) -> None:
         if not isinstance(failure, KernelError):
-            logger.error("a kernel of the pool failed in a way that is not foreseen", exc_info=failure)
+            logger.error("A kernel of the pool failed unexpectedly", exc_info=failure)
             failure = KernelStartError(f"{type(failure).__name__}: {failure}")
-        logger.warning("a kernel of the pool cannot be started: %s", failure)
+        logger.warning("A kernel of the pool cannot be started: %s", failure)
         with self._changed:
             self._failure = failure
             self._changed.notify_all()
@@ -227,14 +229,15 @@ class Stock:
         while reply["parent_header"].get("msg_id") != request:
             if time.monotonic() > deadline or not await client.is_alive():
                 raise KernelStartError(
-                    f"A kernel died over its imports, or was not done within {self._timeout:g} s: raise "
-                    f"startup_timeout, or leave out of preload what it is ({', '.join(self._modules)})."
+                    f"A kernel died while importing {', '.join(self._modules)}, or was not ready within "
+                    f"{self._timeout:g} s. Increase startup_timeout=, or remove modules from preload=."
                 )
             with suppress(Empty):
                 reply = await client.shell_channel.get_msg(DEATH_POLL_SECONDS)
         for module, failure in failures(reply["content"]).items():
             raise KernelStartError(
-                f"{module} cannot be imported: {failure}. Install it where the kernel is, or leave it out of preload."
+                f"{module} cannot be imported: {failure}. Install it in the environment of the kernel, or remove it "
+                "from preload=."
             )
 
     async def _watch(self) -> None:
@@ -250,7 +253,7 @@ class Stock:
             if idle not in self._idle:
                 return  # it was taken, and its user will notice
             self._idle.remove(idle)
-        logger.warning("a kernel of the pool died, and is replaced: %s", idle.manager.cause_of_death())
+        logger.warning("A kernel of the pool died and is replaced: %s", idle.manager.cause_of_death())
         self._missing.release()
         await finish(idle.end())
 

@@ -119,7 +119,7 @@ def replay_document(  # noqa: PLR0913  (the options of `replay`)
 ) -> ReplayReport:
     """`replay` of a notebook in memory, read from `path`, which is also the report's `output` without `destination`."""
     if allow_ignored and not trust_notebook_settings:
-        raise ValueError("allow_ignored needs trust_notebook_settings=True: otherwise no cell is ignored.")
+        raise ValueError("allow_ignored= needs trust_notebook_settings=True: without it, no cell is ignored.")
     check_packages(output for _, cell in _code(recorded) for output in cell["outputs"])
     where = path.parent if directory is None else Path(directory).absolute()
     rules = {

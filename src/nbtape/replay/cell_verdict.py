@@ -55,24 +55,24 @@ def _judge_ending(
     if not expected.runs or now == "not_run":
         return _judge_not_run(expected)
     if expected.status in {"", "running"} and now in FAILED and expected.is_tagged and rules.is_trusted:
-        return Judgement("ignored", f"It may fail, says its tag: {_failure(replayed)}")
+        return Judgement("ignored", f"It failed, which its tag allows: {_failure(replayed)}")
     if not expected.status and now not in FAILED:
-        return Judgement("same", "How it ended then is not recorded.")
+        return Judgement("same", "Its status was not recorded.")
     if not expected.failed and now in FAILED:
         return Judgement("error", _failure(replayed))
     if expected.failed and now not in FAILED:
-        return Judgement("fixed", f"It had failed: {_failure(recorded)}")
+        return Judgement("fixed", f"It failed when recorded: {_failure(recorded)}")
     if expected.failed and expected.status != now and not {expected.status, now} <= _STOPPED:
-        return Judgement("different", f"It had failed otherwise: {expected.status} then, {now} now.")
+        return Judgement("different", f"Its status was {expected.status} when recorded and is {now} now.")
     return None
 
 
 def _judge_not_run(expected: Expectation) -> Judgement:
     if expected.is_skipped:
-        return Judgement("skipped", "Not run, says its tag.")
+        return Judgement("skipped", "Not run because of its tag.")
     if not expected.runs:
-        return Judgement("same", "Not run, as it was recorded.")
-    return Judgement("not_run", "Not run: a cell before it had failed.")
+        return Judgement("same", "Not run, as recorded.")
+    return Judgement("not_run", "Not run: an earlier cell failed.")
 
 
 def _judge_by_rules(
@@ -84,7 +84,7 @@ def _judge_by_rules(
 ) -> Judgement:
     """Judge the outputs by the caller's settings, and by the cell's own settings and tag if those are trusted."""
     if rules.is_trusted and ignores_outputs(recorded):
-        return Judgement("ignored", "Outputs are not compared, says its tag.")
+        return Judgement("ignored", "Outputs are not compared because of its tag.")
     judgement = _judge_outputs(expected, recorded, replayed, contexts, rules.settings)
     if rules.own is None:
         return judgement

@@ -71,6 +71,4 @@ def _own_settings(index: int, cell: Mapping[str, Any], settings: ReplaySettings)
     try:
         return replace(settings, **{name: _READ[name](value) for name, value in own.items()})
     except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError, re.error) as exc:
-        raise ValueError(
-            f"Cell {index} has replay settings that cannot be used ({exc}): see nbtape.ReplaySettings."
-        ) from exc
+        raise ValueError(f"Cell {index} has invalid replay settings ({exc}). See nbtape.ReplaySettings.") from exc

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from nbtape.common.untrusted_files import Directory
-from nbtape.errors import NotebookWriteError
+from nbtape.errors import OutputWriteError
 from nbtape.notebook.atomic_write import advice, places, writable_mode
 from nbtape.notebook.output_path import output_path
 
@@ -41,8 +41,8 @@ class Destination:
         """Write the notebook and return its path; raises NotebookWriteError if that fails."""
         with self._reporting():
             if not os.path.samestat(self.path.parent.stat(), self._directory):
-                raise NotebookWriteError(
-                    self.path, "its directory was replaced during the replay. Look at what the code did there."
+                raise OutputWriteError(
+                    self.path, "its directory was replaced during the replay. Check what the code did there."
                 )
             with self._opened() as directory:
                 if self._stem is not None:
@@ -60,7 +60,7 @@ class Destination:
         try:
             yield
         except OSError as exc:
-            raise NotebookWriteError(self.path, advice(exc)) from exc
+            raise OutputWriteError(self.path, advice(exc)) from exc
 
 
 def _create(directory: Directory, stem: str, content: bytes) -> Path:

@@ -94,9 +94,9 @@ class LocalJupyterServer(OwnServer, JupyterServer):
     ) -> None:
         check_token(token)
         if root_dir is not None and not lab:
-            raise ValueError("root_dir is what people see in JupyterLab: give it with lab=True, or leave it out.")
+            raise ValueError("root_dir= needs lab=True. Set it, or leave out root_dir=.")
         if str(log_level).upper() not in _LOG_LEVELS:
-            raise ValueError(f"{log_level!r} is no log level: give one of {', '.join(_LOG_LEVELS)}.")
+            raise ValueError(f"{log_level!r} is not a log level. Set log_level= to one of {', '.join(_LOG_LEVELS)}.")
         root = _checked_root(root_dir) if lab else Path("/")
         # Also checks host, port and token.
         self._info = JupyterConnectionInfo(
@@ -127,7 +127,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
             ServerError: It cannot be started, was stopped, or has exited.
         """
         if cause := self.cause_of_end():
-            raise ServerError(f"{cause} Call start() to have a new one.")
+            raise ServerError(f"{cause} Call start() to start a new one.")
         self.start()
         return self._info
 
@@ -145,8 +145,8 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         root = self.root_dir
         if root is not None and not directory.resolve().is_relative_to(root.resolve()):
             raise ValueError(
-                f"{directory} is not in {root}, which is what this server's JupyterLab shows: give LocalJupyterServer "
-                "a root_dir that has both."
+                f"{directory} is not in {root}, the root of this server's JupyterLab. Set root_dir= of "
+                "LocalJupyterServer to a parent of both."
             )
         return self
 
@@ -165,10 +165,10 @@ class LocalJupyterServer(OwnServer, JupyterServer):
             ServerError: It cannot be started, was stopped, or has exited.
         """
         if not self.has_pages:
-            raise ValueError("This server has no pages to log in to: make it with lab=True.")
+            raise ValueError("This server has no pages. Set lab=True.")
         first = self.connection_info.page
         if not (url := url or f"{first}lab").startswith(first):
-            raise ValueError(f"{url} is no page of the server at {first}: give the url of an executor that uses it.")
+            raise ValueError(f"{url} is not a page of the server at {first}. Pass the url of an executor that uses it.")
         assert self._directory is not None, "it has started"
         code = make_token()
         ServerNotes(self._directory).write_login(code)
@@ -200,7 +200,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         if self._process is None or self._process.poll() is None:
             return ""
         code = self._process.returncode
-        return f"The Jupyter server at {self._info.url} has ended (exit code {code}).{self._last_logs()}"
+        return f"The Jupyter server at {self._info.url} exited with code {code}.{self._last_logs()}"
 
     def cause_of_death(self, kernel_id: str) -> str:
         """How a kernel exited, with the end of its log, or why the server did; empty if that is unknown."""
@@ -215,9 +215,11 @@ class LocalJupyterServer(OwnServer, JupyterServer):
 
     def _launch(self) -> None:
         if sys.platform == "win32":
-            raise ServerError("LocalJupyterServer does not run on Windows: leave the server out, a kernel needs none.")
+            raise ServerError("LocalJupyterServer does not run on Windows. Leave it out: local kernels need no server.")
         if importlib.util.find_spec(self._program.required_package) is None:
-            raise ServerError(f"{self._program.name} is not installed: pip install 'nbtape[{self._program.extra}]'.")
+            raise ServerError(
+                f"{self._program.name} is not installed. Run: pip install 'nbtape[{self._program.extra}]'"
+            )
         self._directory = make_private_directory()
         arguments = {
             "ip": self._ip,
@@ -288,7 +290,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
 def _checked_root(directory: Path | str | None) -> Path:
     root = Path(directory or ".").absolute()
     if not root.is_dir():
-        raise ValueError(f"root_dir is {root}, which is no directory: make it, or name another one.")
+        raise ValueError(f"root_dir= is {root}, which is not a directory. Create it, or choose another one.")
     return root
 
 
@@ -313,7 +315,7 @@ def _reachable(ip: str) -> str:
     except ValueError:
         return ip
     if not address.is_loopback:
-        logger.warning("a Jupyter server that listens on %s can be reached by others who have its token", ip)
+        logger.warning("The Jupyter server on %s can be reached by anyone who has its token", ip)
     if address.is_unspecified:
         return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004  (IP versions)
     return ip

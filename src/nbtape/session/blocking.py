@@ -109,7 +109,7 @@ def _stop_forgotten(executor: AsyncJupyterCodeExecutor, thread: LoopThread) -> N
     try:
         thread.submit(executor.stop()).result(SHUTDOWN_TIMEOUT_SECONDS)
     except Exception as exc:  # noqa: BLE001  (a finalizer has no caller to raise to)
-        logger.warning("an executor that was not stopped could not be stopped at exit: %s", exc)
+        logger.warning("An executor could not be stopped at exit: %s", exc)
     thread.end()
 
 

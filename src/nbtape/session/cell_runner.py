@@ -104,7 +104,7 @@ class CellRunner:
         try:
             after = reported_environment(await self.ask(ENVIRONMENT, IDLE_REPLY_TIMEOUT_SECONDS, stop))
         except KernelError as exc:
-            logger.warning("installed packages are unknown: %s", exc)
+            logger.warning("The installed packages are unknown: %s", exc)
             return None
         if after is None or not (found := differences(before, after)):
             return None
@@ -149,14 +149,14 @@ class CellRunner:
             if not await self.manager.is_alive():
                 raise self._death()
             raise KernelBusyError(
-                f"The kernel is busy: it did not answer within {timeout:g} s, and did not obey an interrupt. It is "
-                "kept, with its variables. Ask again later, or restart() it and lose them."
+                f"The kernel is busy: it did not answer within {timeout:g} s and ignored an interrupt. It keeps "
+                "running with its variables. Try again later, or call restart(), which discards them."
             )
         failure = await self._failure(task)
         if failure is None:
             return task.result()
         if await self.manager.is_alive():
-            raise KernelError(f"The kernel was asked something. {failure} Ask again; if that does not help, restart().")
+            raise KernelError(f"The kernel gave no valid answer. {failure} Try again; if that fails, call restart().")
         raise self._death()
 
     def _death(self) -> KernelError:
@@ -181,10 +181,8 @@ class CellRunner:
         await self._recorder.drain(pause=0.05)
         if not await self.manager.is_alive():
             return self.manager.cause_of_death()
-        logger.error(
-            "the kernel's answer cannot be understood", exc_info=None if task.cancelled() else task.exception()
-        )
-        return "Its answer could not be understood."
+        logger.error("The kernel sent an invalid answer", exc_info=None if task.cancelled() else task.exception())
+        return "Its answer was invalid."
 
     def settle(self, index: int) -> None:
         """Write the merged output of cell `index` into the notebook."""

@@ -65,8 +65,8 @@ class FileExtractor:
         try:
             path = self._write(key, _content(mime, value))
         except (OSError, ValueError) as exc:
-            logger.warning("%s of cell %d could not be extracted: %s", mime, key[0], exc)
-            line = f"{kind} data could not be saved as a file ({_reason(exc)}); the notebook has it as it came"
+            logger.warning("%s of cell %d could not be saved as a file: %s", mime, key[0], exc)
+            line = f"{kind} data could not be saved as a file ({_reason(exc)}); it is in the notebook"
         else:
             line = f"{kind} data saved to {path}"
             extraction.files.append({"path": str(path), "output": position, "mime_type": mime})

@@ -144,7 +144,7 @@ class KernelLifecycle:
         assert self._loop is not None, "a kernel is in use"
         if self._loop is not asyncio.get_running_loop() and not self._loop.is_closed():
             raise WrongLoopError(
-                "This executor's kernel runs on another event loop. Use it there, stop it there, or use "
-                "JupyterCodeExecutor, which works in any thread."
+                "This executor was started in another event loop. Use and stop it there, or use JupyterCodeExecutor, "
+                "which works in any thread."
             )
         return self._loop.is_closed()

@@ -77,7 +77,10 @@ class LoopThread:
         """Do the work on the loop; raises WrongLoopError on the loop itself, where the caller must not wait for it."""
         if self.is_current:
             work.close()
-            raise WrongLoopError("This was called from on_output, on the executor's own thread: call it from another.")
+            raise WrongLoopError(
+                "on_output runs on the executor's own thread and must not call the executor. Call it from another "
+                "thread."
+            )
         # A loop and its tasks keep the context in which they are created. The caller's context variables could hold an
         # agent that holds this executor, which would then never be collected.
         context = Context()

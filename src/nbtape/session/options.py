@@ -66,15 +66,23 @@ DEFAULTS: Final[Options] = {
 
 def checked_timeout(timeout: float) -> float:
     """Return the seconds for a block, or raise ValueError."""
-    if not 1 <= timeout < math.inf:
-        raise ValueError(f"Timeout must be at least 1 second, and not {timeout}.")
+    try:
+        is_valid = 1 <= timeout < math.inf
+    except TypeError:
+        is_valid = False
+    if not is_valid:
+        raise ValueError(f"timeout= must be a finite number of seconds, at least 1, not {timeout!r}.")
     return timeout
 
 
 def checked_block(block: CodeBlock) -> CodeBlock:
+    if isinstance(block, str):
+        raise TypeError("execute_code_blocks() takes a list of CodeBlock, not a string. Use run() for a string.")
+    if not (hasattr(block, "code") and hasattr(block, "language")):
+        raise TypeError(f"{block!r:.100} is not a CodeBlock. Pass a list of CodeBlock(code, language).")
     code, language = block.code, block.language
     if not all(isinstance(text, str) for text in (code, language)):
-        raise TypeError(f"A code block has a code and a language, both of them text, and not {code!r}, {language!r}.")
+        raise TypeError(f"The code and the language of a CodeBlock must be strings, not {code!r} and {language!r}.")
     said = {name: getattr(block, name, "") for name in ("said_before", "said_after", "said_by")}
     return CodeBlock(code, language, **{name: text for name, text in said.items() if isinstance(text, str)})
 
@@ -82,11 +90,11 @@ def checked_block(block: CodeBlock) -> CodeBlock:
 def checked_options(options: Options) -> Options:
     unknown = options.keys() - DEFAULTS.keys()
     if unknown:
-        raise TypeError(f"Unknown option {', '.join(sorted(unknown))}. There are: {', '.join(DEFAULTS)}.")
+        raise TypeError(f"Unknown option {', '.join(sorted(unknown))}. The options are: {', '.join(DEFAULTS)}.")
     checked: Options = {**DEFAULTS, **options}
     for name in ("startup_timeout", "interrupt_grace", "max_output_chars", "max_cell_chars", "max_notebook_chars"):
         if not 0 < checked[name] < math.inf:
-            raise ValueError(f"{name} must be greater than 0, and not {checked[name]}.")
+            raise ValueError(f"{name}= must be a finite number greater than 0, not {checked[name]}.")
     return checked
 
 
@@ -95,6 +103,7 @@ def checked_name(name: str) -> str:
     stem = name.removesuffix(".ipynb")
     if stem in {"", ".", ".."} or any(char in stem for char in "/\\\0") or len(fit_text(stem).encode()) > 200:  # noqa: PLR2004
         raise ValueError(
-            f"{name!r} is no name for a notebook: give a plain file name, and the directory as output_dir."
+            f"{name!r} is not a valid notebook name. Use a plain file name of at most 200 bytes, and set the "
+            "directory with output_dir=."
         )
     return stem

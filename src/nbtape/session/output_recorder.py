@@ -331,7 +331,7 @@ class _TappedChannel:
                 message = await self._channel.get_msg(timeout=timeout)
             except (ValueError, TypeError, KeyError, IndexError, RecursionError) as exc:
                 # What jupyter_client's Session raises for a forged or broken message.
-                logger.warning("a message of the kernel cannot be read and is left out: %s", exc)
+                logger.warning("A message from the kernel is invalid and was skipped: %s", exc)
                 continue
             if is_message(message) and not self._take(message):
                 return message

@@ -19,13 +19,13 @@ TAG: Final = "parameters"
 def assignments(values: Mapping[str, object]) -> str:
     """A line of Python for each parameter; raises ValueError for invalid names, and values that are not literals."""
     if not values:
-        raise ValueError("Name at least one parameter, as in parameters(n=14).")
+        raise ValueError("Pass at least one parameter, as in parameters(n=14).")
     return "\n".join(f"{_checked_name(name)} = {_literal(name, value)}" for name, value in values.items())
 
 
 def _checked_name(name: str) -> str:
     if not name.isidentifier() or keyword.iskeyword(name):
-        raise ValueError(f"{name!r} is no name of a Python variable: give the parameter another one.")
+        raise ValueError(f"{name!r} is not a valid name for a Python variable. Rename the parameter.")
     return name
 
 
@@ -37,6 +37,6 @@ def _literal(name: str, value: object) -> str:
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         pass
     raise ValueError(
-        f"The parameter {name} is no literal of Python: give a finite number, a text, a boolean, None, or a list, "
+        f"The parameter {name} is not a Python literal. Use a finite number, a string, a boolean, None, or a list, "
         "tuple or dict of them."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING
 
 from nbtape.common.concurrency import tell
@@ -142,7 +143,10 @@ class RecordedSession:
         if not self.kernels.has_kernel:
             return Variables()
         if not is_python(language := self.kernels.language):
-            raise KernelError(f"A kernel that runs {language} cannot tell its variables: print them in a block.")
+            raise KernelError(
+                f"Variables are only available from Python kernels, and this one runs {language}. Print them in a "
+                "block."
+            )
         with self._interruptible(stop):
             return read_variables(await self.kernels.ask(expressions, timeout, stop), limit)
 
@@ -170,11 +174,10 @@ class RecordedSession:
         if any(cell.status != "ok" for cell in before):
             return self.recording.skip(block, "")
         if stop.is_set():
-            return self.recording.skip(block, "Interrupted before it was run.")
+            return self.recording.skip(block, "Not run: interrupted before it started.")
         source = cell_source(block, self.kernels.language)
         if source is None:
-            spoken = languages_of(self.kernels.language)
-            return self.recording.skip(block, f"Not run: this kernel has no {block.language!r}; it runs {spoken}.")
+            return self.recording.skip(block, _why_unknown(block, self.kernels.language))
         if fit_text(source) != source:
             return self.recording.skip(block, "Not run: the code has characters that UTF-8 cannot hold (surrogates).")
         return await self._run_cell(block, source, timeout, stop)
@@ -231,17 +234,25 @@ class RecordedSession:
         self.url = await self._source.share(kernel.manager, self.recording.path)
 
 
+def _why_unknown(block: CodeBlock, language: str) -> str:
+    """The note of a block in a language that the kernel cannot run."""
+    note = f"Not run: this kernel cannot run {block.language!r:.100}; it runs {languages_of(language)}."
+    if cell_source(dataclasses.replace(block, code=block.language, language=block.code), language) is None:
+        return note
+    return f"{note} The code comes first: CodeBlock(code, language)."
+
+
 def _describe(outcome: Outcome, timeout: float) -> str:
     """The note of a cell that did not simply succeed or raise."""
     what = {
         "timeout": f"Timeout: stopped after {timeout:g} s.",
         "interrupted": "Interrupted.",
         "kernel_died": f"The kernel died. {outcome.cause}".rstrip(),
-    }.get(outcome.status, "The code ended the kernel." if outcome.asked_exit else "")
+    }.get(outcome.status, "The code exited the kernel." if outcome.asked_exit else "")
     if not what:
         return ""
     if not outcome.kernel_lost:
         return f"{what} Variables are kept."
     if outcome.status in {"timeout", "interrupted"}:
-        what += " The code did not obey the interrupt, so the kernel was ended."
+        what += " The code ignored the interrupt, so the kernel was killed."
     return f"{what} Variables are gone; the next block gets a fresh kernel."

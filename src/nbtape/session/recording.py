@@ -151,7 +151,7 @@ class Recording:
             index=place,
             cell_id=cell["id"],
             status=outcome.status,
-            output=shorten(text, self._options["max_output_chars"], f"the whole is in {self.path}, cell {place}"),
+            output=shorten(text, self._options["max_output_chars"], f"full output in {self.path}, cell {place}"),
             output_files=[*(file["path"] for file in extraction.files), *map(str, changes.paths)],
             execution_count=cell["execution_count"],
             duration=outcome.duration,

@@ -65,9 +65,9 @@ class Origin:
         path = Path(notebook).absolute()
         node = recover_document(path)
         if type(version := own_metadata(node).get("version")) is int and version > FORMAT_VERSION:
-            raise NotebookReadError(path, "it was recorded by a newer nbtape. Upgrade this one.")
+            raise NotebookReadError(path, "it was recorded by a newer nbtape. Upgrade nbtape.")
         if until is not None and not 0 <= until <= len(node["cells"]):
-            raise ValueError(f"until must be from 0 to {len(node['cells'])}, the number of cells, and not {until}.")
+            raise ValueError(f"until= must be from 0 to {len(node['cells'])} (the number of cells), not {until}.")
         return cls(path, kernel_name_of(node) or DEFAULT_KERNEL, until, on_progress)
 
     @property
@@ -162,7 +162,7 @@ async def _attach(notebook: Notebook, source: KernelSource, options: Options) ->
         await found.manager.interrupt_kernel()
         return await connect(source, spec, found.manager, options["startup_timeout"]), found.was_busy
     except KernelStartError as exc:
-        logger.warning("the kernel of the recording does not answer and is shut down: %s", exc)
+        logger.warning("The recorded kernel does not answer and is shut down: %s", exc)
         await found.manager.shutdown_kernel(now=True)
         return None
     except BaseException:
@@ -174,8 +174,8 @@ async def _continue(recording: Recording, kernel: ReadyKernel, *, was_busy: bool
     """Continue on the kernel of the recording."""
     node = recording.notebook.node
     epoch = count_of(own_metadata(node), "kernel_epoch") or max(epochs_of(node["cells"]), default=1)
-    cells = [replace(cell, reason="Not run again: the kernel still lived.") for cell in plan(node)]
-    busy = "A block still ran there, and was interrupted." if was_busy else ""
+    cells = [replace(cell, reason="Not run again: the kernel was still running.") for cell in plan(node)]
+    busy = "A block was still running and was interrupted." if was_busy else ""
     try:
         entry = {"time": timestamp(), "attached": True, "kernel_epoch": epoch, "restored_epochs": []}
         recording.resume({"nbtape": {"resumed": [*resumed_list(node), entry]}}, busy)
@@ -233,8 +233,8 @@ async def _run_again(
         outcome = await runner.run(position, timeout, 0, stop)
         report[position] = ran(report[position], outcome.status, _error(outcome))
         if outcome.kernel_lost:
-            end = f"the kernel ended with cell {report[position].index}"
-            note = f"{end.capitalize()}, and with it what the cells before had made. {outcome.cause}".rstrip()
+            end = f"the kernel exited in cell {report[position].index}"
+            note = f"{end.capitalize()}, and the variables of earlier cells were lost. {outcome.cause}".rstrip()
             return Resumption(left_out(report, f"Not run again: {end}."), note=note), True
     return Resumption(report), False
 

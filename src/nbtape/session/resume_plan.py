@@ -55,7 +55,7 @@ class Resumption:
 
     def __str__(self) -> str:
         if self.attached:
-            return f"Resumed on the kernel that still lived. {self.note}".rstrip()
+            return f"Resumed on the running kernel. {self.note}".rstrip()
         again = sum(cell.status is not None for cell in self.cells)
         told = [f"Resumed: {again} of {len(self.cells)} code cells were run again.", self.note]
         if differing := self.differing:
@@ -76,9 +76,11 @@ def plan(notebook: Mapping[str, Any]) -> list[ResumedCell]:
 def ran(cell: ResumedCell, status: Status, error: str = "") -> ResumedCell:
     """The outcome of a planned cell that was rerun."""
     if status == "ok":
-        return replace(cell, status=status, reason="Run again, and it succeeded as recorded.")
+        return replace(cell, status=status, reason="Run again: it succeeded, as recorded.")
     what = f"{status}, {error}" if error else status
-    return replace(cell, status=status, differs=True, reason=f"Run again, and it did not succeed as recorded: {what}.")
+    return replace(
+        cell, status=status, differs=True, reason=f"Run again: it failed, but had succeeded when recorded: {what}."
+    )
 
 
 def left_out(cells: Iterable[ResumedCell], why: str) -> list[ResumedCell]:
@@ -125,10 +127,10 @@ def _why_not(cell: Mapping[str, Any], epochs: set[int]) -> str:
     if recorded == "running":
         return "Not run again: its recording was cut off."
     if recorded != "ok":
-        return f"Not run again: it had not succeeded ({recorded})."
+        return f"Not run again: it did not succeed when recorded ({recorded})."
     epoch = count_of(own_metadata(cell), "kernel_epoch")
     if epoch and epoch not in epochs:
-        return "Not run again: it ran on an earlier kernel, whose variables were gone."
+        return "Not run again: it ran on an earlier kernel, whose variables were lost."
     return ""
 
 

@@ -14,8 +14,8 @@ _NAME: Final = "variables"
 
 #: Runs the probe in a namespace of its own. Code may have redefined `globals` and `exec`, so neither is used by name.
 _EXPRESSION: Final = (
-    "(lambda own: __import__('builtins').exec({source!r}, own) "
-    "or own['answer']((lambda: 0).__globals__, {limit!r}, {seconds!r}))({{'__name__': 'nbtape.probe'}})"
+    "(lambda own: __import__('builtins').exec({source!r}, own) or own['answer']((lambda: 0).__globals__, {limit!r}, "
+    "{seconds!r}))({{'__name__': 'nbtape.probe'}})"
 )
 
 
@@ -57,7 +57,7 @@ def question(limit: int, seconds: float) -> dict[str, str]:
     Raises ValueError if `limit` is not a positive integer.
     """
     if type(limit) is not int or limit < 1:
-        raise ValueError(f"limit must be a whole number of at least 1, and not {limit!r}.")
+        raise ValueError(f"limit= must be an integer of at least 1, not {limit!r}.")
     from importlib import resources
 
     source = resources.files("nbtape.kernels.inside").joinpath("variables_probe.py").read_text("utf-8")
@@ -72,8 +72,8 @@ def read_variables(reply: Any, limit: int) -> Variables:  # noqa: ANN401  (code 
         return Variables(sorted(variables, key=lambda variable: variable.name), _count(told["left_out"]))
     except (TypeError, LookupError, ValueError) as exc:
         raise KernelError(
-            f"The kernel's answer about its variables makes no sense{_reason(reply)}. Ask again; where that does not "
-            "help, because code has changed how the kernel answers, print them in a block or restart()."
+            f"The kernel's list of variables is invalid{_reason(reply)}. Try again; if code has changed the kernel's "
+            "replies, print the variables in a block or call restart()."
         ) from exc
 
 
@@ -89,7 +89,7 @@ def _variable(item: Any) -> Variable:  # noqa: ANN401  (any JSON, as in the next
 
 def _list(value: Any, limit: int) -> list[Any]:  # noqa: ANN401
     if not isinstance(value, list) or len(value) > limit:
-        raise TypeError(f"no list of at most {limit}")
+        raise TypeError(f"not a list of at most {limit} items")
     return value
 
 

@@ -67,13 +67,13 @@ class WorkingDirectory:
         """New and changed files since the last scan that completed."""
         now = self._scan()
         if now is None:
-            return Changes(note=f"{self._root} is too large to look through: files that the code wrote are not listed.")
+            return Changes(note=f"{self._root} has too many files to scan: files that the code wrote are not listed.")
         before, self._seen = self._seen, now
         if before is None:
             return Changes()
         changed = sorted(_changed(before, now))
         unlisted = len(changed) - MAX_LISTED_FILES
-        note = f"{unlisted:,} more files were written than are listed." if unlisted > 0 else ""
+        note = f"{unlisted:,} more files were written and are not listed." if unlisted > 0 else ""
         return Changes([Path(path) for path in changed[:MAX_LISTED_FILES]], note)
 
     def _scan(self) -> _Files | None:

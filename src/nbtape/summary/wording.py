@@ -23,18 +23,18 @@ def counted_cells(counts: Mapping[str, int]) -> str:
     """The same, of the number of cells by status."""
     number = sum(counts.values())
     ended = ", ".join(f"{count} {status}" for status, count in counts.items())
-    return f"{number} cell{'' if number == 1 else 's'} of code" + (f" ({ended})" if ended else "")
+    return f"{number} code cell{'' if number == 1 else 's'}" + (f" ({ended})" if ended else "")
 
 
 def conclusion_of(name: str, ending: str | None, counts: Mapping[str, int]) -> str:
     """A sentence on how the session of the notebook `name` ended; see `nbtape.watch.follow.Session.ending`."""
     told = counted_cells(counts)
     if ending == "ended":
-        cut_off = "; what is running was cut off" if "running" in counts else ""
+        cut_off = "; the running cell was cut off" if "running" in counts else ""
         return f"The session of {name} has ended: {told}{cut_off}."
     if ending == "gone":
-        return f"{name} is gone, and nobody writes it: {told}."
-    return f"Nobody writes {name}: {told}."
+        return f"{name} was removed: {told}."
+    return f"{name} is not being recorded: {told}."
 
 
 def facts_of(run: Run) -> list[tuple[str, str]]:

@@ -107,7 +107,7 @@ def newest_notebook(directory: Path) -> Path:
     """
     notebooks = _notebooks(directory)
     if not notebooks:
-        raise ValueError(f"there is no notebook in {directory}. Name another directory, or --wait for one.")
+        raise ValueError(f"{directory} contains no notebook. Choose another directory, or use --wait.")
     return next((path for path in notebooks if Writer(path).lives()), notebooks[0])
 
 

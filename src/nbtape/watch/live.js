@@ -166,7 +166,7 @@
   function show(cell, content) {
     if (content === null) {
       cell.marks = [];
-      cell.section.replaceChildren(element("p", "[this cell cannot be shown: see the notebook]", "output-withheld"));
+      cell.section.replaceChildren(element("p", "[this cell cannot be shown; see the notebook]", "output-withheld"));
       return;
     }
     const { parts } = content;
@@ -219,14 +219,14 @@
         return await act();
       } catch (error) {
         if (hasAll()) return tellState();
-        if ([401, 403].includes(error.cause)) return tell("This link is no longer good: open the one that nbtape watch has printed.", "lost");
-        tell("nbtape watch does not answer: it has ended, or will be back. What is here stays.", "lost");
+        if ([401, 403].includes(error.cause)) return tell("This link is no longer valid. Open the link that nbtape watch printed.", "lost");
+        tell("nbtape watch does not answer. It may have stopped; this page keeps what it has.", "lost");
         await new Promise((done) => setTimeout(done, 1000));
       }
     }
   }
 
-  if (!token) tell("Open the link that nbtape watch has printed, with all that follows its #.", "lost");
+  if (!token) tell("Open the complete link that nbtape watch printed, including the part after #.", "lost");
   else {
     persist(listen);
     persist(fill);

@@ -67,7 +67,7 @@ _PAGE: Final = """<!DOCTYPE html>
 </header>
 <main></main>
 <button id="newest" type="button" hidden>↓ newest</button>
-<noscript><p>This page fills by a script of its own: allow it for this address.</p></noscript>
+<noscript><p>This page needs its own script. Enable JavaScript for this address.</p></noscript>
 <script>{script}</script>
 </body>
 </html>
@@ -111,7 +111,9 @@ class PageServer(ThreadingHTTPServer):
         try:
             super().__init__((_ADDRESS, port), _Handler)
         except OSError as exc:
-            raise OSError(f"port {port} cannot be had: {exc.strerror or exc}. Name another --port, or none.") from exc
+            raise OSError(
+                f"port {port} is not available: {exc.strerror or exc}. Choose another --port, or leave it out."
+            ) from exc
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True)
 
     @property
@@ -233,9 +235,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Serve the page, which holds nothing of the session."""
         if not self._is_ours():
-            self._refuse(403, "This Host is not ours.")
+            self._refuse(403, "The Host header is not allowed.")
         elif self.path != "/":
-            self._refuse(404, "There is but one page here: /")
+            self._refuse(404, "The only page is /")
         else:
             self._answer(200, "text/html; charset=utf-8", self.server.page, policy=self.server.policy)
 
@@ -256,8 +258,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             answer = self._answer_to(json.loads(body))
         except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
-            _log.debug("A question was not understood", exc_info=True)
-            self._refuse(400, "This makes no sense.")
+            _log.debug("A request is invalid", exc_info=True)
+            self._refuse(400, "The request is invalid.")
             return
         self._answer(200, "application/json", json.dumps(answer).encode())
 
@@ -276,7 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 yield number, self.server.board.cell(number, known)
             except Exception:  # noqa: BLE001  (a hostile cell must not keep the page from the others)
-                _log.warning("A cell cannot be shown on a page", exc_info=True)
+                _log.warning("A cell cannot be shown on the page", exc_info=True)
                 yield number, None
             if time.monotonic() > deadline:
                 return
@@ -285,14 +287,14 @@ class _Handler(BaseHTTPRequestHandler):
         """The status and the reason of a refusal; None for a valid request."""
         origin, given = self.headers.get("Origin"), self.headers.get("Authorization", "")
         if not self._is_ours():
-            return 403, "This Host is not ours."
+            return 403, "The Host header is not allowed."
         if origin is not None and not is_same_origin(origin, self.headers["Host"]):
-            return 403, "This Origin is not ours."
+            return 403, "The Origin header is not allowed."
         if not secrets.compare_digest(given.encode("utf-8", "replace"), f"Bearer {self.server.token}".encode()):
-            return 401, "Open the link that nbtape watch has printed."
+            return 401, "Open the link that nbtape watch printed."
         size = self.headers.get("Content-Length", "")
         if not size.isdecimal() or len(size) > len(str(MAX_BODY_BYTES)) or int(size) > MAX_BODY_BYTES:
-            return 413, "This question is too long, or says not how long it is."
+            return 413, "The request is too long or has no valid Content-Length."
         return None
 
     def _is_ours(self) -> bool:

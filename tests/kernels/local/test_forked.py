@@ -179,7 +179,7 @@ def test_a_kernel_behind_a_script_is_started_and_not_forked(
     ("source", "why"),
     [
         ("raise RuntimeError('no luck today')", "preloaded cannot be imported: RuntimeError: no luck today"),
-        ("import os\nprint('farewell', flush=True)\nos._exit(3)", "(?s)exited while it imported.*farewell"),
+        ("import os\nprint('farewell', flush=True)\nos._exit(3)", "(?s)exited while importing.*farewell"),
         ("import time\ntime.sleep(600)", "not imported within 2 s"),
     ],
 )

@@ -36,6 +36,24 @@ def jupyter_path(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     return path
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", ""),
+        ('{"display_name": "x", "language": "python"}', "argv is missing"),
+    ],
+)
+def test_an_invalid_kernel_spec_is_named(content: str, why: str, jupyter_path: Path) -> None:
+    path = jupyter_path / "kernels" / "broken" / "kernel.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(
+        KernelStartError, match=f"The kernel spec {path} is invalid: .*{why}.* Repair or remove the file."
+    ):
+        JupyterCodeExecutor(kernel_name="broken", output_dir=jupyter_path)
+
+
 def check_descriptors(act: Callable[[], None]) -> None:
     """What is done again and again takes no more file descriptors than what is done once."""
     process = psutil.Process()

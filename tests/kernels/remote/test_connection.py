@@ -42,7 +42,7 @@ def test_a_name_or_an_address_is_a_host(host: str) -> None:
     ["", " ", "http://example.org", "example.org/x", "a b", "me@example.org", "[::1]", "a\n", "a?b", "a#b", "bücher"],
 )
 def test_what_is_more_than_a_host_is_refused_with_where_the_rest_belongs(host: str) -> None:
-    with pytest.raises(ValueError, match="use_https, port and base_path"):
+    with pytest.raises(ValueError, match="use_https=, port= and base_path="):
         http(host)
 
 
@@ -53,7 +53,7 @@ def test_a_port_may_be_left_to_the_scheme(port: int | None) -> None:
 
 @pytest.mark.parametrize("port", [0, -1, 65536])
 def test_a_port_that_cannot_be_is_refused(port: int) -> None:
-    with pytest.raises(ValueError, match=f"^{port} is no port: give a number from 1 to 65535.$"):
+    with pytest.raises(ValueError, match=f"^{port} is not a port. Use a number from 1 to 65535.$"):
         http(port=port)
 
 
@@ -94,10 +94,14 @@ def test_a_header_with_a_space_at_its_end_is_refused_here_and_not_shown_by_the_h
 
 def test_a_missing_ca_file_is_missed_at_once(tmp_path: Path) -> None:
     missing = tmp_path / "ca.pem"
-    with pytest.raises(ValueError, match=f"There is no file {missing}"):
+    with pytest.raises(ValueError, match=f"The file {missing} does not exist"):
         https(ca_file=missing)
-    with pytest.raises(ValueError, match="There is no file"):
+    with pytest.raises(ValueError, match=r"does not exist\. Set ca_file="):
         https(ca_file=tmp_path)
+
+
+def test_local_root_may_be_a_string() -> None:
+    assert https(local_root="runs").local_root == Path("runs")
 
 
 BASE_PATHS = [
@@ -230,7 +234,7 @@ def test_a_user_and_a_password_in_a_url_are_refused_and_the_password_not_shown(l
     ],
 )
 def test_what_is_no_url_of_a_server_is_refused_with_what_one_looks_like(url: str) -> None:
-    with pytest.raises(ValueError, match="it looks like https://host:port/base/path/"):
+    with pytest.raises(ValueError, match="Use the form https://host:port/base/path/"):
         JupyterConnectionInfo.from_url(url)
 
 
@@ -323,7 +327,7 @@ def test_our_own_connection_info_is_taken_as_it_is() -> None:
 
 @pytest.mark.parametrize("other", [None, "http://example.org", 8888, object(), SimpleNamespace(host=None, port=1)])
 def test_what_has_no_host_is_no_connection_info(other: object) -> None:
-    with pytest.raises(TypeError, match="it needs host, use_https, port and token"):
+    with pytest.raises(TypeError, match="It needs the attributes host, use_https, port and token"):
         JupyterConnectionInfo.of(other)
 
 
@@ -399,5 +403,5 @@ def test_certificates_are_checked_unless_that_is_switched_off() -> None:
 def test_a_ca_file_that_is_none_is_named(content: bytes, tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(content)
-    with pytest.raises(ValueError, match=f"{ca_file} cannot be read as PEM certificates"):
+    with pytest.raises(ValueError, match=f"{ca_file} is not a valid PEM file of certificates"):
         https(ca_file=ca_file).make_ssl_context()

@@ -93,7 +93,7 @@ def test_how_streams_mix_does_not_count() -> None:
 
 def test_an_output_that_is_missing_is_different() -> None:
     assert judged([stream("a")], []) == Judgement("different", "stdout is missing: - a / + ")
-    assert judged([], [stream("a", "stderr")]).reason == "stderr came: -  / + a"
+    assert judged([], [stream("a", "stderr")]).reason == "stderr is new: -  / + a"
     assert judged([display(text="a")], []).verdict == "different"
     assert judged([display(text="a", html="a")], [display(text="a")]).verdict == "different"
 

@@ -77,7 +77,7 @@ def test_a_link_that_others_could_have_made_is_refused(owner: int, mode: int, pl
     (place / "shared").chmod(mode)
     os.chown(place / "shared", owner, owner)
     for name in ("link", "link/runs"):
-        assert f"If you trust it, use the path that it leads to, {place / 'real'}" in refusal(place / "shared" / name)
+        assert f"If you trust it, use its target, {place / 'real'}" in refusal(place / "shared" / name)
 
 
 @as_root
@@ -116,6 +116,6 @@ def test_nothing_outside_of_the_mount_is_given_away(name: str, place: Path, tmp_
     (place / "file").touch()
     for link in (place / "link", place / "below" / "link"):
         link.symlink_to(outside.parent)
-    with pytest.raises(ServerError, match="cannot be given"):
+    with pytest.raises(ServerError, match="cannot be made writable"):
         give(place, place / name, User(61_000, 61_000))
     assert {path.stat().st_uid for path in (outside, outside.parent, place / "file")} == {0}

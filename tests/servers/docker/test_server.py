@@ -148,7 +148,7 @@ class TestEngine:
     def test_no_engine_is_said(self, output_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
         executor = JupyterCodeExecutor(DockerJupyterServer(), output_dir=output_dir)
-        with pytest.raises(ServerError, match=r"No Docker engine answers at unix:///nowhere.*Install.*Nothing was run"):
+        with pytest.raises(ServerError, match=r"No Docker engine answers at unix:///nowhere.*Install.*No code was run"):
             executor.execute_code_blocks(blocks("open('ran', 'w')"))
         executor.stop()
         gc.collect()
@@ -567,22 +567,22 @@ class TestCustomImages:
     @pytest.mark.parametrize(
         ("lines", "patience", "said"),
         [
-            (["CMD echo no luck today >&2; exit 3"], 60, r"(?s)has ended \(exit code 3\).*no luck today"),
+            (["CMD echo no luck today >&2; exit 3"], 60, r"(?s)exited \(exit code 3\).*no luck today"),
             (
                 ["CMD echo waiting; sleep 600"],
                 3,
-                r"(?s)gave no kernels within 3 s: nothing answers on its port.*waiting",
+                r"(?s)was not ready within 3 s: nothing answers on its port.*waiting",
             ),
             (
                 ["CMD python -m http.server 8888"],
                 3,
-                r"(?s)gave no kernels within 3 s: what answers on its port 8888 has no kernel specs \(HTTP 404\)",
+                r"(?s)was not ready within 3 s: the server on its port 8888 has no kernel specs \(HTTP 404\)",
             ),
-            (["CMD jupyter kernelgateway --ip=0.0.0.0 --port=9999"], 3, r"gave no kernels within 3 s: nothing answers"),
+            (["CMD jupyter kernelgateway --ip=0.0.0.0 --port=9999"], 3, r"was not ready within 3 s: nothing answers"),
             (
                 ["CMD jupyter kernelgateway --ip=0.0.0.0 --port=8888 --KernelGatewayApp.auth_token=other"],
                 60,
-                r"refuses the token: its command must take it from the environment",
+                r"rejected the token\. Its command must use the environment variable TOKEN",
             ),
             (['ENTRYPOINT ["/no/such/program"]'], 60, r"has ended|could not start"),
         ],
@@ -602,7 +602,7 @@ class TestCustomImages:
     ) -> None:
         server = make(custom_image_name=image("CMD sleep 600"), network="none")
         executor = JupyterCodeExecutor(server, output_dir=output_dir)
-        with pytest.raises(ServerError, match="needs nbtape's own image"):
+        with pytest.raises(ServerError, match='does not support network="none"'):
             executor.start()
         executor.stop()
 
@@ -827,7 +827,7 @@ class TestItsEnd:
             assert time.monotonic() - killed[0] < 2
             killer.join()
             assert (result.status, result.output.splitlines()[0]) == ("kernel_died", "before")
-            assert f"The container {container.name} has ended (exit code 137)" in result.output
+            assert f"The container {container.name} exited (exit code 137)" in result.output
             with pytest.raises(ServerError, match=r"(?s)has ended.*start\(\)"):
                 run(executor, "1")
             server.start()

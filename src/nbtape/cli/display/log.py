@@ -8,6 +8,7 @@ from typing import Final
 from nbtape.cli.display.consoles import read_or_not
 from nbtape.cli.display.plain import plain_code
 from nbtape.cli.display.printing import guard_standard_error, write_error
+from nbtape.cli.option_names import as_options
 
 _LIBRARY: Final = logging.getLogger("nbtape")
 
@@ -53,4 +54,4 @@ class _Line(logging.Formatter):
     """A message without its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"nbtape: {record.getMessage()}"
+        return f"nbtape: {as_options(record.getMessage())}"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def echo(text: str = "", *, err: bool = False, end: str = "\n") -> None:
     """Print text; unless it is `Shown`, its escape sequences are removed and its other controls are shown."""
-    click.echo(shown(text) + end, err=err, nl=False)
+    # Without a file, click writes UTF-8 to a terminal that supports only ASCII.
+    click.echo(shown(text) + end, sys.stderr if err else sys.stdout, nl=False)
 
 
 def write_error(text: str) -> None:

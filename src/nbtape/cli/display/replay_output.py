@@ -56,7 +56,8 @@ class Verdicts:
         """Print the outcome of a replay."""
         with read_or_not():
             if not isinstance(outcome, ReplayReport):
-                self._err.print(f"nbtape: {plain_line(str(outcome.notebook))}: {plain_line(outcome.error)}")
+                where = "" if outcome.notebook.name in outcome.error else f"{outcome.notebook}: "
+                self._err.print(f"nbtape: {plain_line(where + outcome.error)}")
                 return
             if self._quiet:
                 return

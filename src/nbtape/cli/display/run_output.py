@@ -94,7 +94,7 @@ class Terminal:
         """Print how many blocks were skipped."""
         skipped = sum(cell.status == "not_run" and not cell.note for cell in cells)
         if skipped:
-            self._say(f"{skipped} of {len(cells)} blocks were not run; --keep-going runs what comes after a failure.")
+            self._say(f"{skipped} of {len(cells)} blocks were not run. Use --keep-going to continue after a failure.")
 
     def _flush(self) -> None:
         if self._line:

@@ -133,4 +133,4 @@ class Live:
         echo(text)
 
     def _shorten(self, text: str) -> str:
-        return shorten(text, _MAX_CHARS, f"the whole is in {plain_line(self._notebook.name)}")
+        return shorten(text, _MAX_CHARS, f"full text in {plain_line(self._notebook.name)}")

@@ -246,7 +246,7 @@ class DockerJupyterCodeExecutor(JupyterCodeExecutor):
         **options: Unpack[Options],
     ) -> None:
         if jupyter_server is None:
-            raise ValueError("jupyter_server is missing: name the server that is to keep code from this machine.")
+            raise ValueError("jupyter_server= is missing. Set it to the server that isolates the code from the host.")
         super().__init__(kernel_name, timeout, output_dir, jupyter_server=jupyter_server, notebook=notebook, **options)
 
     async def execute_code_blocks(

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from nbtape.kernels.sources import Server
 
 _NO_SECRETS: Final = (
-    "A component is read by others, so no token goes into it. Make this executor in your program, where the token is, "
-    "and hand it to what you load."
+    "A component must not contain a token. Create this executor in your program "
+    "and pass it to the component that you load."
 )
 
 
@@ -56,7 +56,7 @@ def make_config(arguments: Mapping[str, Any]) -> JupyterCodeExecutorConfig:
     """The config of an executor; a ValueError for an argument that cannot be written, or is secret."""
     values = dict(arguments)
     if values.pop("on_output", None) is not None:
-        raise ValueError("on_output is a function, which no component can hold: leave it out to dump this executor.")
+        raise ValueError("A component cannot contain the function on_output=. Leave it out to dump this executor.")
     if values.pop("token", None) is not None:
         raise ValueError(_NO_SECRETS)
     if values["output_dir"] is not None:
@@ -79,6 +79,7 @@ def _address(jupyter_server: Server) -> str | None:
             raise ValueError(_NO_SECRETS)
         return info.url
     raise ValueError(
-        f"A {type(jupyter_server).__name__} cannot be written into a component. Give jupyter_server the URL of a "
-        "server that runs, without a token; or make this executor in your program and hand it to what you load."
+        f"A {type(jupyter_server).__name__} cannot be written into a component. Set jupyter_server= to the URL of a "
+        "running server, without a token; or create this executor in your program and pass it to the component that "
+        "you load."
     )

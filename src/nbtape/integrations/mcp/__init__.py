@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from nbtape.session.options import Options
 
 _INSTRUCTIONS: Final = """\
-There is one Jupyter kernel and one notebook here, shared by all who are connected. run_code runs code in the kernel, \
-which keeps its state, and records it as a cell of the notebook; add_markdown says in the notebook what it is about. \
-Code that runs longer than a call waits goes on: poll_code waits for it, interrupt_kernel stops it."""
+This server has one Jupyter kernel and one notebook, shared by all its clients. run_code runs code in the kernel, \
+which keeps its state, and records it as a cell of the notebook; add_markdown explains it in the notebook. \
+Code that runs longer than a call waits continues: poll_code waits for it, interrupt_kernel stops it."""
 
 #: Below the timeout of clients (60 s in the SDK for TypeScript), which interrupts the block.
 _DEFAULT_WAIT_SECONDS: Final = 50.0
@@ -63,18 +63,20 @@ _PROGRESS_SECONDS: Final = (0.25, 1.0)
 
 _Timeout = Annotated[
     float | None,
-    Field(ge=1, le=7 * 24 * 3600, description="Seconds after which the code is stopped. Left out: the server's own."),
+    Field(ge=1, le=7 * 24 * 3600, description="Seconds after which the code is stopped. Default: that of the server."),
 ]
 _Wait = Annotated[
     float,
     Field(
         ge=0,
         le=3600,
-        description="Seconds to wait for the end of the code. If it takes longer it goes on, and you get its output so "
-        "far. With 0 you get that at once.",
+        description="Seconds to wait for the code. If it takes longer, you get its output so far and it continues. "
+        "With 0 you get that at once.",
     ),
 ]
-_Number = Annotated[int | None, Field(description="The number of a block, as answers call it. Left out: the last one.")]
+_Number = Annotated[
+    int | None, Field(description="The number of a block, as in earlier answers. Default: the last block.")
+]
 
 
 class NotebookServer(MCPServer):
@@ -203,7 +205,7 @@ class _Tools:
         """Offer the tools. The description names the kernel spec if it is not the default."""
         runs = TOOL_DESCRIPTION
         if kernel_name != DEFAULT_KERNEL:
-            runs += f" The kernel here is {kernel_name!r}: write its language."
+            runs += f" The kernel is {kernel_name!r}: write code in its language."
         writes = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=True)
         ends = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
         adds = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
@@ -245,25 +247,28 @@ class _Tools:
         """Wait for code that run_code left running. You get its result, or its output so far if it still runs."""
         found = self._session.find(block)
         if found is None:
-            raise ToolError("No code has been run yet." if block is None else f"Nothing is known of a block {block}.")
+            raise ToolError("No code has been run yet." if block is None else f"There is no block {block}.")
         await _attend(found, wait, ctx, self._session)
         return await self._told(found)
 
     async def interrupt_kernel(self) -> CallToolResult:
-        """Stop the code that runs, as Ctrl-C does. Variables are kept, unless the code does not obey."""
+        """Interrupt the running code, like Ctrl-C. Variables are kept unless the code ignores the interrupt."""
         stopped = await self._session.see(self._session.interrupt())
         if not stopped:
             return _said("No code is running.")
         return _said("\n".join(f"Block {block.number} was stopped. {_ended(block)}" for block in stopped))
 
     async def restart_kernel(self) -> CallToolResult:
-        """Stop what runs and start a fresh kernel: variables, imports and functions are gone. The notebook goes on."""
+        """Stop running code and start a fresh kernel: variables and imports are gone. The notebook continues."""
         with _plain_errors():
             await self._session.see(self._session.restart())
-        return _said("A fresh kernel was started: variables are gone. The notebook goes on.")
+        return _said("A fresh kernel was started: variables are gone. The notebook continues.")
 
     async def add_markdown(
-        self, text: Annotated[str, Field(description="Markdown: a heading, what comes next and why, what was found.")]
+        self,
+        text: Annotated[
+            str, Field(description="Markdown, such as a heading, the next step and its reason, or a finding.")
+        ],
     ) -> CallToolResult:
         """Add a Markdown cell to the notebook, for the people who will read it."""
         with _plain_errors():
@@ -272,17 +277,17 @@ class _Tools:
         return _said(f"Added to {self._executor.notebook}.")
 
     async def list_variables(self) -> CallToolResult:
-        """List the variables of the kernel: name, type, shape, size, and how each is displayed, shortened."""
+        """List the variables of the kernel: name, type, shape, size and shortened repr."""
         with _plain_errors():
             self._session.refuse_if_left_running()
             variables = await self._session.see(self._executor.variables())
-        return self._bounded(variables_text(variables), "print those that matter in a block")
+        return self._bounded(variables_text(variables), "print the variables you need in a block")
 
     async def read_notebook(
         self,
         first: Annotated[
             int | None,
-            Field(description="Position of the first cell, from 0; negative from the end. Left out: the last cells."),
+            Field(description="Position of the first cell, from 0; negative from the end. Default: the last cells."),
         ] = None,
         count: Annotated[int, Field(ge=1, le=200, description="How many cells.")] = 20,
     ) -> CallToolResult:
@@ -296,12 +301,12 @@ class _Tools:
         """List the notebook and the files that the code has written, plots included, with their sizes."""
         self._refuse_if_unused()
         text = await offload(files_text, self._executor.notebook, list(self._session.files))
-        return self._bounded(text, "list those that matter in a block")
+        return self._bounded(text, "list the files you need in a block")
 
     async def fetch_file(
         self, name: Annotated[str, Field(description="The name of a file in the output directory, or its full path.")]
     ) -> CallToolResult:
-        """Fetch a file that the code has written: a picture is shown to you, text is shortened, the rest is base64."""
+        """Fetch a file that the code wrote: images are shown to you, text is shortened, other files are base64."""
         directory, limit = self._executor.notebook.parent, self._executor.max_output_chars
         return CallToolResult(content=[await offload(file_content, directory, name, limit)])
 
@@ -311,7 +316,7 @@ class _Tools:
     def _refuse_if_unused(self) -> None:
         """Before the first use, a notebook of that name is not this server's."""
         if not self._executor.kernel_epoch:
-            raise ToolError("There is no notebook yet: it begins with the first call of run_code or add_markdown.")
+            raise ToolError("There is no notebook yet. Call run_code or add_markdown first.")
 
     async def _told(self, block: Block) -> CallToolResult:
         """The result of a block, or its output so far."""
@@ -323,7 +328,7 @@ class _Tools:
             result, error = block.result, ""
         else:
             with _plain_errors():
-                raise block.error or ToolError("The code was stopped before it had begun: it was not run.")
+                raise block.error or ToolError("The code was stopped before it started; it was not run.")
         shown = await load_pictures(result)
         text = "\n".join(filter(None, [answer(result), error]))
         return CallToolResult(
@@ -344,7 +349,7 @@ async def _attend(block: Block, seconds: float, ctx: Context, session: Session) 
     while left(late) > 0 and not await block.ends_within(left(soon)):
         await block.has_news_within(left(late))
         if not block.has_ended:
-            idle = "The code runs." if session.executor.kernel_epoch else "The kernel is starting."
+            idle = "The code is running." if session.executor.kernel_epoch else "The kernel is starting."
             await ctx.report_progress(round(block.seconds, 3), message=block.so_far.last_line or idle)
 
 
@@ -352,8 +357,8 @@ def _still_running(block: Block) -> str:
     so_far = block.so_far.text.rstrip("\n")
     printed = f"Its output so far:\n{so_far}" if so_far else "It has printed nothing yet."
     return (
-        f"Block {block.number} is still running after {block.seconds:.0f} s and goes on, for at most "
-        f"{block.timeout:g} s. Wait for it with poll_code (block={block.number}), or stop it with interrupt_kernel. "
+        f"Block {block.number} is still running after {block.seconds:.0f} s (timeout: "
+        f"{block.timeout:g} s). Wait for it with poll_code (block={block.number}), or stop it with interrupt_kernel. "
         f"{printed}"
     )
 
@@ -361,8 +366,8 @@ def _still_running(block: Block) -> str:
 def _ended(block: Block) -> str:
     """How a stopped block ended, in one line."""
     if block.result is None:
-        return str(block.error or "It had not begun.")
-    return " ".join(cell.note for cell in block.result.cells) or f"It ended: {block.result.status}."
+        return str(block.error or "It had not started.")
+    return " ".join(cell.note for cell in block.result.cells) or f"Its status is {block.result.status}."
 
 
 def _said(text: str) -> CallToolResult:

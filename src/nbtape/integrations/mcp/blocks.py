@@ -60,7 +60,7 @@ class OutputSoFar:
         """The text as a terminal shows it."""
         text = _on_a_terminal(self._text)
         if self._left_out or len(text) > self._limit:
-            return f"[… the beginning is left out; the notebook has it …]\n{text[-self._limit :]}"
+            return f"[… the beginning is left out; full output in the notebook …]\n{text[-self._limit :]}"
         return text
 
     @property

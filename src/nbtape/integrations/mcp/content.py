@@ -69,7 +69,7 @@ def files_text(notebook: Path, files: Iterable[str]) -> str:
     paths = [notebook, *map(Path, files)]
     lines = [_file_line(directory, path) for path in paths[-_MAX_LISTED_FILES:]]
     if left_out := len(paths) - len(lines):
-        lines.insert(0, f"{left_out} more, older ones, are left out.")
+        lines.insert(0, f"{left_out} older files are left out.")
     return "\n".join([f"In {directory}:", *lines])
 
 
@@ -78,7 +78,7 @@ def _file_line(directory: Path, path: Path) -> str:
     try:
         size = f"{path.lstat().st_size} bytes"
     except OSError:
-        size = "is gone"
+        size = "missing"
     return f"{' '.join(strip_escapes(str(name)).split())} ({size})"
 
 
@@ -92,16 +92,16 @@ def cells_text(path: Path, first: int | None, count: int, limit: int) -> str:
     start = len(cells) - count if first is None else first + (len(cells) if first < 0 else 0)
     start = min(max(start, 0), len(cells))
     chosen = list(enumerate(cells))[start : start + count]
-    shown = f"shown are {chosen[0][0]} to {chosen[-1][0]}" if chosen else "none of them is there"
+    shown = f"cells {chosen[0][0]} to {chosen[-1][0]} are shown" if chosen else "no cells in this range"
     head = f"{path} has {len(cells)} cells, counted from 0; {shown}."
     if notice := journal_notice(path):
         head += f" {notice}"
     text = "\n\n".join([head, *(_cell(index, cell) for index, cell in chosen)])
-    return shorten(text, limit, f"the whole is in {path}")
+    return shorten(text, limit, f"full text in {path}")
 
 
 def _cell(index: int, cell: NotebookNode) -> str:
-    where = "the notebook has it all"
+    where = "full text in the notebook"
     source = shorten(cell["source"], _MAX_PART_CHARS, where)
     if cell["cell_type"] != "code":
         return f"[{index}] {cell['cell_type']}\n{source}"
@@ -127,13 +127,13 @@ def file_content(directory: Path, name: str, limit: int) -> ContentBlock:
         try:
             return image_content(scaled(content))
         except Exception as exc:  # noqa: BLE001  (whatever a decoder raises for a file that code wrote)
-            logger.info("%s is no picture that could be shown: %s", path, exc)
+            logger.info("%s cannot be shown as an image: %s", path, exc)
     with contextlib.suppress(UnicodeDecodeError):
         if b"\0" not in content:
-            return text_content(shorten(content.decode(), limit, f"the whole is in {path}; read more of it with code"))
+            return text_content(shorten(content.decode(), limit, f"full text in {path}; read more of it with code"))
     if len(content) > _MAX_BLOB_BYTES:
         raise ToolError(
-            f"{path} has {len(content)} bytes; at most {_MAX_BLOB_BYTES} are passed on. Look at it with code."
+            f"{path} has {len(content)} bytes, more than the limit of {_MAX_BLOB_BYTES}. Read it with code."
         )
     mime = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     blob = BlobResourceContents(uri=path.as_uri(), mime_type=mime, blob=base64.b64encode(content).decode())
@@ -153,10 +153,12 @@ def read_inside(directory: Path, name: str) -> tuple[Path, bytes]:
         root = directory.resolve()
         path = Path(os.path.realpath(root / name))
         if not path.is_relative_to(root):
-            raise ToolError(f"{name!r} is not in the output directory: list_files names what can be fetched.")
+            raise ToolError(
+                f"{name!r} is not in the output directory. Use list_files to see which files can be fetched."
+            )
         parts = path.relative_to(root).parts
         with Directory(root) as opened:
             return path, opened.read_below(parts or (".",), MAX_MODEL_FILE_BYTES)
     except (OSError, ValueError) as exc:  # ValueError: a name that no file can have
         why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-        raise ToolError(f"{name!r} cannot be read: {why}. list_files names what can be fetched.") from exc
+        raise ToolError(f"{name!r} cannot be read: {why}. Use list_files to see which files can be fetched.") from exc

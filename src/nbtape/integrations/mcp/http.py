@@ -69,12 +69,12 @@ class Guard:
         """The answer to a request that is not allowed."""
         host, origin, authorization = (_header(scope, name) for name in (b"host", b"origin", b"authorization"))
         if host is None or not self._is_ours(host):
-            return PlainTextResponse("This Host is not ours.", 403)
+            return PlainTextResponse("The Host header is not allowed.", 403)
         if origin is not None and not is_same_origin(origin, host):
-            return PlainTextResponse("This Origin is not ours.", 403)
+            return PlainTextResponse("The Origin header is not allowed.", 403)
         scheme, _, given = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode("latin-1"), self._token):
-            why = "Send the token of this server as Authorization: Bearer <token>."
+            why = "Send the server's token as Authorization: Bearer <token>."
             return PlainTextResponse(why, 401, {"www-authenticate": 'Bearer realm="nbtape"'})  # as RFC 6750 requires
         return None
 
@@ -119,7 +119,7 @@ class BodyLimit:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif (body := await _read_body(receive)) is None:
-            why = f"The body is incomplete, or has more than {MAX_BODY_BYTES:,} bytes. Send less at once."
+            why = f"The body is incomplete, or has more than {MAX_BODY_BYTES:,} bytes. Send a smaller request."
             await PlainTextResponse(why, 413, {"connection": "close"})(scope, receive, send)
         else:
             with self._connections.serving(scope["client"]):
@@ -186,12 +186,14 @@ def listen(host: str, port: int, *, allow_remote: bool) -> Listening:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         if not allow_remote and not _is_loopback(str(address[0])):
             raise ValueError(
-                f"{host} can be reached from other machines, and who has the token runs code here: give 127.0.0.1, or "
-                "say --allow-remote, and have a proxy put TLS in front of it."
+                f"{host} can be reached from other machines, and anyone with the token can run code. Use 127.0.0.1, "
+                "or set allow_remote= and put a TLS proxy in front of the server."
             )
         return Listening(fileno=socket.create_server((str(address[0]), port), family=family).detach())
     except OSError as exc:
-        raise OSError(f"The server cannot listen on {host}:{port}: {exc.strerror or exc}. Name another one.") from exc
+        raise OSError(
+            f"The server cannot listen on {host}:{port}: {exc.strerror or exc}. Choose another host or port."
+        ) from exc
 
 
 def url_of(listening: socket.socket) -> str:

@@ -85,7 +85,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
     ) -> None:
         given = (jupyter_server, kernel_name, timeout, output_dir, notebook, options)
         if executor is not None and given != (None, DEFAULT_KERNEL, 60, ".", None, {}):
-            raise ValueError("An executor that exists has its kernel and its options: give nothing else beside it.")
+            raise ValueError("executor= already has a kernel and options. Pass no other arguments with it.")
         self._own = executor is None
         self._executor = executor or JupyterCodeExecutor(
             jupyter_server, kernel_name, timeout, output_dir, notebook=notebook, **options
@@ -134,8 +134,8 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         """
         if agents := [name for name, tool in tools.items() if not isinstance(tool, Tool)]:
             raise ValueError(
-                f"{', '.join(agents)}: an agent cannot be called from a kernel. Give this agent none to manage, or "
-                "have a ToolCallingAgent manage both."
+                f"{', '.join(agents)}: an agent cannot be called from a kernel. Remove managed_agents, or use a "
+                "ToolCallingAgent to manage both agents."
             )
         self._send("tools", tool_cells(tools, self._imports, self._options["max_cell_chars"]))
 
@@ -151,13 +151,13 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
             logs = notice + _logs(result, _plain(shown))
             return CodeOutput(output=self._final_answer(shown), logs=logs, is_final_answer=True)
         if cell.left_out and "final_answer" in code_action:
-            problem = "A final answer may be among what was left out: call final_answer in a step that prints less."
+            problem = "A final answer may be in the omitted output. Call final_answer in a step that prints less."
             raise AgentError(f"{notice}{answer(result)}\n{problem}", self._logger)
         values = (each["data"] for each in outputs if each["output_type"] == "execute_result")
         value = next(map(_plain, values), None)
         logs = notice + _logs(result, value)
         if value is not None:
-            value = shorten(value, self._executor.max_output_chars, f"the whole is in {result.notebook}")
+            value = shorten(value, self._executor.max_output_chars, f"full output in {result.notebook}")
         return CodeOutput(output=value, logs=logs, is_final_answer=False)
 
     def cleanup(self) -> None:
@@ -192,7 +192,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
             return ""
         self._executor.add_markdown(_SENT_AGAIN)
         notices = [self._send(what, cells) for what, cells in list(self._sent.items())]
-        return " ".join([*filter(None, notices), "Tools, and the variables that came with the task, are back.\n"])
+        return " ".join([*filter(None, notices), "The tools and the variables of the task were sent again.\n"])
 
     def _hear(self, message: object, stop_sequences: Sequence[str]) -> None:
         assert self._agent is not None

@@ -56,7 +56,7 @@ def _ends_the_code(tool, mime_type, most, shown):
         raise TypeError(f"{type(value).__name__} is neither data nor an image")
 
     def refuse(problem):
-        raise ValueError(f"final_answer cannot hand this over: {problem}")
+        raise ValueError(f"final_answer cannot return this value: {problem}")
 
     def final_answer(*args, **kwargs):
         __tracebackhide__ = True
@@ -72,11 +72,11 @@ def _ends_the_code(tool, mime_type, most, shown):
             bundle[mime_type] = json.dumps(data)
             size = len(json.dumps(bundle[mime_type])) + len(bundle.get("image/png", ""))
         except (TypeError, ValueError, OverflowError, OSError, RecursionError) as error:
-            problem = f"{error}. Give it text, numbers, lists, dicts or an image."
+            problem = f"{error}. Use text, numbers, lists, dicts or an image."
         else:
             if size <= most:
                 raise FinalAnswer(bundle)
-            problem = f"It has {size:,} characters as JSON, and at most {most:,} are possible. Write it to a file."
+            problem = f"It has {size:,} characters as JSON, more than the limit of {most:,}. Write it to a file."
         refuse(problem)
 
     def show(shell, kind, error, trace, tb_offset=None):

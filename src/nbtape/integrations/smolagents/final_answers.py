@@ -42,8 +42,8 @@ def read_answer(shown: Mapping[str, str]) -> Any:  # noqa: ANN401  (whatever the
     except Exception as exc:
         reason = f"{type(exc).__name__}: {exc}"[:500]
         raise ValueError(
-            "The final answer that came from the kernel cannot be read. It has to be JSON as final_answer sends it; "
-            f"nothing is ever unpickled. ({reason})"
+            f"The final answer from the kernel is invalid ({reason}). It must be the JSON that final_answer sends; "
+            "pickles are never loaded."
         ) from exc
 
 

@@ -126,10 +126,10 @@ class LocalKernelClient(Introducer, AsyncKernelClient):
     async def _check_start(self) -> None:
         """Raise `KernelStartError` if the kernel died or its time is up."""
         if not await self.is_alive():
-            raise KernelStartError(f"The kernel died while it started. {self._cause()}")
+            raise KernelStartError(f"The kernel died during startup. {self._cause()}")
         if time.monotonic() > self._deadline:
             raise KernelStartError(
-                f"The kernel did not answer within {self._timeout:g} s. Raise startup_timeout if this machine is slow. "
+                f"The kernel did not answer within {self._timeout:g} s. Increase startup_timeout= on a slow machine. "
                 f"{self._cause()}"
             )
 

@@ -91,7 +91,7 @@ class ForkedKernels(LocalKernels):
         """
         interpreter, arguments = _split(command)
         if not interpreter:
-            self._refuse("its command is not that of an ipykernel: python -m ipykernel_launcher …")
+            self._refuse("the command in its kernel.json is not python -m ipykernel_launcher …")
         for _ in range(2):  # the fork server may have exited just before the request
             server = self._ready_server(interpreter, _unmarked(env))
             if server is None:
@@ -99,7 +99,7 @@ class ForkedKernels(LocalKernels):
             try:
                 return server.fork({"arguments": arguments, "cwd": cwd, "env": dict(env)}, log)
             except (OSError, EOFError) as exc:
-                logger.warning("the fork server does not answer and is replaced: %s", exc)
+                logger.warning("The fork server does not answer and is replaced: %s", exc)
                 logs = server.logs()
                 self._discard(server)
         raise KernelStartError(f"The fork server keeps crashing: no kernel could be forked.{logs}")
@@ -112,7 +112,7 @@ class ForkedKernels(LocalKernels):
             if self._running is not None:
                 if self._running.is_alive():
                     return self._running
-                logger.warning("the fork server and its kernels have exited: starting another fork server")
+                logger.warning("The fork server and its kernels have exited; starting another fork server")
             self._starting = server = _ForkServer([*interpreter, str(_PROGRAM), str(os.getpid()), *self._preload], env)
             if self._is_closed:
                 server.kill()  # `close` may have come before `_starting` was set
@@ -124,7 +124,7 @@ class ForkedKernels(LocalKernels):
             finally:
                 self._starting = None
             if unsafe := reported.get("unsafe"):
-                self._refuse(f"{unsafe} when {', '.join(self._preload)} has been imported")
+                self._refuse(f"{unsafe} after the import of {', '.join(self._preload)}")
                 return None
             self._running = server
             return server
@@ -137,9 +137,9 @@ class ForkedKernels(LocalKernels):
 
     def _refuse(self, reason: str) -> None:
         if self._must:
-            raise KernelStartError(f"Kernels cannot be forked: {reason}. Leave out fork=True to have them started.")
+            raise KernelStartError(f"Kernels cannot be forked: {reason}. Leave out fork=True to start them instead.")
         self._is_unsafe = True
-        logger.warning("kernels are started and not forked: %s", reason)
+        logger.warning("Kernels are started, not forked: %s", reason)
 
 
 class _ForkProvisioner(LocalProvisioner):
@@ -190,13 +190,17 @@ class _ForkServer:
             reported: dict[str, str] = _read_line(self._control, time.monotonic() + timeout)
         except TimeoutError:
             raise KernelStartError(
-                f"The modules in preload were not imported within {timeout:g} s. Raise startup_timeout, or preload "
-                f"fewer modules.{self.logs()}"
+                f"The modules in preload= were not imported within {timeout:g} s. Increase startup_timeout=, or "
+                f"preload fewer modules.{self.logs()}"
             ) from None
         except (EOFError, OSError):
-            raise KernelStartError(f"The fork server exited while it imported the modules.{self.logs()}") from None
+            raise KernelStartError(
+                f"The fork server exited while importing the modules in preload=.{self.logs()}"
+            ) from None
         if failed := reported.get("failed"):
-            raise KernelStartError(f"{failed}. Install it where the kernel is, or leave it out of preload.")
+            raise KernelStartError(
+                f"{failed}. Install it in the environment of the kernel, or remove it from preload=."
+            )
         return reported
 
     def fork(self, request: Mapping[str, Any], log: IO[bytes]) -> ForkedProcess:

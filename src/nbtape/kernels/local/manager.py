@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from traitlets import TraitError
 
 from nbtape.common.concurrency import offload
 from nbtape.common.finalizers import when_forgotten
@@ -66,7 +67,15 @@ class LocalKernels(KernelSource):
             found = self._specs.get_kernel_spec(self._name)
         except NoSuchKernel:
             raise KernelNotInstalledError(self._name, sorted(self._specs.find_kernel_specs())) from None
+        except (OSError, TypeError, ValueError, TraitError) as exc:
+            raise self._unusable(str(exc)) from exc
+        if not found.argv:
+            raise self._unusable("argv is missing")
         return KernelSpec(self._name, found.display_name, found.language)
+
+    def _unusable(self, why: str) -> KernelStartError:
+        path = Path(self._specs.find_kernel_specs().get(self._name, "")) / "kernel.json"
+        return KernelStartError(f"The kernel spec {path} is invalid: {why.rstrip('.')}. Repair or remove the file.")
 
     def manager(self) -> KernelManager:
         """Return a manager for one new kernel."""
@@ -184,13 +193,13 @@ def _describe_exit(code: int | None) -> str:
     if code is None:
         return ""
     if code >= 0:
-        return f"Its process ended with exit code {code}."
+        return f"Its process exited with code {code}."
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    hint = " (out of memory, or killed by somebody)" if name == "SIGKILL" else ""
-    return f"Its process was ended by {name}{hint}."
+    hint = " (out of memory, or killed by another process)" if name == "SIGKILL" else ""
+    return f"Its process was killed by {name}{hint}."
 
 
 def _reap(process_group: int, leftovers: Leftovers, directory: str) -> None:

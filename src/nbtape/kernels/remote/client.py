@@ -120,8 +120,8 @@ class WebsocketKernelClient(Introducer):
                         self.directory = self.environment.directory if self.environment else ""
         except TimeoutError:
             raise KernelStartError(
-                f"The kernel on {self._url} did not answer within {timeout:g} s. Raise startup_timeout if the "
-                f"server is slow. {self._connection.last_error}".rstrip()
+                f"The kernel on {self._url} did not answer within {timeout:g} s. Increase "
+                f"startup_timeout= if the server is slow. {self._connection.last_error}".rstrip()
             ) from None
         self._is_ready = self._connection.keeps_session = True
 
@@ -238,7 +238,7 @@ class WebsocketKernelClient(Introducer):
             channel, message = self._connection.wire.decode(frame, self.iopub_channel.room)
             made_up = self._ledger.take(channel, message)
         except _UNREADABLE as exc:
-            logger.warning("a message of kernel %s cannot be read and is left out: %s", self._kernel_id, exc)
+            logger.warning("A message from kernel %s is invalid and was skipped: %s", self._kernel_id, exc)
             return
         for made_up_channel, made_up_message in made_up:
             self._deliver(made_up_channel, made_up_message, 0)
@@ -275,7 +275,7 @@ class WebsocketKernelClient(Introducer):
     def _take_status(self, state: str, parent: str) -> None:
         if state in {"restarting", "autorestarting"} or (state == "starting" and self._is_ready):
             self.was_replaced = True
-            self._die("Its process exited, and the server started another one in its place.")
+            self._die("Its process exited, and the server restarted it.")
         elif state == "dead":
             self._die("Its process exited, as reported by the server.")
         elif state == "idle" and parent in self._answers:

@@ -61,17 +61,23 @@ class JupyterConnectionInfo:
     def __post_init__(self) -> None:
         if not _is_host(self.host):
             raise ValueError(
-                f"{self.host!r} is no host: give a name or an address alone, the rest as use_https, port and base_path."
+                f"{self.host!r} is not a host name or address. Use use_https=, port= and base_path= for the rest of "
+                "a URL."
             )
         if self.port is not None and not 0 < self.port <= _HIGHEST_PORT:
-            raise ValueError(f"{self.port} is no port: give a number from 1 to {_HIGHEST_PORT}.")
+            raise ValueError(f"{self.port} is not a port. Use a number from 1 to {_HIGHEST_PORT}.")
         if self.ca_file is not None and not Path(self.ca_file).is_file():
-            raise ValueError(f"There is no file {self.ca_file}: give ca_file the PEM file of a certificate authority.")
+            raise ValueError(
+                f"The file {self.ca_file} does not exist. Set ca_file= to the PEM file of a certificate authority."
+            )
         for name, value in self.secret_headers.items():
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
                 # The value is not shown: it may be the token.
-                raise ValueError(f"The header {name!r} cannot be sent: headers and tokens are plain ASCII on one line.")
+                raise ValueError(f"The header {name!r} cannot be sent. Headers and tokens must be one line of ASCII.")
         object.__setattr__(self, "base_path", f"/{self.base_path.strip('/')}/".replace("//", "/"))
+        for name in ("local_root", "unix_socket"):
+            if isinstance(path := getattr(self, name), str):
+                object.__setattr__(self, name, Path(path))
 
     @classmethod
     def from_url(cls, url: str, token: str | None = None) -> JupyterConnectionInfo:
@@ -89,8 +95,8 @@ class JupyterConnectionInfo:
             raise ValueError(_refusal(url))
         if parts.username is not None or parts.password is not None:
             raise ValueError(
-                "Jupyter takes no user and password in a URL: leave them out, and give token= or, with "
-                "JupyterConnectionInfo, headers=."
+                "Jupyter accepts no user and password in a URL. Remove them, and set token= (or headers= of "
+                "JupyterConnectionInfo)."
             )
         tokens = parse_qs(parts.query).get("token", [])
         return cls(
@@ -114,7 +120,10 @@ class JupyterConnectionInfo:
             name: getattr(info, name) for name in ("host", "use_https", "port", "token") if hasattr(info, name)
         }
         if not isinstance(known.get("host"), str):
-            raise TypeError(f"{type(info).__name__} is no connection info: it needs host, use_https, port and token.")
+            raise TypeError(
+                f"{type(info).__name__} is not a connection info. It needs the attributes host, use_https, port and "
+                "token."
+            )
         known.setdefault("use_https", False)
         return cls(**known)
 
@@ -168,7 +177,9 @@ class JupyterConnectionInfo:
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
         except (ssl.SSLError, OSError) as exc:
-            raise ValueError(f"{self.ca_file} cannot be read as PEM certificates: {exc}.") from exc
+            raise ValueError(
+                f"{self.ca_file} is not a valid PEM file of certificates ({exc}). Set ca_file= to another file."
+            ) from exc
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -202,5 +213,5 @@ def _split(url: str) -> SplitResult:
 
 def _refusal(url: str) -> str:
     """The error for an invalid URL, without what may be secret in it."""
-    shown = "What was given (it is not shown: it may hold a password)" if "@" in url else repr(re.split("[?#]", url)[0])
-    return f"{shown} is no URL of a server: it looks like https://host:port/base/path/."
+    shown = "The value (not shown, because it may contain a password)" if "@" in url else repr(re.split("[?#]", url)[0])
+    return f"{shown} is not the URL of a server. Use the form https://host:port/base/path/."

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from nbtape.kernels.protocols import Message
 
-CUT: Final = "The connection to the kernel was lost for a while: output may be missing."
+CUT: Final = "The connection to the kernel was interrupted; output may be missing."
 UNKNOWN: Final = (
-    "The connection to the kernel was lost: whether the block ran, and what it printed, is not known. Look before it "
-    "is run again."
+    "The connection to the kernel was lost: it is not known whether the block ran or what it printed. Check before you "
+    "run it again."
 )
 RATE_LIMITED: Final = (
-    "Output is missing: the server's rate limit left it out. Whoever runs the server can start it with "
+    "Output is missing: the server's rate limit dropped it. To keep it, start the server with "
     "--ZMQChannelsWebsocketConnection.limit_rate=False."
 )
 

@@ -34,9 +34,7 @@ async def share(api: RestApi, kernel_id: str, notebook: Path, root: Path) -> str
         return ""
     owner = await api.open_session(path, kernel_id)
     if owner != kernel_id:
-        logger.warning(
-            "people who open %s in JupyterLab get kernel %s, which is not the one that records it", path, owner
-        )
+        logger.warning("JupyterLab uses kernel %s for %s, not the kernel of the recording", owner, path)
         return ""
     return await api.page_of(path)
 

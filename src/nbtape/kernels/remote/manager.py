@@ -203,7 +203,7 @@ class RemoteKernelManager(KernelManager):
             async with self._rest() as api:
                 url = await share(api, self._id, notebook, root)
         except (KernelError, OSError, ValueError) as exc:  # not every path fits into a URL
-            logger.info("%s cannot be opened on the server of its kernel: %s", notebook, exc)
+            logger.info("%s cannot be opened in JupyterLab on the server of its kernel: %s", notebook, exc)
             return ""
         self._is_shared = bool(url)
         return url
@@ -225,7 +225,7 @@ class RemoteKernelManager(KernelManager):
                     # The server restarts a kernel in the directory in which it was first started.
                     return self._make_successor({**self._introduction, **INTRODUCTION}, is_placed=self._is_placed)
             except KernelError as exc:
-                logger.warning("kernel %s could not be restarted and is replaced: %s", self._id, exc)
+                logger.warning("Kernel %s could not be restarted and is replaced: %s", self._id, exc)
         await self.shutdown_kernel(now=now)
         return None
 
@@ -239,7 +239,7 @@ class RemoteKernelManager(KernelManager):
             async with self._rest() as api:
                 await api.interrupt(self._id)
         except KernelError as exc:
-            logger.warning("kernel %s could not be interrupted: %s", self._id, exc)
+            logger.warning("Kernel %s could not be interrupted: %s", self._id, exc)
 
     async def shutdown_kernel(self, *, now: bool = False) -> None:
         """Let the server stop the kernel; it decides how.
@@ -281,7 +281,7 @@ class RemoteKernelManager(KernelManager):
         with contextlib.suppress(ServerError):
             async with self._rest() as api:
                 if await api.model(self._id) is None:
-                    return "The server no longer knows it: another user stopped it, or the server was restarted."
+                    return "The server no longer has it: another user stopped it, or the server was restarted."
         return ""
 
 
@@ -290,7 +290,7 @@ async def _model_of_free_kernel(api: RestApi, kernel_id: str) -> dict[str, Any] 
     deadline = time.monotonic() + _DISCONNECT_TIMEOUT_SECONDS
     while (model := await api.model(kernel_id)) is not None and model.get("connections"):
         if time.monotonic() > deadline:
-            logger.warning("kernel %s is not used: another client is connected to it", kernel_id)
+            logger.warning("Kernel %s is not used: another client is connected to it", kernel_id)
             return None
         await asyncio.sleep(_DISCONNECT_POLL_SECONDS)
     return model

@@ -65,7 +65,9 @@ class RestApi:
         """
         specs = (await self._ask("GET", "kernelspecs") or {}).get("kernelspecs")
         if not isinstance(specs, dict):
-            raise self._error("gives no kernel specs, so it is no Jupyter server: check host, port and base_path.")
+            raise self._error(
+                "returned no kernel specs, so it is not a Jupyter server. Check host=, port= and base_path=."
+            )
         if name not in specs:
             raise KernelNotInstalledError(name, [str(other) for other in specs])
         spec = specs[name].get("spec") if isinstance(specs[name], dict) else None
@@ -80,7 +82,7 @@ class RestApi:
         answer = await self._ask("POST", "kernels", body, timeout=_KERNEL_TIMEOUT_SECONDS)
         kernel_id = (answer or {}).get("id")
         if not is_kernel_id(kernel_id):
-            raise self._error("started a kernel and gave no id for it.")
+            raise self._error("started a kernel but returned no valid id for it. Check that it is a Jupyter server.")
         return str(kernel_id)
 
     async def interrupt(self, kernel_id: str) -> None:
@@ -139,7 +141,7 @@ class RestApi:
             answer = json.loads(text) if text.strip() else None
         except ValueError:
             raise self._error(
-                "does not answer in JSON, so it is no Jupyter server: check host, port and base_path."
+                "did not return JSON, so it is not a Jupyter server. Check host=, port= and base_path=."
             ) from None
         return answer if isinstance(answer, dict) else {}
 
@@ -160,13 +162,16 @@ class RestApi:
     def _refusal(self, method: str, status: int, text: str) -> ServerError | KernelStartError:
         message = _message(text)
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN} or status // 100 == 3:  # noqa: PLR2004
-            wrong = "refuses our token" if self._info.token else "wants a token, and none was given"
-            return self._error(f"{wrong} (HTTP {status}{message}): give the server's token as token=.")
+            wrong = "rejected the token" if self._info.token else "requires a token"
+            return self._error(f"{wrong} (HTTP {status}{message}). Set token= to the server's token.")
         if status == HTTPStatus.NOT_FOUND:
-            return self._error("has no Jupyter API there (HTTP 404): check base_path, and port.")
+            return self._error("has no Jupyter API at this URL (HTTP 404). Check port= and base_path=.")
         if method == "POST":
-            return KernelStartError(f"The Jupyter server at {self._info.url} could not do it (HTTP {status}{message}).")
-        return self._error(f"failed (HTTP {status}{message}): see its log.")
+            return KernelStartError(
+                f"The Jupyter server at {self._info.url} could not start the kernel (HTTP {status}{message}). See "
+                "its log."
+            )
+        return self._error(f"failed (HTTP {status}{message}). See its log.")
 
     def _error(self, what: str) -> ServerError:
         return ServerError(f"The server at {self._info.url} {what}")
@@ -216,19 +221,20 @@ def _explain(exc: httpx.HTTPError) -> str:
         reason = reason.__cause__ or reason.__context__
     if isinstance(reason, ssl.SSLCertVerificationError):
         return (
-            f"shows a certificate that is not trusted ({reason.verify_message}): give the file of its authority as "
-            "ca_file=."
+            f"has a certificate that is not trusted ({reason.verify_message}). Set ca_file= to the PEM file of its "
+            "certificate authority."
         )
     if isinstance(reason, ssl.SSLError):
-        return f"does not speak TLS as it should ({reason.reason}): check the port, and whether it wants http."
+        detail = f" ({reason.reason})" if reason.reason else ""
+        return f"does not speak TLS{detail}. Check port=, or use http:// instead of https://."
     if isinstance(exc, httpx.ConnectTimeout):
-        return "cannot be reached (no answer): check host and port, and what lies between."
+        return "cannot be reached (no answer). Check host=, port= and the network."
     if isinstance(exc, httpx.ConnectError):
-        return f"cannot be reached ({exc}): start it, or check host and port."
+        return f"cannot be reached ({exc}). Start it, or check host= and port=."
     if isinstance(exc, httpx.DecodingError | httpx.RemoteProtocolError):
-        return f"does not speak HTTP as it should ({exc}): check the port, and whether it wants https."
+        return f"does not speak HTTP ({exc}). Check port=, or use https:// instead of http://."
     what = f"{type(exc).__name__}: {exc}".removesuffix(": ")
-    return f"broke off ({what}): check that it is running normally, and whether it wants https."
+    return f"closed the connection ({what}). Check that it is running, or use https:// instead of http://."
 
 
 def _message(text: str) -> str:

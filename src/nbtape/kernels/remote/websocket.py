@@ -194,7 +194,7 @@ class WebsocketConnection:
                     await connection.ping()
                 await self._listener.connection_silent()
             if silent_seconds >= _BROKEN_AFTER_SECONDS:
-                logger.warning("Kernel %s on %s is silent: reconnecting.", self._kernel_id, self._info.url)
+                logger.warning("Kernel %s on %s is silent; reconnecting.", self._kernel_id, self._info.url)
                 connection.transport.abort()
 
 
@@ -244,7 +244,7 @@ def _is_session_stuck(exc: Exception) -> bool:
 def _explain(exc: Exception) -> str:
     """Why there is no connection, a sentence."""
     if isinstance(exc, InvalidStatus):
-        return f"The server refuses it (HTTP {exc.response.status_code})."
+        return f"The server rejects the connection (HTTP {exc.response.status_code})."
     if isinstance(exc, TimeoutError):
         return "The server does not answer."
     return f"{str(exc).rstrip('.')}."

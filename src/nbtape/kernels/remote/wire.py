@@ -60,7 +60,7 @@ class BinaryWire:
 
     def decode(self, frame: bytes | str, room: int) -> tuple[str, Message]:
         if isinstance(frame, str):
-            raise TypeError("a text frame, where binary ones were agreed on")
+            raise TypeError("a text frame instead of a binary one")
         (count,) = struct.unpack_from("<Q", frame)
         offsets = struct.unpack_from(f"<{count}Q", frame, 8)
         channel, *parts = _parts(memoryview(frame), offsets)

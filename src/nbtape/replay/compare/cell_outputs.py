@@ -69,7 +69,7 @@ def _judge(old: _Outputs, new: _Outputs, terms: Terms) -> Judgement:
     if old.error is None and new.error is not None:
         return Judgement("error", f"it failed now: {_error_line(new.error)}")
     if old.error is not None and new.error is None:
-        return Judgement("fixed", f"it failed when it was recorded: {_error_line(old.error)}")
+        return Judgement("fixed", f"it failed when recorded: {_error_line(old.error)}")
     judgement = worst(_differences(old, new, terms))
     if new.error is not None and matches(judgement):
         return Judgement("same_error", f"it failed both times: {_error_line(new.error)}")
@@ -113,7 +113,7 @@ def _differences(old: _Outputs, new: _Outputs, terms: Terms) -> Iterator[Judgeme
         yield Judgement("different", f"{len(old.bundles)} displays became {len(new.bundles)}")
     for left, right in zip(old.bundles, new.bundles, strict=False):
         if left.keys() != right.keys():
-            yield Judgement("different", shown("types of a display", sorted(left), sorted(right)))
+            yield Judgement("different", shown("the MIME types of a display differ", sorted(left), sorted(right)))
         for mime in sorted(left.keys() & right.keys()):
             yield _compare_values(mime, left[mime], right[mime], terms)
 
@@ -128,7 +128,7 @@ def _compare_errors(old: Output, new: Output, terms: Terms) -> Judgement:
 def _compare_streams(name: str, old: str, new: str, terms: Terms) -> Judgement:
     judgement = compare_texts(old, new, terms)
     if judgement.verdict == "different" and not (old and new):
-        return Judgement("different", shown(f"{cut(name)} {'came' if new else 'is missing'}", old, new))
+        return Judgement("different", shown(f"{cut(name)} {'is new' if new else 'is missing'}", old, new))
     return judgement
 
 

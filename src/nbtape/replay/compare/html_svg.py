@@ -67,7 +67,7 @@ def _compare(old: str, new: str, terms: Terms, *, is_svg: bool) -> Judgement:
     if left is None or right is None:
         return compare_texts(old, new, terms)
     judgement = worst(_differences(left, right, terms))
-    return Judgement("cosmetic", "only written otherwise") if judgement is SAME else judgement
+    return Judgement("cosmetic", "only the notation differs") if judgement is SAME else judgement
 
 
 def is_costly(text: str) -> bool:
@@ -87,7 +87,7 @@ def _differences(old: list[_Part], new: list[_Part], terms: Terms) -> Iterator[J
         yield compare_texts(left.value, right.value, drawn if left.is_coordinate else terms, is_code=left.is_code)
     if len(old) != len(new):
         more = (old[len(new) :] or new[len(old) :])[0]
-        yield Judgement("different", f"{len(old)} parts of markup became {len(new)}: {more}")
+        yield Judgement("different", f"{len(old)} parts of the markup became {len(new)}: {more}")
 
 
 def _parse(text: str, *, is_svg: bool) -> list[_Part] | None:

@@ -32,14 +32,14 @@ def compare_images(old: str, new: str, terms: Terms) -> Judgement:
     if "".join(old.split()) == "".join(new.split()):
         return SAME
     if not terms.allow("encodings"):
-        return Judgement("different", "the picture's bytes differ")
+        return Judgement("different", "the bytes of the image differ")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's own size limit, broken metadata
         left, right = _decode(old), _decode(new)
     if isinstance(left, str) or isinstance(right, str):
         return Judgement("different", left if isinstance(left, str) else str(right))
     if left.size != right.size:
-        return Judgement("different", f"the picture's size: {_size(left)} became {_size(right)}")
+        return Judgement("different", f"the size of the image: {_size(left)} became {_size(right)}")
     return _compare_pixels(left, right, terms.settings.levels)
 
 
@@ -50,19 +50,19 @@ def _decode(text: str) -> Image | str:
     try:
         image = Image.open(BytesIO(base64.b64decode(text, validate=False)), formats=tuple(PILLOW_FORMATS.values()))
         if image.width * image.height > MAX_COMPARED_PIXELS:
-            return f"the pictures differ, and {_size(image)} pixels are too many to compare"
+            return f"the images differ and are too large to compare ({_size(image)} pixels)"
         if getattr(image, "n_frames", 1) > 1:
-            return "the animation's bytes differ"
+            return "the bytes of the animation differ"
         if image.mode not in _MODES:
-            return "the pictures differ, and their kind of pixels is not compared"
+            return "the images differ and their pixel format cannot be compared"
         rgba = image.convert("RGBA")
         # On white, the colors of invisible pixels do not count.
         visible = Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba)
         visible.putalpha(rgba.getchannel("A"))
     except (binascii.Error, UnidentifiedImageError, Image.DecompressionBombError):
-        return "the pictures differ, and one of them cannot be read"
+        return "the images differ and one of them cannot be read"
     except Exception as exc:  # noqa: BLE001  (decoders raise anything for broken files)
-        return f"the pictures differ, and one of them is broken ({type(exc).__name__})"
+        return f"the images differ and one of them is damaged ({type(exc).__name__})"
     return visible
 
 
@@ -72,7 +72,7 @@ def _compare_pixels(left: Image, right: Image, levels: int) -> Judgement:
     most = reduce(ImageChops.lighter, ImageChops.difference(left, right).split())
     largest = max(level for level, count in enumerate(most.histogram()) if count)
     if not largest:
-        return Judgement("cosmetic", "the same pixels, encoded otherwise")
+        return Judgement("cosmetic", "the same pixels, encoded differently")
     changed = most.point([0] + [255] * 255)
     # The filter keeps areas and removes edges and single pixels.
     areas = changed.filter(ImageFilter.MinFilter(_MIN_AREA_PIXELS)) if min(left.size) >= _MIN_AREA_PIXELS else changed

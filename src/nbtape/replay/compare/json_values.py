@@ -35,7 +35,7 @@ def _differences(old: object, new: object, terms: Terms) -> Iterator[Judgement]:
                 missing, more = (
                     sorted(map(str, keys)) for keys in (left.keys() - right.keys(), right.keys() - left.keys())
                 )
-                yield Judgement("different", shown("keys of the data", missing, more))
+                yield Judgement("different", shown("the keys of the data differ", missing, more))
                 return
             pairs += [(str(name), left[name], right[name]) for name in reversed(left)]
         elif isinstance(left, list) and isinstance(right, list):
@@ -46,7 +46,7 @@ def _differences(old: object, new: object, terms: Terms) -> Iterator[Judgement]:
         else:
             yield _compare_scalars(key, left, right, terms)
     if pairs:
-        yield Judgement("different", "the data are too large to compare")
+        yield Judgement("different", "the data is too large to compare")
 
 
 def _compare_scalars(key: str, old: object, new: object, terms: Terms) -> Judgement:

@@ -65,8 +65,7 @@ class Patterns:
             answer = ""
         if not answer.endswith("\n"):
             raise PatternsError(
-                f"the patterns of `extra` did not finish within {TIMEOUT_SECONDS:g} s, or need too much memory. "
-                "Simplify them."
+                f"the patterns in extra= took more than {TIMEOUT_SECONDS:g} s or too much memory. Simplify them."
             )
         return str(json.loads(answer))
 

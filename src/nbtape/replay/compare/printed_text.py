@@ -27,8 +27,8 @@ _GAPS: Final = re.compile(r"[ \t]+|-{3,}|={3,}|─{3,}|═{3,}|━{3,}")
 #: Maximum growth of a gap, as when a number gets a sign; an empty cell makes a wider gap.
 _MAX_GAP_GROWTH_CHARS: Final = 3
 _REASONS: Final[dict[Verdict, str]] = {
-    "cosmetic": "only what never repeats differs",
-    "drift": "numbers moved within tolerance",
+    "cosmetic": "only values that change on every run differ",
+    "drift": "numbers differ within the tolerance",
     "different": "the text differs",
 }
 
@@ -88,7 +88,7 @@ class _Comparison:
                 if self._found.verdict == "different":
                     return self._found
         if self._reflowed and not self._moved:
-            return Judgement("different", f"only blanks differ: {self._reflowed}")
+            return Judgement("different", f"only whitespace differs: {self._reflowed}")
         if self._found is SAME and not is_equal:
             return Judgement("cosmetic", _REASONS["cosmetic"])
         return self._found

@@ -83,7 +83,7 @@ class Container:
             self._stop()
             return
         logger.warning(
-            "the container %s keeps running at %s; `docker exec %s printenv KG_AUTH_TOKEN` prints its token, and "
+            "The container %s keeps running at %s. `docker exec %s printenv KG_AUTH_TOKEN` prints its token; "
             "`docker stop %s` stops it",
             *(self._name, self._url, self._name, self._name),
         )
@@ -98,7 +98,7 @@ class Container:
         """Why it has exited, with the end of its log; empty if it runs."""
         if self._logs is None or not self._logs.are_over():
             return ""
-        return f"The container {self._name} has ended{self._exit_details()}.{self._last_logs()}"
+        return f"The container {self._name} exited{self._exit_details()}.{self._last_logs()}"
 
     def cause_of_death(self, kernel_id: str) -> str:
         """How one of its kernels exited; empty if that is unknown."""
@@ -107,7 +107,7 @@ class Container:
         end = find_end(self._logs.last(), kernel_id)
         if _ran_out_of_memory(self._engine.events(self._id, time.time() - _OOM_AGE_SECONDS)):
             limit = self._options.memory / (1 << 20)
-            return f"The container ran out of memory: all of it may use {limit:,.0f} MiB (memory=). {end}".rstrip()
+            return f"The container ran out of memory. Its limit is {limit:,.0f} MiB (memory=). {end}".rstrip()
         return end
 
     def _launch(self) -> Mapping[str, Any]:
@@ -116,16 +116,16 @@ class Container:
             image = Image.of(self._image, self._engine.docker.api.inspect_image(self._image))
         if self._options.is_cut_off and not image.is_ours:
             raise ServerError(
-                f'The image {self._image} cannot do without a network: network="none" needs nbtape\'s own image, or '
-                "one that is built from it (docker/Dockerfile)."
+                f'The image {self._image} does not support network="none". Use nbtape\'s own image, or one built '
+                "from it (docker/Dockerfile)."
             )
         mounts = self._mounts()
         if WORKSPACE in mounts and image.runs_as_root(self._user):
             raise ServerError(
-                f"The container would run as root with {self._directory} mounted. Use another user=, or leave it out."
+                f"The container would run as root with {self._directory} mounted. Set another user=, or leave it out."
             )
         made = arguments(self._options, image, self._user, mounts, self._reach())
-        with self._engine.refusals(f"make a container of the image {self._image}"):
+        with self._engine.refusals(f"create a container of the image {self._image}"):
             container = self._engine.docker.containers.create(**made)
         self._id, self._name = str(container.id), str(container.name)
         if self._options.stop_container:
@@ -147,7 +147,7 @@ class Container:
         if self._directory is not None:
             path = self._engine.path_of(mountable(self._directory))
             if path is None:
-                logger.warning("the Docker engine does not see %s: files stay in the container", self._directory)
+                logger.warning("The Docker engine cannot see %s; files stay in the container", self._directory)
                 self._directory = None
             else:
                 mounts[WORKSPACE] = path
@@ -160,8 +160,8 @@ class Container:
             path = self._engine.path_of(shared)
             if path is None or not self._engine.shares_networks:
                 raise ServerError(
-                    'network="none" needs a socket in a directory shared with the engine: an engine on this '
-                    "machine, Linux, and, where nbtape itself is in a container, TMPDIR in a directory that both see."
+                    'network="none" needs a local Docker engine on Linux. If nbtape itself runs in a container, set '
+                    "TMPDIR to a directory that the engine can see."
                 )
             mounts[SOCKETS] = path
         return mounts
@@ -203,7 +203,9 @@ class Container:
         second = sockets / "socket"
         os.link(sockets / "shared" / "socket", second, follow_symlinks=False)
         if not stat.S_ISSOCK(second.lstat().st_mode):
-            raise ServerError(f"The container {self._name} has no socket where its server should have put one.")
+            raise ServerError(
+                f"The container {self._name} has no socket at the expected path. Check its log with `docker logs`."
+            )
         return dataclasses.replace(info, unix_socket=second)
 
     def _wait(self, info: JupyterConnectionInfo) -> None:
@@ -212,10 +214,10 @@ class Container:
         with httpx.Client(**client_options(info, None, httpx.HTTPTransport), timeout=5) as client:
             while problem := self._problem(client):
                 if cause := self.cause_of_end():
-                    raise ServerError(f"{cause}\nAn image needs a command that runs a Jupyter server on port {PORT}.")
+                    raise ServerError(f"{cause}\nThe command of the image must run a Jupyter server on port {PORT}.")
                 if time.monotonic() > deadline:
                     raise ServerError(
-                        f"The container {self._name} of the image {self._image} gave no kernels within "
+                        f"The container {self._name} of the image {self._image} was not ready within "
                         f"{self._options.startup_timeout:g} s: {problem}.{self._last_logs()}"
                     )
                 time.sleep(_POLL_SECONDS)
@@ -223,23 +225,23 @@ class Container:
     def _problem(self, client: httpx.Client) -> str:
         """Why it cannot start kernels yet; empty if it can. Raises `ServerError` if it never will."""
         if self._sockets and not (self._sockets / "shared" / "socket").exists():
-            return "there is no socket of its server"
+            return "its server has no socket yet"
         try:
             answer = client.get("kernelspecs")
         except httpx.HTTPError:
             return "nothing answers on its socket" if self._sockets else f"nothing answers on its port {PORT}"
         if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             raise ServerError(
-                f"The server in the image {self._image} refuses the token: its command must take it from the "
-                f"environment, $TOKEN.{self._last_logs()}"
+                f"The server in the image {self._image} rejected the token. Its command must use the environment "
+                f"variable TOKEN.{self._last_logs()}"
             )
         with contextlib.suppress(ValueError, AttributeError):
             if answer.is_success and answer.json().get("kernelspecs"):
                 return ""
-        return f"what answers on its port {PORT} has no kernel specs (HTTP {answer.status_code})"
+        return f"the server on its port {PORT} has no kernel specs (HTTP {answer.status_code})"
 
     def _exit_details(self) -> str:
-        """Its exit code, for after "has ended"; empty if the engine does not report it in time."""
+        """Its exit code, for after "exited"; empty if the engine does not report it in time."""
         deadline = time.monotonic() + _EXIT_REPORT_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             events = self._engine.events(self._id, self._began)

@@ -30,7 +30,7 @@ LABEL: Final = "nbtape"
 #: The label of containers that stop with a process, `<host>/<process>`.
 OWNER_LABEL: Final = "nbtape.owner"
 
-_NO_FALLBACK: Final = "Nothing was run: what is meant for a container never runs on this machine instead."
+_NO_FALLBACK: Final = "No code was run: nbtape never runs code for a container on the host."
 
 
 class Engine:
@@ -74,7 +74,7 @@ class Engine:
     def own_networks(self) -> str:
         """The names of the networks of `own_container`, for messages."""
         settings = (self.own_container or {}).get("NetworkSettings", {})
-        return ", ".join(sorted(settings.get("Networks") or {})) or "that of docker network create"
+        return ", ".join(sorted(settings.get("Networks") or {})) or "the one from docker network create"
 
     @property
     def shares_networks(self) -> bool:
@@ -86,8 +86,8 @@ class Engine:
         """The address at which containers publish their ports: loopback, or that of the remote engine."""
         if not self.remote_host:
             return "127.0.0.1"
-        logger.warning("containers can be reached at %s by others who have their token", self.remote_host)
-        with self.refusals(f"be found at {self.remote_host}"):
+        logger.warning("Containers can be reached at %s by anyone who has their token", self.remote_host)
+        with self.refusals(f"resolve its host name {self.remote_host}"):
             return socket.gethostbyname(self.remote_host)
 
     def path_of(self, directory: Path) -> str | None:
@@ -151,9 +151,7 @@ class Engine:
                 f"The Docker engine could not {wish}: {str(exc.explanation or exc).rstrip('.')}."
             ) from exc
         except (DockerException, RequestException) as exc:
-            raise ServerError(
-                f"The Docker engine could not {wish} ({exc}). Check that it is running normally."
-            ) from exc
+            raise ServerError(f"The Docker engine could not {wish} ({exc}). Check that it is running.") from exc
 
 
 def owner() -> str:
@@ -173,6 +171,6 @@ def _why_no_engine(exc: BaseException) -> str:
     if any(sign in text for sign in ("No such file", "Connection refused", "not found", "resolve", "unreachable")):
         return (
             f"No Docker engine answers at {where}. Install and start one (https://docs.docker.com/engine/install/), "
-            "or name one with DOCKER_HOST."
+            "or set DOCKER_HOST."
         )
-    return f"The Docker engine at {where} does not answer properly ({text}). Check that it is running normally."
+    return f"The Docker engine at {where} gave an unexpected answer ({text}). Check that it is running."

@@ -79,7 +79,7 @@ def have_image(
         ServerError: It cannot be built.
     """
     tag = recipe.tag if platform is None else f"{recipe.tag}-{platform.replace('/', '-')}"
-    with engine.refusals("look for its image"):
+    with engine.refusals("look up an image"):
         try:
             engine.docker.api.inspect_image(tag)
         except ImageNotFound:
@@ -88,8 +88,8 @@ def have_image(
 
 
 def _build(engine: Engine, recipe: Recipe, tag: str, platform: str | None, on_progress: Callable[[str], None]) -> None:
-    logger.info("building the image %s on %s", tag, recipe.base_image)
-    on_progress(f"Building the image {tag} on {recipe.base_image}: once, half a minute or more")
+    logger.info("Building the image %s on %s", tag, recipe.base_image)
+    on_progress(f"Building the image {tag} on {recipe.base_image} (only once; takes at least 30 seconds)")
     lines: list[str] = []
     for event in engine.docker.api.build(
         fileobj=_context(),
@@ -115,12 +115,12 @@ def _build(engine: Engine, recipe: Recipe, tag: str, platform: str | None, on_pr
 def _why_not_built(recipe: Recipe, error: str, lines: Sequence[str]) -> str:
     if not any(line.startswith("Step 3/") for line in lines):  # it did not get past FROM
         return (
-            f"The base image {recipe.base_image} is not here and cannot be fetched: {error.rstrip('.')}. Set "
-            "base_image= to a local one (`docker images` lists them) or one in a registry that can be reached; without "
-            "either, scripts/base-image makes one from Debian's packages."
+            f"The base image {recipe.base_image} is not available locally and cannot be pulled: {error.rstrip('.')}. "
+            "Set base_image= to a local image (see `docker images`) or to one in a registry that you can reach. "
+            "scripts/base-image builds one from Debian packages."
         )
     last = "\n".join(lines[-_SHOWN_LINES:])
-    return f"The image could not be built on {recipe.base_image}: {error}\nThe build last said:\n{last}"
+    return f"The image could not be built on {recipe.base_image}: {error}\nThe end of the build log:\n{last}"
 
 
 def _context() -> io.BytesIO:

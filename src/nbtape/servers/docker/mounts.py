@@ -50,7 +50,7 @@ def refusal(directory: Path) -> str:
     if any(path == home or path in home.parents for home in homes):
         return "it is a home directory, or contains one"
     if any(path.is_relative_to(home / name) for home in homes for name in _SECRETS):
-        return "it has credentials or settings of its user"
+        return "it contains credentials or settings of its user"
     if any(path == root or path in root.parents for root in (*_SYSTEM, *_ROOTS)):
         return "it is a system directory, or contains one"
     places = (*_PLACES_IN_SYSTEM, *homes)
@@ -66,7 +66,7 @@ def mountable(directory: Path) -> Path:
         ServerError: It must not.
     """
     if why := refusal(directory):
-        raise ServerError(f"A container must not mount {directory}: {why}. Use another directory, made for this.")
+        raise ServerError(f"A container must not mount {directory}: {why}. Use a separate directory.")
     return Path(_resolve(directory))
 
 
@@ -94,7 +94,9 @@ def give(mounted: Path, directory: Path, user: User) -> None:
                 if status.st_uid == 0 and (is_closed or descriptor == opened[-1]):
                     os.fchown(descriptor, user.number, user.group)
     except (OSError, ValueError) as exc:
-        raise ServerError(f"{directory} cannot be given to the container's user ({exc}). Use another one.") from exc
+        raise ServerError(
+            f"{directory} cannot be made writable for the container's user ({exc}). Use another directory."
+        ) from exc
 
 
 def _open_directory(name: str, parent: int | None, stack: contextlib.ExitStack) -> int:
@@ -133,7 +135,7 @@ def _resolve(directory: Path) -> str:
         if stat.S_ISLNK(os.lstat(path).st_mode):
             _check_link(path, parent)
             if (links := links + 1) > _MAX_LINKS:
-                raise _UnsafePathError("its links go round in a circle")
+                raise _UnsafePathError("its symbolic links form a loop")
             target = os.readlink(path)  # noqa: PTH115  (as above)
             path = "/" if target.startswith("/") else parent
             pending += [part for part in reversed(target.split("/")) if part not in {"", "."}]
@@ -147,6 +149,6 @@ def _check_link(path: str, parent: str) -> None:
     status = os.lstat(parent)
     if status.st_uid != 0 or status.st_mode & _WRITABLE_BY_OTHERS:
         raise _UnsafePathError(
-            f"{path} is a link that other users, or code in a container, could have made. If you trust it, use "
-            f"the path that it leads to, {os.path.realpath(path)}"
+            f"{path} is a symbolic link that other users, or code in a container, could have created. If you trust "
+            f"it, use its target, {os.path.realpath(path)}"
         )

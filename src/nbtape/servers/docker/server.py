@@ -109,9 +109,9 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         check_token(token)
         _check_network(network, stop_container=stop_container)
         if custom_image_name is not None and base_image is not None:
-            raise ValueError("base_image is what nbtape's own image is built on: leave it out with custom_image_name.")
+            raise ValueError("base_image= is for nbtape's own image. Leave it out with custom_image_name=.")
         if not 0 < cpus < math.inf or pids < 1:
-            raise ValueError(f"cpus and pids must be greater than 0, not {cpus} and {pids}.")
+            raise ValueError(f"cpus= and pids= must be greater than 0, not {cpus} and {pids}.")
         self._bind_dir = None if bind_dir is None else _existing(Path(bind_dir))
         JupyterConnectionInfo("127.0.0.1", use_https=False, token=token)  # checks that the token fits into a header
         self._options = ContainerOptions(
@@ -183,8 +183,8 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         """
         if self._bind_dir is None:
             raise ValueError(
-                "A container sees but one directory: name the one in which the executors are to work as output_dir of "
-                "the pool, or as bind_dir of the server."
+                "A container can see only one directory. Set output_dir= of the pool, or bind_dir= of the server, to "
+                "the directory for the executors."
             )
         return self._bind_dir
 
@@ -243,7 +243,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
     def _prepare(self, directory: Path | None) -> tuple[Engine, str, str]:
         """Return the engine, the image and the user for a container in which a directory is mounted."""
         if sys.platform == "win32":
-            raise ServerError("DockerJupyterServer does not run on Windows: run nbtape in WSL, where it does.")
+            raise ServerError("DockerJupyterServer does not run on Windows. Run nbtape in WSL.")
         user = self._user_for(directory)
         with self._engine_lock:
             if self._engine is None:
@@ -318,7 +318,7 @@ class _ContainerServer(JupyterServer):
         """How to reach the container, which is started first if necessary."""
         with self._lock:
             if cause := self.cause_of_end():
-                raise ServerError(f"{cause} Call start() to have a new one.")
+                raise ServerError(f"{cause} Call start() to start a new one.")
             if self._info is None:
                 container = self._make()
                 self._info = container.start()
@@ -375,15 +375,16 @@ def _check_network(network: str | None, *, stop_container: bool) -> None:
     """Raise `ValueError` for a network that would weaken the isolation, or make the container unreachable."""
     if network == "host" or (network or "").startswith("container:"):
         raise ValueError(
-            f"network={network!r} would give the code access to the services there. Use another network, or none."
+            f"network={network!r} would give the code access to the services of that network. Use another network, or "
+            '"none".'
         )
     if network == "none" and not stop_container:
-        raise ValueError('Only this process can reach a container with network="none": leave stop_container out.')
+        raise ValueError('A container with network="none" cannot outlive this process. Leave out stop_container=.')
 
 
 def _existing(directory: Path) -> Path:
     if not directory.is_dir():
-        raise ValueError(f"bind_dir {directory} is no directory: make it, or name another one.")
+        raise ValueError(f"bind_dir= is {directory}, which is not a directory. Create it, or choose another one.")
     _check_mount(directory)
     return directory.absolute()
 
@@ -401,7 +402,9 @@ def _bytes(size: int | str) -> int:
     try:
         number = int(parse_bytes(str(size).strip()))
     except (DockerException, ValueError, OverflowError) as exc:  # the last two for "nanb" and "infg"
-        raise ValueError(f"memory={size!r} is no size: give bytes, or a text such as 512m or 4g.") from exc
+        raise ValueError(
+            f"memory={size!r} is not a size. Use a number of bytes, or a string such as 512m or 4g."
+        ) from exc
     if number < _MIN_MEMORY_BYTES:
-        raise ValueError(f"memory={size!r} is too little: a container needs at least 6m, and a kernel about 100m.")
+        raise ValueError(f"memory={size!r} is too small. A container needs at least 6m, and a kernel about 100m.")
     return number

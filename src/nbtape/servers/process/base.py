@@ -91,7 +91,7 @@ class OwnKernelManager(HookedKernelManager, AsyncIOLoopKernelManager):
             try:
                 callback(message)
             except Exception as exc:  # noqa: BLE001  (whatever the code of a kernel has sent)
-                self.log.warning("a message of kernel %s cannot be read: %s", self.kernel_id, exc)
+                self.log.warning("A message from kernel %s is invalid: %s", self.kernel_id, exc)
 
         return take
 
@@ -148,7 +148,7 @@ class Hosting:
 
         def check() -> None:
             if os.getppid() != self.owner:
-                log.warning("process %s, the owner of this server, has exited", self.owner)
+                log.warning("Process %s, the owner of this server, has exited", self.owner)
                 stop()
 
         if self.owner:
@@ -183,7 +183,7 @@ def _take_token() -> str:
     """Take the token out of the environment that kernels inherit, under every name that it has there."""
     token = take_token("KG_AUTH_TOKEN")
     if not token:
-        sys.exit("There is no token: set KG_AUTH_TOKEN.")
+        sys.exit("The token is missing. Set KG_AUTH_TOKEN.")
     for name in [name for name, value in os.environ.items() if value == token or name in OWN_TOKENS]:
         del os.environ[name]
     return token

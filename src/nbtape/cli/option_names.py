@@ -1,0 +1,46 @@
+"""The library's messages in the words of the command line: options instead of arguments."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+#: Parts of messages about arguments for which there is no option, or no option for each.
+_PHRASES: Final = {
+    " Increase startup_timeout= on a slow machine.": " Try again when the machine is less busy.",
+    " Increase startup_timeout= if the server is slow.": " Try again when the server is less busy.",
+    " Set another user=, or leave it out.": " Use an --output-dir that does not belong to root.",
+    " (memory=)": "",
+    "token= (or headers= of JupyterConnectionInfo)": "token=",
+    "host=, port= and base_path=": "the URL of --server",
+    "host=, port= and the network": "the URL of --server and the network",
+    "port= and base_path=": "the URL of --server",
+    "host= and port=": "the URL of --server",
+    "Check port=": "Check the port of --server",
+    'network="none"': "--network none",
+    '"none".': "none.",
+    "trust_notebook_settings=True": "--trust-notebook-settings",
+    "JupyterCodeExecutor.resume() or `nbtape run --resume` recovers": "`nbtape run --resume` recovers",
+}
+
+#: The option or environment variable of an argument.
+_OPTIONS: Final = {
+    "allow_remote": "--allow-remote",
+    "base_image": "--base-image",
+    "ca_file": "the environment variable SSL_CERT_FILE",
+    "network": "--network",
+    "output_dir": "--output-dir",
+    "timeout": "--timeout",
+    "token": "the environment variable JUPYTER_TOKEN",
+    "until": "--until",
+}
+
+#: An argument as messages write it. A value after the sign, as in a URL, makes it something else.
+_ARGUMENT: Final = re.compile(rf"(?<![\w?&])({'|'.join(_OPTIONS)})=(?=[\s,.;)]|$)")
+
+
+def as_options(message: str) -> str:
+    """Replace the arguments that a message names by options and environment variables."""
+    for phrase, own in _PHRASES.items():
+        message = message.replace(phrase, own)
+    return _ARGUMENT.sub(lambda found: _OPTIONS[found[1]], message)
