@@ -1,4 +1,4 @@
-"""Record the notebooks of the documentation from their sources, without the paths of this machine."""
+"""Record the notebooks of the documentation from their sources, without local paths."""
 
 from __future__ import annotations
 

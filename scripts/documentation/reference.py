@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 import nbtape
+import nbtape.errors
 import nbtape.notebook.document
 from benchmarks.rows import rows
 from benchmarks.telling import goals_list
@@ -187,6 +188,14 @@ def benchmarks() -> str:
     return "\n".join(lines)
 
 
+def errors() -> str:
+    """An entry for each class of nbtape.errors, in the order of its tree."""
+    classes = [each for each in vars(nbtape.errors).values() if isinstance(each, type)]
+    names = [each.__name__ for each in classes if each.__module__ == "nbtape.errors"]
+    entries = "".join(f".. autoexception:: {name}\n\n" for name in names)
+    return f"```{{eval-rst}}\n.. py:currentmodule:: nbtape\n\n{entries}```"
+
+
 def system_message() -> str:
     """`CODE_WRITER_SYSTEM_MESSAGE`, word for word."""
     return f"````text\n{nbtape.CODE_WRITER_SYSTEM_MESSAGE.strip()}\n````"
@@ -204,5 +213,6 @@ GENERATED: Final[Mapping[str, Callable[[], str]]] = {
     "exit-codes": exit_codes,
     "metadata": metadata,
     "benchmarks": benchmarks,
+    "errors": errors,
     "system-message": system_message,
 }

@@ -43,6 +43,12 @@ def test_the_timeout_and_the_kernel_have_defaults_too(tmp_path: Path) -> None:
     assert (done.returncode, "nosuch" in done.stderr) == (2, True)
 
 
+def test_a_local_kernel_has_no_default_of_its_own(tmp_path: Path) -> None:
+    code = f"import os; print('found:', os.environ.keys() & {set(VARIABLES.values())!r})"
+    done = nbtape("run", "-", cwd=tmp_path, stdin=fenced(code))
+    assert "found: set()" in done.stdout, done.stdout + done.stderr
+
+
 def test_a_default_gives_way_to_an_option_that_excludes_it(tmp_path: Path) -> None:
     assert notebook_of(tmp_path) == "session.ipynb"
     assert notebook_of(tmp_path, "--resume", "session.ipynb", NBTAPE_OUTPUT_DIR="elsewhere") == "session.ipynb"

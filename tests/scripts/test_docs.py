@@ -61,7 +61,7 @@ def test_every_integration_has_an_entry() -> None:
 
 
 def read_api() -> str:
-    return "".join(path.read_text() for path in sorted((REFERENCE / "api").glob("*.md")))
+    return "".join(fill(path.read_text()) for path in sorted((REFERENCE / "api").glob("*.md")))
 
 
 def test_every_command_and_option_has_an_entry() -> None:

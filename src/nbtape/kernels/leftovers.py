@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: The environment variable with the marks of a kernel and of those in which nbtape itself runs, separated by colons.
-VARIABLE: Final = "NBTAPE_KERNEL"
+VARIABLE: Final = "NBTAPE_KERNEL_MARK"
 
 MARK_CHARS: Final = 32
 

@@ -32,7 +32,7 @@ _THREADS: Final = Path("/proc/self/task")
 _DESCRIPTORS: Final = Path("/dev/fd")
 
 #: As in `nbtape.kernels.leftovers`, which cannot be imported here.
-_VARIABLE: Final = "NBTAPE_KERNEL"
+_VARIABLE: Final = "NBTAPE_KERNEL_MARK"
 
 #: The standard streams and the socket for requests have descriptors up to this one.
 _LAST_OWN_DESCRIPTOR: Final = 3
