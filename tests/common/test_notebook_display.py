@@ -31,7 +31,7 @@ def test_a_result_shows_its_status_and_its_output_once() -> None:
 @pytest.mark.parametrize("face", [JupyterCodeExecutor, AsyncJupyterCodeExecutor])
 def test_an_executor_shows_its_notebook(face: type[JupyterCodeExecutor], tmp_path: Path) -> None:
     executor = face(output_dir=tmp_path)
-    assert repr(executor) == f"{face.__name__}('{tmp_path}/session.ipynb', kernel='python3', epoch=0)"
+    assert repr(executor) == f"{face.__name__}('{tmp_path}/session.ipynb', kernel_name='python3', kernel_epoch=0)"
     assert executor._repr_html_().startswith(f"<pre>{face.__name__}(&#x27;{tmp_path}/session.ipynb&#x27;")
 
 

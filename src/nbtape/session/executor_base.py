@@ -107,7 +107,8 @@ class ExecutorBase(Displayed):
         return executor
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.notebook)!r}, kernel={self.kernel_name!r}, epoch={self.kernel_epoch})"
+        kernel = f"kernel_name={self.kernel_name!r}, kernel_epoch={self.kernel_epoch}"
+        return f"{type(self).__name__}({str(self.notebook)!r}, {kernel})"
 
     @property
     def resumption(self) -> Resumption | None:
