@@ -43,7 +43,7 @@ EXAMPLES: list[tuple[BaseException, str]] = [
     (KernelStartError("It died. Increase startup_timeout=."), "Increase startup_timeout=."),
     (KernelBusyError("It is busy. Ask later."), "Ask later."),
     (NotebookError("Something. Do this."), "Do this."),
-    (OutputDirectoryError(Path("/x/y"), "does not exist, nor does /x. Create it."), "Create it."),
+    (OutputDirectoryError(Path("/x/y"), "does not exist. Create its parent /x."), "Create its parent /x."),
     (NotebookReadError(NOTEBOOK, "it does not exist. Check the path."), "Check the path."),
     (NotebookInUseError(NOTEBOOK), "copy of the first cells with until=."),
     (NotebookWriteError(NOTEBOOK, "the disk is full. Free some space."), "written by the next save that succeeds."),

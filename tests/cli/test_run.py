@@ -356,7 +356,7 @@ class TestDocker:
         (["run", "nothing.md"], "nothing.md"),
         (["run", "-", "--kernel", "nothing"], "Kernel nothing is not installed."),
         (["run", "-", "--output-dir", "no/where"], "Output directory no/where does not exist."),
-        (["run", "-", "--timeout", "0"], "Timeout"),
+        (["run", "-", "--timeout", "0"], "--timeout must be a finite number"),
         (["run", "-", "--notebook", "../up"], "is not a valid notebook name"),
     ],
 )

@@ -351,7 +351,7 @@ async def test_an_output_directory_that_cannot_be_made_any_more_is_said(output_d
     executor = AsyncJupyterCodeExecutor(output_dir=output_dir / "parent" / "runs")
     (output_dir / "parent").rmdir()
     before = descendants()
-    with pytest.raises(OutputDirectoryError, match="cannot be made"):
+    with pytest.raises(OutputDirectoryError, match="cannot be created"):
         await executor.start()
     assert descendants() == before
 

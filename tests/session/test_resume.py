@@ -220,7 +220,11 @@ def test_what_is_no_notebook_is_refused(face: Any, tmp_path: Path, content: str 
 def test_what_is_no_file_of_a_notebook_is_refused(face: Any, tmp_path: Path) -> None:
     (tmp_path / "directory.ipynb").mkdir()
     (tmp_path / "notebook.txt").write_text(json.dumps(EMPTY))
-    for name, told in [("none.ipynb", "not exist"), ("directory.ipynb", "not a file"), ("notebook.txt", "not end in")]:
+    for name, told in [
+        ("none.ipynb", "not exist"),
+        ("directory.ipynb", "it is a directory"),
+        ("notebook.txt", "not end in"),
+    ]:
         with pytest.raises(NotebookReadError, match=told):
             face.resume(tmp_path / name)
 

@@ -75,7 +75,7 @@ def export(  # noqa: PLR0913  (one argument an option)
     place: Place,
     as_json: bool,
 ) -> int:
-    """Convert a notebook to HTML, Markdown or a script.
+    """Convert to HTML, Markdown or a script.
 
     The result can be read without Jupyter. Scripts and other active content in outputs are removed, and nothing is
     loaded from the network. With --clean, the code of NOTEBOOK is run in its directory; use --docker to run it in a

@@ -76,6 +76,6 @@ def checked_directory(directory: Path) -> Path:
         raise OutputDirectoryError(directory, "is a file, not a directory. Choose another one.")
     if not absolute.parent.is_dir():
         raise OutputDirectoryError(
-            directory, f"does not exist, nor does {absolute.parent}. Create it, or choose another one."
+            directory, f"does not exist. Create its parent {absolute.parent}, or choose another one."
         )
     return absolute
