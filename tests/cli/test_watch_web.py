@@ -251,8 +251,8 @@ def test_a_link_that_is_old_or_incomplete_is_told_of(
     ("arguments", "words"),
     [
         (["--port", "80"], "--port needs --web."),
-        (["--web", "--cells", "3"], "--cells is for the terminal"),
-        (["--web", "--from-start"], "--from-start is for the terminal"),
+        (["--web", "--cells", "3"], "--cells cannot be combined with --web"),
+        (["--web", "--from-start"], "--from-start cannot be combined with --web"),
         (["--web", "none.ipynb"], "does not exist"),
     ],
 )
