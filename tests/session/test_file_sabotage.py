@@ -171,10 +171,16 @@ class Saboteur(threading.Thread):
         for file in self.held:
             file.close()
         for name in os.listdir("."):
-            if os.path.isdir(name) and not os.path.islink(name) and name.endswith((".ipynb", ".journal")):
-                os.rename(name, f"last-{self.steps}-{name.strip('.')}")
-            elif self.is_plain(name) and os.lstat(name).st_uid == os.getuid():
-                os.chmod(name, 0o644)
+            try:
+                self.tidy_up(name)
+            except FileNotFoundError:  # nbtape has renamed it meanwhile
+                pass
+
+    def tidy_up(self, name):
+        if os.path.isdir(name) and not os.path.islink(name) and name.endswith((".ipynb", ".journal")):
+            os.rename(name, f"last-{self.steps}-{name.strip('.')}")
+        elif self.is_plain(name) and os.lstat(name).st_uid == os.getuid():
+            os.chmod(name, 0o644)
 
 ACTS = [act.removeprefix("do_") for act in dir(Saboteur) if act.startswith("do_")]
 '''
