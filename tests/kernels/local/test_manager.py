@@ -159,7 +159,7 @@ class TestProcesses:
             assert "SIGKILL" in result.output
             assert "out of memory" in result.output
             result = run(executor, "import os\nos.write(2, b'last words\\n')\nos._exit(3)")
-            assert "exit code 3" in result.output
+            assert "exited with code 3" in result.output
             assert "last words" in result.output
 
     def test_a_crash_in_native_code_is_a_dead_kernel(self, output_dir: Path) -> None:
@@ -237,7 +237,7 @@ class TestKernelSpecs:
         name = install(jupyter_path, "unlucky", ["sh", "-c", "echo no luck today >&2; exit 3"])
         executor = JupyterCodeExecutor(kernel_name=name, output_dir=output_dir)
         try:
-            with pytest.raises(KernelStartError, match=r"(?s)exit code 3.*no luck today"):
+            with pytest.raises(KernelStartError, match=r"(?s)exited with code 3.*no luck today"):
                 executor.start() if when == "at the start" else run(executor, "1")
         finally:
             executor.stop()
