@@ -314,8 +314,9 @@ def test_a_pool_on_a_server_works_as_here(gateway: LocalJupyterServer, tmp_path:
     check_on_server(KernelPool(gateway, size=1, preload=["json"]), tmp_path)
 
 
-def test_a_pool_in_a_container_of_all_executors(container: DockerJupyterServer, tmp_path: Path) -> None:
-    check_on_server(KernelPool(container, size=1), tmp_path)
+def test_a_pool_in_a_container_of_all_executors(base_image: str, tmp_path: Path) -> None:
+    with DockerJupyterServer(base_image=base_image, bind_dir=tmp_path) as server:
+        check_on_server(KernelPool(server, size=1), tmp_path)
 
 
 def test_a_pool_in_a_container_of_one_directory(base_image: str, tmp_path: Path) -> None:

@@ -902,8 +902,13 @@ class MakeImage:
             stdout=subprocess.DEVNULL,
             env={**os.environ, "DOCKER_BUILDKIT": "0"},
         )
-        self._stack.callback(self._client.images.remove, tag, force=True)
+        self._stack.callback(self._remove, tag)
         return tag
+
+    def _remove(self, tag: str) -> None:
+        """Remove an image, unless the engine has removed it with another one of the same content."""
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            self._client.images.remove(tag, force=True)
 
 
 @pytest.fixture
