@@ -69,6 +69,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import secrets
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -100,6 +101,9 @@ if TYPE_CHECKING:
 #: Keys of the notebook's metadata that only the recorder writes.
 _RECORDED_KEYS: Final = ("nbtape", "kernelspec", "language_info")
 
+#: Stands for the number of a save in encoded metadata, which no one can foresee and put there.
+_REVISION_MARK: Final = secrets.randbits(62)
+
 #: How often a save is tried if someone else saves at the same time. After that, changes go to the journal.
 MAX_SAVE_ATTEMPTS: Final = 3
 
@@ -122,11 +126,12 @@ class Notebook:
         if file is not None:
             node["cells"] = self.cells
         self._revision = revision_of(own_metadata(node))
+        self._encoded_metadata: tuple[bytes, bytes] | None
         self._history = History()
         for is_theirs in of_others:
             self._history.add(self._revision, is_theirs=is_theirs)
         self.is_saved = False
-        self._metadata_changed = True
+        self._change_metadata()
 
     @classmethod
     def create(
@@ -172,14 +177,26 @@ class Notebook:
         ours = {**own_metadata(self.node), **metadata.get("nbtape", {})}
         ours = {key: value for key, value in ours.items() if value is not None}
         self.node["metadata"].update(from_dict(fit_json({**metadata, "nbtape": ours})))
-        self.is_saved, self._metadata_changed = False, True
+        self.is_saved = False
+        self._change_metadata()
+
+    def _change_metadata(self) -> None:
+        """Encode the metadata again with the next save."""
+        self._metadata_changed, self._encoded_metadata = True, None
 
     def _metadata_of(self, revision: int) -> bytes:
-        """The encoded metadata; in a recording, with the number of the save."""
-        metadata = self.node["metadata"]
-        if "started" in own_metadata(self.node):
-            metadata = {**metadata, "nbtape": {**metadata["nbtape"], "revision": revision}}
-        return encode_metadata(metadata)
+        """The encoded metadata; in a recording, with the number of the save.
+
+        Only that number differs from save to save, and a list of packages takes a twentieth of a cell's time to encode.
+        """
+        if self._encoded_metadata is None:
+            metadata = self.node["metadata"]
+            if "started" in own_metadata(self.node):
+                metadata = {**metadata, "nbtape": {**metadata["nbtape"], "revision": _REVISION_MARK}}
+            before, _, after = encode_metadata(metadata).partition(b"%d" % _REVISION_MARK)
+            self._encoded_metadata = before, after
+        before, after = self._encoded_metadata
+        return b"%b%d%b" % (before, revision, after) if after else before
 
     def add_markdown(self, source: str, metadata: Mapping[str, Any]) -> int:
         """Append a Markdown cell and return its number."""
@@ -263,7 +280,7 @@ class Notebook:
         """Take the metadata that other programs have saved; return whether theirs lacks any of ours."""
         ours = self.node["metadata"]
         known = {**ours} if self._metadata_changed else {key: ours[key] for key in _RECORDED_KEYS if key in ours}
-        self._metadata_changed = True
+        self._change_metadata()
         if json_size(theirs) <= MAX_PRESENTATION_CHARS + json_size(ours):
             self.node["metadata"] = from_dict(fit_json({**theirs, **known}))
         own, other = own_metadata(self.node), own_metadata({"metadata": theirs})
