@@ -45,7 +45,7 @@ def _pieces(content: bytes | memoryview) -> Iterator[bytes]:
 
 def _structure(content: bytes | memoryview) -> Iterator[bytes]:
     """What is outside of the texts, found without a step of Python for each of them: there may be millions."""
-    opening = backslash = b""  # of a text and of an escape that the next piece goes on with
+    opening = backslash = b""  # of a text and of an escape that continue in the next piece
     for piece in _pieces(content):
         plain = (backslash + piece).replace(rb"\\", b"")
         backslash = b"\\" if plain.endswith(b"\\") else b""

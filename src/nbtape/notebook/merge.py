@@ -116,7 +116,7 @@ class _Merge:
         before, missing = list(cells.order), {cells.ids[number]: number for number in cells.order}
         self._listed = {cell["id"] for cell in theirs}
         first = self._history.first
-        for name in self._listed & missing.keys():  # whoever has a cell has seen the save that it came with
+        for name in self._listed & missing.keys():  # an editor that has a cell has seen the save that added it
             if first[missing[name]] < NEXT_SAVE:
                 self._seen = max(self._seen, int(first[missing[name]]))
         order = []

@@ -39,13 +39,33 @@ _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 def refusal(directory: Path) -> str:
     """Why a container must not mount a directory, as the end of a sentence; empty if it may."""
+    return _examine(directory)[1]
+
+
+def mountable(directory: Path) -> Path:
+    """The path of a directory without links, if a container may mount it.
+
+    Raises:
+        ServerError: It must not.
+    """
+    path, why = _examine(directory)
+    if why:
+        raise ServerError(f"A container must not mount {directory}: {why}. Use a separate directory.")
+    return path
+
+
+def _examine(directory: Path) -> tuple[Path, str]:
+    """The path without links, and why a container must not mount it; what was examined is what is mounted."""
     try:
         path = Path(_resolve(directory))
-        owner = path.stat().st_uid
+        return path, _refusal_of(path, path.stat().st_uid)
     except _UnsafePathError as exc:
-        return str(exc)
+        return directory, str(exc)
     except OSError as exc:
-        return f"{exc.strerror or exc}"
+        return directory, f"{exc.strerror or exc}"
+
+
+def _refusal_of(path: Path, owner: int) -> str:
     homes = [home for home in _homes(owner) if home != Path("/")]
     if any(path == home or path in home.parents for home in homes):
         return "it is a home directory, or contains one"
@@ -57,17 +77,6 @@ def refusal(directory: Path) -> str:
     if any(path.is_relative_to(root) for root in _SYSTEM) and not any(path.is_relative_to(place) for place in places):
         return "it is in a system directory"
     return ""
-
-
-def mountable(directory: Path) -> Path:
-    """The path of a directory without links, if a container may mount it.
-
-    Raises:
-        ServerError: It must not.
-    """
-    if why := refusal(directory):
-        raise ServerError(f"A container must not mount {directory}: {why}. Use a separate directory.")
-    return Path(_resolve(directory))
 
 
 def give(mounted: Path, directory: Path, user: User) -> None:
