@@ -1,4 +1,4 @@
-"""Completion, as real shells do it."""
+"""Tab completion in real shells."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nbtape.cli.commands import nbtape as root
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: How each is started without what the machine has configured, and what has it print a prompt that a test can wait for.
+#: For each shell: the command that ignores the machine's settings, its settings file, and how to set a known prompt.
 SHELLS = {
     "bash": (["bash", "--noprofile", "-i"], ".bashrc", "PS1='ready> '"),
     "zsh": (["zsh", "-d", "-i"], ".zshrc", "PROMPT='ready> '"),
@@ -49,7 +49,7 @@ def shell(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home with files, of which some are notebooks."""
+    """A home directory with some files, among them notebooks."""
     for name in FILES:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -58,7 +58,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def install(shell: str, home: Path) -> dict[str, str]:
-    """Do as the help says, and give the environment for the shell."""
+    """Install completion as the help describes, and return the environment for the shell."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ZDOTDIR", "FPATH"))}
     variables |= {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TERM": "xterm"}
     told = nbtape("completion", "--help", cwd=home).stdout.splitlines()
@@ -71,10 +71,10 @@ def install(shell: str, home: Path) -> dict[str, str]:
 
 
 def typed(shell: str, keys: str, home: Path) -> list[str]:
-    """The words of a line after some keys."""
+    """The arguments of a line after typing some keys."""
     command, _, _ = SHELLS[shell]
     environment = install(shell, home)
-    process, terminal = pty.fork()  # the terminal is theirs: fish wants to control its jobs
+    process, terminal = pty.fork()  # The shell gets its own terminal: fish needs job control.
     if process == 0:
         os.chdir(home)
         os.execvpe(command[0], command, environment)
@@ -82,10 +82,10 @@ def typed(shell: str, keys: str, home: Path) -> list[str]:
         seen = b""
         while b"ready> " not in seen:
             seen += os.read(terminal, 65536)
-        # In front of the line that came of it goes what tells its words. Then Enter, and the end.
+        # Insert a command that records its arguments before the completed line. Then press Enter and exit.
         tell = f'{sys.executable} -c \'import json, sys; open("words", "w").write(json.dumps(sys.argv[1:]))\' '
         os.write(terminal, f"{keys}\x01{tell}\rexit\r".encode())
-        with contextlib.suppress(OSError):  # Linux, where nobody holds the other end any more
+        with contextlib.suppress(OSError):  # Linux raises this when the other end is closed.
             while os.read(terminal, 65536):
                 pass
     finally:
@@ -115,13 +115,13 @@ LINES = [
 
 
 @pytest.mark.parametrize(("keys", "words"), LINES, ids=[keys.strip() for keys, _ in LINES])
-def test_a_tab_completes_what_is_begun(shell: str, keys: str, words: list[str], home: Path) -> None:
-    # zsh takes the slash behind a directory away again, when nothing follows.
+def test_tab_completes_a_started_word(shell: str, keys: str, words: list[str], home: Path) -> None:
+    # zsh removes the slash after a directory when nothing follows.
     completed = [word.removesuffix("/") for word in typed(shell, keys, home)]
     assert completed == [word.format(home=home) for word in words]
 
 
-def test_it_loads_nothing_heavy(home: Path) -> None:
+def test_completion_loads_nothing_heavy(home: Path) -> None:
     code = (
         "import atexit, sys; sys.argv[1:] = ['completion', 'bash', '--answer']\n"
         "heavy = {'nbformat', 'jupyter_client', 'zmq', 'nbclient', 'traitlets', 'httpx', 'docker', 'rich.console'}\n"
@@ -138,15 +138,15 @@ def test_it_loads_nothing_heavy(home: Path) -> None:
         assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_name_that_would_command_the_terminal_is_not_offered(home: Path) -> None:
+def test_names_with_control_characters_are_not_offered(home: Path) -> None:
     (home / "evil\x1b]0;owned\x07.ipynb").touch()
     (home / "two\nlines.ipynb").touch()
     done = nbtape("completion", "bash", "--answer", cwd=home, COMP_WORDS="nbtape show ", COMP_CWORD="2")
     assert done.stdout == "path\tit's.ipynb\t\npath\tmy notes.ipynb\t\npath\truns/\t\npath\tsession.ipynb\t\n"
 
 
-def test_every_notebook_and_every_kernel_is_completed() -> None:
-    """Also those of commands that come after this test."""
+def test_every_notebook_argument_and_kernel_option_is_completed() -> None:
+    """Commands added later are checked too."""
     for command in leaves(root):
         for parameter in command.params:
             begun = parameter.shell_complete(click.Context(command), "")
@@ -157,7 +157,7 @@ def test_every_notebook_and_every_kernel_is_completed() -> None:
 
 
 def leaves(command: click.Command) -> Iterator[click.Command]:
-    """The commands that do something."""
+    """The commands without subcommands."""
     if isinstance(command, click.Group):
         for each in command.commands.values():
             yield from leaves(each)

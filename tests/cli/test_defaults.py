@@ -1,4 +1,4 @@
-"""Options take defaults from the environment and from [tool.nbtape]; the command line comes first."""
+"""Defaults from the environment and [tool.nbtape]; command-line options take precedence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def notebook_of(tmp_path: Path, *arguments: str, **environment: str) -> str:
     return str(json.loads(done.stdout)["notebook"]).removeprefix(f"{tmp_path}/")
 
 
-def test_the_command_line_comes_before_the_environment_and_that_before_the_table(tmp_path: Path) -> None:
+def test_options_override_the_environment_which_overrides_the_table(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "nbtape-x"\n[tool.nbtape]\noutput-dir = "table"\n')
     assert notebook_of(tmp_path / "below") == f"{tmp_path}/table/session.ipynb"
@@ -34,7 +34,7 @@ def test_the_command_line_comes_before_the_environment_and_that_before_the_table
     assert notebook_of(tmp_path, "--output-dir", "option", NBTAPE_OUTPUT_DIR="variable") == "option/session.ipynb"
 
 
-def test_the_timeout_and_the_kernel_have_defaults_too(tmp_path: Path) -> None:
+def test_timeout_and_kernel_take_defaults_too(tmp_path: Path) -> None:
     for environment in ({"NBTAPE_TIMEOUT": "1"}, {}):
         done = nbtape("run", "-", cwd=tmp_path, stdin=fenced("import time; time.sleep(60)"), **environment)
         assert done.returncode == 124
@@ -43,13 +43,13 @@ def test_the_timeout_and_the_kernel_have_defaults_too(tmp_path: Path) -> None:
     assert (done.returncode, "nosuch" in done.stderr) == (2, True)
 
 
-def test_a_local_kernel_has_no_default_of_its_own(tmp_path: Path) -> None:
+def test_a_local_kernel_does_not_see_the_variables(tmp_path: Path) -> None:
     code = f"import os; print('found:', os.environ.keys() & {set(VARIABLES.values())!r})"
     done = nbtape("run", "-", cwd=tmp_path, stdin=fenced(code))
     assert "found: set()" in done.stdout, done.stdout + done.stderr
 
 
-def test_a_default_gives_way_to_an_option_that_excludes_it(tmp_path: Path) -> None:
+def test_an_option_overrides_a_conflicting_default(tmp_path: Path) -> None:
     assert notebook_of(tmp_path) == "session.ipynb"
     assert notebook_of(tmp_path, "--resume", "session.ipynb", NBTAPE_OUTPUT_DIR="elsewhere") == "session.ipynb"
     done = nbtape("run", "-", "--docker", "no such image", cwd=tmp_path, stdin=fenced("1"), NBTAPE_SERVER="http://x")
@@ -67,14 +67,14 @@ def test_a_default_gives_way_to_an_option_that_excludes_it(tmp_path: Path) -> No
         ("timeout =", "is not valid TOML"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_one_line(tmp_path: Path, table: str, told: str) -> None:
+def test_an_invalid_table_is_a_one_line_error(tmp_path: Path, table: str, told: str) -> None:
     (file := tmp_path / "pyproject.toml").write_text(f"[tool.nbtape]\n{table}\n")
     done = nbtape("run", "-", cwd=tmp_path, stdin=fenced("1"))
     assert (done.returncode, done.stdout) == (2, "")
     assert told.format(file=file) in done.stderr
 
 
-def test_a_project_without_the_table_and_a_link_in_its_place_are_passed_over(tmp_path: Path) -> None:
+def test_a_pyproject_file_that_is_a_link_or_not_toml_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").symlink_to("/dev/zero")
     assert notebook_of(tmp_path) == "session.ipynb"
     (tmp_path / "pyproject.toml").unlink()

@@ -1,4 +1,4 @@
-"""How the command ends: with which exit code, and what it says of what went wrong."""
+"""Exit codes, and the messages that come with failures."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from nbtape import LocalJupyterServer
 
 
-#: Says that it runs, and goes on for longer than any test.
+#: Signals that it has begun, then runs longer than any test.
 LONG = "open('begun', 'w').close()\nimport time\ntime.sleep(200)"
 
-#: A bug, which we do not have at hand: something that no command expects, in the midst of one.
+#: Simulates a bug: an exception that no command expects, raised in the middle of one.
 BUGGY = """
 import sys
 from nbtape.cli import main
@@ -52,7 +52,7 @@ def fenced(code: str) -> str:
 
 @pytest.fixture
 def session(tmp_path: Path) -> Path:
-    """A notebook with one cell, which goes well."""
+    """A notebook with one cell that succeeds."""
     with JupyterCodeExecutor(output_dir=tmp_path) as executor:
         executor.execute_code_blocks([CodeBlock("print(1)", "python")])
         return executor.notebook
@@ -60,7 +60,7 @@ def session(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A notebook of which more is told than a pipe holds."""
+    """A notebook whose table is larger than a pipe buffer."""
     path = tmp_path_factory.mktemp("large") / "large.ipynb"
     cells = [new_code_cell(f"x = {number}", id=f"cell-{number}") for number in range(5000)]
     nbformat.write(new_notebook(cells=cells), path)
@@ -68,7 +68,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestExitCodes:
-    """Each of the table, from a real run."""
+    """Each code in the table, from a real run."""
 
     @pytest.mark.parametrize(
         ("code", "message"),
@@ -79,12 +79,12 @@ class TestExitCodes:
             (KERNEL_DIED, "import os\nos.kill(os.getpid(), 9)"),
         ],
     )
-    def test_run_has_that_of_its_result(self, code: int, message: str, tmp_path: Path) -> None:
+    def test_run_exits_with_the_code_of_its_result(self, code: int, message: str, tmp_path: Path) -> None:
         done = nbtape("run", "-", "--timeout", 3, "--json", cwd=tmp_path, stdin=fenced(message))
         assert done.returncode == code, done.stderr
         assert json.loads(done.stdout)["exit_code"] == code
 
-    def test_a_replay_has_that_of_its_worst_notebook(self, session: Path) -> None:
+    def test_replay_exits_with_the_code_of_its_worst_notebook(self, session: Path) -> None:
         changed = session.with_name("changed.ipynb")
         notebook = read_notebook(session)
         notebook.cells[0].outputs[0].text = "2\n"
@@ -96,7 +96,7 @@ class TestExitCodes:
         ):
             assert nbtape("replay", *names, cwd=session.parent).returncode == code
 
-    def test_a_clean_export_that_does_not_work_has_that_of_a_failure(self, tmp_path: Path) -> None:
+    def test_a_clean_export_that_does_not_work_exits_as_failed(self, tmp_path: Path) -> None:
         (tmp_path / "here").touch()
         with JupyterCodeExecutor(output_dir=tmp_path) as executor:
             executor.execute_code_blocks([CodeBlock("open('here').close()", "python")])
@@ -127,7 +127,7 @@ class TestExitCodes:
             ("mcp --http nowhere", "[HOST:]PORT"),
         ],
     )
-    def test_what_is_refused_is_said_in_one_line_with_a_hint(self, line: str, told: str, tmp_path: Path) -> None:
+    def test_a_usage_error_is_one_line_with_a_hint(self, line: str, told: str, tmp_path: Path) -> None:
         (tmp_path / "x.md").write_text("no code")
         done = nbtape(*line.split(), cwd=tmp_path)
         assert (done.returncode, done.stdout) == (REFUSED, "")
@@ -135,7 +135,7 @@ class TestExitCodes:
         assert said.startswith("nbtape: ")
         assert told in said
 
-    def test_a_file_that_cannot_be_written_is_named(self, session: Path) -> None:
+    def test_the_error_names_a_file_that_cannot_be_written(self, session: Path) -> None:
         done = nbtape("export", session.name, "-o", "no/where.html", cwd=session.parent)
         assert done.returncode == REFUSED
         (said,) = done.stderr.splitlines()
@@ -153,14 +153,14 @@ class TestBugs:
         command = [sys.executable, "-c", BUGGY, *arguments]
         return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
 
-    def test_a_bug_is_a_line_and_has_a_code_of_its_own(self, session: Path) -> None:
+    def test_a_bug_is_reported_in_one_line_with_its_own_exit_code(self, session: Path) -> None:
         done = self.run("show", session.name, cwd=session.parent)
         assert (done.returncode, done.stdout) == (BUG, "")
         (said,) = done.stderr.splitlines()
         assert said.startswith("nbtape: AttributeError: no such thing. This is a bug in nbtape.")
         assert "--debug" in said
 
-    def test_with_debug_it_says_where(self, session: Path) -> None:
+    def test_debug_shows_where_a_bug_occurred(self, session: Path) -> None:
         done = self.run("show", session.name, "--debug", cwd=session.parent)
         assert done.returncode == BUG
         assert "in print_run" in done.stderr
@@ -168,7 +168,7 @@ class TestBugs:
 
 class TestDebug:
     @pytest.mark.parametrize("way", ["before", "after", "variable"])
-    def test_it_shows_the_traceback_and_the_log(self, way: str, tmp_path: Path) -> None:
+    def test_debug_shows_the_traceback(self, way: str, tmp_path: Path) -> None:
         arguments = ["run", "-", "--output-dir", "gone/away"]
         environment = {"NBTAPE_DEBUG": "1"} if way == "variable" else {}
         arguments = {"before": ["--debug", *arguments], "after": [*arguments, "--debug"]}.get(way, arguments)
@@ -177,9 +177,7 @@ class TestDebug:
         assert "Traceback" in done.stderr
         assert done.stderr.splitlines()[-1].startswith("nbtape: Output directory gone/away")
 
-    def test_the_log_of_the_library_is_on_standard_error_without_tokens(
-        self, gateway: LocalJupyterServer, tmp_path: Path
-    ) -> None:
+    def test_debug_logs_to_stderr_without_tokens(self, gateway: LocalJupyterServer, tmp_path: Path) -> None:
         token = str(gateway.connection_info.token)
         url = f"{gateway.connection_info.url}?token={token}"
         done = nbtape("run", "-", "--server", url, "--json", "--debug", cwd=tmp_path, stdin=fenced("1"))
@@ -188,26 +186,26 @@ class TestDebug:
         assert token not in done.stderr
         assert json.loads(done.stdout)["status"] == "ok"
 
-    def test_the_log_is_bounded_and_commands_no_terminal(self, tmp_path: Path) -> None:
+    def test_the_debug_log_is_bounded_and_free_of_control_characters(self, tmp_path: Path) -> None:
         code = "# \x1b]0;owned\x07\nprint('x' * 100_000, '\\x1b]0;owned\\x07')"
         done = nbtape("run", "-", "--json", "--debug", cwd=tmp_path, stdin=fenced(code))
         assert "Executing cell" in done.stderr
         assert not set(done.stderr) & set("\x1b\x07")
         assert len(done.stderr) < 20_000
 
-    def test_without_it_there_is_no_log(self, tmp_path: Path) -> None:
+    def test_there_is_no_log_without_debug(self, tmp_path: Path) -> None:
         done = nbtape("run", "-", "--json", cwd=tmp_path, stdin=fenced("1"), NBTAPE_DEBUG="0")
         assert (done.returncode, done.stderr) == (WELL, "")
 
 
 class TestPipes:
-    """What `head` does not read any more."""
+    """Output that the reader of the pipe, such as `head`, does not read."""
 
     def head(self, *arguments: object, cwd: Path, both: bool = False, **colours: str) -> tuple[int, list[str]]:
-        """The exit code of the command before the pipe, and what was seen on standard error."""
+        """Return the exit code of the command before the pipe and the lines on standard error."""
         command = shlex.join([*COMMAND, *map(str, arguments)]) + (" 2>&1" if both else "")
         script = f"{command} | head -c 1; code=${{PIPESTATUS[0]}}; echo; echo $code"
-        # Python without buffers takes a pipe that breaks in mid-write for one that was written to.
+        # With PYTHONUNBUFFERED, Python treats a pipe that breaks during a write as written.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | colours
         done = subprocess.run(
             ["bash", "-c", script], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
@@ -215,12 +213,14 @@ class TestPipes:
         *_, code = done.stdout.splitlines()
         return int(code), done.stderr.splitlines()
 
-    def test_show_ends_quietly(self, large: Path) -> None:
+    def test_show_exits_quietly_when_the_pipe_closes(self, large: Path) -> None:
         assert self.head("show", large.name, cwd=large.parent) == (UNREAD, [])
         assert self.head("show", large.name, "--json", cwd=large.parent, both=True) == (UNREAD, [])
 
     @pytest.mark.parametrize("colours", [{}, {"FORCE_COLOR": "1"}])
-    def test_a_run_goes_on_and_is_recorded(self, colours: dict[str, str], tmp_path: Path) -> None:
+    def test_a_run_continues_and_is_recorded_when_the_pipe_closes(
+        self, colours: dict[str, str], tmp_path: Path
+    ) -> None:
         code = "for number in range(30):\n    print('x' * 10_000, flush=True)\nprint('all')"
         (tmp_path / "m.md").write_text(fenced(code) * 2)
         assert self.head("run", "m.md", cwd=tmp_path, both=True, **colours) == (WELL, [])
@@ -229,7 +229,7 @@ class TestPipes:
 
 
 class TestStreams:
-    """Closed streams, and terminals that cannot show every character."""
+    """Closed streams, and terminals that cannot encode every character."""
 
     @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-"])
     def test_a_closed_stream_loses_nothing(self, closed: str, tmp_path: Path) -> None:
@@ -248,7 +248,9 @@ class TestStreams:
     @pytest.mark.parametrize(
         ("encoding", "shown"), [("ascii", r"\xfc\u2713"), ("latin-1", "\xfc\\u2713"), ("utf-8", "\xfc\u2713")]
     )
-    def test_what_a_terminal_cannot_encode_is_shown_as_escapes(self, encoding: str, shown: str, tmp_path: Path) -> None:
+    def test_characters_that_a_terminal_cannot_encode_are_escaped(
+        self, encoding: str, shown: str, tmp_path: Path
+    ) -> None:
         (tmp_path / "m.md").write_text(fenced("print('\xfc\u2713')"), "utf-8")
         environment = {**os.environ, "PYTHONIOENCODING": encoding}
         for arguments in (["run", "m.md"], ["show", "m.ipynb", "--cell", "0"], ["watch", "m.ipynb"]):
@@ -260,7 +262,7 @@ class TestStreams:
 
 
 class TestCtrlC:
-    """Nothing is left running: neither a kernel, nor what it started, nor a container."""
+    """Nothing keeps running: no kernel, none of its child processes, no container."""
 
     @pytest.fixture(autouse=True)
     def leaves_no_process(self, tmp_path: Path, leaves_nothing: None) -> None:  # noqa: ARG002
@@ -271,7 +273,7 @@ class TestCtrlC:
 
     @pytest.fixture
     def long_session(self, tmp_path: Path) -> Path:
-        """A notebook whose second cell goes on, where it had ended at once."""
+        """A notebook whose second cell finished at once when recorded and blocks when replayed."""
         with JupyterCodeExecutor(output_dir=tmp_path) as executor:
             code = "import os, time\nif os.path.exists('wait'):\n    open('begun', 'w').close()\n    time.sleep(200)"
             executor.execute_code_blocks([CodeBlock("x = 1", "python"), CodeBlock(code, "python")])
@@ -279,7 +281,7 @@ class TestCtrlC:
             return executor.notebook
 
     @pytest.mark.parametrize("kill", [os.killpg, os.kill])
-    def test_a_run(self, kill: Callable[[int, int], None], tmp_path: Path) -> None:
+    def test_ctrl_c_during_a_run(self, kill: Callable[[int, int], None], tmp_path: Path) -> None:
         (tmp_path / "m.md").write_text(fenced(f"import subprocess\nsubprocess.Popen(['sleep', '200'])\n{LONG}"))
         ended = interrupted_when(tmp_path / "begun", "run", "m.md", cwd=tmp_path, kill=kill)
         assert (ended.returncode, "Traceback" in ended.stderr) == (INTERRUPTED, False)
@@ -288,21 +290,23 @@ class TestCtrlC:
 
     @pytest.mark.parametrize("kill", [os.killpg, os.kill])
     @pytest.mark.parametrize("options", first(1, ["--jobs 2", "", "--json"]))
-    def test_a_replay(self, options: str, kill: Callable[[int, int], None], long_session: Path) -> None:
+    def test_ctrl_c_during_a_replay(self, options: str, kill: Callable[[int, int], None], long_session: Path) -> None:
         arguments = ["replay", long_session.name, *options.split()]
         ended = interrupted_when(self.directory / "begun", *arguments, cwd=self.directory, kill=kill)
         assert ended == (INTERRUPTED, "", "nbtape: Interrupted.\n")
         self.check_nothing_runs()
 
     @pytest.mark.parametrize("kill", [os.killpg, os.kill])
-    def test_a_clean_export(self, kill: Callable[[int, int], None], long_session: Path) -> None:
+    def test_ctrl_c_during_a_clean_export(self, kill: Callable[[int, int], None], long_session: Path) -> None:
         arguments = ["export", long_session.name, "--clean"]
         ended = interrupted_when(self.directory / "begun", *arguments, cwd=self.directory, kill=kill)
         assert ended == (INTERRUPTED, "", "nbtape: Interrupted.\n")
         assert not list(self.directory.glob("*.html"))
         self.check_nothing_runs()
 
-    def test_a_run_in_a_container(self, tmp_path: Path, base_image: str, docker_client: docker.DockerClient) -> None:
+    def test_ctrl_c_during_a_run_in_a_container(
+        self, tmp_path: Path, base_image: str, docker_client: docker.DockerClient
+    ) -> None:
         (tmp_path / "m.md").write_text(fenced(LONG))
         before = {container.id for container in docker_client.containers.list(ignore_removed=True)}
         arguments = ["run", "m.md", "--docker", "--base-image", base_image]
@@ -319,8 +323,8 @@ class TestCtrlC:
     @pytest.mark.parametrize(
         "turned", ["raise ImportError('no module _ssl')", "raise RuntimeError('__set_name__') from exc"]
     )
-    def test_an_import_that_turns_it_into_another_error_is_interrupted(self, turned: str, tmp_path: Path) -> None:
-        """As C modules do that import others, and Python before 3.12 while it creates a class."""
+    def test_ctrl_c_during_an_import_that_raises_another_error(self, turned: str, tmp_path: Path) -> None:
+        """As C modules that import others do, and Python before 3.12 while it creates a class."""
         code = textwrap.dedent(f"""
             import os, signal, sys, nbtape.cli
 
@@ -338,8 +342,8 @@ class TestCtrlC:
         ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
         assert (ended.returncode, ended.stderr) == (INTERRUPTED, "nbtape: Interrupted.\n")
 
-    def test_at_any_moment_of_its_beginning_it_is_one_line(self, tmp_path: Path, *, full: bool) -> None:
-        """From the first import of the command, through all others, up to a kernel that runs code."""
+    def test_ctrl_c_at_any_point_of_startup_prints_at_most_one_line(self, tmp_path: Path, *, full: bool) -> None:
+        """From the command's first import until a kernel runs code."""
         (tmp_path / "m.md").write_text(fenced(LONG))
         begin = textwrap.dedent("""
             import sys, nbtape.cli

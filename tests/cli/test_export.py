@@ -1,4 +1,4 @@
-"""`nbtape export`, as a person or a program calls it."""
+"""`nbtape export` from the command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def session(output_dir: Path) -> Path:
-    """A session in which an attempt failed."""
+    """A session with one failed attempt."""
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         for code in ("x = 20", "x / 0", "print(x + 1)"):
             executor.execute_code_blocks([CodeBlock(code, "python")])
@@ -29,7 +29,7 @@ def session(output_dir: Path) -> Path:
 @pytest.mark.parametrize(
     ("form", "words"), [("html", "<!DOCTYPE html>"), ("py", "# %%\nx = 20"), ("md", "```python\nx = 20")]
 )
-def test_an_export_lies_beside_the_notebook_and_replaces_nothing(form: str, words: str, session: Path) -> None:
+def test_an_export_is_written_next_to_the_notebook_and_replaces_nothing(form: str, words: str, session: Path) -> None:
     (session.with_suffix(f".{form}")).write_text("somebody's")
     done = nbtape("export", session.name, "--to", form, cwd=session.parent)
     assert done.returncode == 0, done.stderr
@@ -38,13 +38,13 @@ def test_an_export_lies_beside_the_notebook_and_replaces_nothing(form: str, word
     assert session.with_suffix(f".{form}").read_text() == "somebody's"
 
 
-def test_an_output_that_is_named_says_what_it_is_and_is_replaced(session: Path) -> None:
+def test_a_named_output_sets_the_format_and_is_replaced(session: Path) -> None:
     (session.parent / "report.md").write_text("old")
     assert nbtape("export", session.name, "-o", "report.md", cwd=session.parent).returncode == 0
     assert (session.parent / "report.md").read_text().startswith("# session.ipynb")
 
 
-def test_a_link_that_code_put_there_is_not_written_through(session: Path) -> None:
+def test_an_export_does_not_write_through_a_link(session: Path) -> None:
     (session.parent / "precious").write_text("precious")
     for name in ("session.html", "out.html"):
         (session.parent / name).symlink_to("precious")
@@ -54,7 +54,7 @@ def test_a_link_that_code_put_there_is_not_written_through(session: Path) -> Non
     assert (session.parent / "session-2.html").exists()
 
 
-def test_a_clean_notebook_has_what_worked_and_works(session: Path) -> None:
+def test_a_clean_export_keeps_the_cells_that_worked_and_runs(session: Path) -> None:
     done = nbtape("export", session.name, "--clean", "--to", "ipynb", cwd=session.parent)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Exported: session-clean.ipynb\n"
@@ -71,7 +71,7 @@ def test_a_clean_notebook_has_what_worked_and_works(session: Path) -> None:
     assert ran.stdout == "21\n"
 
 
-def test_what_does_not_work_any_more_is_not_exported_and_gives_exit_code_1(output_dir: Path) -> None:
+def test_cells_that_no_longer_work_are_not_exported_and_exit_with_1(output_dir: Path) -> None:
     (output_dir / "here").write_text("")
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         executor.execute_code_blocks([CodeBlock("open('here').close()", "python")])
@@ -85,7 +85,7 @@ def test_what_does_not_work_any_more_is_not_exported_and_gives_exit_code_1(outpu
     assert (told["output"], told["clean"]["works"], told["clean"]["broken"]["index"]) == (None, False, 0)
 
 
-def test_json_is_one_object_and_nothing_else(session: Path) -> None:
+def test_json_output_is_a_single_object(session: Path) -> None:
     done = nbtape("export", session.name, "--clean", "--to", "md", "--json", cwd=session.parent)
     told = json.loads(done.stdout)
     assert (told["version"], told["output"], told["files"]) == (1, "session-clean.md", [])
@@ -104,7 +104,7 @@ def test_json_is_one_object_and_nothing_else(session: Path) -> None:
         ([], "Missing argument"),
     ],
 )
-def test_what_cannot_be_exported_is_said_with_exit_code_2(arguments: list[str], words: str, session: Path) -> None:
+def test_an_invalid_export_reports_why_and_exits_with_2(arguments: list[str], words: str, session: Path) -> None:
     done = nbtape("export", *arguments, cwd=session.parent)
     assert done.returncode == 2
     assert done.stdout == ""

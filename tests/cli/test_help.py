@@ -1,4 +1,4 @@
-"""The help teaches: what it shows works when it is typed, and what it says of documents is so."""
+"""Examples in the help work when typed, and its lists of JSON keys are accurate."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def commands(command: click.Command, *names: str) -> Iterator[tuple[str, click.Command]]:
-    """All commands, with what is typed for them behind `nbtape`."""
+    """All commands, by the words typed after `nbtape`."""
     yield " ".join(names), command
     if isinstance(command, click.Group):
         for name, each in command.commands.items():
@@ -40,8 +40,8 @@ ALL = list(commands(root))
 BOTH = [COMMAND, [str(Path(sys.executable).with_name("nbtape"))]]
 
 
-#: Those of mcp need the SDK, which is in another environment: tests/integrations/test_mcp.py. Those of watch need a
-#: session that goes on: test_watch.py.
+#: Examples of mcp need the SDK, which is in another environment: see tests/integrations/test_mcp.py. Those of watch
+#: need a running session: see test_watch.py.
 TYPED = sorted({line for name, _ in ALL if name not in {"mcp", "watch"} for line in examples(name)})
 
 MESSAGE = "The squares:\n\n```python\nn = 3\n```\n\nThen:\n\n```python\nprint([i * i for i in range(5)])\n```\n"
@@ -49,7 +49,7 @@ MESSAGE = "The squares:\n\n```python\nn = 3\n```\n\nThen:\n\n```python\nprint([i
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with what the examples name, and a notebook that `nbtape run` has recorded there."""
+    """A directory with the files that the examples name, and a notebook recorded there by `nbtape run`."""
     directory = tmp_path_factory.mktemp("recorded")
     for name in ("answer", "more", "other"):
         (directory / f"{name}.md").write_text(MESSAGE)
@@ -63,20 +63,20 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def directory(recorded: Path, tmp_path: Path) -> Path:
-    """A copy, in a home: containers do not mount a home itself."""
+    """A copy below a home directory: containers do not mount a home directory itself."""
     (tmp_path / ".config" / "fish" / "completions").mkdir(parents=True)
     shutil.copytree(recorded, tmp_path / "work")
     return tmp_path / "work"
 
 
 class Stage(NamedTuple):
-    """What stands here for what the examples name that is elsewhere."""
+    """Local images that replace the remote ones in the examples."""
 
     base_image: str
     image: str
 
     def set(self, line: str) -> str:
-        """The line with it."""
+        """Return the line with the local images."""
         base = f"--base-image {self.base_image}"
         line = re.sub("--docker(?! nbtape)", f"{base} --docker", line.replace("nbtape-science", self.image))
         return line.replace("image build --package", f"image build {base} --package")
@@ -118,7 +118,7 @@ def test_an_example_works(
 
 
 @pytest.mark.parametrize(("name", "command"), ALL, ids=[name or "nbtape" for name, _ in ALL])
-def test_the_help_of_all_commands_is_of_one_form(name: str, command: click.Command) -> None:
+def test_the_help_of_all_commands_has_the_same_form(name: str, command: click.Command) -> None:
     assert examples(name), "no example"
     assert command.get_short_help_str() == (command.help or "").partition("\n\n")[0].replace("\n", " ") or not name
     context = click.Context(command)
@@ -143,7 +143,7 @@ def test_the_help_of_all_commands_is_of_one_form(name: str, command: click.Comma
         ("environment answer.ipynb", ""),
     ],
 )
-def test_a_document_has_the_keys_that_the_help_tells(line: str, of: str, directory: Path) -> None:
+def test_json_output_has_the_keys_listed_in_the_help(line: str, of: str, directory: Path) -> None:
     done = nbtape(*shlex.split(line), "--json", cwd=directory)
     (document,) = map(json.loads, done.stdout.splitlines())
     options = dict(ALL)[line.split(maxsplit=1)[0]].params
@@ -156,7 +156,7 @@ def test_a_document_has_the_keys_that_the_help_tells(line: str, of: str, directo
     assert document["version"] == 1
 
 
-def test_the_command_and_the_module_are_the_same() -> None:
+def test_the_command_and_python_m_nbtape_are_the_same() -> None:
     told = [
         [subprocess.run([*command, option], capture_output=True, text=True, check=True).stdout for command in BOTH]
         for option in ("--version", "--help")

@@ -1,4 +1,4 @@
-"""What recorded code puts in the place of files: commands never write or read elsewhere, and never wait for it."""
+"""Obstacles that recorded code puts at file paths: commands do not read or write elsewhere, and do not hang."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MINE = "# mine\n"
 
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
-    """A file of the user outside the directory of the code."""
+    """One of the user's files, outside the directory of the code."""
     (tmp_path / "home").mkdir()
     victim = tmp_path / "home" / "profile"
     victim.write_text(MINE)
@@ -54,7 +54,7 @@ def notebook(here: Path, *sources: str) -> Path:
     ],
     ids=["a FIFO again and again", "now a FIFO, now a file", "now /dev/zero, now a file"],
 )
-def test_what_takes_the_place_of_the_notebook_hangs_no_run(here: Path, step: str) -> None:
+def test_a_fifo_or_device_at_the_notebooks_path_does_not_hang_a_run(here: Path, step: str) -> None:
     code = f"""
 import contextlib, ctypes, os, time
 libc, end = ctypes.CDLL(None), time.time() + 4
@@ -73,7 +73,7 @@ with contextlib.suppress(OSError):
 
 
 @pytest.mark.parametrize("report", ["report.html", "report.json", "below/report.html"])
-def test_a_report_is_not_written_through_a_link_that_code_made(here: Path, victim: Path, report: str) -> None:
+def test_a_report_is_not_written_through_a_link_made_by_the_code(here: Path, victim: Path, report: str) -> None:
     code = f"import os\nos.symlink({str(victim)!r}, {report!r})"
     if "/" in report:
         code = f"import os\nos.symlink({str(victim.parent)!r}, 'below')"
@@ -110,7 +110,7 @@ time.sleep(0.5)
 """
 
 
-def test_a_replay_is_not_written_through_a_link_that_code_left_behind_makes(here: Path, victim: Path) -> None:
+def test_a_replay_is_not_written_through_a_link_made_by_a_leftover_process(here: Path, victim: Path) -> None:
     path = notebook(here, LEFT_BEHIND.format(victim=str(victim)), "print(1)")
     recorded = json.loads(path.read_text())
     recorded["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "other\n"}]
@@ -133,7 +133,9 @@ OBSTACLES: dict[str, Callable[[Path, Path], object]] = {
 
 @pytest.mark.parametrize("kind", OBSTACLES)
 @pytest.mark.parametrize("name", ["out.html", "out.md", "out_files", "below", "n.ipynb", ".n.ipynb.journal", "a.md"])
-def test_an_obstacle_is_one_line_or_is_replaced(here: Path, victim: Path, kind: str, name: str) -> None:
+def test_an_obstacle_is_replaced_or_reported_without_a_traceback(
+    here: Path, victim: Path, kind: str, name: str
+) -> None:
     notebook(here, "1")
     (here / name).unlink(missing_ok=True)
     OBSTACLES[kind](here / name, victim)
@@ -152,7 +154,7 @@ def test_an_obstacle_is_one_line_or_is_replaced(here: Path, victim: Path, kind: 
     assert (done.returncode == 0) or done.stderr
 
 
-def test_a_sparse_journal_is_one_line(here: Path) -> None:
+def test_show_works_despite_a_huge_sparse_journal(here: Path) -> None:
     path = notebook(here, "1")
     path_of(path).touch()
     os.truncate(path_of(path), 1 << 42)

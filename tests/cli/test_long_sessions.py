@@ -1,4 +1,4 @@
-"""2,000 cells and 100 MB, as a person looks at them with the command: the seconds that are promised."""
+"""A session with 2,000 cells and 100 MB is shown and watched within the promised time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CELLS = 2000
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half of the cells are Markdown; the others show text, a table and a picture each."""
+    """Half of the cells are Markdown; the others show text, a table and an image each."""
     cells = []
     for number in range(_CELLS // 2):
         Image.effect_noise((250, 250), 90).save(picture := BytesIO(), "PNG")
@@ -49,7 +49,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_it_is_shown_in_less_than_a_second(session: Path) -> None:
+def test_show_takes_less_than_a_second(session: Path) -> None:
     def show() -> None:
         done = nbtape("show", session, cwd=session.parent)
         assert f"step({_CELLS // 2 - 1})" in done.stdout
@@ -57,7 +57,7 @@ def test_it_is_shown_in_less_than_a_second(session: Path) -> None:
     assert min(seconds(show) for _ in range(3)) < 1
 
 
-def test_it_is_watched_on_a_page_in_less_than_three_seconds(session: Path, browser: Browser) -> None:
+def test_the_watch_page_fills_in_less_than_three_seconds(session: Path, browser: Browser) -> None:
     def watch() -> float:
         began = time.monotonic()
         watching = Watching(session, "--web", cwd=session.parent)

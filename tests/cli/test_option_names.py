@@ -1,4 +1,4 @@
-"""The command line names options where the library names arguments."""
+"""The CLI names options where the library names arguments."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_arguments_become_options(message: str, shown: str) -> None:
     assert as_options(message) == shown
 
 
-def test_each_option_exists() -> None:
+def test_each_replacement_option_exists() -> None:
     commands = [root, *root.commands.values()]
     commands += [each for group in commands if isinstance(group, click.Group) for each in group.commands.values()]
     known = {name for command in commands for option in command.params for name in option.opts}
@@ -46,7 +46,7 @@ def test_each_option_exists() -> None:
     assert set(named) <= known
 
 
-def test_each_phrase_is_in_a_message_of_the_library() -> None:
+def test_each_replaced_phrase_occurs_in_a_library_message() -> None:
     messages = ""
     for path in SOURCES.rglob("*.py"):
         if "cli" in path.relative_to(SOURCES).parts:

@@ -1,4 +1,4 @@
-"""The command, as a person or a program calls it."""
+"""`nbtape run` from the command line."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def test_a_message_becomes_a_notebook_that_the_last_line_names(tmp_path: Path) -> None:
+def test_a_message_is_recorded_in_a_notebook_named_on_the_last_line(tmp_path: Path) -> None:
     (tmp_path / "answer.md").write_text(MESSAGE)
     done = nbtape("run", "answer.md", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -66,14 +66,14 @@ def test_a_message_becomes_a_notebook_that_the_last_line_names(tmp_path: Path) -
     assert cells[0].source == "Let me see."
 
 
-def test_standard_input_is_a_message(tmp_path: Path) -> None:
+def test_a_message_is_read_from_standard_input(tmp_path: Path) -> None:
     done = nbtape("run", "-", "--output-dir", "runs", "--notebook", "mine", cwd=tmp_path, stdin=MESSAGE)
     assert done.returncode == 0, done.stderr
     assert len(read(tmp_path / "runs" / "mine.ipynb").cells) == 4
 
 
 @pytest.mark.parametrize("place", ["environment", "URL"])
-def test_a_server_is_named_by_its_url_and_its_token_may_stay_in_the_environment(
+def test_a_server_takes_its_token_from_the_url_or_the_environment(
     place: str, gateway: LocalJupyterServer, tmp_path: Path
 ) -> None:
     (tmp_path / "answer.md").write_text("```python\nimport os\nprint('KERNEL_GATEWAY' in os.environ)\n```")
@@ -86,7 +86,7 @@ def test_a_server_is_named_by_its_url_and_its_token_may_stay_in_the_environment(
     assert str(info.token) not in done.stdout + done.stderr + (tmp_path / "answer.ipynb").read_text()
 
 
-def test_a_server_that_will_not_have_us_is_said_in_one_line(gateway: LocalJupyterServer, tmp_path: Path) -> None:
+def test_a_rejected_token_is_a_one_line_error(gateway: LocalJupyterServer, tmp_path: Path) -> None:
     url = gateway.connection_info.url
     done = nbtape("run", "-", "--server", url, cwd=tmp_path, stdin=MESSAGE, JUPYTER_TOKEN="sesame-7c1d")
     assert (done.returncode, done.stdout) == (2, "")
@@ -102,7 +102,7 @@ def test_a_script_with_percent_cells_is_run(tmp_path: Path) -> None:
     assert [cell.cell_type for cell in read(tmp_path / "script.ipynb").cells] == ["markdown", "code", "code"]
 
 
-def test_a_failing_block_stops_the_rest_and_gives_the_exit_code(tmp_path: Path) -> None:
+def test_a_failing_block_skips_the_rest_and_sets_the_exit_code(tmp_path: Path) -> None:
     done = nbtape("run", "-", cwd=tmp_path, stdin=FAILING)
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stdout
@@ -111,13 +111,13 @@ def test_a_failing_block_stops_the_rest_and_gives_the_exit_code(tmp_path: Path) 
     assert statuses == ["error", "not_run"]
 
 
-def test_keep_going_runs_what_comes_after_a_failure(tmp_path: Path) -> None:
+def test_keep_going_runs_blocks_after_a_failure(tmp_path: Path) -> None:
     done = nbtape("run", "-", "--keep-going", cwd=tmp_path, stdin=FAILING)
     assert done.returncode == 1
     assert "after all" in done.stdout
 
 
-def test_a_timeout_gives_its_exit_code(tmp_path: Path) -> None:
+def test_a_timeout_exits_with_124(tmp_path: Path) -> None:
     message = "```python\nprint('so far', flush=True)\nimport time; time.sleep(60)\n```"
     done = nbtape("run", "-", "--timeout", "1", cwd=tmp_path, stdin=message)
     assert done.returncode == 124
@@ -125,7 +125,7 @@ def test_a_timeout_gives_its_exit_code(tmp_path: Path) -> None:
     assert "Timeout" in done.stdout
 
 
-def test_json_is_one_object_and_nothing_else(tmp_path: Path) -> None:
+def test_json_output_is_a_single_object(tmp_path: Path) -> None:
     done = nbtape("run", "-", "--json", cwd=tmp_path, stdin=MESSAGE)
     result = json.loads(done.stdout)
     assert (result["status"], result["exit_code"], result["output"]) == ("ok", 0, "twenty\n\n21\n")
@@ -146,7 +146,7 @@ def test_outputs_are_printed_while_the_code_runs(tmp_path: Path) -> None:
         assert process.wait(timeout=20) == 130
 
 
-def test_ctrl_c_interrupts_the_block_and_leaves_a_whole_notebook(tmp_path: Path) -> None:
+def test_ctrl_c_interrupts_the_block_and_leaves_a_complete_notebook(tmp_path: Path) -> None:
     message = (
         "```python\nimport time\nprint('first', flush=True)\ntime.sleep(30)\n```\n\n```python\nprint('second')\n```"
     )
@@ -172,13 +172,13 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_colours_are_for_terminals_only(tmp_path: Path) -> None:
+def test_colors_are_not_written_to_a_pipe(tmp_path: Path) -> None:
     done = nbtape("run", "-", cwd=tmp_path, stdin=FAILING)
     assert "\x1b" not in done.stdout + done.stderr
 
 
-def test_what_runs_cannot_command_the_terminal(tmp_path: Path) -> None:
-    """A title, a clipboard and a link are codes that a colour is not; a pseudo-terminal shows what is let through."""
+def test_code_cannot_control_the_terminal(tmp_path: Path) -> None:
+    """Colors pass to a pseudo-terminal; codes that set the title or the clipboard do not."""
     message = "```python\nprint('\\x1b]0;owned\\x07\\x1b]52;c;b3duZWQ=\\x07\\x1b[31mred\\x1b[0m')\n```"
     master, slave = os.openpty()
     (tmp_path / "m.md").write_text(message)
@@ -190,7 +190,7 @@ def test_what_runs_cannot_command_the_terminal(tmp_path: Path) -> None:
         while time.monotonic() < deadline:
             try:
                 chunk = os.read(master, 4096)
-            except OSError:  # Linux: the other end is closed
+            except OSError:  # Linux raises this when the other end is closed.
                 break
             if not chunk:
                 break
@@ -205,12 +205,12 @@ def test_what_runs_cannot_command_the_terminal(tmp_path: Path) -> None:
 class TestResume:
     @pytest.fixture
     def recorded(self, tmp_path: Path) -> Path:
-        """A notebook whose second cell does not succeed twice."""
+        """A notebook whose second cell fails when it is run again."""
         once = "```python\nopen('once', 'x').close()\n```"
         assert nbtape("run", "-", cwd=tmp_path, stdin=f"```python\nx = 20\n```\n{once}").returncode == 0
         return tmp_path / "session.ipynb"
 
-    def test_a_recording_is_gone_on_with_and_what_differs_is_told(self, recorded: Path) -> None:
+    def test_resume_continues_a_recording_and_reports_differences(self, recorded: Path) -> None:
         elsewhere = recorded.parent / "elsewhere"
         elsewhere.mkdir()
         done = nbtape("run", "-", "--resume", str(recorded), cwd=elsewhere, stdin="```python\nprint(x + 1)\n```")
@@ -225,7 +225,7 @@ class TestResume:
         ]
         assert [cell.source for cell in read(recorded).cells][2:] == ["print(x + 1)"]
 
-    def test_a_fork_is_a_notebook_of_its_own_and_json_tells_of_the_cells(self, recorded: Path) -> None:
+    def test_until_creates_a_fork_and_json_lists_the_resumed_cells(self, recorded: Path) -> None:
         before = recorded.read_bytes()
         arguments = ["--resume", str(recorded), "--until", "1", "--json"]
         done = nbtape("run", "-", *arguments, cwd=recorded.parent, stdin="```python\nprint(x)\n```")
@@ -235,19 +235,19 @@ class TestResume:
         assert done.stderr == ""
         assert recorded.read_bytes() == before
 
-    def test_a_server_is_where_it_goes_on(self, gateway: LocalJupyterServer, recorded: Path) -> None:
+    def test_a_session_can_be_resumed_on_a_server(self, gateway: LocalJupyterServer, recorded: Path) -> None:
         url, token = gateway.connection_info.url, gateway.connection_info.token
         arguments = ["run", "-", "--resume", str(recorded), "--server", url]
         done = nbtape(*arguments, cwd=recorded.parent, stdin="```python\nprint(x)\n```", JUPYTER_TOKEN=str(token))
         assert done.returncode == 0, done.stderr
         assert "kernel_id" in read(recorded).metadata.nbtape
 
-    def test_a_container_is_where_it_goes_on(self, base_image: str, recorded: Path) -> None:
+    def test_a_session_can_be_resumed_in_a_container(self, base_image: str, recorded: Path) -> None:
         arguments = ["--resume", str(recorded), "--docker", "--base-image", base_image]
         done = nbtape("run", "-", *arguments, cwd=recorded.parent, stdin=WHERE)
         assert (done.returncode, "/workspace" in done.stdout.splitlines()) == (0, True), done.stderr
 
-    def test_ctrl_c_while_cells_are_run_again_leaves_the_recording_as_it_is(self, tmp_path: Path) -> None:
+    def test_ctrl_c_while_cells_are_run_again_leaves_the_recording_unchanged(self, tmp_path: Path) -> None:
         wait = (
             "```python\nimport os, time\nif os.path.exists('once'):\n    time.sleep(60)\nopen('once', 'w').close()\n```"
         )
@@ -273,7 +273,7 @@ class TestResume:
             (["--resume", "session.ipynb", "--until", "9"], "--until must be from 0 to 0"),
         ],
     )
-    def test_what_cannot_be_resumed_is_said(self, tmp_path: Path, arguments: list[str], told: str) -> None:
+    def test_an_invalid_resume_is_reported(self, tmp_path: Path, arguments: list[str], told: str) -> None:
         (tmp_path / "session.ipynb").write_text(nbformat.writes(nbformat.v4.new_notebook()))
         done = nbtape("run", "-", *arguments, cwd=tmp_path, stdin=MESSAGE)
         assert (done.returncode, done.stdout) == (2, "")
@@ -281,7 +281,7 @@ class TestResume:
 
 
 class TestDocker:
-    def test_a_home_directory_is_not_mounted_but_a_new_directory_in_it(self, tmp_path: Path, base_image: str) -> None:
+    def test_docker_mounts_a_new_directory_instead_of_a_home_directory(self, tmp_path: Path, base_image: str) -> None:
         (tmp_path / ".ssh").mkdir()
         (tmp_path / ".ssh" / "key").write_text("sesame")
         arguments = ["run", "-", "--docker", "--base-image", base_image, "--network", "none"]
@@ -297,20 +297,20 @@ class TestDocker:
         assert (done.returncode, done.stdout) == (2, "")
         assert "A container must not mount" in done.stderr
 
-    def test_run_runs_in_a_container(self, tmp_path: Path, base_image: str) -> None:
+    def test_docker_runs_code_in_a_container(self, tmp_path: Path, base_image: str) -> None:
         done = nbtape("run", "-", "--docker", "--base-image", base_image, cwd=tmp_path, stdin=WHERE)
         assert (done.returncode, done.stdout.splitlines()[0]) == (0, "/workspace"), done.stderr
         assert read(tmp_path / "session.ipynb").cells[-1].outputs[0].text == "/workspace\n"
 
-    def test_the_source_may_stand_behind_it(self, tmp_path: Path, base_image: str) -> None:
+    def test_the_source_may_follow_docker_without_an_image(self, tmp_path: Path, base_image: str) -> None:
         (tmp_path / "answer.md").write_text(WHERE)
         done = nbtape("run", "--base-image", base_image, "--network", "none", "--docker", "answer.md", cwd=tmp_path)
         assert (done.returncode, done.stdout.splitlines()[0]) == (0, "/workspace"), done.stderr
 
-    def test_an_image_with_more_packages_is_built_and_used(
+    def test_an_image_with_extra_packages_is_built_and_used(
         self, tmp_path: Path, base_image: str, docker_client: docker.DockerClient
     ) -> None:
-        # An engine keeps what it has built: under a name that it has never seen, this base makes an image of its own.
+        # The build cache is kept: with a base name never used before, a new image is built.
         base = f"nbtape-test:{time.monotonic_ns()}"
         docker_client.images.get(base_image).tag(base)
         before = image_tags(docker_client)
@@ -328,7 +328,7 @@ class TestDocker:
             for tag in {base, *image_tags(docker_client) - before}:
                 docker_client.images.remove(tag, force=True)
 
-    def test_nothing_runs_where_there_is_no_engine(self, tmp_path: Path) -> None:
+    def test_nothing_runs_without_a_docker_engine(self, tmp_path: Path) -> None:
         message = "```python\nopen('ran', 'w')\n```"
         done = nbtape("run", "-", "--docker", cwd=tmp_path, stdin=message, DOCKER_HOST="unix:///nowhere/docker.sock")
         assert (done.returncode, done.stdout) == (2, "")
@@ -344,7 +344,7 @@ class TestDocker:
         ],
         ids=["no source", "no container", "two places"],
     )
-    def test_what_does_not_go_together_is_said(self, tmp_path: Path, arguments: list[str], told: str) -> None:
+    def test_missing_or_conflicting_options_are_reported(self, tmp_path: Path, arguments: list[str], told: str) -> None:
         done = nbtape(*arguments, cwd=tmp_path, stdin=MESSAGE)
         assert (done.returncode, done.stdout) == (2, "")
         assert told in done.stderr
@@ -360,9 +360,7 @@ class TestDocker:
         (["run", "-", "--notebook", "../up"], "is not a valid notebook name"),
     ],
 )
-def test_what_cannot_be_run_is_said_in_one_line_with_exit_code_2(
-    tmp_path: Path, arguments: list[str], told: str
-) -> None:
+def test_invalid_input_is_a_one_line_error_with_exit_code_2(tmp_path: Path, arguments: list[str], told: str) -> None:
     done = nbtape(*arguments, cwd=tmp_path, stdin=MESSAGE)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -1,4 +1,4 @@
-"""`nbtape run --follow`: a link for people, while the code runs."""
+"""`nbtape run --follow` prints a JupyterLab link while the code runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nbtape import LocalJupyterServer
 
-#: Says that it runs, and goes on when it is told to.
+#: Prints that it has begun, then waits for a file named go.
 WAITING = "```python\nimport os, time\nprint('begun')\nwhile not os.path.exists('go'): time.sleep(0.01)\n```\n"
 
 
@@ -37,14 +37,14 @@ def link_in(line: str) -> str:
 
 
 def end(process: subprocess.Popen[str], cwd: Path) -> str:
-    """Have the code go on to its end; what was printed."""
+    """Let the code finish, and return what was printed."""
     (cwd / "go").touch()
     printed, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     return printed
 
 
-def test_without_a_server_there_is_one_for_the_length_of_the_run(tmp_path: Path) -> None:
+def test_follow_starts_a_server_for_the_duration_of_the_run(tmp_path: Path) -> None:
     process = run(tmp_path, "--follow", "--output-dir", "new")
     link = link_in(first_line(process))
     with httpx.Client(follow_redirects=True, trust_env=False) as person:
@@ -58,9 +58,7 @@ def test_without_a_server_there_is_one_for_the_length_of_the_run(tmp_path: Path)
             person.get(link)
 
 
-def test_on_a_server_that_sees_the_notebook_the_link_has_no_token(
-    lab_server: LocalJupyterServer, tmp_path: Path
-) -> None:
+def test_the_link_to_an_existing_server_has_no_token(lab_server: LocalJupyterServer, tmp_path: Path) -> None:
     info = lab_server.connection_info
     process = run(tmp_path, "--follow", "--server", info.url, JUPYTER_TOKEN=str(info.token))
     line = first_line(process)
@@ -68,14 +66,12 @@ def test_on_a_server_that_sees_the_notebook_the_link_has_no_token(
     assert lab_server.root_dir is not None
     notebook = tmp_path.relative_to(lab_server.root_dir) / "answer.ipynb"
     assert link_in(line) == f"{info.url}lab/tree/{notebook.as_posix()}"
-    (lab_server.root_dir / "go").touch()  # a server that nobody told where its files begin starts kernels there
+    (lab_server.root_dir / "go").touch()  # Without root_dir, nbtape starts kernels where the server's files begin.
     end(process, tmp_path)
     (lab_server.root_dir / "go").unlink()
 
 
-def test_where_there_is_nothing_to_follow_that_is_said_and_the_code_runs(
-    gateway: LocalJupyterServer, tmp_path: Path
-) -> None:
+def test_a_server_without_a_page_is_reported_and_the_code_runs(gateway: LocalJupyterServer, tmp_path: Path) -> None:
     info = gateway.connection_info
     code = "```python\nprint('begun')\n```\n"
     process = run(tmp_path, "--follow", "--server", info.url, code=code, JUPYTER_TOKEN=str(info.token))
@@ -83,7 +79,7 @@ def test_where_there_is_nothing_to_follow_that_is_said_and_the_code_runs(
     assert "begun" in end(process, tmp_path)
 
 
-def test_a_container_has_nothing_to_follow(tmp_path: Path) -> None:
+def test_follow_is_refused_with_docker(tmp_path: Path) -> None:
     process = run(tmp_path, "--follow", "--docker")
     assert "the container has no JupyterLab" in process.communicate(timeout=60)[1]
     assert process.returncode == 2

@@ -1,4 +1,4 @@
-"""`nbtape show`, as a person or a program calls it."""
+"""`nbtape show` from the command line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return executor.notebook
 
 
-def test_a_run_is_a_table_with_a_line_for_each_cell_of_code(session: Path) -> None:
+def test_show_prints_a_table_with_a_row_per_code_cell(session: Path) -> None:
     done = nbtape("show", session.name, cwd=session.parent)
     assert done.returncode == 0, done.stderr
     head, *told, columns, first, second, wrong, third = filter(None, done.stdout.splitlines())
@@ -48,7 +48,7 @@ def test_a_run_is_a_table_with_a_line_for_each_cell_of_code(session: Path) -> No
     assert "\x1b" not in done.stdout
 
 
-def test_one_cell_is_shown_in_full(session: Path) -> None:
+def test_cell_shows_one_cell_in_full(session: Path) -> None:
     done = nbtape("show", session.name, "--cell", 2, cwd=session.parent)
     assert done.stdout.startswith("cell 2: error")
     assert "print('\\x1b[31mred\\x1b[0m')\n1 / 0\n\nred\n" in done.stdout
@@ -57,7 +57,7 @@ def test_one_cell_is_shown_in_full(session: Path) -> None:
     assert nbtape("show", session.name, "--cell", 0, cwd=session.parent).stdout == "cell 0: markdown\n# A title\n"
 
 
-def test_what_a_person_changed_is_told(tmp_path: Path) -> None:
+def test_edits_made_after_recording_are_reported(tmp_path: Path) -> None:
     with JupyterCodeExecutor(output_dir=tmp_path) as executor:
         executor.execute_code_blocks([CodeBlock("x = 1", "python")])
         notebook = nbformat.read(executor.notebook, as_version=4)
@@ -75,12 +75,12 @@ def test_what_a_person_changed_is_told(tmp_path: Path) -> None:
     assert "changed after recording: source" in executor.notebook.with_suffix(".html").read_text()
 
 
-def test_colours_are_for_terminals_only(session: Path) -> None:
+def test_show_uses_colors_on_terminals(session: Path) -> None:
     assert "\x1b[31merror\x1b[0m" in on_a_terminal("show", session.name, cwd=session.parent).text
     assert "\x1b[31mred\x1b[0m" in on_a_terminal("show", session.name, "--cell", 2, cwd=session.parent).text
 
 
-def test_json_has_all_of_the_table_and_all_of_a_cell(session: Path) -> None:
+def test_json_has_the_whole_table_or_the_whole_cell(session: Path) -> None:
     run = json.loads(nbtape("show", session.name, "--json", cwd=session.parent).stdout)
     assert (run["version"], run["notebook"]) == (1, session.name)
     assert run["counts"] == {"ok": 1, "error": 1, "not_run": 1}
@@ -93,7 +93,7 @@ def test_json_has_all_of_the_table_and_all_of_a_cell(session: Path) -> None:
 HOSTILE = "\x1b]0;title\x07\x1b[2Jx\x9b2J\x08\x07\r\u202egnp.exe\x1bc\x00"
 
 
-def test_nothing_of_a_notebook_commands_the_terminal(tmp_path: Path) -> None:
+def test_notebooks_cannot_control_the_terminal(tmp_path: Path) -> None:
     output = new_output("stream", text=HOSTILE + "\x1b[32mgreen")
     ours = {"status": "error", "note": HOSTILE, "extracted": [{"path": HOSTILE}]}
     error = new_output("error", ename=HOSTILE, evalue=HOSTILE, traceback=[HOSTILE])
@@ -126,7 +126,7 @@ def test_nothing_of_a_notebook_commands_the_terminal(tmp_path: Path) -> None:
         (["empty.ipynb", "--cell", "0"], "has no cells"),
     ],
 )
-def test_what_cannot_be_shown_is_said_in_one_line(arguments: list[str], words: str, tmp_path: Path) -> None:
+def test_invalid_input_is_a_one_line_error(arguments: list[str], words: str, tmp_path: Path) -> None:
     (tmp_path / "text.ipynb").write_text("text")
     (tmp_path / "list.ipynb").write_text("[]")
     nbformat.write(new_notebook(), tmp_path / "empty.ipynb")
@@ -137,7 +137,7 @@ def test_what_cannot_be_shown_is_said_in_one_line(arguments: list[str], words: s
     assert words in line
 
 
-def test_to_show_a_run_loads_nothing_heavy(session: Path) -> None:
+def test_show_loads_nothing_heavy(session: Path) -> None:
     code = (
         "import sys; sys.argv[1:] = ['show', sys.argv[1]]\n"
         "import atexit, nbtape.cli\n"

@@ -1,4 +1,4 @@
-"""`nbtape watch`, as a person or a program calls it, beside a session that goes on."""
+"""`nbtape watch` from the command line, next to a running session."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BAR = (
 )
 
 
-def test_a_session_is_printed_while_it_runs(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
+def test_watch_prints_a_session_while_it_runs(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
     watching = Watching(executor.notebook.name, cwd=tmp_path)
     assert eventually(lambda: "Following session.ipynb" in watching.error)
     runner = threading.Thread(target=executor.execute_code_blocks, args=(block(BAR),))
@@ -62,7 +62,7 @@ def test_a_session_is_printed_while_it_runs(executor: JupyterCodeExecutor, tmp_p
     assert watching.error.endswith("The session of session.ipynb has ended: 3 code cells (2 ok, 1 error).\n")
 
 
-def test_a_terminal_has_colours_and_a_line_that_moves(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
+def test_watch_shows_colors_and_progress_on_a_terminal(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
     watching = Watching(executor.notebook.name, cwd=tmp_path, terminal={"TERM": "xterm"})
     assert eventually(lambda: "cell 0" in watching.text)
     runner = threading.Thread(target=executor.execute_code_blocks, args=(block(BAR),))
@@ -79,7 +79,7 @@ def test_a_terminal_has_colours_and_a_line_that_moves(executor: JupyterCodeExecu
     assert "\x1b[32mok\x1b[0m" in watching.text
 
 
-def test_displays_that_are_updated_are_shown_as_they_end(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
+def test_updated_displays_show_their_final_state(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
     watching = Watching("session.ipynb", cwd=tmp_path)
     assert eventually(lambda: "Following" in watching.error)
     code = (
@@ -93,7 +93,7 @@ def test_displays_that_are_updated_are_shown_as_they_end(executor: JupyterCodeEx
 
 
 @pytest.mark.parametrize("line", [line for line in examples("watch") if "--web" not in line and "ssh" not in line])
-def test_an_example_of_the_help_follows_a_session_to_its_end(line: str, tmp_path: Path) -> None:
+def test_examples_in_the_help_follow_a_session_to_its_end(line: str, tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     with JupyterCodeExecutor(output_dir=tmp_path / "coding") as executor:
         executor.execute_code_blocks(block("print('here')"))
@@ -107,7 +107,7 @@ def test_an_example_of_the_help_follows_a_session_to_its_end(line: str, tmp_path
     assert "The session of session.ipynb has ended: 1 code cell (1 ok)." in told
 
 
-def test_ctrl_c_ends_it_quietly_and_nothing_else(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
+def test_ctrl_c_stops_watch_quietly_and_not_the_session(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
     watching = Watching("session.ipynb", cwd=tmp_path)
     assert eventually(lambda: "cell 0: ok" in watching.text)
     watching.process.send_signal(signal.SIGINT)
@@ -116,7 +116,7 @@ def test_ctrl_c_ends_it_quietly_and_nothing_else(executor: JupyterCodeExecutor, 
     assert executor.execute_code_blocks(block("print(2)")).output == "2\n"
 
 
-def test_it_waits_for_a_session_if_it_is_told_to(tmp_path: Path) -> None:
+def test_wait_waits_for_a_session(tmp_path: Path) -> None:
     watchings = [Watching(place, "--wait", cwd=tmp_path) for place in ("s.ipynb", ".")]
     assert eventually(lambda: all(each.error.startswith("Waiting for a session in ") for each in watchings))
     with JupyterCodeExecutor(output_dir=tmp_path, notebook="s") as executor:
@@ -125,7 +125,7 @@ def test_it_waits_for_a_session_if_it_is_told_to(tmp_path: Path) -> None:
     assert [each.end() for each in watchings] == [0, 0]
 
 
-def test_what_is_there_is_shown_from_the_last_cells_on(tmp_path: Path) -> None:
+def test_options_choose_the_first_cell_that_is_shown(tmp_path: Path) -> None:
     cells = [new_code_cell(f"cell_{number}", execution_count=1) for number in range(6)]
     nbformat.write(new_notebook(cells=cells), tmp_path / "old.ipynb")
     for arguments, first in (([], 3), (["--cells", 1], 5), (["--from-start"], 0), (["--cells", 0], 6)):
@@ -145,7 +145,7 @@ def test_what_is_there_is_shown_from_the_last_cells_on(tmp_path: Path) -> None:
         ("x.txt", ".ipynb"),
     ],
 )
-def test_what_cannot_be_followed_is_said_in_one_line(name: str, words: str, tmp_path: Path) -> None:
+def test_invalid_input_is_a_one_line_error(name: str, words: str, tmp_path: Path) -> None:
     if name == "text.ipynb":
         (tmp_path / name).write_text("text")
     (tmp_path / "x.txt").write_text("text")
@@ -158,7 +158,7 @@ def test_what_cannot_be_followed_is_said_in_one_line(name: str, words: str, tmp_
 HOSTILE = "\x1b]0;title\x07\x1b[2Jx\x9b2J\x08\x07\r\u202egnp.exe\x1bc\x00\x1b_Ga=d\x1b\\\x1bPq#0\x1b\\"
 
 
-def test_nothing_of_a_notebook_commands_the_terminal(tmp_path: Path) -> None:
+def test_notebooks_cannot_control_the_terminal(tmp_path: Path) -> None:
     outputs = [
         new_output("stream", text=HOSTILE + "\n" + HOSTILE),
         new_output("error", ename=HOSTILE, evalue=HOSTILE, traceback=[HOSTILE]),
@@ -178,7 +178,7 @@ def test_nothing_of_a_notebook_commands_the_terminal(tmp_path: Path) -> None:
         assert not set(colourless) & set("\x1b\x9b\x07\x08\r\x00\u202e")
 
 
-def test_to_watch_loads_nothing_heavy(tmp_path: Path) -> None:
+def test_watch_loads_nothing_heavy(tmp_path: Path) -> None:
     nbformat.write(new_notebook(cells=[new_code_cell("1", execution_count=1)]), tmp_path / "x.ipynb")
     code = (
         "import sys; sys.argv[1:] = ['watch', 'x.ipynb']\n"

@@ -1,4 +1,4 @@
-"""`nbtape watch --web`, as a person has it: a link, and in a browser a page that fills while a session runs."""
+"""`nbtape watch --web`: a link to a page that fills in a browser while a session runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 
-expect.set_options(timeout=20_000)  # what is seen comes by way of a kernel, a disk and a second process
+expect.set_options(timeout=20_000)  # Updates pass through a kernel, a disk and a second process.
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def executor(tmp_path: Path) -> Iterator[JupyterCodeExecutor]:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Watching]]:
-    """Start `nbtape watch --web`, and wait until its link is there."""
+    """Start `nbtape watch --web` and wait for its link."""
     started: list[Watching] = []
 
     def begin(*arguments: object) -> Watching:
@@ -57,7 +57,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Watching]]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[[Watching], Page]]:
-    """Open the page behind a link, in a browser profile of its own."""
+    """Open the page behind a link in its own browser profile."""
     with contextlib.ExitStack() as stack:
 
         def opened(watching: Watching) -> Page:
@@ -83,7 +83,7 @@ PLOT = (
 )
 
 
-def test_a_page_fills_while_the_session_runs_and_ends_with_it(
+def test_the_page_fills_while_the_session_runs_and_stops_with_it(
     executor: JupyterCodeExecutor, serve: Callable[..., Watching], open_page: Callable[[Watching], Page], tmp_path: Path
 ) -> None:
     watching = serve("session.ipynb")
@@ -116,7 +116,7 @@ def test_a_page_fills_while_the_session_runs_and_ends_with_it(
     expect(page.locator("main > section")).to_have_count(5)
 
 
-def test_who_comes_late_gets_everything_and_so_do_others(
+def test_pages_opened_at_any_time_get_everything(
     executor: JupyterCodeExecutor, serve: Callable[..., Watching], open_page: Callable[[Watching], Page]
 ) -> None:
     watching = serve("session.ipynb")
@@ -128,7 +128,7 @@ def test_who_comes_late_gets_everything_and_so_do_others(
     for page in pages:
         expect(page.locator(".output-stdout")).to_have_text(["the first", "the second", "the third"])
         assert "#" not in page.url
-    pages[1].reload()  # the token stays with the tab
+    pages[1].reload()  # The token stays with the tab.
     executor.stop()
     for page in pages:
         expect(page.locator("#state")).to_contain_text("has ended: 3 code cells (3 ok).")
@@ -136,7 +136,7 @@ def test_who_comes_late_gets_everything_and_so_do_others(
     assert watching.end() == 0
 
 
-def test_a_page_that_was_cut_off_goes_on_where_it_was(
+def test_a_page_that_was_offline_continues_where_it_stopped(
     executor: JupyterCodeExecutor, serve: Callable[..., Watching], open_page: Callable[[Watching], Page]
 ) -> None:
     page = open_page(serve("session.ipynb"))
@@ -151,7 +151,7 @@ def test_a_page_that_was_cut_off_goes_on_where_it_was(
     assert page.evaluate("document.querySelector('.output-stdout').isTheSame")
 
 
-def test_the_end_stays_in_view_until_somebody_scrolls_up(
+def test_the_newest_cell_stays_in_view_until_the_reader_scrolls_up(
     executor: JupyterCodeExecutor, serve: Callable[..., Watching], open_page: Callable[[Watching], Page]
 ) -> None:
     page = open_page(serve("session.ipynb"))
@@ -170,7 +170,7 @@ def test_the_end_stays_in_view_until_somebody_scrolls_up(
     expect(page.locator("main > section").last).not_to_be_in_viewport()
 
 
-def test_what_a_person_adds_stands_in_its_place(
+def test_a_cell_added_by_a_person_appears_at_its_position(
     executor: JupyterCodeExecutor, serve: Callable[..., Watching], open_page: Callable[[Watching], Page]
 ) -> None:
     page = open_page(serve("session.ipynb"))
@@ -185,7 +185,7 @@ def test_what_a_person_adds_stands_in_its_place(
     expect(page.locator(".cell-head > span:first-child")).to_have_text(["cell 1", "cell 2"])
 
 
-def test_ctrl_c_ends_it_and_the_page_stays_as_it_is(
+def test_ctrl_c_stops_the_server_and_the_page_stays(
     executor: JupyterCodeExecutor, serve: Callable[..., Watching], open_page: Callable[[Watching], Page]
 ) -> None:
     watching = serve("session.ipynb")
@@ -199,7 +199,7 @@ def test_ctrl_c_ends_it_and_the_page_stays_as_it_is(
     run(executor, "print('more')")
 
 
-def test_what_nobody_writes_waits_for_a_page_and_is_shown(
+def test_a_finished_notebook_is_served_until_a_page_has_it(
     serve: Callable[..., Watching], open_page: Callable[[Watching], Page], tmp_path: Path
 ) -> None:
     Image.new("RGB", (60, 40), "red").save(content := BytesIO(), "PNG")
@@ -214,7 +214,7 @@ def test_what_nobody_writes_waits_for_a_page_and_is_shown(
     expect(page.locator("main img")).to_have_count(2)
 
 
-def test_what_is_in_view_comes_first_and_all_has_come_in_the_end(
+def test_cells_in_view_load_first_and_all_cells_load_eventually(
     serve: Callable[..., Watching], open_page: Callable[[Watching], Page], tmp_path: Path
 ) -> None:
     tall = [new_output("stream", text="x\n" * 50)]
@@ -233,7 +233,7 @@ def test_what_is_in_view_comes_first_and_all_has_come_in_the_end(
     expect(page.locator("main > section:last-child .cell-output")).to_be_in_viewport()
 
 
-def test_a_link_that_is_old_or_incomplete_is_told_of(
+def test_an_outdated_or_incomplete_link_shows_why_it_fails(
     executor: JupyterCodeExecutor, serve: Callable[..., Watching], browser: Browser
 ) -> None:
     link = serve(executor.notebook.name).text.strip()
@@ -242,7 +242,7 @@ def test_a_link_that_is_old_or_incomplete_is_told_of(
         page.goto(wrong)
         expect(page.locator("#state")).to_contain_text(words)
         expect(page.locator("main > *")).to_have_count(0)
-        page.goto(link)  # in the same tab
+        page.goto(link)  # In the same tab.
         expect(page.locator(".output-stdout")).to_have_text("the first")
         page.close()
 
@@ -256,7 +256,7 @@ def test_a_link_that_is_old_or_incomplete_is_told_of(
         (["--web", "none.ipynb"], "does not exist"),
     ],
 )
-def test_what_makes_no_sense_is_said(arguments: list[str], words: str, tmp_path: Path) -> None:
+def test_conflicting_options_and_missing_files_are_reported(arguments: list[str], words: str, tmp_path: Path) -> None:
     nbformat.write(new_notebook(), tmp_path / "x.ipynb")
     watching = Watching(*arguments, *([] if "none.ipynb" in arguments else ["x.ipynb"]), cwd=tmp_path)
     assert watching.end() == 2
@@ -264,7 +264,7 @@ def test_what_makes_no_sense_is_said(arguments: list[str], words: str, tmp_path:
     assert watching.text == ""
 
 
-def test_a_port_that_is_taken_is_said_in_one_line(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
+def test_a_port_in_use_is_a_one_line_error(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         watching = Watching(executor.notebook.name, "--web", "--port", port, cwd=tmp_path)

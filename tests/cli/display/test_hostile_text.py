@@ -1,4 +1,4 @@
-"""Every kind of text that nbtape did not write itself is inert on a terminal and in a pipe, whatever prints it."""
+"""Text from any source is inert on a terminal and in a pipe, whichever command prints it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: Clipboard, title, a faked line, the same with C1 controls, a link, a bell, and text in another direction.
+#: Sets the clipboard and the title, fakes a line (also with C1 controls), adds a link, a bell, and bidirectional text.
 HOSTILE = (
     "\x1b]52;c;ZXZpbA==\x07\x1b]0;PWNED\x1b\\\x1b[1A\x1b[2Kfaked\x9d0;PWNED\x9c\x9b2J"
     "\x1b]8;;https:evil.example\x1b\\link\x1b]8;;\x1b\\\x07\u202etxt\u2066\u200b"
 )
-#: What rich and `watch` write themselves: colors, and the cursor in their own lines.
+#: What rich and `watch` write themselves: colors, and cursor movement on their own lines.
 OURS = re.compile(r"\x1b\[[0-9;]*m|\r?\x1b\[2K|\x1b\[\?25[lh]|\x1b\[1A|\r")
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2066\u200b]|PWNED\x07")
 
@@ -34,7 +34,7 @@ def assert_inert(text: str) -> None:
 
 
 def assert_harmless(*arguments: object, cwd: Path, seen: str = "", **environment: str) -> None:
-    """Run a command on a terminal and in a pipe; `seen` stands in what it prints there."""
+    """Run a command on a terminal and in a pipe, and check that both show `seen` and no control codes."""
     on_terminal = on_a_terminal(*arguments, cwd=cwd, **environment).text
     piped = nbtape(*arguments, cwd=cwd, **environment)
     for text in (on_terminal, piped.stdout, piped.stderr):
@@ -45,7 +45,7 @@ def assert_harmless(*arguments: object, cwd: Path, seen: str = "", **environment
 
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A notebook that is hostile in each of its texts."""
+    """A notebook with control codes in every text field."""
     ours = {
         "status": "error",
         "note": HOSTILE,
@@ -114,7 +114,7 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=" ".join,
 )
-def test_nothing_of_a_notebook_or_its_name_is_obeyed(arguments: list[str], notebook: Path) -> None:
+def test_notebooks_and_their_names_cannot_control_the_terminal(arguments: list[str], notebook: Path) -> None:
     if arguments[0] == "run":
         (notebook.parent / "m.md").write_text("```python\n1\n```\n")
         arguments = ["run", "m.md", *arguments[1:]]
@@ -123,14 +123,14 @@ def test_nothing_of_a_notebook_or_its_name_is_obeyed(arguments: list[str], noteb
 
 @pytest.mark.parametrize("kind", ["missing", "no notebook"])
 @pytest.mark.parametrize("command", ["show", "watch", "environment", "export", "replay", "run"])
-def test_errors_show_the_name_of_a_file_with_escapes(command: str, kind: str, tmp_path: Path) -> None:
+def test_errors_escape_control_characters_in_file_names(command: str, kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"a\x1b]0;PWNED\x07{HOSTILE}.ipynb"
     if kind == "no notebook":
         path.write_text(json.dumps({HOSTILE: HOSTILE}))
     assert_harmless(command, path.name, cwd=tmp_path, seen="" if command == "run" else "a\\x1b]0;PWNED\\x07")
 
 
-def test_nothing_that_code_prints_raises_or_writes_is_obeyed(tmp_path: Path) -> None:
+def test_printed_raised_and_written_text_cannot_control_the_terminal(tmp_path: Path) -> None:
     name = HOSTILE.replace("/", "")
     code = (
         f"import sys, warnings\nevil = {HOSTILE!r}\nopen({name!r}, 'w').close()\nprint(evil)\n"
@@ -143,8 +143,8 @@ def test_nothing_that_code_prints_raises_or_writes_is_obeyed(tmp_path: Path) -> 
     assert_harmless("run", "m.md", "--debug", "--keep-going", cwd=tmp_path)
 
 
-def test_nothing_that_a_dying_kernel_says_is_obeyed(tmp_path: Path) -> None:
-    """It writes to its log, whose end is in the error, when it is resumed or replayed as well as when it runs."""
+def test_the_log_of_a_dying_kernel_cannot_control_the_terminal(tmp_path: Path) -> None:
+    """The error shows the end of the kernel's log, after a run, a resume and a replay."""
     code = (
         "import os\n"
         "for number in os.listdir('/proc/self/fd'):\n"
@@ -167,7 +167,7 @@ def test_nothing_that_a_dying_kernel_says_is_obeyed(tmp_path: Path) -> None:
 
 
 class _Hostile(BaseHTTPRequestHandler):
-    """A server that answers everything with a hostile message."""
+    """A server that answers every request with a hostile message."""
 
     def _answer(self) -> None:
         content = json.dumps({"message": HOSTILE, "reason": HOSTILE, "version": HOSTILE}, ensure_ascii=False).encode()
@@ -216,7 +216,7 @@ def server() -> Iterator[str]:
     ],
     ids=ascii,
 )
-def test_nothing_that_servers_docker_or_arguments_say_is_obeyed(
+def test_servers_docker_and_arguments_cannot_control_the_terminal(
     arguments: list[str], server: str, tmp_path: Path
 ) -> None:
     (tmp_path / "m.md").write_text("```python\n1\n```\n")
@@ -224,7 +224,7 @@ def test_nothing_that_servers_docker_or_arguments_say_is_obeyed(
     assert_harmless(*line, cwd=tmp_path, DOCKER_HOST=f"tcp://{server}")
 
 
-def test_completions_offer_no_hostile_names(tmp_path: Path) -> None:
+def test_completion_skips_names_with_control_characters(tmp_path: Path) -> None:
     kernels = tmp_path / "kernels" / HOSTILE.replace("/", "")
     kernels.mkdir(parents=True)
     (kernels / "kernel.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""Nothing but text, newlines, tabs and wanted colors reaches a terminal."""
+"""Only text, newlines, tabs and requested colors reach a terminal."""
 
 from __future__ import annotations
 
@@ -52,23 +52,23 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def commands(text: str) -> list[str]:
-    """What a terminal would obey, colors apart."""
+    """The control characters that a terminal would obey, without colors."""
     return [char for char in COLOUR.sub("", text) if char in CONTROLS or char in "\u202e\u2066"]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 @pytest.mark.parametrize("text", [*CONTROLS, *SEQUENCES.values()], ids=ascii)
-def test_nothing_of_it_commands_a_terminal(text: str, function: Callable[[str], str]) -> None:
+def test_control_sequences_do_not_reach_the_terminal(text: str, function: Callable[[str], str]) -> None:
     assert commands(function(f"before {text} after")) == []
 
 
 @given(st.text(alphabet=st.sampled_from("\x1b\x9b\x9d\x9c\x90[]0;mJHc\\\x07\r\n\ta\u202e?1P_")))
-def test_no_mixture_commands_a_terminal(text: str) -> None:
+def test_combined_control_characters_do_not_reach_the_terminal(text: str) -> None:
     for function in FUNCTIONS.values():
         assert commands(function(text)) == []
 
 
-def test_what_is_shown_of_each_kind() -> None:
+def test_each_function_shows_hostile_text_safely() -> None:
     hostile = "a\x1b[31mb\x1b]0;t\x07c\x9d0;t\x9cd\x07\n\te"
     assert plain(hostile) == "abcd\\x07\n\te"
     assert coloured(hostile) == "a\x1b[31mbcd\\x07\n\te\x1b[0m"
@@ -77,7 +77,7 @@ def test_what_is_shown_of_each_kind() -> None:
     assert plain_line("caf\udce9") == "caf�"
 
 
-def test_text_that_nothing_was_done_to_is_made_plain_when_it_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_raw_text_is_made_plain_when_printed(capsys: pytest.CaptureFixture[str]) -> None:
     red = styled("red\x1b]0;t\x07", fg="red")
     assert isinstance(red, Shown)
     assert shown(red) is red
@@ -90,7 +90,7 @@ def test_text_that_nothing_was_done_to_is_made_plain_when_it_is_printed(capsys: 
     assert capsys.readouterr() == ("\x1b[31mred\x1b[0m\nred\n", "x\n")
 
 
-def test_rich_writes_no_controls_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rich_writes_no_control_sequences_from_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     out, _ = consoles_module.consoles()
     out.file = io.StringIO()
@@ -104,8 +104,8 @@ def test_rich_writes_no_controls_of_others(monkeypatch: pytest.MonkeyPatch) -> N
     assert "\x1b[31mlink" in out.file.getvalue()
 
 
-def test_the_command_prints_only_where_text_is_made_plain() -> None:
-    """`echo` and its like in `printing`, and the consoles of `consoles`, see above."""
+def test_the_cli_prints_only_through_functions_that_make_text_plain() -> None:
+    """Everything goes through `echo` and its variants in `printing`, or the consoles of `consoles`."""
     forbidden = {"click.echo", "click.secho", "click.style", "click.prompt", "click.confirm", "click.echo_via_pager"}
     found = [
         path.name
@@ -118,5 +118,5 @@ def test_the_command_prints_only_where_text_is_made_plain() -> None:
             or (called.endswith((".write", ".writelines")) and "sys.std" in called)
         )
     ]
-    # It is printed before anything is imported, and is a constant.
+    # A constant that is printed before anything is imported.
     assert found == ["__init__.py"]

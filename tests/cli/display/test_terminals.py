@@ -1,4 +1,4 @@
-"""What is for terminals, and for nobody else: colours, and progress that is gone in the end."""
+"""Only terminals get colors and progress, and the progress is erased at the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MESSAGE = "```python\nprint('\\x1b[31mred\\x1b[0m')\n```\n"
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A notebook whose one cell failed, after it had printed in red."""
+    """A notebook with one cell that failed after printing in red."""
     with JupyterCodeExecutor(output_dir=tmp_path_factory.mktemp("session")) as executor:
         executor.execute_code_blocks([CodeBlock("print('\\x1b[31mred\\x1b[0m')\n1 / 0", "python")])
         return executor.notebook
@@ -32,14 +32,14 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def large(session: Path) -> Path:
-    """A notebook that is not read at once. Of ids that are drawn, two of so many are now and then the same."""
+    """A notebook that takes a while to read. Fixed IDs: among 4,000 random ones, two are sometimes equal."""
     path = session.with_name("large.ipynb")
     nbformat.write(new_notebook(cells=[new_code_cell("x = 1", id=f"cell-{number}") for number in range(4000)]), path)
     return path
 
 
 @pytest.mark.parametrize("arguments", [[], ["--cell", 0]])
-def test_what_is_shown_has_colours_where_they_are_wanted(arguments: list[object], session: Path) -> None:
+def test_show_uses_colors_on_terminals_and_when_forced(arguments: list[object], session: Path) -> None:
     line = ["show", session.name, *arguments]
     assert COLOUR in on_a_terminal(*line, cwd=session.parent).text
     assert COLOUR in nbtape(*line, cwd=session.parent, FORCE_COLOR="1").stdout
@@ -48,7 +48,7 @@ def test_what_is_shown_has_colours_where_they_are_wanted(arguments: list[object]
     assert "\x1b" not in nbtape(*line, cwd=session.parent, NO_COLOR="1", FORCE_COLOR="1").stdout
 
 
-def test_a_run_has_colours_where_they_are_wanted(tmp_path: Path) -> None:
+def test_run_uses_colors_on_terminals_and_when_forced(tmp_path: Path) -> None:
     (tmp_path / "m.md").write_text(MESSAGE)
     line = ["run", "m.md"]
     assert COLOUR in on_a_terminal(*line, cwd=tmp_path).text
@@ -57,7 +57,7 @@ def test_a_run_has_colours_where_they_are_wanted(tmp_path: Path) -> None:
     assert "\x1b" not in nbtape(*line, cwd=tmp_path).stdout
 
 
-def test_a_replay_has_colours_where_they_are_wanted(session: Path) -> None:
+def test_replay_uses_colors_when_forced(session: Path) -> None:
     line = ["replay", session.name]
     assert "\x1b[" in nbtape(*line, cwd=session.parent, FORCE_COLOR="1").stdout
     assert "\x1b" not in nbtape(*line, cwd=session.parent).stdout
@@ -73,10 +73,10 @@ def test_a_replay_has_colours_where_they_are_wanted(session: Path) -> None:
     ],
 )
 @pytest.mark.usefixtures("large")
-def test_progress_is_gone_in_the_end(line: list[str], left: list[str] | None, session: Path) -> None:
-    """Of a document only that nothing else is there: a person sees that it goes on, and what comes of it."""
+def test_progress_is_erased_at_the_end(line: list[str], left: list[str] | None, session: Path) -> None:
+    """With --json only the document stays on the screen."""
     (session.parent / "m.md").write_text(MESSAGE)
-    for earlier in session.parent.glob("m*.ipynb"):  # the tests share a directory, in any order
+    for earlier in session.parent.glob("m*.ipynb"):  # The tests share a directory and run in any order.
         earlier.unlink()
     seen = on_a_terminal(*line, cwd=session.parent)
     assert seen.returncode == 0, seen.text
@@ -88,7 +88,7 @@ def test_progress_is_gone_in_the_end(line: list[str], left: list[str] | None, se
         assert "".join(seen.screen) == "".join(left).format(session.parent)
 
 
-def test_progress_of_several_notebooks_does_not_mix_with_what_is_told(session: Path, tmp_path: Path) -> None:
+def test_progress_of_several_notebooks_does_not_mix_with_results(session: Path, tmp_path: Path) -> None:
     for name in ("a.ipynb", "b.ipynb"):
         (tmp_path / name).write_bytes(session.read_bytes())
     seen = on_a_terminal("replay", "a.ipynb", "b.ipynb", "none.ipynb", "--jobs", 2, cwd=tmp_path)
@@ -96,28 +96,28 @@ def test_progress_of_several_notebooks_does_not_mix_with_what_is_told(session: P
     assert not any("━" in line for line in seen.screen)
     assert {"a.ipynb: 1 same_error.", "b.ipynb: 1 same_error."} <= set(seen.screen)
     assert any(line.startswith("nbtape: The notebook ") for line in seen.screen)
-    assert "none.ipynbcannotbeused:itdoesnotexist." in "".join(seen.screen).replace(" ", "")  # it is wrapped
+    assert "none.ipynbcannotbeused:itdoesnotexist." in "".join(seen.screen).replace(" ", "")  # The line is wrapped.
 
 
-def test_what_is_done_at_once_shows_no_progress(session: Path) -> None:
+def test_quick_commands_show_no_progress(session: Path) -> None:
     assert not SPINNER.search(on_a_terminal("show", session.name, cwd=session.parent).text)
 
 
 @pytest.mark.parametrize(
     "line", [["run", "m.md", "--json"], ["export", "session.ipynb", "-o", "o.html"], ["replay", "session.ipynb"]]
 )
-def test_nobody_else_sees_progress(line: list[str], session: Path) -> None:
+def test_progress_is_not_written_to_a_pipe(line: list[str], session: Path) -> None:
     (session.parent / "m.md").write_text(MESSAGE)
     done = nbtape(*line, cwd=session.parent)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_terminal_whose_cursor_does_not_move_has_no_progress(session: Path) -> None:
+def test_a_dumb_terminal_gets_no_progress(session: Path) -> None:
     seen = on_a_terminal("export", session.name, "-o", "o.html", cwd=session.parent, TERM="dumb")
     assert seen.text == "Exported: o.html\n"
 
 
-def test_what_another_system_lacks_is_not_asked_for_when_the_command_is_loaded(tmp_path: Path) -> None:
+def test_the_cli_loads_without_unix_modules(tmp_path: Path) -> None:
     """Windows has none of these modules."""
     code = (
         "import sys\n"
