@@ -1,4 +1,4 @@
-"""jsonschema imports the grammar that nbtape defers, and works with the stand-in."""
+"""jsonschema imports the grammar that nbtape loads lazily, and works with the stand-in."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_jsonschema_imports_only_the_function_that_is_replaced() -> None:
     ],
     ids=["before", "by threads at once", "asked", "too late", "used", "resumed"],
 )
-def test_the_grammar_is_built_when_it_is_first_asked_for(code: str) -> None:
+def test_the_grammar_is_built_on_first_use(code: str) -> None:
     pytest.importorskip("rfc3987_syntax")
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, f"{CHANGED}\n{ended.stderr}"

@@ -1,4 +1,4 @@
-"""What nobody ended is seen to, once, and by nobody but its owner."""
+"""Finalizers of forgotten objects run once, and only in the process that owns them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ os.waitpid(child, 0)
 
 
 class Thing:
-    """What is forgotten."""
+    """An object without references."""
 
 
-def test_what_is_forgotten_is_seen_to_once() -> None:
+def test_the_finalizer_of_a_forgotten_object_runs_once() -> None:
     done: list[str] = []
     thing = Thing()
     act = when_forgotten(thing, done.append, "done")
@@ -41,6 +41,6 @@ def test_what_is_forgotten_is_seen_to_once() -> None:
 
 
 @pytest.mark.parametrize("end", ["pass", "del thing", "act()"], ids=["exits", "forgets", "acts"])
-def test_its_owner_sees_to_it_at_exit_and_a_fork_never_does(end: str) -> None:
+def test_the_finalizer_runs_in_its_owner_and_never_in_a_fork(end: str) -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT.format(end=end)], capture_output=True, text=True, check=True)
     assert done.stdout == "done"

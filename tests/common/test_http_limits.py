@@ -1,4 +1,4 @@
-"""Which connections of a server make room for others, and which are overdue."""
+"""Which connections are closed to admit others, and which are overdue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nbtape.common.http_limits import Connections, max_connections
 
 
 class Server:
-    """Connections by name, and those that were closed, in order."""
+    """Connections by name, and the closed ones in order."""
 
     def __init__(self, limit: int = 2, seconds: float = 60) -> None:
         self.connections = Connections(limit, seconds)
@@ -24,7 +24,7 @@ class Server:
             pass
 
 
-def test_the_connection_that_waits_longest_makes_room() -> None:
+def test_the_connection_idle_for_longest_is_closed_first() -> None:
     server = Server()
     assert server.add("a", "b", "c", "d") == [True] * 4
     assert server.closed == ["a", "b"]
@@ -38,7 +38,7 @@ def test_a_connection_that_has_sent_the_token_is_closed_last() -> None:
     assert server.closed == ["a", "b"]
 
 
-def test_a_request_that_is_answered_is_never_cut_off() -> None:
+def test_a_connection_is_not_closed_while_its_request_is_served() -> None:
     server = Server(seconds=0)
     server.add("a", "b")
     with server.connections.serving("a"), server.connections.serving("b"):
@@ -46,10 +46,10 @@ def test_a_request_that_is_answered_is_never_cut_off() -> None:
         assert server.add("c") == [False]
     assert server.closed == []
     assert server.add("c") == [True]
-    assert server.closed == ["b"]  # whose answer ended first
+    assert server.closed == ["b"]  # b finished its request first.
 
 
-def test_only_those_that_wait_too_long_are_overdue() -> None:
+def test_only_idle_connections_past_the_limit_are_overdue() -> None:
     server = Server(limit=9, seconds=0)
     server.add("a", "b")
     with server.connections.serving("b"):
@@ -63,7 +63,7 @@ def test_only_those_that_wait_too_long_are_overdue() -> None:
     assert patient.closed == []
 
 
-def test_a_closed_connection_counts_no_more() -> None:
+def test_a_removed_connection_no_longer_counts() -> None:
     server = Server()
     server.add("a", "b")
     server.connections.remove("a")
@@ -73,7 +73,7 @@ def test_a_closed_connection_counts_no_more() -> None:
 
 
 @pytest.mark.parametrize(("files", "connections"), [(1 << 14, 64), (256, 64), (64, 16), (8, 4)])
-def test_connections_leave_files_for_everything_else(
+def test_the_connection_limit_leaves_file_descriptors_for_other_uses(
     files: int, connections: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))

@@ -1,4 +1,4 @@
-"""The cost of JSON is found without decoding it, and no nesting is too deep to be measured."""
+"""The cost and nesting depth of JSON are measured without decoding it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ JSON = st.recursive(
 
 
 def cost(value: Any) -> int:
-    """What a value costs, counted on the decoded one."""
+    """The cost of a value, computed from the decoded value."""
     if not isinstance(value, dict | list):
         return 0
     inner = list(value.values()) if isinstance(value, dict) else value
@@ -36,7 +36,7 @@ def depth(value: Any) -> int:
 
 
 @given(JSON, st.booleans(), st.booleans(), st.sampled_from([1, 2, 3, 7, 1 << 16]))
-def test_the_cost_is_that_of_the_values_whatever_their_texts_hold(
+def test_the_cost_counts_values_and_not_the_content_of_strings(
     value: Any,
     ascii_only: bool,  # noqa: FBT001  (hypothesis)
     dense: bool,  # noqa: FBT001  (as above)
@@ -51,20 +51,20 @@ def test_the_cost_is_that_of_the_values_whatever_their_texts_hold(
 
 
 @pytest.mark.parametrize("content", [b"[" * 5_000_000, b"[],", b'"' + b"[," * 10, b'{"a": "\\', b"", b"\xff\xfe["])
-def test_broken_json_has_a_cost_too(content: bytes) -> None:
+def test_invalid_json_has_a_cost_too(content: bytes) -> None:
     assert costs_more(content, 1000) == (len(content) == 5_000_000)
 
 
-def test_much_text_that_looks_like_values_is_cheap() -> None:
+def test_a_long_string_that_looks_like_values_is_cheap() -> None:
     assert not costs_more(json.dumps({"text": "[],{}," * 1_000_000}).encode(), 1000)
 
 
 @given(JSON, st.integers(0, 8))
-def test_nesting_is_measured(value: Any, levels: int) -> None:
+def test_the_nesting_depth_is_measured(value: Any, levels: int) -> None:
     assert is_nested_deeper(value, levels) == (depth(value) > levels)
 
 
-def test_nesting_that_python_could_not_recurse_into_is_measured() -> None:
+def test_nesting_beyond_the_recursion_limit_is_measured() -> None:
     value: Any = 0
     for _ in range(100_000):
         value = [value]

@@ -1,4 +1,4 @@
-"""Objects show in one line what they are, and in a notebook their text as inert HTML."""
+"""A one-line repr for objects, and their text as inert HTML in a notebook."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nbtape.replay.report import ReplayReport
 from nbtape.results import CellResult, CodeResult
 
 
-def test_a_result_shows_its_status_and_its_output_once() -> None:
+def test_a_result_shows_its_status_and_output_once() -> None:
     result = CodeResult(
         1, "no <b>\n", ["/x/a.png"], "error", [CellResult(0, "id", "error", "no <b>\n")], Path("n.ipynb")
     )
@@ -35,7 +35,7 @@ def test_an_executor_shows_its_notebook(face: type[JupyterCodeExecutor], tmp_pat
     assert executor._repr_html_().startswith(f"<pre>{face.__name__}(&#x27;{tmp_path}/session.ipynb&#x27;")
 
 
-def test_servers_and_pools_show_their_state_and_start_nothing() -> None:
+def test_the_repr_of_servers_and_pools_starts_nothing() -> None:
     for thing, shown in (
         (LocalJupyterServer(), "LocalJupyterServer(not running)"),
         (DockerJupyterServer(), "DockerJupyterServer(0 containers running)"),
@@ -55,7 +55,7 @@ def test_a_running_container_is_counted(container: DockerJupyterServer) -> None:
     assert repr(container) == "DockerJupyterServer(1 container running)"
 
 
-def test_a_report_shows_its_counts_and_in_a_notebook_its_lines(tmp_path: Path) -> None:
+def test_a_report_shows_its_counts_and_its_lines_in_a_notebook(tmp_path: Path) -> None:
     with JupyterCodeExecutor(output_dir=tmp_path) as executor:
         executor.run("import os; print(os.urandom(8).hex(), '<i>')")
     report = replay(executor.notebook)

@@ -1,4 +1,4 @@
-"""Code that runs in a kernel finds no token of nbtape: neither in its environment nor in that of another process."""
+"""Code in a kernel finds no token of nbtape in its environment or in that of another process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nbtape.common.own_tokens import OWN_TOKENS, without_own_tokens
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Prints the names of own variables, and the processes in whose environment a text is found; the text is not in it.
+#: Prints the tokens in the environment, and the processes whose environment has a text, which is passed as hex.
 LOOK = """
 import os
 found = [name for name in {names} if name in os.environ]
@@ -86,14 +86,14 @@ def test_a_kernel_sees_no_token(kind: Callable[[Path, str], str], token: str, tm
 
 @pytest.mark.parametrize("name", OWN_TOKENS)
 @needs_proc
-def test_a_kernel_of_the_command_sees_no_token(name: str, token: str, tmp_path: Path) -> None:
+def test_a_kernel_started_by_the_cli_sees_no_token(name: str, token: str, tmp_path: Path) -> None:
     done = nbtape("run", "-", cwd=tmp_path, stdin=f"```python{look_for(token)}```", **{name: token})
     assert NOTHING in done.stdout
     assert done.returncode == 0
 
 
 @needs_proc
-def test_a_token_is_erased_from_the_initial_environment_and_the_rest_stays() -> None:
+def test_only_the_token_is_erased_from_the_initial_environment() -> None:
     environment = {**os.environ, "A": "1", "NBTAPE_MCP_TOKEN": "sesame", "XNBTAPE_MCP_TOKEN": "other", "Z": "é\n="}
     code = (
         "import os, subprocess\n"
@@ -111,5 +111,5 @@ def test_a_token_is_erased_from_the_initial_environment_and_the_rest_stays() -> 
     assert all(f"{name}=" in done.stdout for name in ("A", "Z", "PATH"))
 
 
-def test_the_environment_of_code_has_everything_else() -> None:
+def test_the_environment_of_code_lacks_only_nbtapes_tokens() -> None:
     assert without_own_tokens({**dict.fromkeys(OWN_TOKENS, "x"), "OPENAI_API_KEY": "k"}) == {"OPENAI_API_KEY": "k"}

@@ -1,4 +1,4 @@
-"""Of a foreign SVG, only what draws is left, and it draws a bounded number of elements."""
+"""Foreign SVG is reduced to a bounded number of drawing elements."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_corpus_is_large() -> None:
 
 
 @pytest.mark.parametrize("text", DISARMED.values(), ids=DISARMED)
-def test_nothing_that_acts_or_loads_is_left(text: str) -> None:
+def test_scripts_animations_and_external_references_are_removed(text: str) -> None:
     left = disarmed(text)
     assert left is not None
     root = etree.fromstring(left)
@@ -57,17 +57,17 @@ def test_nothing_that_acts_or_loads_is_left(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
-def test_what_a_parser_could_read_otherwise_is_refused(text: str) -> None:
+def test_ambiguous_svg_is_rejected(text: str) -> None:
     assert disarmed(text) is None
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
-def test_an_image_that_draws_too_much_is_refused(text: str) -> None:
+def test_an_image_that_draws_too_much_is_rejected(text: str) -> None:
     assert disarmed(text) is None
 
 
-@pytest.mark.timeout(60)  # a quadratic cost would be hours
+@pytest.mark.timeout(60)  # With quadratic cost this would take hours.
 @pytest.mark.parametrize(
     "text",
     [
@@ -91,12 +91,12 @@ def test_an_image_that_draws_too_much_is_refused(text: str) -> None:
     ],
     ids=lambda text: text[-40:],
 )
-def test_hostile_text_costs_linear_time(text: str) -> None:
+def test_hostile_text_takes_linear_time(text: str) -> None:
     disarmed(text)
 
 
 @pytest.mark.parametrize("text", [GRAPHVIZ, PLOTLY], ids=["Graphviz", "plotly"])
-def test_the_images_of_common_libraries_keep_all_that_draws(text: str) -> None:
+def test_images_of_common_libraries_keep_every_drawing_element(text: str) -> None:
     left = disarmed(text)
     assert left is not None
     before, after = (etree.fromstring(each.encode()) for each in (text, left))
@@ -120,7 +120,7 @@ def test_the_images_of_common_libraries_keep_all_that_draws(text: str) -> None:
             assert "".join(declaration.split()) in "".join(left.replace("&quot;", '"').split())
 
 
-def test_what_is_inert_stays_inert() -> None:
+def test_sanitizing_twice_changes_nothing() -> None:
     for text in (*DISARMED.values(), GRAPHVIZ, PLOTLY):
         once = sanitise_svg(text.encode(), is_safe_raster)
         assert once is not None

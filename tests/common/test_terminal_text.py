@@ -1,4 +1,4 @@
-"""The text of a stream: what a person would see in JupyterLab, whatever came in whichever chunks."""
+"""The text of a stream is what JupyterLab would show, however it is split into chunks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def collected(*chunks: str) -> str:
 
 
 def shown(text: str) -> str:
-    """JupyterLab's rules (`packages/outputarea/src/model.ts`, `processText`), one character at a time."""
+    """Apply JupyterLab's rules (`packages/outputarea/src/model.ts`, `processText`), one character at a time."""
     screen: list[str] = []
     cursor = 0
     for char in text:
@@ -53,7 +53,7 @@ def test_a_stream_reads_as_jupyterlab_shows_it(chunks: list[str]) -> None:
 @example("abc\b\b")
 @example("\b\b")
 @example("a\n\b\bb")
-def test_a_backspace_does_what_it_does_in_jupyterlab(text: str) -> None:
+def test_a_backspace_works_as_in_jupyterlab(text: str) -> None:
     assert collected(text) == shown(text)
 
 
@@ -63,13 +63,13 @@ def test_a_backspace_at_the_end_of_a_line_takes_one_character(text: str) -> None
 
 
 @given(st.text(alphabet="ab\n\r\b", max_size=60), st.data())
-def test_where_a_stream_is_cut_into_chunks_changes_nothing(text: str, data: st.DataObject) -> None:
+def test_the_split_into_chunks_does_not_matter(text: str, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(text)))
     assert collected(text[:cut], text[cut:]) == collected(text)
 
 
 @given(CHUNKS)
-def test_the_length_is_that_of_the_text(chunks: list[str]) -> None:
+def test_the_length_matches_the_text(chunks: list[str]) -> None:
     stream = StreamText()
     for chunk in chunks:
         stream.write(chunk)
@@ -77,7 +77,7 @@ def test_the_length_is_that_of_the_text(chunks: list[str]) -> None:
 
 
 @given(CHUNKS, CHUNKS)
-def test_looking_at_the_text_does_not_change_it(before: list[str], after: list[str]) -> None:
+def test_reading_the_text_does_not_change_it(before: list[str], after: list[str]) -> None:
     stream = StreamText()
     for chunk in before:
         stream.write(chunk)
@@ -88,18 +88,18 @@ def test_looking_at_the_text_does_not_change_it(before: list[str], after: list[s
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_characters="\r\b")), max_size=8))
-def test_a_stream_without_control_characters_stays_as_it_came(chunks: list[str]) -> None:
+def test_a_stream_without_control_characters_is_unchanged(chunks: list[str]) -> None:
     assert collected(*chunks) == "".join(chunks)
 
 
 @given(TERMINAL)
-def test_what_was_collected_reads_the_same_when_it_is_opened_again(text: str) -> None:
+def test_collected_text_is_unchanged_when_collected_again(text: str) -> None:
     kept = collected(text)
     assert collected(kept) == kept
     assert "\r" not in kept
 
 
-def test_a_line_in_colour_is_rewritten_whole() -> None:
+def test_a_colored_line_is_rewritten_completely() -> None:
     assert collected("\x1b[31m10 %\x1b[0m", "\r", "\x1b[32m20 %\x1b[0m") == "\x1b[32m20 %\x1b[0m"
 
 
@@ -114,7 +114,7 @@ def test_a_line_too_long_to_rewind_loses_nothing() -> None:
     assert collected(line, "\b", "tail\n") == line + "tail\n"
 
 
-@pytest.mark.timeout(60)  # a quadratic cost would be minutes
+@pytest.mark.timeout(60)  # With quadratic cost this would take minutes.
 @pytest.mark.parametrize(
     "text",
     [
@@ -129,12 +129,12 @@ def test_a_line_too_long_to_rewind_loses_nothing() -> None:
     ],
     ids=["returns", "backspaces", "newlines", "ticks", "long ticks", "long backspaces", "long lines", "colours"],
 )
-def test_hostile_text_costs_linear_time(text: str) -> None:
+def test_hostile_text_takes_linear_time(text: str) -> None:
     assert len(collected(text)) <= len(text)
 
 
-@pytest.mark.timeout(15)  # and it holds up the event loop: what a cell may keep, in chunks, is enough for minutes
-def test_a_long_line_that_comes_in_many_chunks_costs_linear_time() -> None:
+@pytest.mark.timeout(15)  # Quadratic cost would block the event loop for minutes.
+def test_a_long_line_in_many_chunks_takes_linear_time() -> None:
     stream = StreamText()
     for _ in range(32_000):
         stream.write("x" * 1_000)
@@ -142,7 +142,7 @@ def test_a_long_line_that_comes_in_many_chunks_costs_linear_time() -> None:
 
 
 @pytest.mark.timeout(60)
-def test_many_lines_in_many_chunks_cost_linear_time() -> None:
+def test_many_lines_in_many_chunks_take_linear_time() -> None:
     stream = StreamText()
     for number in range(300_000):
         stream.write(f"{number}\n")

@@ -1,4 +1,4 @@
-"""Files in a directory of hostile code: whole or not at all, through no link, and no wait, whatever is in the way."""
+"""Files where hostile code can write: all or nothing, no links followed, no waiting, whatever the obstacle."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def outside(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """The directory that hostile code can write."""
+    """A directory that hostile code can write to."""
     here = tmp_path / "here"
     here.mkdir()
     return here
@@ -84,7 +84,7 @@ OBSTACLES: dict[str, Callable[[Path, Path], object]] = {
 
 @pytest.fixture(params=OBSTACLES)
 def obstacle(request: pytest.FixtureRequest, here: Path, outside: Path) -> Path:
-    """What is in the place of a file."""
+    """An obstacle at the path of a file."""
     OBSTACLES[request.param](here / "file", outside)
     return here / "file"
 
@@ -95,10 +95,10 @@ def obstacle(request: pytest.FixtureRequest, here: Path, outside: Path) -> Path:
 def test_no_obstacle_is_read(obstacle: Path) -> None:
     with pytest.raises(ObstacleError) as caught:
         read_file(obstacle, 100)
-    assert ": " in str(caught.value.strerror)  # what happened, and what to do
+    assert ": " in str(caught.value.strerror)  # What happened, and what to do.
 
 
-def test_a_file_is_not_created_where_an_obstacle_is(obstacle: Path) -> None:
+def test_a_file_is_not_created_over_an_obstacle(obstacle: Path) -> None:
     before = obstacle.lstat()
     with pytest.raises(FileExistsError):
         create_file(obstacle, b"new")
@@ -106,7 +106,7 @@ def test_a_file_is_not_created_where_an_obstacle_is(obstacle: Path) -> None:
     assert names(obstacle.parent) == ["file"]
 
 
-def test_an_obstacle_is_replaced_or_refused_and_never_written_through(obstacle: Path) -> None:
+def test_an_obstacle_is_replaced_or_rejected_but_never_written_through(obstacle: Path) -> None:
     with contextlib.suppress(ObstacleError):
         replace_file(obstacle, b"new")
     found = obstacle.lstat()
@@ -116,7 +116,7 @@ def test_an_obstacle_is_replaced_or_refused_and_never_written_through(obstacle: 
     assert names(obstacle.parent) == ["file"]
 
 
-def test_an_obstacle_in_place_of_a_draft_is_not_written_through(
+def test_an_obstacle_at_the_path_of_a_draft_is_not_written_through(
     here: Path, obstacle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(untrusted_files, "draft_of", lambda _: "file")
@@ -127,7 +127,7 @@ def test_an_obstacle_in_place_of_a_draft_is_not_written_through(
     assert not os.path.lexists(here / "report")
 
 
-def test_an_obstacle_that_takes_the_place_of_a_file_after_it_was_checked_is_not_read(
+def test_an_obstacle_that_replaces_a_file_after_the_check_is_not_read(
     here: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     really_open = os.open
@@ -149,7 +149,7 @@ def test_an_obstacle_that_takes_the_place_of_a_file_after_it_was_checked_is_not_
 
 
 @pytest.mark.parametrize("kind", [kind for kind in OBSTACLES if kind != "a directory"])
-def test_an_obstacle_on_the_way_is_not_entered(here: Path, outside: Path, kind: str) -> None:
+def test_an_obstacle_in_a_parent_path_is_not_entered(here: Path, outside: Path, kind: str) -> None:
     (outside / "secret.ipynb").write_bytes(SECRET)
     OBSTACLES[kind](here / "below", outside)
     with Directory(here) as directory:
@@ -163,20 +163,20 @@ def test_an_obstacle_on_the_way_is_not_entered(here: Path, outside: Path, kind: 
     os.utime(outside)
 
 
-def test_a_directory_that_becomes_a_link_while_it_is_in_use_is_not_followed(here: Path, outside: Path) -> None:
+def test_a_directory_that_becomes_a_link_while_in_use_is_not_followed(here: Path, outside: Path) -> None:
     with Directory(here) as directory:
         directory.create("first", b"1")
         moved = here.rename(here.with_name("moved"))
         here.symlink_to(outside)
         with pytest.raises(OSError, match=r"."):
             directory.refresh()
-        directory.create("second", b"2")  # without `refresh`, it is still the same directory
+        directory.create("second", b"2")  # Without `refresh`, it is still the same directory.
     assert names(moved) == ["first", "second"]
     with pytest.raises(OSError, match=r"."):
         directory.create("third", b"3")
 
 
-def test_a_directory_that_was_made_again_is_used(here: Path) -> None:
+def test_a_recreated_directory_is_used_after_refresh(here: Path) -> None:
     with Directory(here) as directory:
         directory.create("first", b"1")
         (here / "first").unlink()
@@ -189,10 +189,10 @@ def test_a_directory_that_was_made_again_is_used(here: Path) -> None:
     assert names(here) == ["second"]
 
 
-# Links on the way to a directory
+# Links in parent directories
 
 
-def test_the_users_links_on_the_way_are_followed_the_first_time(tmp_path: Path, here: Path) -> None:
+def test_the_users_own_links_in_a_path_are_followed(tmp_path: Path, here: Path) -> None:
     (tmp_path / "link").symlink_to("here")
     (tmp_path / "absolute").symlink_to(tmp_path / "link" / ".." / "link")
     for way in ("link", "absolute", "here/../link/."):
@@ -210,7 +210,7 @@ def test_no_link_is_followed_below_a_directory_of_code(tmp_path: Path, here: Pat
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's link")
-def test_a_link_of_another_user_on_the_way_is_not_followed(tmp_path: Path, here: Path) -> None:
+def test_a_link_of_another_user_in_a_path_is_not_followed(tmp_path: Path, here: Path) -> None:
     (tmp_path / "link").symlink_to(here)
     os.chown(tmp_path / "link", 12345, 12345, follow_symlinks=False)
     with pytest.raises(ObstacleError, match="its parent link is a link that belongs to another user"):
@@ -218,7 +218,7 @@ def test_a_link_of_another_user_on_the_way_is_not_followed(tmp_path: Path, here:
     assert names(here) == []
 
 
-def test_links_in_a_circle_end(tmp_path: Path) -> None:
+def test_circular_links_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(OSError, match=r"."):
@@ -226,7 +226,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../outside/secret", "/etc/passwd", "a\0b"])
-def test_a_name_is_not_a_path(here: Path, name: str) -> None:
+def test_a_path_is_rejected_as_a_file_name(here: Path, name: str) -> None:
     with Directory(here) as directory:
         for call in (directory.open, directory.status, directory.remove, directory.make, directory.below):
             with pytest.raises(ObstacleError, match="is not a file name"):
@@ -236,7 +236,7 @@ def test_a_name_is_not_a_path(here: Path, name: str) -> None:
                 write(name, b"")
 
 
-# Bounds
+# Limits
 
 
 def test_a_file_that_is_too_large_is_not_read(here: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_file_that_is_too_large_is_not_read(here: Path) -> None:
     assert caught.value.errno == errno.EFBIG
 
 
-def test_reading_takes_the_memory_of_the_file_and_not_of_the_limit(here: Path) -> None:
+def test_reading_uses_memory_for_the_file_and_not_for_the_limit(here: Path) -> None:
     (here / "file").write_bytes(1000 * b"x")
     tracemalloc.start()
     try:
@@ -257,7 +257,7 @@ def test_reading_takes_the_memory_of_the_file_and_not_of_the_limit(here: Path) -
         tracemalloc.stop()
 
 
-def test_a_file_that_grows_while_it_is_read_is_not_read_on(here: Path) -> None:
+def test_a_file_that_grows_past_the_limit_while_it_is_read_is_an_error(here: Path) -> None:
     (here / "log").write_bytes(b"x" * 100)
     with Directory(here) as directory, directory.reading("log", 100):
         (here / "log").write_bytes(b"x" * 1000)
@@ -265,7 +265,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_read_on(here: Path) -> None:
             directory.read("log", 100)
 
 
-def test_a_file_that_is_just_being_published_is_read(here: Path) -> None:
+def test_a_file_that_is_being_published_is_read(here: Path) -> None:
     (here / "draft").write_bytes(b"new")
     (here / "file").hardlink_to(here / "draft")
     publishing = threading.Timer(untrusted_files._PUBLISHING_SECONDS / 4, (here / "draft").unlink)
@@ -275,7 +275,7 @@ def test_a_file_that_is_just_being_published_is_read(here: Path) -> None:
         assert read_file(here / "file", 100) == b"new"
 
 
-def test_a_lease_on_a_file_holds_no_one_up(here: Path) -> None:
+def test_a_lease_on_a_file_is_an_error_and_not_a_wait(here: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     if not hasattr(fcntl, "F_SETLEASE"):
         pytest.skip("there are no leases on this system")
@@ -293,7 +293,7 @@ def test_a_lease_on_a_file_holds_no_one_up(here: Path) -> None:
             signal.signal(signal.SIGIO, before)
 
 
-def test_directories_of_any_depth_are_listed_with_few_open_files(here: Path) -> None:
+def test_deep_directories_are_listed_with_few_open_files(here: Path) -> None:
     deep = here
     for _ in range(100):
         deep = deep / "d"
@@ -309,7 +309,7 @@ def test_directories_of_any_depth_are_listed_with_few_open_files(here: Path) -> 
     assert psutil.Process().num_fds() <= before
 
 
-def test_a_directory_that_is_forgotten_leaves_no_file_open(here: Path) -> None:
+def test_a_forgotten_directory_leaves_no_file_open(here: Path) -> None:
     before = psutil.Process().num_fds()
     for _ in range(20):
         Directory(here).create(draft_of("x"), b"")
@@ -319,7 +319,7 @@ def test_a_directory_that_is_forgotten_leaves_no_file_open(here: Path) -> None:
 # Writing
 
 
-def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+def test_a_link_is_replaced_and_its_target_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "report").symlink_to(tmp_path / "mine")
     replace_file(tmp_path / "report", b"new")
@@ -329,7 +329,7 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["mine", "nowhere"])
-def test_a_file_is_not_created_where_a_link_is(tmp_path: Path, target: str) -> None:
+def test_a_file_is_not_created_through_a_link(tmp_path: Path, target: str) -> None:
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "new").symlink_to(tmp_path / target)
     with pytest.raises(FileExistsError):
@@ -338,7 +338,7 @@ def test_a_file_is_not_created_where_a_link_is(tmp_path: Path, target: str) -> N
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_of_a_file_that_cannot_be_written_nothing_is_left(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     def pieces() -> Iterator[bytes]:
         yield b"first"
         raise OSError("the source is gone")
@@ -348,7 +348,7 @@ def test_of_a_file_that_cannot_be_written_nothing_is_left(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_replaced_stays_and_no_draft_is_left(tmp_path: Path) -> None:
+def test_a_failed_replacement_leaves_the_target_and_no_draft(tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     with pytest.raises(OSError, match=r"."):
         replace_file(tmp_path / "directory", b"new")
@@ -356,7 +356,7 @@ def test_what_cannot_be_replaced_stays_and_no_draft_is_left(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("has_links", [True, False])
-def test_of_two_that_create_a_file_one_does(
+def test_only_one_of_two_creators_gets_the_file(
     here: Path,
     monkeypatch: pytest.MonkeyPatch,
     has_links: bool,  # noqa: FBT001
@@ -365,7 +365,7 @@ def test_of_two_that_create_a_file_one_does(
         monkeypatch.setattr(os, "link", lambda *_, **__: (_ for _ in ()).throw(PermissionError(1, "no links")))
     with Directory(here) as directory:
         directory.create("file", b"first")
-        monkeypatch.setattr(Directory, "status", lambda *_: None)  # it was free when it was checked
+        monkeypatch.setattr(Directory, "status", lambda *_: None)  # Simulates that it was free when it was checked.
         with pytest.raises(FileExistsError):
             directory.create("file", b"second")
     assert (here / "file").read_bytes() == b"first"
@@ -380,7 +380,7 @@ def test_a_replaced_file_keeps_its_permissions_except_set_uid(here: Path, mode: 
     assert stat.S_IMODE((here / "file").stat().st_mode) == mode & 0o777
 
 
-def test_a_private_file_is_private_from_its_first_moment(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_file_is_private_from_its_creation(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "file").touch(0o600)
     modes = []
     really_open = os.open
