@@ -1,4 +1,4 @@
-"""What is left when failures and noise are left out still works; and what it needs of a failure is kept."""
+"""A clean export leaves out failures and noise, still works, and keeps what it needs of a failed cell."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sources(notebook: NotebookNode) -> list[str]:
 
 
 @pytest.mark.parametrize("status", ["error", "timeout", "interrupted", "kernel_died", "not_run", "running"])
-def test_what_did_not_succeed_is_left_out(status: str) -> None:
+def test_cells_that_did_not_succeed_are_left_out(status: str) -> None:
     notebook = new_notebook(cells=[code("a"), code("b", status), code("c")])
     assert sources(cleaned(notebook, ())) == ["a", "c"]
     assert [cell.index for cell in left_out(notebook)] == [1]
@@ -52,7 +52,7 @@ def test_prose_that_only_led_to_a_failure_is_left_out() -> None:
     assert kept == ["First, the data.", "a", "## The result", "It failed, once more.", "c", "All is well."]
 
 
-def test_a_heading_stays_though_its_code_failed() -> None:
+def test_a_heading_is_kept_when_its_code_failed() -> None:
     cells = [
         new_markdown_cell("# A title\nand more"),
         code("a", "error"),
@@ -63,7 +63,7 @@ def test_a_heading_stays_though_its_code_failed() -> None:
     assert sources(cleaned(new_notebook(cells=cells), ())) == ["# A title\nand more", "x", "c"]
 
 
-def test_the_failure_that_made_a_missing_name_is_put_back_and_no_other() -> None:
+def test_only_the_failed_cell_that_defines_a_missing_name_is_put_back() -> None:
     cells = [code("import os as x\n1/0", "error"), code("y = 1\n1/0", "error"), code("x, y"), code("z = 1", "error")]
     notebook = new_notebook(cells=cells)
     ids = [cell["id"] for cell in cells]
@@ -73,7 +73,7 @@ def test_the_failure_that_made_a_missing_name_is_put_back_and_no_other() -> None
     assert needed(notebook, ids[2], "FileNotFoundError: data.csv", ids[:2]) == []
 
 
-def test_what_ended_a_kernel_or_never_ran_is_never_put_back() -> None:
+def test_cells_that_killed_a_kernel_or_never_ran_are_not_put_back() -> None:
     cells = [code("x = 1", "kernel_died"), code("x = 2", "not_run"), code("x = 3", "running"), code("x")]
     assert needed(new_notebook(cells=cells), cells[3]["id"], "NameError: name 'x' is not defined", ()) == []
 
@@ -85,7 +85,7 @@ def record(directory: Path, *blocks: str) -> Path:
         return executor.notebook
 
 
-def test_what_remains_works_from_an_empty_kernel(output_dir: Path) -> None:
+def test_the_remaining_cells_work_on_a_fresh_kernel(output_dir: Path) -> None:
     path = record(output_dir, "x = 2", "x / 0", "import sys\nprint(x)\nprint('hint', file=sys.stderr)")
     before = path.read_bytes()
     rehearsal = rehearse(path)
@@ -99,7 +99,7 @@ def test_what_remains_works_from_an_empty_kernel(output_dir: Path) -> None:
     assert list(output_dir.iterdir()) == [path]
 
 
-def test_a_failure_on_which_the_rest_builds_is_kept(output_dir: Path) -> None:
+def test_a_failed_cell_that_the_rest_needs_is_kept(output_dir: Path) -> None:
     path = record(output_dir, "x = 2\nx / 0", "1 / 0", "print(x + 1)")
     rehearsal = rehearse(path)
     assert rehearsal.broken is None
@@ -108,7 +108,7 @@ def test_a_failure_on_which_the_rest_builds_is_kept(output_dir: Path) -> None:
     assert [cell["metadata"]["nbtape"]["status"] for cell in rehearsal.document["cells"]] == ["error", "ok"]
 
 
-def test_what_works_no_more_is_told(output_dir: Path) -> None:
+def test_a_cell_that_no_longer_works_is_reported(output_dir: Path) -> None:
     path = record(output_dir, "1 / 0", "import os\nprint(os.environ.pop('NBTAPE_TEST', 'gone'))", "open('here').read()")
     (output_dir / "here").write_text("")
     path = record(output_dir, "open('here').read()", "1 / 0", "open('here').close()")
@@ -119,12 +119,12 @@ def test_what_works_no_more_is_told(output_dir: Path) -> None:
     assert "FileNotFoundError" in rehearsal.broken.reason
 
 
-def test_what_shows_something_else_is_told(output_dir: Path) -> None:
+def test_a_cell_with_a_different_output_is_reported(output_dir: Path) -> None:
     path = record(output_dir, "x = 1", "x = 5\n1 / 0", "print(x)")
     (change,) = rehearse(path).changes
     assert change.index == 2
 
 
-def test_nothing_to_keep_is_said(output_dir: Path) -> None:
+def test_a_notebook_without_successful_cells_is_an_error(output_dir: Path) -> None:
     with pytest.raises(ValueError, match="nothing would be left"):
         rehearse(record(output_dir, "1 / 0"))

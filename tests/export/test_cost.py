@@ -1,4 +1,4 @@
-"""Text that parsers take the square of its length for is shown as it was written, or bounded."""
+"""Text that parsers need quadratic time for is shown as written or left out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_deeply_nested_html_is_left_out(piece: str) -> None:
     assert inert_html(f"x{piece * (1_500_000 // len(piece))}") == ""
 
 
-def test_honest_html_is_kept_even_if_its_end_tags_are_missing() -> None:
+def test_ordinary_html_is_kept_even_without_end_tags() -> None:
     table = f"<table>{'<tr><td>1<td><b>2</b>' * 3000}</table>"
     assert inert_html(table).count("<td>") == 6000
     assert inert_html("<div>" * 500 + "x").count("<div>") == 500
@@ -37,7 +37,7 @@ def test_honest_html_is_kept_even_if_its_end_tags_are_missing() -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("piece", PROSE)
-def test_prose_that_is_hard_to_parse_costs_little(piece: str) -> None:
+def test_prose_that_is_hard_to_parse_takes_little_time(piece: str) -> None:
     cells = [new_markdown_cell(piece * (size // len(piece))) for size in (20_000, 50_000, 1_000_000)]
     notebook = new_notebook(cells=cells)
     assert piece.strip()[0] in write_report(notebook, "x", "files").text

@@ -1,4 +1,4 @@
-"""Code is shown as it runs: what would hide in it, or turn it around, is an escape in every form but the notebook."""
+"""Hidden and bidirectional characters are shown as escapes in every form except notebooks and scripts."""
 
 from __future__ import annotations
 
@@ -60,29 +60,29 @@ def assert_visible(text: str) -> None:
 
 
 @pytest.mark.parametrize("language", ["python", "unknown", "autoit"])
-def test_a_page_marks_them(language: str) -> None:
+def test_a_page_marks_hidden_characters(language: str) -> None:
     page = render(notebook(language), f"{HIDDEN}.ipynb")
     assert_visible(page)
     assert '<span class="escape">\\u202e</span>' in page
 
 
-def test_a_report_shows_them() -> None:
+def test_a_report_shows_hidden_characters() -> None:
     assert_visible(write_report(notebook(), f"{HIDDEN}.ipynb", "files").text)
 
 
 @pytest.mark.parametrize("cell", range(5))
-def test_a_terminal_shows_them(cell: int, path: Path) -> None:
+def test_a_terminal_shows_hidden_characters(cell: int, path: Path) -> None:
     assert_visible(nbtape("show", path.name, "--cell", cell, cwd=path.parent).stdout)
 
 
-def test_a_page_of_replays_marks_them(path: Path) -> None:
+def test_a_replay_report_marks_hidden_characters(path: Path) -> None:
     cell = ReplayedCell(0, "a", "different", CODE, CODE, CODE)
     page = render_report([ReplayReport(path, path, [cell])])
     assert_visible(page)
     assert '<span class="escape">\\u202e</span>' in page
 
 
-def test_the_notebook_and_the_script_keep_them_and_the_script_has_a_warning(path: Path) -> None:
+def test_notebooks_and_scripts_keep_hidden_characters_and_scripts_cause_a_warning(path: Path) -> None:
     before = path.read_bytes()
     done = nbtape("export", path.name, "--to", "py", "-o", "o.py", cwd=path.parent)
     assert done.returncode == 0
@@ -95,7 +95,7 @@ def test_the_notebook_and_the_script_keep_them_and_the_script_has_a_warning(path
     assert "nbtape" not in nbtape("export", path.name, "--to", "md", "-o", "o.md", cwd=path.parent).stderr
 
 
-def test_emoji_and_scripts_stay_in_prose_and_outputs() -> None:
+def test_emoji_and_complex_scripts_are_kept_in_prose_and_outputs() -> None:
     text = "👨‍👩‍👧 ❤️‍🔥 می‌خواهم क्‍ष"
     cells = [new_markdown_cell(text), new_code_cell("", outputs=[new_output("stream", text=text)])]
     assert render(new_notebook(cells=cells), "x").count(text) == 2

@@ -1,4 +1,4 @@
-"""Highlighting takes a bounded time, whatever the code is and whatever lexer a notebook names."""
+"""Highlighting takes a bounded time for any code and any lexer that a notebook names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nbtape.export.html import render
 BLANKS = (" " * 499 + "\n") * 99
 
 
-@pytest.mark.timeout(60)  # it was minutes a cell
+@pytest.mark.timeout(60)  # Each cell used to take minutes.
 def test_a_notebook_that_names_a_slow_lexer_is_exported() -> None:
     cells = [new_code_cell(BLANKS) for _ in range(20)] + [new_markdown_cell(f"```autoit\n{BLANKS[:19_000]}```")]
     for lexer in ("autoit", "python"):
@@ -30,7 +30,7 @@ def test_only_known_lexers_are_used() -> None:
 
 
 @pytest.mark.parametrize("language", ["", "../x", '"><script>', "autoit", "text", "PYTHON\n"])
-def test_everything_else_is_plain_text(language: str) -> None:
+def test_code_in_other_languages_is_plain_text(language: str) -> None:
     assert Highlighter().html("x = 1", language) == ""
 
 
@@ -45,7 +45,7 @@ def test_long_code_and_long_lines_are_plain_text() -> None:
     assert Highlighter().html("x" * 501, "python") == ""
 
 
-def test_code_that_takes_long_is_plain_text_and_ends_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_code_is_plain_text_and_uses_up_the_time_for_highlighting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nbtape.export.highlighting._MAX_SECONDS", 0)
     monkeypatch.setattr("nbtape.export.highlighting._HONEST_SECONDS", 0)
     monkeypatch.setattr("nbtape.export.highlighting._MAX_SLOW_SECONDS", 0)

@@ -1,4 +1,4 @@
-"""The page of a recorded run, as somebody without Jupyter reads it."""
+"""The HTML page of a recorded run, for readers without Jupyter."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def png() -> str:
     return base64.b64encode(content.getvalue()).decode()
 
 
-def test_a_page_shows_what_ran_what_failed_and_what_came_of_it(browser: Browser, tmp_path: Path) -> None:
+def test_a_page_shows_the_summary_cells_failures_and_outputs(browser: Browser, tmp_path: Path) -> None:
     outputs = [
         new_output("stream", text="\x1b[31mred\x1b[0m & more\n"),
         new_output("execute_result", {"text/html": TABLE, "text/plain": "   0\n0  4.5"}),
@@ -91,9 +91,7 @@ def test_a_page_shows_what_ran_what_failed_and_what_came_of_it(browser: Browser,
     page.close()
 
 
-def test_tables_in_prose_begin_on_the_left_and_those_of_outputs_end_on_the_right(
-    browser: Browser, tmp_path: Path
-) -> None:
+def test_tables_align_left_in_prose_and_right_in_outputs(browser: Browser, tmp_path: Path) -> None:
     prose = new_markdown_cell("| a | b |\n|---|--:|\n| x | 1 |")
     output = new_output("execute_result", {"text/html": TABLE, "text/plain": "4.5"})
     (tmp_path / "page.html").write_text(render(new_notebook(cells=[prose, new_code_cell("", outputs=[output])]), "n"))
@@ -103,7 +101,7 @@ def test_tables_in_prose_begin_on_the_left_and_those_of_outputs_end_on_the_right
     assert page.evaluate(aligned) == ["left", "right", "right"]
 
 
-def test_what_lies_in_the_working_directory_is_no_template_and_no_configuration(
+def test_files_in_the_working_directory_are_not_used_as_templates_or_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = {"type": "nbconvert.preprocessors.ExecutePreprocessor", "enabled": True}
@@ -118,7 +116,7 @@ def test_what_lies_in_the_working_directory_is_no_template_and_no_configuration(
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_long_output_is_cut_and_says_so() -> None:
+def test_a_long_output_is_cut_with_a_notice() -> None:
     outputs = [new_output("stream", text="x" * 1_000_000)]
     page = render(new_notebook(cells=[new_code_cell("flood()", outputs=outputs)]), "x")
     assert "characters left out; full text in the notebook" in page
@@ -126,29 +124,29 @@ def test_a_long_output_is_cut_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("data", ["", "no base64", base64.b64encode(b"no picture").decode(), None, ["x"]])
-def test_what_is_no_picture_is_not_shown_as_one(data: object) -> None:
+def test_invalid_image_data_is_not_shown(data: object) -> None:
     assert safe_image("image/png", data) is None
     assert safe_image("image/svg+xml", data) is None
 
 
-def test_a_picture_is_what_it_says() -> None:
+def test_an_image_must_match_its_mime_type() -> None:
     assert safe_image("image/png", png()) is not None
     assert safe_image("image/gif", png()) is None
 
 
-def test_text_that_takes_the_square_of_its_length_to_read_is_shown_as_it_was_written() -> None:
+def test_text_that_takes_quadratic_time_to_parse_is_shown_as_written() -> None:
     stars = "*" * 50_000
     cells = [new_code_cell(stars), new_markdown_cell(f"```python\n{stars[:19_000]}\n```"), new_markdown_cell(stars)]
-    with patience(20):
+    with time_limit(20):
         assert stars in render(new_notebook(cells=cells), "x")
 
 
 @contextlib.contextmanager
-def patience(seconds: int) -> Iterator[None]:
-    """Fail where something would take minutes."""
+def time_limit(seconds: int) -> Iterator[None]:
+    """Fail the test if the block takes longer."""
 
     def fail(*_: object) -> NoReturn:
-        pytest.fail("it takes for ever")  # no Exception, which would be taken for the text's fault
+        pytest.fail("it takes for ever")  # Not an exception, which would be attributed to the text.
 
     before = signal.signal(signal.SIGALRM, fail)
     signal.alarm(seconds)

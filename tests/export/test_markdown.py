@@ -1,4 +1,4 @@
-"""A report in Markdown: what was said, what ran, and what came of it."""
+"""The Markdown report: prose, code and outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from nbtape.export.markdown import write_report
 
 
-def test_a_report_has_a_summary_prose_code_outputs_and_pictures() -> None:
+def test_a_report_has_a_summary_prose_code_outputs_and_images() -> None:
     Image.new("RGB", (4, 4)).save(content := BytesIO(), "PNG")
     picture = {"image/png": base64.b64encode(content.getvalue()).decode(), "text/plain": "<Figure>"}
     failed = new_output("error", ename="KeyError", evalue="'x'", traceback=["\x1b[31mKeyError\x1b[0m: 'x'"])

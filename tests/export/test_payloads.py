@@ -1,4 +1,4 @@
-"""Nothing hostile in a recording runs where it is read: in a browser, with every payload in every place."""
+"""Hostile content in a recording does not run in a browser: every payload, in every position."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-def test_the_corpus_is_large_and_works_where_nothing_holds_it(browser: Browser, tmp_path: Path, *, full: bool) -> None:
+def test_the_corpus_is_large_and_works_without_protection(browser: Browser, tmp_path: Path, *, full: bool) -> None:
     assert len(PAYLOADS) >= 100
     tried = dict(list(PAYLOADS.items())[:: 1 if full else 4])
     worked = set()
@@ -44,7 +44,7 @@ def test_the_corpus_is_large_and_works_where_nothing_holds_it(browser: Browser, 
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_nothing_of_it_runs_even_without_the_policy(group: str, page: Page, tmp_path: Path) -> None:
+def test_payloads_do_not_run_even_without_the_policy(group: str, page: Page, tmp_path: Path) -> None:
     payloads = GROUPS[group].values()
     text = render(everywhere(payloads), " ".join(payloads)[:5000])
     without, policies = re.subn(r'<meta http-equiv="Content-Security-Policy".*?>', "", text, count=1)
@@ -63,7 +63,7 @@ def test_nothing_of_it_runs_even_without_the_policy(group: str, page: Page, tmp_
         assert height <= 48 * 16
 
 
-def test_nothing_of_it_runs_with_the_policy_alone(page: Page, tmp_path: Path) -> None:
+def test_the_policy_alone_stops_payloads(page: Page, tmp_path: Path) -> None:
     seen = Seen(page)
     head = render(new_notebook(), "x").partition("<body>")[0]
     for number, (name, payload) in enumerate(PAYLOADS.items()):
@@ -74,7 +74,7 @@ def test_nothing_of_it_runs_with_the_policy_alone(page: Page, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_nothing_of_it_runs_in_a_report_that_is_rendered_without_care(group: str, page: Page, tmp_path: Path) -> None:
+def test_payloads_do_not_run_in_a_report_rendered_by_a_careless_viewer(group: str, page: Page, tmp_path: Path) -> None:
     payloads = GROUPS[group].values()
     report = write_report(everywhere(payloads), " ".join(payloads)[:5000], "files")
     careless = MarkdownIt("commonmark", {"html": True}).enable("table")
@@ -88,7 +88,7 @@ def test_nothing_of_it_runs_in_a_report_that_is_rendered_without_care(group: str
         assert Seen(page).of(drawing.as_uri()) == []
 
 
-def test_a_picture_that_would_fill_the_memory_is_told_of(page: Page, tmp_path: Path) -> None:
+def test_an_image_too_large_for_memory_is_replaced_by_a_notice(page: Page, tmp_path: Path) -> None:
     outputs = [
         new_output("display_data", {"image/png": huge_png(60_000, 60_000), "text/plain": "<Figure>"}),
         new_output("display_data", {"image/png": huge_png(100, 100), "text/plain": "<Figure>"}),

@@ -1,4 +1,4 @@
-"""A script of a recorded run: what it says is code was code, and `nbtape run` reads it again."""
+"""The exported script: only code cells become code, and `nbtape run` can read it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_prose_is_never_code(end: str) -> None:
     assert [ast.unparse(line) for line in ast.parse(script).body] == ["x = 1"]
 
 
-def test_a_script_is_read_again_as_it_was(tmp_path: Path) -> None:
+def test_an_exported_script_is_read_back_unchanged(tmp_path: Path) -> None:
     cells = [
         new_markdown_cell("# A title\n\ntext"),
         new_code_cell("%pip list\n!ls\nx = 1"),
@@ -49,6 +49,6 @@ def test_a_script_is_read_again_as_it_was(tmp_path: Path) -> None:
     assert isinstance(parts[-1], CodeBlock)
 
 
-def test_another_language_is_refused() -> None:
+def test_a_notebook_in_another_language_is_rejected() -> None:
     with pytest.raises(ValueError, match="in R, but a script must be Python"):
         write_script(new_notebook(metadata={"language_info": {"name": "R"}}), "a.ipynb")

@@ -1,4 +1,4 @@
-"""What is left of a foreign SVG does nothing in a browser, opened by itself, and honest images look as they did."""
+"""Sanitized SVG does nothing active in a browser, and ordinary images look unchanged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-def test_the_corpus_works_where_nothing_holds_it(browser: Browser, tmp_path: Path, *, full: bool) -> None:
+def test_the_corpus_works_without_protection(browser: Browser, tmp_path: Path, *, full: bool) -> None:
     tried = dict(list(DISARMED.items())[:: 1 if full else 4])
     worked = []
     for number, (name, text) in enumerate(tried.items()):
@@ -43,7 +43,7 @@ def test_the_corpus_works_where_nothing_holds_it(browser: Browser, tmp_path: Pat
     assert len(worked) / len(tried) >= 25 / len(DISARMED), worked
 
 
-def test_no_image_of_a_report_does_anything_when_it_is_opened(page: Page, tmp_path: Path) -> None:
+def test_images_of_a_report_do_nothing_when_opened(page: Page, tmp_path: Path) -> None:
     outputs = [new_output("display_data", {"image/svg+xml": text}) for text in ALL.values()]
     report = write_report(new_notebook(cells=[new_code_cell("", outputs=outputs)]), "x", "files")
     assert len(report.images) == len(DISARMED)
@@ -54,7 +54,7 @@ def test_no_image_of_a_report_does_anything_when_it_is_opened(page: Page, tmp_pa
         assert page.evaluate("document.querySelectorAll('rect').length") >= 1
 
 
-def test_a_page_shows_what_is_left_and_ends(page: Page, tmp_path: Path) -> None:
+def test_a_page_shows_the_sanitized_images(page: Page, tmp_path: Path) -> None:
     outputs = [new_output("display_data", {"image/svg+xml": text}) for text in ALL.values()]
     (path := tmp_path / "page.html").write_text(render(new_notebook(cells=[new_code_cell("", outputs=outputs)]), "x"))
     assert Seen(page).of(path.as_uri()) == []
@@ -79,7 +79,7 @@ def _plot(fonts: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["paths", "text", "Graphviz", "plotly"])
-def test_honest_images_look_the_same(kind: str, page: Page, tmp_path: Path) -> None:
+def test_ordinary_images_look_the_same(kind: str, page: Page, tmp_path: Path) -> None:
     texts = {"Graphviz": GRAPHVIZ, "plotly": PLOTLY}
     text = texts.get(kind) or _plot("path" if kind == "paths" else "none")
     assert "<!DOCTYPE" in text or kind == "plotly"
