@@ -1,4 +1,4 @@
-"""A JupyterLab that nbtape starts, as people see it."""
+"""A JupyterLab started by nbtape, as seen in a browser."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-def test_a_link_leads_one_person_to_the_kernel_and_the_next_one_to_a_closed_door(
-    browser: Browser, tmp_path: Path
-) -> None:
+def test_a_login_link_admits_one_person_only(browser: Browser, tmp_path: Path) -> None:
     with (
         LocalJupyterServer(lab=True, root_dir=tmp_path) as server,
         JupyterCodeExecutor(server, output_dir=tmp_path / "work") as executor,

@@ -1,4 +1,4 @@
-"""A recorded notebook is an ordinary one: JupyterLab opens it without a question, and runs it."""
+"""A recorded notebook is an ordinary one: JupyterLab opens it without prompts and runs it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jupyterlab_pages import Lab, NotebookPage
     from playwright.sync_api import Browser
 
-#: What is recorded, in order: each by a name under which the tests find its cell.
+#: The recorded cells in order, by the names that the tests use.
 CELLS = {
     "said": "# The parcels\n\nFirst a *table*.",
     "table": "import pandas as pd\npd.DataFrame({'city': ['Kiel', 'Ulm'], 'parcels': [3, 5]})",
@@ -35,13 +35,13 @@ CELLS = {
 }
 INDEX = {name: index for index, name in enumerate(CELLS)}
 
-#: What JupyterLab shows on red.
+#: JupyterLab shows these outputs on a red background.
 ERROR = "[data-mime-type='application/vnd.jupyter.stderr']"
 
 
 @pytest.fixture(scope="module")
 def recorded(lab: Lab) -> Path:
-    """A notebook that was recorded on a kernel without a server."""
+    """A notebook recorded on a local kernel."""
     with JupyterCodeExecutor(output_dir=lab.files / "work", notebook="parcels") as executor:
         executor.add_markdown(CELLS["said"])
         for name, source in list(CELLS.items())[1:]:
@@ -58,8 +58,8 @@ def page(browser: Browser, lab: Lab, recorded: Path) -> Iterator[NotebookPage]:
         yield page
 
 
-def test_it_opens_without_a_question_and_stays_as_it_is(browser: Browser, lab: Lab, recorded: Path) -> None:
-    """JupyterLab saves by itself after two minutes what it takes to be changed: they pass here at once."""
+def test_it_opens_without_a_dialog_and_is_not_changed(browser: Browser, lab: Lab, recorded: Path) -> None:
+    """JupyterLab saves changed notebooks after two minutes; the test skips this time."""
     before = recorded.read_bytes(), recorded.stat().st_mtime_ns
     with opened(browser, lab.link(recorded), clock=True) as page:
         expect(page.page.locator(".jp-Toolbar-kernelName")).to_have_text("Python 3 (ipykernel)")
@@ -71,7 +71,7 @@ def test_it_opens_without_a_question_and_stays_as_it_is(browser: Browser, lab: L
     assert (recorded.read_bytes(), recorded.stat().st_mtime_ns) == before
 
 
-def test_each_output_is_shown_as_it_was_printed(page: NotebookPage) -> None:
+def test_each_output_is_shown_as_recorded(page: NotebookPage) -> None:
     expect(page.cells.nth(INDEX["said"]).locator("h1")).to_have_text(re.compile("The parcels"))
     expect(page.outputs(INDEX["table"]).locator("tbody tr")).to_have_count(2)
     pictures = page.outputs(INDEX["plots"]).locator("img")
@@ -83,8 +83,8 @@ def test_each_output_is_shown_as_it_was_printed(page: NotebookPage) -> None:
     expect(page.outputs(INDEX["read"])).to_have_text("made here\n")
 
 
-def test_a_person_sees_which_cells_have_failed(page: NotebookPage) -> None:
-    """By the error itself, and by a tag that does no more than to let Run All go on after it."""
+def test_failed_cells_show_their_error_and_a_tag(page: NotebookPage) -> None:
+    """The error is shown, and the tag raises-exception lets Run All continue after it."""
     for name, words in {"failed": "ZeroDivisionError", "timed out": "KeyboardInterrupt"}.items():
         expect(page.cells.nth(INDEX[name]).locator(ERROR)).to_contain_text(words)
     page.select(INDEX["failed"])
@@ -93,7 +93,7 @@ def test_a_person_sees_which_cells_have_failed(page: NotebookPage) -> None:
     expect(page.page.locator("#jp-right-stack").get_by_text("raises-exception")).to_be_visible()
 
 
-def test_a_person_sees_how_a_cell_ended_that_shows_no_error(browser: Browser, lab: Lab) -> None:
+def test_a_cell_whose_kernel_died_shows_a_notice(browser: Browser, lab: Lab) -> None:
     with JupyterCodeExecutor(output_dir=lab.files / "died", notebook="died") as executor:
         executor.execute_code_blocks(
             [CodeBlock("print('begun', flush=True)\nimport os\nos.kill(os.getpid(), 9)", "python")]
@@ -103,22 +103,22 @@ def test_a_person_sees_how_a_cell_ended_that_shows_no_error(browser: Browser, la
         expect(page.cells.nth(0).locator(ERROR)).to_contain_text("the kernel died here")
 
 
-def test_how_long_a_cell_took_is_shown_by_who_shows_times(page: NotebookPage) -> None:
-    """JupyterLab itself keeps them in a cell's metadata; the extension jupyterlab-execute-time shows them."""
+def test_the_execute_time_extension_shows_how_long_a_cell_took(page: NotebookPage) -> None:
+    """JupyterLab stores times in a cell's metadata; the extension jupyterlab-execute-time shows them."""
     times = page.cells.locator(".execute-time")
     expect(times).to_have_count(len(CELLS) - 1)
     expect(page.cells.nth(INDEX["timed out"]).locator(".execute-time")).to_have_text(re.compile(r"in 2\.\d+s"))
 
 
-def test_the_picture_in_the_readme_is_of_a_run(browser: Browser, lab: Lab, pytestconfig: pytest.Config) -> None:
-    """`pytest tests/lab -k picture --picture notebooks/images/parcels.png` makes it anew."""
+def test_the_readme_image_shows_a_run(browser: Browser, lab: Lab, pytestconfig: pytest.Config) -> None:
+    """`pytest tests/lab -k readme_image --picture notebooks/images/parcels.png` makes the image again."""
     transcript = Path(__file__).parents[2] / "notebooks" / "parcels.md"
     command = [sys.executable, "-m", "nbtape", "run", str(transcript), "--keep-going"]
     place = ["--output-dir", str(lab.files / "picture")]
-    subprocess.run([*command, *place], capture_output=True, check=False)  # its failure is part of the transcript
+    subprocess.run([*command, *place], capture_output=True, check=False)  # The transcript includes a failure.
     with opened(browser, lab.link(lab.files / "picture" / "parcels.ipynb")) as page:
         page.page.set_viewport_size({"width": 1050, "height": 1115})
-        page.command("View", "File Browser")  # is there, and goes
+        page.command("View", "File Browser")  # Hides the file browser.
         first = page.cells.filter(has_text="Nordpost looks clearly worse")
         first.evaluate("cell => cell.scrollIntoView()")
         expect(first).to_be_in_viewport()
@@ -127,7 +127,7 @@ def test_the_picture_in_the_readme_is_of_a_run(browser: Browser, lab: Lab, pytes
             page.page.screenshot(path=file)
 
 
-def test_all_of_it_runs_where_it_lies_past_its_failures(browser: Browser, lab: Lab) -> None:
+def test_run_all_works_in_place_and_continues_after_failures(browser: Browser, lab: Lab) -> None:
     with JupyterCodeExecutor(output_dir=lab.files / "again", notebook="parcels") as executor:
         for name in ("failed", "wrote", "read"):
             executor.execute_code_blocks([CodeBlock(CELLS[name], "python")])

@@ -1,4 +1,4 @@
-"""Who opens a recording in JupyterLab while it is made is on the kernel that makes it."""
+"""A recording opened in JupyterLab while it is made uses the kernel that makes it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from jupyterlab_pages import Lab, NotebookPage
     from playwright.sync_api import Browser
 
-#: A block that says that it runs, and does so until it is ended.
+#: A block that prints when it begins and runs until it is interrupted.
 LONG = "import time\nprint('begun', flush=True)\ntime.sleep(600)"
 
 
 @pytest.fixture
 def executor(lab: Lab) -> Iterator[JupyterCodeExecutor]:
-    """An executor whose notebook is a directory below where the server's files begin, which nobody tells it."""
+    """An executor whose notebook is in a subdirectory of the server's root, without being given root_dir."""
     with JupyterCodeExecutor(lab.info, output_dir=lab.files / "work", interrupt_grace=1) as executor:
         run(executor, "secret = 41")
         yield executor
@@ -48,18 +48,16 @@ def test_the_link_shows_no_token_and_leads_to_the_notebook(browser: Browser, exe
         expect(page.dialogs).to_have_count(0)
 
 
-def test_what_the_agent_has_set_a_person_sees_and_the_other_way_round(
-    executor: JupyterCodeExecutor, page: NotebookPage
-) -> None:
+def test_the_agent_and_a_person_share_variables(executor: JupyterCodeExecutor, page: NotebookPage) -> None:
     page.expect_output(page.run_code("print(secret + 1)"), "42\n")
     page.expect_output(page.run_code("theirs = 'hello'\nprint('set')"), "set\n")
     assert run(executor, "theirs").output == "'hello'"
 
 
-def test_what_a_persons_cell_prints_is_no_output_of_the_agents_block(
+def test_the_output_of_a_persons_cell_is_not_recorded_in_the_agents_block(
     executor: JupyterCodeExecutor, page: NotebookPage
 ) -> None:
-    """The block is sent while the person's cell prints, and waits for its turn."""
+    """The block is sent while the person's cell is running, and waits for its turn."""
     theirs = page.run_code("import time\nfor n in range(20):\n    print('theirs', n, flush=True)\n    time.sleep(0.05)")
     expect(page.outputs(theirs)).to_contain_text("theirs 0")
     result = run(executor, "print('ours')")
@@ -68,7 +66,7 @@ def test_what_a_persons_cell_prints_is_no_output_of_the_agents_block(
     assert [stream_text(cell) for cell in code_cells(executor.notebook)] == ["", "ours\n"]
 
 
-def test_a_kernel_that_a_person_keeps_busy_costs_the_block_its_timeout_and_says_so(
+def test_a_block_times_out_while_a_person_keeps_the_kernel_busy(
     executor: JupyterCodeExecutor, page: NotebookPage
 ) -> None:
     theirs = page.run_code(LONG)
@@ -79,7 +77,7 @@ def test_a_kernel_that_a_person_keeps_busy_costs_the_block_its_timeout_and_says_
     assert run(executor, "secret").output == "41"
 
 
-def test_a_person_who_restarts_the_kernel_ends_the_block_and_has_the_kernel_that_goes_on(
+def test_a_restart_in_jupyterlab_ends_the_block_and_both_use_the_new_kernel(
     executor: JupyterCodeExecutor, page: NotebookPage
 ) -> None:
     with ThreadPoolExecutor() as threads:
@@ -97,7 +95,7 @@ def test_a_person_who_restarts_the_kernel_ends_the_block_and_has_the_kernel_that
     page.expect_output(page.run_code("print(secret)"), "50\n")
 
 
-def test_what_a_person_sets_after_a_restart_is_there_for_the_agent(
+def test_the_agent_sees_variables_set_by_a_person_after_a_restart(
     executor: JupyterCodeExecutor, page: NotebookPage
 ) -> None:
     page.command("Kernel", "Restart Kernel…")
@@ -109,7 +107,7 @@ def test_what_a_person_sets_after_a_restart_is_there_for_the_agent(
     assert "variables of earlier blocks are gone" in result.cells[0].note
 
 
-def test_a_person_who_shuts_the_kernel_down_ends_the_block_and_the_next_one_gets_a_fresh_one(
+def test_a_shutdown_in_jupyterlab_ends_the_block_and_the_next_gets_a_fresh_kernel(
     executor: JupyterCodeExecutor, page: NotebookPage
 ) -> None:
     with ThreadPoolExecutor() as threads:
@@ -123,7 +121,7 @@ def test_a_person_who_shuts_the_kernel_down_ends_the_block_and_the_next_one_gets
     assert "variables of earlier blocks are gone" in after.cells[0].note
 
 
-def test_a_person_whose_kernel_dies_under_the_agents_code_is_on_the_next_one(
+def test_a_person_is_connected_to_the_new_kernel_after_the_agents_code_kills_it(
     executor: JupyterCodeExecutor, page: NotebookPage
 ) -> None:
     page.answer_if_asked("appears to have died", "Ok")
@@ -143,7 +141,7 @@ def test_a_person_whose_kernel_dies_under_the_agents_code_is_on_the_next_one(
         ),
     ],
 )
-def test_a_person_stays_on_the_kernel_when_the_agents_code_costs_the_session_its_process(
+def test_a_person_stays_connected_when_the_agents_code_ends_the_kernel(
     executor: JupyterCodeExecutor, page: NotebookPage, end: str
 ) -> None:
     result = executor.execute_code_blocks(blocks(end), timeout=2)
@@ -153,7 +151,7 @@ def test_a_person_stays_on_the_kernel_when_the_agents_code_costs_the_session_its
     page.expect_output(page.run_code("print(secret)"), "50\n")
 
 
-def test_a_person_stays_on_the_kernel_when_the_agent_restarts_it(
+def test_a_person_stays_connected_when_the_agent_restarts_the_kernel(
     executor: JupyterCodeExecutor, page: NotebookPage
 ) -> None:
     executor.restart()
@@ -163,7 +161,7 @@ def test_a_person_stays_on_the_kernel_when_the_agent_restarts_it(
     page.expect_output(page.run_code("print(secret)"), "50\n")
 
 
-def test_the_end_of_the_executor_is_the_end_of_its_kernel_and_its_session(lab: Lab) -> None:
+def test_stopping_the_executor_removes_its_kernel_and_session(lab: Lab) -> None:
     before = kernels_of(lab.info)
     with JupyterCodeExecutor(lab.info, output_dir=lab.files / "work") as executor:
         path = executor.notebook.relative_to(lab.files).as_posix()
@@ -173,21 +171,23 @@ def test_the_end_of_the_executor_is_the_end_of_its_kernel_and_its_session(lab: L
     assert path not in {session["path"] for session in ask(lab.info, "sessions").json()}
 
 
-def test_a_notebook_that_the_server_does_not_see_has_no_link(lab: Lab, tmp_path: Path) -> None:
+def test_a_notebook_outside_the_servers_root_has_no_link(lab: Lab, tmp_path: Path) -> None:
     with JupyterCodeExecutor(lab.info, output_dir=tmp_path) as executor:
         assert executor.url == ""
         assert run(executor, "1").output == "1"
 
 
-def test_another_file_at_the_same_path_is_not_taken_for_the_notebook(lab: Lab, tmp_path: Path) -> None:
-    """The server's files begin elsewhere than is said, and there lies a notebook of the same name."""
+def test_another_file_at_the_same_path_is_not_mistaken_for_the_notebook(lab: Lab, tmp_path: Path) -> None:
+    """The given local root is wrong: the server has another notebook at the same path."""
     (lab.files / "session.ipynb").write_text("{}")
     info = dataclasses.replace(lab.info, local_root=tmp_path)
     with JupyterCodeExecutor(info, output_dir=tmp_path) as executor:
         assert executor.url == ""
 
 
-def test_a_kernel_that_somebody_has_given_the_notebook_stays_theirs(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_kernel_that_a_person_started_for_the_notebook_is_left_alone(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
     with JupyterCodeExecutor(lab.info, output_dir=lab.files / "work") as executor:
         run(executor, "1")
     path = executor.notebook.relative_to(lab.files).as_posix()

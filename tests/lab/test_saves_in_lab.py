@@ -1,6 +1,6 @@
-"""A person works in JupyterLab on the notebook that is being recorded, and saves: neither side loses anything.
+"""A person edits and saves the notebook in JupyterLab while it is recorded: neither side loses anything.
 
-What they change of a recorded cell is in a cell of theirs after it.
+Their version of a recorded cell is kept in a cell of its own after it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from jupyterlab_pages import Lab, NotebookPage
     from playwright.sync_api import Browser
 
-#: What the agent has run when the person comes.
+#: The agent's cells before the person opens the notebook.
 FIRST = ("x = 1", "import pandas as pd\npd.DataFrame({'x': [1, 2]})", "1 / 0", "print(x)")
 
-#: A block that runs until there is a file.
+#: A block that waits until a file exists.
 WAITING = "import os, time\nprint('begun', flush=True)\nwhile not os.path.exists({!r}): time.sleep(0.01)\nprint('done')"
 
-#: JupyterLab's question before a save, if the file is not the one that it knows.
+#: JupyterLab's question when a file has changed since it was opened.
 QUESTION = "has changed on disk since the last time it was opened or saved"
 
 
@@ -52,12 +52,12 @@ def sources(path: Path) -> list[str]:
 
 
 def touched(path: Path) -> dict[str, list[str]]:
-    """What is said of each cell that somebody else has touched, by its source."""
+    """The changes noted for each cell that another program edited, by its source."""
     marks = {cell["source"]: cell["metadata"].get("nbtape", {}).get("touched") for cell in read_notebook(path)["cells"]}
     return {source: mark for source, mark in marks.items() if mark}
 
 
-def test_what_a_person_edits_and_adds_stays_beside_what_was_recorded(
+def test_a_persons_edits_and_cells_are_kept_next_to_the_recorded_ones(
     executor: JupyterCodeExecutor, page: NotebookPage
 ) -> None:
     page.write(0, "x = 1  # mine")
@@ -78,7 +78,7 @@ def test_what_a_person_edits_and_adds_stays_beside_what_was_recorded(
     }
 
 
-def test_a_person_who_adds_a_cell_and_saves_again_is_not_asked_while_the_agent_thinks(
+def test_saving_added_cells_again_shows_no_dialog_while_no_block_runs(
     executor: JupyterCodeExecutor, page: NotebookPage
 ) -> None:
     page.add(1, "y = 0")
@@ -92,7 +92,7 @@ def test_a_person_who_adds_a_cell_and_saves_again_is_not_asked_while_the_agent_t
     assert touched(executor.notebook) == {"y = 2": ["added"]}
 
 
-def test_a_person_who_edits_a_recorded_cell_again_and_overwrites_has_one_version_of_it(
+def test_editing_a_recorded_cell_again_keeps_one_version_of_it(
     executor: JupyterCodeExecutor, page: NotebookPage
 ) -> None:
     for number in range(2):
@@ -106,7 +106,7 @@ def test_a_person_who_edits_a_recorded_cell_again_and_overwrites_has_one_version
     expect(page.cells).to_have_count(5)
 
 
-def test_what_a_person_saves_while_a_block_runs_costs_neither_the_edit_nor_the_output(
+def test_a_save_while_a_block_runs_loses_neither_the_edit_nor_the_output(
     executor: JupyterCodeExecutor, page: NotebookPage
 ) -> None:
     go = executor.notebook.with_name("go")
@@ -127,7 +127,7 @@ def test_what_a_person_saves_while_a_block_runs_costs_neither_the_edit_nor_the_o
 
 
 class TestAnUnsavedBuffer:
-    """The person has edited and not saved, and the agent has gone on."""
+    """The person has unsaved edits, and the agent has recorded more cells."""
 
     @pytest.fixture(autouse=True)
     def _question(self, executor: JupyterCodeExecutor, page: NotebookPage) -> None:
@@ -137,9 +137,7 @@ class TestAnUnsavedBuffer:
         page.save()
         expect(page.dialogs).to_contain_text(QUESTION)
 
-    def test_that_overwrites_loses_none_of_the_agents_cells(
-        self, executor: JupyterCodeExecutor, page: NotebookPage
-    ) -> None:
+    def test_overwrite_loses_none_of_the_agents_cells(self, executor: JupyterCodeExecutor, page: NotebookPage) -> None:
         page.answer("Overwrite")
         page.expect_saved()
         both = ["x = 1", "x = 1  # mine", *FIRST[1:], "print('meanwhile')"]
@@ -150,9 +148,7 @@ class TestAnUnsavedBuffer:
         page.command("File", "Reload Notebook from Disk")
         expect(page.cells).to_have_count(7)
 
-    def test_that_is_given_up_shows_what_the_agent_has_done(
-        self, executor: JupyterCodeExecutor, page: NotebookPage
-    ) -> None:
+    def test_revert_shows_the_agents_cells(self, executor: JupyterCodeExecutor, page: NotebookPage) -> None:
         page.answer("Revert")
         expect(page.cells).to_have_count(5)
         page.expect_saved()
@@ -160,17 +156,15 @@ class TestAnUnsavedBuffer:
         assert sources(executor.notebook) == [*FIRST, "print('meanwhile')", "print('after')"]
         assert touched(executor.notebook) == {}
 
-    def test_that_is_kept_for_later_is_still_there(self, executor: JupyterCodeExecutor, page: NotebookPage) -> None:
+    def test_cancel_keeps_the_unsaved_edit(self, executor: JupyterCodeExecutor, page: NotebookPage) -> None:
         page.answer("Cancel")
         page.expect_unsaved()
         expect(page.cells.nth(0)).to_contain_text("# mine")
         assert sources(executor.notebook) == [*FIRST, "print('meanwhile')"]
 
 
-def test_new_cells_are_shown_after_a_reload_on_the_same_kernel(
-    executor: JupyterCodeExecutor, page: NotebookPage
-) -> None:
-    """JupyterLab does not look by itself whether the file of an open notebook has changed."""
+def test_a_reload_shows_new_cells_and_keeps_the_kernel(executor: JupyterCodeExecutor, page: NotebookPage) -> None:
+    """JupyterLab does not detect on its own that the file of an open notebook has changed."""
     run(executor, "secret = 41")
     expect(page.cells).to_have_count(4)
     page.command("File", "Reload Notebook from Disk")
