@@ -1,4 +1,4 @@
-"""Which code is found in a message, and that nothing else of the message is lost."""
+"""Code blocks are found in a message, and the rest of the message is kept."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def test_a_part_that_ends_in_a_fence_does_not_run_into_the_next_part() -> None:
     assert MarkdownCodeExtractor().extract_code_blocks(message) == [CodeBlock("a = 1", "python")]
 
 
-def test_parts_without_a_text_are_passed_over() -> None:
+def test_parts_without_text_are_skipped() -> None:
     message: list[dict[str, Any]] = [{}, {"type": "text"}, {"type": "text", "text": None}, {"type": "text", "text": 5}]
     assert MarkdownCodeExtractor().extract_code_blocks(message) == []
 
 
-def test_threads_may_read_messages_side_by_side() -> None:
+def test_threads_can_read_messages_concurrently() -> None:
     message = "One\n\n" + fenced("", r'"\d"') * 20
     with ThreadPoolExecutor(8) as pool:
         assert len(set(map(tuple, pool.map(split_message, [message] * 64)))) == 1
@@ -145,7 +145,7 @@ def test_other_languages_keep_their_label_in_lower_case(info: str, language: str
     markdown md html xml css svg latex tex http dockerfile pycon traceback error result JSON {.json} {=html}
     """.split(),  # noqa: SIM905
 )
-def test_a_fence_that_nobody_runs_is_prose(label: str) -> None:
+def test_fences_that_do_not_hold_code_are_prose(label: str) -> None:
     message = f"Before\n\n{fenced(label)}\nAfter"
     assert split_message(message) == [Prose(message)]
 
@@ -162,12 +162,12 @@ def test_whatever_parses_as_python_is_python(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["!ls -l", "%pip install x", "%%bash\nls", "import os\n!ls", "len?"])
-def test_an_unlabelled_block_with_magics_goes_to_the_kernel_as_it_is(code: str) -> None:
+def test_an_unlabeled_block_with_magics_is_passed_to_the_kernel_unchanged(code: str) -> None:
     assert blocks(fenced("", code)) == [CodeBlock(code, "")]
 
 
 @pytest.mark.parametrize("code", ["!ls -l", "%pip install x", "import os\n!ls", "len?"])
-def test_magics_under_a_label_change_nothing(code: str) -> None:
+def test_a_labeled_block_with_magics_is_unchanged(code: str) -> None:
     assert blocks(fenced("python", code)) == [CodeBlock(code, "python")]
 
 
@@ -192,14 +192,14 @@ def test_a_block_too_hard_to_parse_is_left_to_the_kernel(code: str) -> None:
 
 @pytest.mark.parametrize("code", [r'print("\d")', "1 is 1", 'assert (1, "no")'])
 @pytest.mark.parametrize("action", ["error", "always"])
-def test_looking_for_python_warns_of_nothing(code: str, action: str) -> None:
+def test_detecting_python_emits_no_warnings(code: str, action: str) -> None:
     with warnings.catch_warnings(record=action == "always") as seen:
         warnings.simplefilter(action)  # type: ignore[arg-type]
         assert blocks(fenced("", code)) == [CodeBlock(code, "python")]
     assert not seen
 
 
-def test_looking_for_python_leaves_the_warning_filters_as_they_were() -> None:
+def test_detecting_python_keeps_the_warning_filters() -> None:
     before = list(warnings.filters)
     blocks(fenced("", r'"\d"'))
     assert list(warnings.filters) == before
@@ -214,7 +214,7 @@ def test_a_longer_fence_around_a_shorter_one_is_one_block() -> None:
     assert split_message(f"````markdown\n{fenced('python')}````") == [Prose(f"````markdown\n{fenced('python')}````")]
 
 
-def test_a_tilde_fence_may_hold_backticks_and_the_reverse() -> None:
+def test_a_tilde_fence_may_contain_backticks_and_vice_versa() -> None:
     assert blocks("~~~python\n```\n~~~") == [CodeBlock("```", "python")]
     assert blocks("```python\n~~~\n```") == [CodeBlock("~~~", "python")]
 
@@ -230,12 +230,12 @@ def test_a_fence_that_is_never_closed_runs_to_the_end() -> None:
 
 
 @pytest.mark.parametrize("code", ["", "\n", "  \n\t\n"])
-def test_a_fence_with_nothing_in_it_is_prose(code: str) -> None:
+def test_an_empty_fence_is_prose(code: str) -> None:
     assert split_message(f"Before\n```python\n{code}```") == [Prose(f"Before\n```python\n{code}```")]
 
 
 @pytest.mark.parametrize("code", ["\nx", "x\n", "  x", "x  ", "\n\nx\n\n", "def f():\n\treturn 1", "x\u2028y\x0cz"])
-def test_no_whitespace_is_added_and_none_is_lost(code: str) -> None:
+def test_whitespace_in_code_is_kept(code: str) -> None:
     assert blocks(fenced("python", code)) == [CodeBlock(code, "python")]
 
 
@@ -262,7 +262,7 @@ def test_indented_inline_and_hidden_code_is_prose(message: str) -> None:
 # Prose, lists and quotes
 
 
-def test_prose_and_blocks_come_in_order_and_prose_to_the_letter() -> None:
+def test_prose_and_blocks_are_in_order_and_prose_is_unchanged() -> None:
     message = (
         "# Title\n\nSome  *text*  \nwith a break.\n\n```python\na\n```\n```bash\nb\n```\n\n"
         "    indented\n\nMiddle\n\n```json\n{}\n```\n\n```r\nc\n```\n\n"
@@ -310,7 +310,7 @@ Over.
     ]
 
 
-def test_text_of_an_outer_item_after_a_block_of_an_inner_one_is_no_indented_code() -> None:
+def test_text_of_an_outer_item_after_a_nested_block_is_not_indented_code() -> None:
     message = (
         "- a\n  - b\n    - ```py\n      x\n      ```\n\n"
         "      inner\n\n    middle\n\n  outer\n\n      code\n- last\n  line"
@@ -327,7 +327,7 @@ def test_a_list_indented_with_tabs_is_read_like_one_with_spaces() -> None:
     assert split_message(message) == [Prose("1.\tOne"), CodeBlock("x = 1", "python"), Prose("Two\n\nThree")]
 
 
-def test_a_block_in_a_quote_loses_its_marks_and_the_quote_keeps_them() -> None:
+def test_a_block_in_a_quote_loses_its_quote_marks_and_the_prose_keeps_them() -> None:
     message = "> One\n>\n> ```python\n> x = 1\n>\n> y = 2\n> ```\n>\n> Two\n\n    code"
     assert split_message(message) == [
         Prose("> One"),
@@ -337,7 +337,7 @@ def test_a_block_in_a_quote_loses_its_marks_and_the_quote_keeps_them() -> None:
 
 
 @pytest.mark.parametrize("fence", ["> ```py\n> x\n> ```", "   ```py\n   x\n   ```", "- a\n\n```py\nx\n```"])
-def test_indented_code_after_a_block_that_is_in_no_list_stays_indented(fence: str) -> None:
+def test_indented_code_after_a_block_outside_a_list_stays_indented(fence: str) -> None:
     assert split_message(f"{fence}\n\n    code")[-2:] == [CodeBlock("x", "python"), Prose("    code")]
 
 
@@ -359,7 +359,7 @@ CODE = st.lists(CODE_LINES, min_size=1, max_size=8).map("\n".join).filter(str.st
 
 
 def inside(container: str, text: str) -> str:
-    """The text within a list item, a quote or an indentation: the marker on the first line, its depth on the rest."""
+    """Put text into a list item, quote or indentation: a marker before the first line, spaces before the others."""
     head, _, marker = container.rpartition("\n")
     rest = "".join(char if char in "> " else " " for char in marker)
     first, *others = text.split("\n")
@@ -370,7 +370,7 @@ def inside(container: str, text: str) -> str:
 @given(CODE, LABELS, FENCES, CONTAINERS)
 @example("\tx", "python", "```", "- ")
 @example("    x\n\n  y", "python", "```", "> - ")
-def test_code_without_a_fence_comes_out_as_it_went_in(code: str, label: str, fence: str, container: str) -> None:
+def test_code_is_extracted_unchanged(code: str, label: str, fence: str, container: str) -> None:
     if fence[:3] in code:
         code = code.replace(fence[0], "'")
     message = inside(container, f"{fence}{label}\n{code}\n{fence}")
@@ -383,7 +383,7 @@ PARAGRAPHS = st.lists(WORDS, min_size=1, max_size=5).map(" ".join)
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(CONTAINERS, st.one_of(PARAGRAPHS, st.tuples(LABELS, PARAGRAPHS))), max_size=8))
-def test_every_paragraph_and_every_block_comes_out_once_and_in_order(
+def test_every_paragraph_and_block_appears_once_and_in_order(
     pieces: list[tuple[str, str | tuple[str, str]]],
 ) -> None:
     message, expected = "", []
@@ -398,7 +398,7 @@ def test_every_paragraph_and_every_block_comes_out_once_and_in_order(
 
 
 def lines_of(part: Prose | CodeBlock) -> list[str]:
-    """The lines that say something."""
+    """The lines that are not blank."""
     text = part.text if isinstance(part, Prose) else part.code
     return [line for line in text.split("\n") if line.strip(" \t>")]
 
@@ -412,7 +412,7 @@ MARKDOWN = st.one_of(st.text(), st.lists(st.sampled_from(SCRAPS), max_size=60).m
 
 @settings(max_examples=500, deadline=None)
 @given(MARKDOWN)
-def test_arbitrary_text_loses_nothing_but_fences(text: str) -> None:
+def test_arbitrary_text_loses_only_fences(text: str) -> None:
     parts = split_message(text)
     message = [line for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line.strip(" \t>")]
     prose = [line.strip() for part in parts if isinstance(part, Prose) for line in lines_of(part)]
@@ -423,14 +423,14 @@ def test_arbitrary_text_loses_nothing_but_fences(text: str) -> None:
 
 @settings(deadline=None)
 @given(MARKDOWN)
-def test_the_extractor_gives_the_blocks_of_the_split_message(text: str) -> None:
+def test_the_extractor_returns_the_blocks_of_the_split_message(text: str) -> None:
     assert blocks(text) == [part for part in split_message(text) if isinstance(part, CodeBlock)]
     assert all(part.code.strip() for part in blocks(text))
 
 
 @settings(deadline=None)
 @given(MARKDOWN)
-def test_prose_is_never_blank_and_never_stands_beside_prose(text: str) -> None:
+def test_prose_is_never_blank_and_never_follows_prose(text: str) -> None:
     parts = split_message(text)
     assert all(lines_of(part) for part in parts if isinstance(part, Prose))
     assert not any(isinstance(a, Prose) and isinstance(b, Prose) for a, b in itertools.pairwise(parts))
@@ -468,7 +468,7 @@ HOSTILE = (
 @pytest.mark.parametrize("unit", HOSTILE)
 @pytest.mark.parametrize("frame", ["{}", "``` {}\nx\n", "```\n{}", "> > > - a\n{}", "<a{}", "- {}```py\nx"])
 def test_hostile_text_is_read_in_bounded_time(unit: str, frame: str) -> None:
-    # 100 kB each, in about a second at most; what is quadratic would take minutes and run into the timeout.
+    # 100 kB take about a second at most; quadratic cost would take minutes and hit the timeout.
     split_message(frame.format(unit * (100_000 // len(unit))))
 
 
@@ -478,11 +478,11 @@ def test_hostile_text_is_read_in_bounded_time(unit: str, frame: str) -> None:
 @pytest.mark.parametrize(
     "promise", ["```python", "```bash", "Image data saved to <path>", "%pip install", "input()", "TERMINATE"]
 )
-def test_the_system_message_tells_an_agent_what_it_must_know(promise: str) -> None:
+def test_the_system_message_covers_what_an_agent_must_know(promise: str) -> None:
     assert promise in CODE_WRITER_SYSTEM_MESSAGE
 
 
-def test_blocks_know_what_the_message_says_around_them() -> None:
+def test_blocks_have_the_prose_around_them() -> None:
     message = "First\n\n```python\na = 1\n```\n\nthen\n\n- more\n\n```bash\nls\n```\n\nand so on."
     first, second = blocks(message)
     assert (first.said_before, first.said_after) == ("First", "")

@@ -1,4 +1,4 @@
-"""What `nbtape run` reads, and what it says when it cannot."""
+"""Sources that `nbtape run` reads, and the errors for those it cannot read."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_importing_the_module_imports_no_jupytext() -> None:
 
 def read_standard_input(content: bytes) -> str:
     script = "from nbtape.messages.transcripts import read_source; print(read_source('-'))"
-    # The system's own encoding has no say in what is read.
+    # The locale encoding does not affect what is read.
     environment = os.environ | {"PYTHONIOENCODING": "ascii:backslashreplace"}
     done = subprocess.run(
         [sys.executable, "-c", script], input=content, capture_output=True, env=environment, check=False
@@ -65,7 +65,7 @@ def test_a_dash_reads_a_message_from_standard_input() -> None:
     assert "Prose(text='\\xfc\\n\\nLook:')" in read_standard_input(f"ü\n\n{MESSAGE}".encode())
 
 
-def test_standard_input_with_nothing_to_run_is_named_in_the_error() -> None:
+def test_errors_about_standard_input_name_it() -> None:
     assert "SourceError: Standard input contains no code to run." in read_standard_input(b"Just words.")
     assert "SourceError: Standard input is not UTF-8" in read_standard_input(b"\xff\xfe")
 
@@ -141,11 +141,11 @@ def test_a_script_without_cell_marks_is_one_block(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("mark", ["# %%\n", ""])
-def test_the_head_of_a_script_is_no_cell(tmp_path: Path, header: str, mark: str) -> None:
+def test_the_header_of_a_script_is_not_a_cell(tmp_path: Path, header: str, mark: str) -> None:
     assert read(tmp_path, f"{header}{mark}x = 1\n\ny = 2\n") == python("x = 1\n\ny = 2")
 
 
-def test_a_first_comment_that_speaks_of_coding_is_only_a_comment(tmp_path: Path) -> None:
+def test_a_first_comment_that_mentions_coding_is_only_a_comment(tmp_path: Path) -> None:
     script = "# Agent coding: how it is done\nx = 1"
     assert read(tmp_path, script) == python(script)
 
@@ -167,7 +167,7 @@ def test_a_cell_marked_as_another_language_gets_its_magic(tmp_path: Path) -> Non
     "comment", ["# rm -rf build", "#rm -rf build", "    # cd into it", "# # ls", "# echo", "# cat x"]
 )
 @pytest.mark.parametrize("mark", ["# %%\n", ""])
-def test_a_comment_is_never_run_by_its_wording(tmp_path: Path, comment: str, mark: str) -> None:
+def test_a_comment_that_looks_like_a_command_is_not_run(tmp_path: Path, comment: str, mark: str) -> None:
     code = f"if True:\n{comment}\n    x"
     assert read(tmp_path, mark + code) == python(code)
 
@@ -179,7 +179,7 @@ def test_nbconverts_own_scripts_are_read_cell_by_cell(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("char", "\v\f\x1c\x1d\x1e\x85\u2028\u2029")
-def test_rare_line_ends_in_a_string_stay_where_they_are(tmp_path: Path, char: str) -> None:
+def test_unusual_line_separators_in_a_string_are_kept(tmp_path: Path, char: str) -> None:
     assert read(tmp_path, f"# %%\nx = 'a{char}b'\n") == python(f"x = 'a{char}b'")
 
 
@@ -197,7 +197,7 @@ CELLS = st.lists(STATEMENTS, min_size=1, max_size=6).map(lambda lines: "\n".join
 @settings(deadline=None)
 @given(st.lists(CELLS, min_size=1, max_size=5))
 @example(["# cd x"])
-def test_code_cells_come_out_as_they_went_in(cells: list[str]) -> None:
+def test_code_cells_are_read_unchanged(cells: list[str]) -> None:
     with TemporaryDirectory() as directory:
         assert read(Path(directory), "\n\n".join(f"# %%\n{cell}" for cell in cells)) == python(*cells)
 
@@ -212,7 +212,7 @@ SCRAPS = (
 @given(st.one_of(st.text(), st.lists(st.sampled_from(SCRAPS), max_size=40).map("".join)), st.sampled_from(["py", "md"]))
 @example('# %% {"tags": [1]}\nx', "py")
 @example("# %% tags=1\nx", "py")
-def test_whatever_a_file_holds_it_is_read_or_refused(text: str, suffix: str) -> None:
+def test_any_file_is_read_or_rejected(text: str, suffix: str) -> None:
     with TemporaryDirectory() as directory:
         try:
             parts = read(Path(directory), text.encode(errors="surrogatepass"), f"a.{suffix}")
@@ -222,7 +222,7 @@ def test_whatever_a_file_holds_it_is_read_or_refused(text: str, suffix: str) -> 
             assert any(isinstance(part, CodeBlock) for part in parts)
 
 
-# What cannot be read
+# Sources that cannot be read
 
 
 def refusal(path: Path) -> str:
@@ -239,30 +239,30 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["directory", "directory.md", "directory.d"])
-def test_a_directory_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_directory_is_rejected(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     assert refusal(tmp_path / name) == "PATH is a directory. Choose a Markdown or .py file in it."
 
 
-def test_a_file_below_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_path_below_a_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a").write_text(MESSAGE)
     assert refusal(tmp_path / "a" / "b.md").startswith("PATH cannot be read: Not a directory")
 
 
 @pytest.mark.parametrize("name", ["a.md", "a.py"])
-def test_a_file_in_another_encoding_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_file_in_another_encoding_is_rejected(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes("x = 'ü'".encode("latin-1"))
     assert refusal(tmp_path / name) == "PATH is not UTF-8 (at byte 5). Save it as UTF-8 and run it again."
     (tmp_path / name).write_bytes(MESSAGE.encode("utf-16"))
     assert "not UTF-8" in refusal(tmp_path / name)
 
 
-def test_a_notebook_is_sent_to_replay(tmp_path: Path) -> None:
+def test_the_error_for_a_notebook_suggests_replay(tmp_path: Path) -> None:
     assert "Use `nbtape replay` to run a notebook." in refusal(tmp_path / "a.ipynb")
 
 
 @pytest.mark.parametrize("name", ["a.r", "a.docx", "a.py.bak"])
-def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path: Path, name: str) -> None:
+def test_the_error_for_an_unknown_suffix_lists_the_known_ones(tmp_path: Path, name: str) -> None:
     message = refusal(tmp_path / name)
     assert f"has the unknown suffix {Path(name).suffix}." in message
     assert ".md" in message
@@ -278,11 +278,11 @@ def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path: Path, name: 
         ("a.py", "# %% [markdown]\n# Just words.\n\n# %%\n\n"),
     ],
 )
-def test_a_file_with_nothing_to_run_is_refused(tmp_path: Path, name: str, text: str) -> None:
+def test_a_file_without_code_is_rejected(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     assert refusal(tmp_path / name).startswith("PATH contains no code to run. Put code into fenced blocks")
 
 
-def test_cell_options_that_make_no_sense_are_refused_with_a_hint(tmp_path: Path) -> None:
+def test_invalid_cell_options_are_rejected_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text('# %% {"tags": [1]}\nx\n')
     assert refusal(tmp_path / "a.py").endswith("Check the options after the # %% markers.")
