@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SECONDS = 2.0
 
 
-async def test_short_cells_of_a_large_notebook_do_not_spend_their_time_on_saving_it(
+async def test_saving_a_large_notebook_takes_a_small_share_of_the_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notebook = Notebook.create(tmp_path, "session", {"nbtape": {"started": "2026-01-01T00:00:00+00:00"}})

@@ -1,4 +1,4 @@
-"""Cells that memory need not hold: they come back as they were, whatever the code does to the notebook meanwhile."""
+"""Cells moved out of memory come back unchanged, whatever the code does to the notebook meanwhile."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def large(number: int) -> NotebookNode:
 
 
 def as_json(cells: Shelf) -> Any:
-    """What is written of the cells, its length checked."""
+    """The cells as they would be written, after a check of their length."""
     written = b"".join(cells.pieces())
     assert len(written) == cells.length
     return json.loads(b"[" + written + b"]")
@@ -39,7 +39,7 @@ def as_json(cells: Shelf) -> Any:
 
 @pytest.fixture
 def full(tmp_path: Path) -> Shelf:
-    """Ten cells of half a megabyte to a megabyte, of which memory has some."""
+    """Ten cells of 0.5 to 1 MB, of which only some fit in memory."""
     cells = Shelf([], tmp_path)
     for number in range(10):
         cells.append(large(number))
@@ -53,13 +53,13 @@ def in_memory(cells: Shelf) -> set[int]:
     return set(cells._nodes) | set(cells._held)
 
 
-def test_cells_that_are_put_away_come_back_as_they_were(full: Shelf) -> None:
+def test_cells_moved_out_of_memory_come_back_unchanged(full: Shelf) -> None:
     assert 0 not in in_memory(full)
     assert [made["outputs"] for made in full] == [large(number)["outputs"] for number in range(10)]
     assert [len(made["outputs"][0]["text"]) for made in as_json(full)] == [200_000] * 10
 
 
-def test_the_last_used_stay_in_memory_within_the_room(full: Shelf) -> None:
+def test_the_most_recently_used_cells_stay_in_memory_within_the_limit(full: Shelf) -> None:
     kept = in_memory(full)
     assert kept == set(range(10 - len(kept), 10))
     assert sum(2 * len(full._encoded[index]) for index in kept) <= cell_store.MAX_MEMORY_BYTES
@@ -69,7 +69,7 @@ def test_the_last_used_stay_in_memory_within_the_room(full: Shelf) -> None:
     assert len(in_memory(full)) <= len(kept)
 
 
-def test_a_cell_that_somebody_holds_stays_the_same_object(full: Shelf) -> None:
+def test_a_referenced_cell_stays_the_same_object(full: Shelf) -> None:
     held = full[0]
     for number in range(1, 10):
         full[number]
@@ -88,7 +88,7 @@ def test_a_cell_that_somebody_holds_stays_the_same_object(full: Shelf) -> None:
     assert as_json(full)[0]["outputs"][0]["text"] == ["changed"]
 
 
-def test_a_change_that_is_not_encoded_yet_is_never_put_away(full: Shelf) -> None:
+def test_a_cell_with_an_unencoded_change_stays_in_memory(full: Shelf) -> None:
     full[0]["metadata"]["new"] = True
     full.touch(0)
     for number in range(1, 10):
@@ -98,19 +98,19 @@ def test_a_change_that_is_not_encoded_yet_is_never_put_away(full: Shelf) -> None
     assert [index for index, _ in full.encode()] == [0]
 
 
-def test_nothing_lies_in_the_directory(full: Shelf, tmp_path: Path) -> None:
+def test_stored_cells_leave_no_visible_file(full: Shelf, tmp_path: Path) -> None:
     assert full._file is not None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_directory_all_cells_stay_and_are_shared() -> None:
+def test_without_a_directory_all_cells_stay_in_memory_as_the_same_objects() -> None:
     given_cells = [large(number) for number in range(10)]
     cells = Shelf(given_cells, None)
     cells.spill()
     assert all(mine is theirs for mine, theirs in zip(cells, given_cells, strict=True))
 
 
-def test_a_cell_that_is_let_go_of_leaves_memory(tmp_path: Path) -> None:
+def test_an_unreferenced_cell_leaves_memory(tmp_path: Path) -> None:
     cells = Shelf([], tmp_path)
     first = large(0)
     gone = weakref.ref(first)
@@ -124,7 +124,7 @@ def test_a_cell_that_is_let_go_of_leaves_memory(tmp_path: Path) -> None:
     assert gone() is None
 
 
-def test_a_full_disk_leaves_cells_in_memory_and_what_is_stored_whole(small_disk: Path) -> None:
+def test_a_full_disk_keeps_cells_in_memory_and_stored_cells_intact(small_disk: Path) -> None:
     cells = Shelf([], small_disk)
     for number in range(100):
         cells.append(cell(f"{number} " + "x" * 100_000))
@@ -137,7 +137,7 @@ def test_a_full_disk_leaves_cells_in_memory_and_what_is_stored_whole(small_disk:
 
 @settings(deadline=None, max_examples=50)
 @given(steps=st.lists(st.tuples(st.integers(0, 6), st.text(max_size=20), st.sampled_from("arep")), max_size=40))
-def test_whatever_is_put_away_what_is_written_is_what_was_meant(
+def test_written_cells_are_correct_whichever_ones_are_in_memory(
     steps: list[tuple[int, str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     cells, meant = Shelf([], tmp_path_factory.mktemp("shelf")), list[str]()
@@ -160,7 +160,7 @@ def test_whatever_is_put_away_what_is_written_is_what_was_meant(
         cell_store.MAX_MEMORY_BYTES = before  # type: ignore[misc]
 
 
-def test_what_has_long_been_as_it_is_is_put_together_once_and_not_at_every_save(
+def test_unchanged_cells_are_joined_once_and_not_with_every_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cell_store, "MAX_MEMORY_BYTES", 100 * 4096)

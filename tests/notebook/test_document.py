@@ -1,4 +1,4 @@
-"""The document on disk: byte for byte nbformat's, whole at every moment, and safe from full disks and planted links."""
+"""The notebook file: byte for byte nbformat's, always complete, and safe from full disks and planted links."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ MIMES = ["text/plain", "text/html", "image/png", "image/svg+xml", "application/j
 
 
 def as_nbformat_writes(path: Path) -> bytes:
-    """The bytes that a person's save without a change would leave; and the notebook is valid."""
+    """The bytes that nbformat would write, after a check that the notebook is valid."""
     notebook = nbformat.read(path, nbformat.NO_CONVERT)
     nbformat.validate(notebook)
     text: str = nbformat.writes(notebook)
@@ -119,7 +119,7 @@ def test_a_notebook_that_was_opened_keeps_every_byte_of_its_cells(tmp_path: Path
     notebook.close()
 
 
-def test_a_notebook_of_a_later_minor_version_stays_one(tmp_path: Path) -> None:
+def test_a_notebook_of_a_later_minor_version_keeps_its_version(tmp_path: Path) -> None:
     path = tmp_path / "later.ipynb"
     later = {**new_notebook(), "nbformat_minor": 6}
     path.write_text(json.dumps(later))
@@ -130,7 +130,7 @@ def test_a_notebook_of_a_later_minor_version_stays_one(tmp_path: Path) -> None:
     assert json.loads(path.read_bytes())["nbformat_minor"] == 6
 
 
-def test_cells_that_share_an_id_are_told_apart_when_a_notebook_is_opened(tmp_path: Path) -> None:
+def test_a_duplicate_cell_id_is_replaced_when_a_notebook_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "copied.ipynb"
     cell = new_markdown_cell("twin", id="twin")
     path.write_text(json.dumps({**new_notebook(), "cells": [cell, cell, {**cell, "id": "other"}]}))
@@ -141,9 +141,7 @@ def test_cells_that_share_an_id_are_told_apart_when_a_notebook_is_opened(tmp_pat
     notebook.close()
 
 
-def test_a_draft_that_somebody_locks_is_put_into_place_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_draft_locked_by_another_process_is_still_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = Notebook.create(tmp_path, "session", METADATA)
     guessed = uuid.uuid4()
     draft = tmp_path / f".session.ipynb.{guessed.hex[:12]}.tmp"
@@ -176,7 +174,7 @@ CELL = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), CELL, st.booleans()), max_size=12))
-def test_cells_that_change_in_any_order_are_all_on_disk_after_a_save(
+def test_cells_changed_in_any_order_are_all_on_disk_after_a_save(
     changes: list[tuple[int, dict[str, Any], bool]],
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -194,7 +192,7 @@ def test_cells_that_change_in_any_order_are_all_on_disk_after_a_save(
         assert nbformat.read(notebook.path, 4)["cells"] == list(notebook.cells)
 
 
-def test_every_cell_has_an_id_of_its_own_that_stays(tmp_path: Path) -> None:
+def test_every_cell_has_a_unique_and_stable_id(tmp_path: Path) -> None:
     notebook = Notebook.create(tmp_path, "session", METADATA)
     for number in range(50):
         notebook.add_code(str(number), {})
@@ -204,7 +202,7 @@ def test_every_cell_has_an_id_of_its_own_that_stays(tmp_path: Path) -> None:
     assert [cell["id"] for cell in nbformat.read(notebook.path, 4)["cells"]] == ids
 
 
-def test_a_text_of_more_than_a_mebibyte_is_one_string_and_reads_the_same(tmp_path: Path) -> None:
+def test_a_text_of_more_than_1_mib_is_written_as_one_string(tmp_path: Path) -> None:
     text = "line\n" * 300_000
     notebook = Notebook.create(tmp_path, "session", METADATA)
     notebook.cells[notebook.add_code("x", {})]["outputs"] = [stream(text)]
@@ -225,7 +223,7 @@ def test_a_save_without_a_change_writes_nothing(tmp_path: Path) -> None:
 # Names
 
 
-def test_a_name_that_is_taken_gets_a_number_and_what_was_there_stays(tmp_path: Path) -> None:
+def test_a_taken_name_gets_a_number_and_the_existing_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "session.ipynb").write_text("somebody's")
     (tmp_path / "session-2.ipynb").symlink_to(tmp_path / "nowhere")
     (tmp_path / "session-3.ipynb").mkdir()
@@ -236,7 +234,7 @@ def test_a_name_that_is_taken_gets_a_number_and_what_was_there_stays(tmp_path: P
     assert drafts(tmp_path) == []
 
 
-def test_names_that_are_taken_cost_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_taken_names_are_skipped_without_writing_a_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(2, 100):
         (tmp_path / f"session-{number}.ipynb").touch()
     (tmp_path / "session.ipynb").touch()
@@ -251,7 +249,7 @@ def test_names_that_are_taken_cost_no_draft(tmp_path: Path, monkeypatch: pytest.
     assert published == [notebook.path] == [tmp_path / "session-100.ipynb"]
 
 
-def test_notebooks_made_at_the_same_moment_get_names_of_their_own(tmp_path: Path) -> None:
+def test_notebooks_created_at_the_same_time_get_different_names(tmp_path: Path) -> None:
     count, rounds = 8, 40
 
     def create(number: int) -> list[Notebook]:
@@ -274,7 +272,7 @@ def test_notebooks_made_at_the_same_moment_get_names_of_their_own(tmp_path: Path
     assert drafts(tmp_path) == []
 
 
-def test_a_notebook_that_is_made_beside_another_never_gets_into_that_ones_file(tmp_path: Path) -> None:
+def test_creating_a_notebook_never_replaces_one_that_is_being_saved(tmp_path: Path) -> None:
     first = Notebook.create(tmp_path, "session", {"number": 1})
     over = threading.Event()
 
@@ -297,8 +295,8 @@ def test_a_notebook_that_is_made_beside_another_never_gets_into_that_ones_file(t
 # Open files
 
 
-def test_a_notebook_that_is_forgotten_leaves_no_file_open(tmp_path: Path) -> None:
-    gc.disable()  # it comes when it likes, and open files are few
+def test_a_forgotten_notebook_leaves_no_file_open(tmp_path: Path) -> None:
+    gc.disable()  # Collection happens at arbitrary times, and the count of open files is small.
     try:
         before = open_files()
         for _ in range(20):
@@ -308,7 +306,7 @@ def test_a_notebook_that_is_forgotten_leaves_no_file_open(tmp_path: Path) -> Non
         gc.enable()
 
 
-def test_saves_with_no_time_between_them_hold_few_files_open(tmp_path: Path) -> None:
+def test_rapid_saves_keep_few_files_open(tmp_path: Path) -> None:
     notebook = Notebook.create(tmp_path, "session", METADATA)
     before = open_files()
     for turn in range(200):
@@ -325,8 +323,8 @@ def open_files() -> int:
 # Links and permissions
 
 
-def test_a_link_in_the_place_of_a_draft_is_not_written_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name of a draft cannot be guessed; this is for who does so all the same."""
+def test_a_link_at_the_path_of_a_draft_is_not_written_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drafts have random names; this test guesses one."""
     victim = tmp_path / "victim"
     victim.write_text("precious")
     notebook = Notebook.create(tmp_path, "session", METADATA)
@@ -344,7 +342,7 @@ def test_a_link_in_the_place_of_a_draft_is_not_written_through(tmp_path: Path, m
     assert drafts(tmp_path) == []
 
 
-def test_a_link_in_the_place_of_an_extracted_file_is_not_written_through(tmp_path: Path) -> None:
+def test_a_link_at_the_path_of_an_extracted_file_is_not_written_through(tmp_path: Path) -> None:
     victim, planted = tmp_path / "victim", tmp_path / "session_0_0.png"
     victim.write_text("precious")
     planted.symlink_to(victim)
@@ -361,7 +359,7 @@ def test_a_link_in_the_place_of_an_extracted_file_is_not_written_through(tmp_pat
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_link_that_takes_the_place_of_an_extracted_file_is_not_written_through(tmp_path: Path) -> None:
+def test_a_link_that_replaced_an_extracted_file_is_not_written_through(tmp_path: Path) -> None:
     victim, own = tmp_path / "victim", tmp_path / "session_0_0.png"
     victim.write_text("precious")
     extractor = FileExtractor(tmp_path, "session")
@@ -373,7 +371,7 @@ def test_a_link_that_takes_the_place_of_an_extracted_file_is_not_written_through
     assert not own.is_symlink()
 
 
-def test_a_link_in_the_place_of_the_notebook_is_replaced_and_gives_no_permission_away(tmp_path: Path) -> None:
+def test_a_link_that_replaced_the_notebook_is_replaced_and_permissions_are_kept(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     notebook = Notebook.create(tmp_path, "session", METADATA)
@@ -387,7 +385,7 @@ def test_a_link_in_the_place_of_the_notebook_is_replaced_and_gives_no_permission
     assert stat.S_IMODE(notebook.path.stat().st_mode) == usual
 
 
-def test_a_hard_link_in_the_place_of_the_notebook_is_not_written_through(tmp_path: Path) -> None:
+def test_a_hard_link_that_replaced_the_notebook_is_not_written_through(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     notebook = Notebook.create(tmp_path, "session", METADATA)
@@ -399,7 +397,7 @@ def test_a_hard_link_in_the_place_of_the_notebook_is_not_written_through(tmp_pat
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
-def test_the_permissions_that_somebody_gave_a_notebook_stay(tmp_path: Path, mode: int) -> None:
+def test_permissions_set_by_the_user_are_kept(tmp_path: Path, mode: int) -> None:
     notebook = Notebook.create(tmp_path, "session", METADATA)
     notebook.path.chmod(mode)
     notebook.add_markdown("x", {})
@@ -407,17 +405,17 @@ def test_the_permissions_that_somebody_gave_a_notebook_stay(tmp_path: Path, mode
     assert stat.S_IMODE(notebook.path.stat().st_mode) == mode
 
 
-def test_a_new_notebook_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+def test_a_new_notebook_has_the_default_permissions_of_new_files(tmp_path: Path) -> None:
     notebook = Notebook.create(tmp_path, "session", METADATA)
     (tmp_path / "any").touch()
     assert notebook.path.stat().st_mode == (tmp_path / "any").stat().st_mode
 
 
-# Obstacles, see tests/common/test_untrusted_files.py
+# Obstacles; see also tests/common/test_untrusted_files.py
 
 
 @pytest.mark.timeout(20)
-def test_a_shared_lock_on_what_is_in_the_place_of_the_notebook_holds_no_save_up(tmp_path: Path) -> None:
+def test_a_shared_lock_on_a_file_that_replaced_the_notebook_does_not_delay_a_save(tmp_path: Path) -> None:
     notebook = Notebook.create(tmp_path, "session", {**METADATA, "nbtape": {"started": "2026-11-30T00:00:00+00:00"}})
     content = notebook.path.read_bytes()
     notebook.path.unlink()
@@ -431,7 +429,7 @@ def test_a_shared_lock_on_what_is_in_the_place_of_the_notebook_holds_no_save_up(
 
 
 @pytest.mark.timeout(20)
-def test_a_fifo_in_the_place_of_the_notebook_holds_no_flush_up(tmp_path: Path) -> None:
+def test_a_fifo_that_replaced_the_notebook_does_not_block_a_flush(tmp_path: Path) -> None:
     notebook = Notebook.create(tmp_path, "session", METADATA)
     notebook.path.unlink()
     os.mkfifo(notebook.path)
@@ -439,7 +437,7 @@ def test_a_fifo_in_the_place_of_the_notebook_holds_no_flush_up(tmp_path: Path) -
         notebook.file.flush()
 
 
-def test_a_draft_that_is_replaced_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replaced_draft_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = Notebook.create(tmp_path, "session", METADATA)
     before = notebook.path.read_bytes()
 
@@ -463,11 +461,11 @@ def test_a_draft_that_is_replaced_is_not_published(tmp_path: Path, monkeypatch: 
     assert nbformat.read(notebook.path, 4)["cells"][0]["source"] == "x"
 
 
-# Faults, on the document itself
+# Faults on the document itself
 
 
 def refused(notebook: Notebook, reason: str) -> None:
-    """A save fails, says why and what to do, and leaves nothing half-made."""
+    """A save fails with the reason and the remedy, and leaves nothing incomplete."""
     with pytest.raises(NotebookWriteError) as caught:
         notebook.save()
     assert caught.value.path == notebook.path
@@ -475,7 +473,7 @@ def refused(notebook: Notebook, reason: str) -> None:
     assert caught.value.__cause__ is not None
 
 
-def test_a_notebook_marked_read_only_is_left_alone_until_it_is_not(tmp_path: Path) -> None:
+def test_a_read_only_notebook_is_not_written_until_it_is_writable(tmp_path: Path) -> None:
     notebook = Notebook.create(tmp_path, "session", METADATA)
     before = notebook.path.read_bytes()
     notebook.path.chmod(0o444)
@@ -488,7 +486,7 @@ def test_a_notebook_marked_read_only_is_left_alone_until_it_is_not(tmp_path: Pat
     assert nbformat.read(notebook.path, 4)["cells"][0]["source"] == "kept"
 
 
-def test_a_directory_that_is_gone_and_made_again_gets_the_whole_notebook(tmp_path: Path) -> None:
+def test_a_recreated_directory_gets_the_whole_notebook(tmp_path: Path) -> None:
     directory = tmp_path / "coding"
     directory.mkdir()
     notebook = Notebook.create(directory, "session", METADATA)
@@ -502,7 +500,7 @@ def test_a_directory_that_is_gone_and_made_again_gets_the_whole_notebook(tmp_pat
     assert [cell["source"] for cell in nbformat.read(notebook.path, 4)["cells"]] == ["first", "second"]
 
 
-def test_a_directory_in_the_place_of_the_notebook_is_told(tmp_path: Path) -> None:
+def test_a_directory_at_the_path_of_the_notebook_is_reported(tmp_path: Path) -> None:
     notebook = Notebook.create(tmp_path, "session", METADATA)
     notebook.path.unlink()
     notebook.path.mkdir()
@@ -511,13 +509,13 @@ def test_a_directory_in_the_place_of_the_notebook_is_told(tmp_path: Path) -> Non
     assert drafts(tmp_path) == []
 
 
-def test_a_notebook_cannot_be_made_where_there_is_no_directory(tmp_path: Path) -> None:
+def test_a_notebook_cannot_be_created_in_a_missing_directory(tmp_path: Path) -> None:
     with pytest.raises(NotebookWriteError, match="its directory does not exist"):
         Notebook.create(tmp_path / "none", "session", METADATA)
 
 
 def fill(disk: Path) -> Path:
-    """A file that takes all the room there is."""
+    """Fill the disk with a file, and return its path."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         try:
@@ -527,7 +525,7 @@ def fill(disk: Path) -> Path:
             return filler
 
 
-def test_a_full_disk_damages_nothing_and_the_next_save_that_works_writes_all(small_disk: Path) -> None:
+def test_a_full_disk_damages_nothing_and_the_next_successful_save_writes_everything(small_disk: Path) -> None:
     notebook = Notebook.create(small_disk, "session", METADATA)
     notebook.add_markdown("first", {})
     notebook.save()
@@ -546,7 +544,7 @@ def test_a_full_disk_damages_nothing_and_the_next_save_that_works_writes_all(sma
     assert [cell["source"] for cell in nbformat.read(notebook.path, 4)["cells"]] == ["first", "second", "third"]
 
 
-def test_a_notebook_that_outgrows_its_disk_is_told_and_stays_as_it_was(small_disk: Path) -> None:
+def test_a_save_too_large_for_the_disk_fails_and_leaves_the_notebook_unchanged(small_disk: Path) -> None:
     notebook = Notebook.create(small_disk, "session", METADATA)
     before = notebook.path.read_bytes()
     notebook.add_markdown("x" * 600_000, {})
@@ -555,14 +553,14 @@ def test_a_notebook_that_outgrows_its_disk_is_told_and_stays_as_it_was(small_dis
     assert drafts(small_disk) == []
 
 
-def test_a_full_disk_from_the_start_leaves_no_notebook_behind(small_disk: Path) -> None:
+def test_creating_a_notebook_on_a_full_disk_leaves_no_file(small_disk: Path) -> None:
     fill(small_disk)
     with pytest.raises(NotebookWriteError, match="the disk is full"):
         Notebook.create(small_disk, "session", METADATA)
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
 
 
-def test_a_disk_that_became_read_only_is_told(small_disk: Path) -> None:
+def test_a_disk_that_became_read_only_is_reported(small_disk: Path) -> None:
     notebook = Notebook.create(small_disk, "session", METADATA)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     notebook.add_markdown("kept", {})
@@ -584,7 +582,7 @@ def sources(executor: JupyterCodeExecutor) -> list[str]:
     return [cell["source"] for cell in nbformat.read(executor.notebook, 4)["cells"]]
 
 
-#: Fills the disk once the notebook has this very block, and with the room that the file gives back that it replaced.
+#: Fills the disk once this block is in the notebook, including the space freed when the replaced file is deleted.
 FILL = """
 import time
 while 'filler' not in open('session.ipynb').read():
@@ -601,7 +599,7 @@ print('full')
 """
 
 
-def test_what_saves_have_replaced_takes_no_room_that_is_needed(small_disk: Path) -> None:
+def test_replaced_versions_free_their_space_when_it_is_needed(small_disk: Path) -> None:
     notebook = Notebook.create(small_disk, "session", METADATA)
     notebook.add_markdown("x" * 100_000, {})
     for number in range(12):
@@ -610,7 +608,7 @@ def test_what_saves_have_replaced_takes_no_room_that_is_needed(small_disk: Path)
     assert len(nbformat.read(notebook.path, 4)["cells"]) == 13
 
 
-def test_a_disk_that_a_block_filled_costs_neither_its_output_nor_the_record(small_disk: Path) -> None:
+def test_a_block_that_fills_the_disk_loses_neither_output_nor_recorded_cells(small_disk: Path) -> None:
     with JupyterCodeExecutor(output_dir=small_disk) as executor:
         run(executor, "x = 377")
         with pytest.raises(NotebookWriteError, match="Free some space") as caught:
@@ -645,7 +643,7 @@ def test_the_result_in_the_error_has_a_cell_for_each_block(small_disk: Path) -> 
         assert caught.value.result.exit_code != 0, "a program that reads the exit code must not take this for success"
 
 
-def test_a_session_that_begins_on_a_full_disk_says_so_and_begins_when_there_is_room(small_disk: Path) -> None:
+def test_a_session_on_a_full_disk_fails_and_starts_once_there_is_space(small_disk: Path) -> None:
     filler = fill(small_disk)
     executor = JupyterCodeExecutor(output_dir=small_disk)
     with pytest.raises(NotebookWriteError, match="Free some space"):
@@ -655,7 +653,7 @@ def test_a_session_that_begins_on_a_full_disk_says_so_and_begins_when_there_is_r
         assert run(executor, "print(377)").output == "377\n"
 
 
-def test_a_block_that_was_not_run_for_want_of_room_leaves_the_news_to_the_next(small_disk: Path) -> None:
+def test_a_restart_notice_is_kept_when_a_block_cannot_be_recorded(small_disk: Path) -> None:
     with JupyterCodeExecutor(output_dir=small_disk) as executor:
         run(executor, "x = 1")
         executor.restart()
@@ -666,7 +664,7 @@ def test_a_block_that_was_not_run_for_want_of_room_leaves_the_news_to_the_next(s
         assert "variables of earlier blocks are gone" in run(executor, "3").cells[0].note
 
 
-def test_a_save_that_fails_while_a_block_runs_does_not_end_the_block(small_disk: Path) -> None:
+def test_a_save_that_fails_while_a_block_runs_does_not_stop_the_block(small_disk: Path) -> None:
     code = (
         FILL
         + "import os, time\nfor n in range(12):\n    print(n, flush=True)\n    time.sleep(0.1)\nos.remove('filler')"
@@ -680,7 +678,7 @@ def test_a_save_that_fails_while_a_block_runs_does_not_end_the_block(small_disk:
         assert executor.notebook.read_bytes() == as_nbformat_writes(executor.notebook)
 
 
-def test_a_picture_that_finds_no_room_is_told_and_leaves_no_half_file(small_disk: Path) -> None:
+def test_an_image_that_does_not_fit_on_the_disk_is_reported_and_leaves_no_file(small_disk: Path) -> None:
     fill(small_disk)
     extraction = FileExtractor(small_disk, "session").extract(0, [display({"image/png": "AAAA" * 60_000})])
     assert extraction.files == []
@@ -688,7 +686,7 @@ def test_a_picture_that_finds_no_room_is_told_and_leaves_no_half_file(small_disk
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
 
 
-def test_a_directory_that_a_block_removed_costs_neither_its_output_nor_the_record(tmp_path: Path) -> None:
+def test_a_block_that_removes_the_directory_loses_neither_output_nor_recorded_cells(tmp_path: Path) -> None:
     directory = tmp_path / "coding"
     remove = f"import shutil\nshutil.rmtree({str(directory)!r})\nprint('removed')"
     with JupyterCodeExecutor(output_dir=directory) as executor:
@@ -702,7 +700,7 @@ def test_a_directory_that_a_block_removed_costs_neither_its_output_nor_the_recor
         assert sources(executor) == ["x = 377", remove, "print(x)"]
 
 
-def test_a_notebook_made_read_only_in_a_session_is_respected_and_the_record_kept(tmp_path: Path) -> None:
+def test_a_notebook_made_read_only_during_a_session_is_not_written_and_loses_no_cells(tmp_path: Path) -> None:
     with JupyterCodeExecutor(output_dir=tmp_path) as executor:
         run(executor, "x = 377")
         with pytest.raises(NotebookWriteError, match="chmod u\\+w") as caught:
@@ -714,7 +712,7 @@ def test_a_notebook_made_read_only_in_a_session_is_respected_and_the_record_kept
         assert len(sources(executor)) == 3
 
 
-def test_a_notebook_that_cannot_be_written_to_the_end_still_lets_go_of_its_kernel(small_disk: Path) -> None:
+def test_the_kernel_is_stopped_even_if_the_last_save_fails(small_disk: Path) -> None:
     executor = JupyterCodeExecutor(output_dir=small_disk)
     pid = int(run(executor, "import os\nprint(os.getpid())").output)
     with pytest.raises(NotebookWriteError):

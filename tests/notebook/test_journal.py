@@ -1,4 +1,4 @@
-"""What is not in the notebook yet: kept whatever ends us, and folded in for every reader."""
+"""Changes not yet in the notebook are kept in a journal that survives crashes, and every reader merges it."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def sources(document: NotebookNode) -> list[str]:
 
 
 def on_disk(notebook: Notebook) -> list[str]:
-    """What a reader finds that knows of no journal; it is a valid notebook."""
+    """The cells that a reader without the journal finds, after a check that the notebook is valid."""
     return sources(read_notebook(notebook.path))
 
 
-def test_what_is_kept_is_not_in_the_notebook_and_is_read_with_it(tmp_path: Path) -> None:
+def test_kept_changes_are_not_in_the_notebook_but_readers_see_them(tmp_path: Path) -> None:
     notebook = make(tmp_path, "first")
     notebook.add_code("second", {})
     notebook.cells[0]["metadata"]["tags"] = ["changed"]
@@ -70,7 +70,7 @@ def test_what_is_kept_is_not_in_the_notebook_and_is_read_with_it(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["session.ipynb"]
 
 
-def test_what_is_kept_costs_what_has_changed_and_no_more(tmp_path: Path) -> None:
+def test_the_cost_of_keeping_depends_on_the_change_only(tmp_path: Path) -> None:
     notebook = make(tmp_path, *("x" * 100_000 for _ in range(100)))
     notebook.add_code("new", {})
     before = notebook.path.stat()
@@ -79,11 +79,11 @@ def test_what_is_kept_costs_what_has_changed_and_no_more(tmp_path: Path) -> None
     assert notebook.path.stat() == before
 
 
-def test_a_notebook_is_gone_on_with_from_its_journal(tmp_path: Path) -> None:
+def test_opening_a_notebook_merges_its_journal(tmp_path: Path) -> None:
     notebook = make(tmp_path, "first")
     notebook.add_code("second", {})
     notebook.keep()
-    left = tmp_path / "left"  # as a killed process leaves it: nobody has it locked
+    left = tmp_path / "left"  # A copy has no lock, like the files of a killed process.
     left.mkdir()
     for path in (notebook.path, path_of(notebook.path)):
         shutil.copy(path, left)
@@ -96,7 +96,7 @@ def test_a_notebook_is_gone_on_with_from_its_journal(tmp_path: Path) -> None:
     assert on_disk(again) == ["first", "second", "third"]
 
 
-def test_of_a_journal_that_ends_anywhere_all_that_is_whole_is_read(tmp_path: Path) -> None:
+def test_all_complete_entries_of_a_truncated_journal_are_read(tmp_path: Path) -> None:
     notebook = make(tmp_path, "first")
     ends = []
     for number in range(3):
@@ -109,7 +109,7 @@ def test_of_a_journal_that_ends_anywhere_all_that_is_whole_is_read(tmp_path: Pat
         assert len(sources(recover_document(notebook.path))) == 1 + sum(complete <= end for complete in ends)
 
 
-def test_a_journal_that_its_writer_could_not_empty_brings_back_nothing_that_was_before(tmp_path: Path) -> None:
+def test_a_leftover_journal_does_not_undo_saved_changes(tmp_path: Path) -> None:
     notebook = make(tmp_path, "first")
     notebook.add_code("second", {})
     notebook.keep()
@@ -122,7 +122,7 @@ def test_a_journal_that_its_writer_could_not_empty_brings_back_nothing_that_was_
 
 
 @pytest.mark.parametrize("position", [0.1, 0.5, 0.9])
-def test_what_follows_a_damaged_entry_is_not_read(tmp_path: Path, position: float) -> None:
+def test_entries_after_a_damaged_one_are_ignored(tmp_path: Path, position: float) -> None:
     notebook = make(tmp_path, "first")
     for number in range(10):
         notebook.add_code(f"{number}", {})
@@ -168,7 +168,7 @@ HEAD = f"nbtape journal 1 {STARTED} 9\n".encode()
         b"nbtape journal 2 x\n",
     ],
 )
-def test_what_is_no_journal_of_the_notebook_is_left_alone(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_or_foreign_journal_is_ignored(tmp_path: Path, content: bytes) -> None:
     notebook = make(tmp_path, "first")
     notebook.close()
     path_of(notebook.path).write_bytes(content)
@@ -176,7 +176,7 @@ def test_what_is_no_journal_of_the_notebook_is_left_alone(tmp_path: Path, conten
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
-def test_what_is_in_the_place_of_a_journal_is_neither_followed_nor_waited_for(tmp_path: Path, kind: str) -> None:
+def test_an_obstacle_at_the_path_of_the_journal_is_neither_followed_nor_waited_for(tmp_path: Path, kind: str) -> None:
     notebook = make(tmp_path, "first")
     victim, place = tmp_path / "victim", path_of(notebook.path)
     victim.write_text("precious")
@@ -195,7 +195,7 @@ def test_what_is_in_the_place_of_a_journal_is_neither_followed_nor_waited_for(tm
     assert victim.read_text() == "precious"
 
 
-def test_a_journal_that_somebody_removed_costs_nothing(tmp_path: Path) -> None:
+def test_removing_the_journal_loses_nothing(tmp_path: Path) -> None:
     notebook = make(tmp_path, "first")
     for number in range(3):
         notebook.add_code(str(number), {})
@@ -207,7 +207,7 @@ def test_a_journal_that_somebody_removed_costs_nothing(tmp_path: Path) -> None:
     notebook.close()
 
 
-def test_the_journal_of_a_notebook_that_is_gone_is_not_taken_for_that_of_another(tmp_path: Path) -> None:
+def test_the_journal_of_a_deleted_notebook_is_not_used_for_its_successor(tmp_path: Path) -> None:
     first = make(tmp_path, "first")
     first.add_code("of the first", {})
     first.keep()
@@ -219,7 +219,7 @@ def test_the_journal_of_a_notebook_that_is_gone_is_not_taken_for_that_of_another
     assert sources(recover_document(second.path)) == ["second"]
 
 
-def test_what_a_person_changed_since_stays(tmp_path: Path) -> None:
+def test_later_edits_by_a_person_are_kept(tmp_path: Path) -> None:
     notebook = make(tmp_path, "edited", "deleted", "left alone")
     for index in range(3):
         notebook.cells[index]["execution_count"] = 7
@@ -250,7 +250,7 @@ def test_a_journal_has_the_permissions_of_its_notebook(tmp_path: Path, mode: int
 
 @pytest.mark.parametrize("size", [1 << 27, 1 << 30, 1 << 42])
 @pytest.mark.parametrize("head", [b"", b"nbtape journal 1 ", b"nbtape journal 1 x 1\ncell 134217700 00000000\n"])
-def test_a_sparse_journal_of_any_size_takes_little_memory(
+def test_a_sparse_journal_of_any_size_uses_little_memory(
     tmp_path: Path, head: bytes, size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     notebook = make(tmp_path, "first")
@@ -266,7 +266,7 @@ def test_a_sparse_journal_of_any_size_takes_little_memory(
     assert on_disk(notebook) == ["first", "second"]
 
 
-def test_changes_that_would_make_a_journal_too_large_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_too_large_for_the_journal_are_saved_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nbtape.notebook.journal.MAX_JOURNAL_BYTES", 2000)
     notebook = make(tmp_path, "first")
     for number in range(20):
@@ -276,7 +276,7 @@ def test_changes_that_would_make_a_journal_too_large_are_saved(tmp_path: Path, m
         assert len(sources(recover_document(notebook.path))) == number + 2
 
 
-def test_a_journal_that_was_moved_away_is_not_written_any_more(tmp_path: Path) -> None:
+def test_a_moved_journal_is_no_longer_written(tmp_path: Path) -> None:
     notebook = make(tmp_path, "first")
     notebook.add_code("second", {})
     notebook.keep()
@@ -288,7 +288,7 @@ def test_a_journal_that_was_moved_away_is_not_written_any_more(tmp_path: Path) -
     assert before.startswith(moved.read_bytes())
 
 
-def test_a_full_disk_leaves_a_journal_whole_and_the_next_save_has_all(small_disk: Path) -> None:
+def test_a_full_disk_does_not_damage_the_journal_and_the_next_save_writes_everything(small_disk: Path) -> None:
     notebook = make(small_disk, "first")
     notebook.add_code("kept", {})
     notebook.keep()
@@ -304,7 +304,7 @@ def test_a_full_disk_leaves_a_journal_whole_and_the_next_save_has_all(small_disk
     assert on_disk(notebook) == ["first", "kept", "short"]
 
 
-def test_entries_are_added_whole_or_not_at_all(small_disk: Path) -> None:
+def test_entries_are_added_completely_or_not_at_all(small_disk: Path) -> None:
     journal = Journal(Directory(small_disk), "session.ipynb")
     journal.add("now", 1, [("cell", b"{}")])
     before = read_journal(small_disk / "session.ipynb")
@@ -318,12 +318,12 @@ def test_entries_are_added_whole_or_not_at_all(small_disk: Path) -> None:
 
 @pytest.fixture
 def no_credit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Saving has had its share of the time."""
+    """The allowance for saves is used up."""
     monkeypatch.setattr("nbtape.notebook.autosave.SAVE_CREDIT_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("no_credit")
-def test_a_notebook_that_is_dear_to_write_is_written_seldom_and_every_cell_is_kept(output_dir: Path) -> None:
+def test_a_notebook_that_is_slow_to_write_is_saved_rarely_and_loses_no_cells(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         executor.execute_code_blocks([CodeBlock("big = 'x' * 100_000\nfor n in range(50):\n    print(big)", "python")])
         versions = set()
@@ -338,7 +338,7 @@ def test_a_notebook_that_is_dear_to_write_is_written_seldom_and_every_cell_is_ke
     assert sorted(path.name for path in output_dir.iterdir()) == ["session.ipynb"]
 
 
-def test_a_notebook_has_every_cell_when_its_result_is_there(output_dir: Path) -> None:
+def test_a_cell_is_in_the_notebook_when_its_result_is_returned(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         for number in range(30):
             executor.execute_code_blocks([CodeBlock(f"print({number})", "python")])
@@ -360,7 +360,7 @@ for number in range(10_000):
 
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(2, 6))])
-def test_nothing_that_has_ended_is_lost_when_the_process_is_killed_at_any_moment(output_dir: Path, seed: int) -> None:
+def test_no_finished_cell_is_lost_when_the_process_is_killed(output_dir: Path, seed: int) -> None:
     until = random.Random(seed).randrange(5, 60)
     ended = -1
     command = [sys.executable, "-c", SESSION, str(output_dir), str(seed % 2)]
@@ -387,7 +387,7 @@ def test_nothing_that_has_ended_is_lost_when_the_process_is_killed_at_any_moment
     assert sorted(left.name for left in output_dir.iterdir()) == ["session.ipynb"]
 
 
-async def test_the_memory_of_a_long_session_stays_within_its_bound(output_dir: Path) -> None:
+async def test_the_memory_of_a_long_session_is_bounded(output_dir: Path) -> None:
     code = (
         "import base64, os\nfrom IPython.display import display\n"
         "display({'image/png': base64.b64encode(os.urandom(75_000)).decode(), 'text/plain': 'p'}, raw=True)"

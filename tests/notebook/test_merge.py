@@ -1,4 +1,4 @@
-"""Somebody else saves the notebook while it is recorded: what he has changed stays, and nothing of ours is lost."""
+"""Another program saves the notebook while it is recorded: its changes are kept, and no recorded cell is lost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ METADATA = {
 
 
 class Person:
-    """Somebody who has the notebook open, as in JupyterLab: he sees what was there when he opened it, and saves all."""
+    """A person with the notebook open, as in JupyterLab: each save writes all cells as they were opened and edited."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -83,10 +83,10 @@ def notebook(tmp_path: Path) -> Iterator[Notebook]:
     notebook.close()
 
 
-# A session, and a person
+# A session and a person
 
 
-def test_what_a_person_saves_stays_and_the_agent_goes_on_after_it(output_dir: Path) -> None:
+def test_a_persons_changes_are_kept_and_the_agent_continues(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         for code in ("x = 1", "x = 2", "print(x)", "print(x + 1)"):
             run(executor, code)
@@ -112,7 +112,7 @@ def test_what_a_person_saves_stays_and_the_agent_goes_on_after_it(output_dir: Pa
     assert stream_text(changed) == "3\n"
 
 
-def test_what_a_person_does_to_the_cell_that_runs_costs_it_no_output(output_dir: Path) -> None:
+def test_editing_the_running_cell_loses_no_output(output_dir: Path) -> None:
     code = (
         "import time, os\nprint('begun', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('done')"
     )
@@ -138,7 +138,7 @@ def test_what_a_person_does_to_the_cell_that_runs_costs_it_no_output(output_dir:
         assert theirs["source"].endswith("# a remark")
 
 
-def test_a_cell_that_is_deleted_while_it_runs_stays_and_its_result_is_whole(output_dir: Path) -> None:
+def test_a_cell_deleted_while_it_runs_is_kept_with_its_whole_result(output_dir: Path) -> None:
     code = (
         "import time, os\nprint('begun', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('done')"
     )
@@ -174,7 +174,7 @@ json.dump(document, open("session.ipynb", "w"))
 """
 
 
-def test_code_that_rewrites_its_own_record_changes_nothing_in_it(output_dir: Path) -> None:
+def test_code_that_rewrites_its_notebook_changes_no_recorded_cell(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         for code in ("print('the deed')", "open('/nowhere')", ERASE, "print('after')"):
             run(executor, code)
@@ -194,7 +194,7 @@ def test_code_that_rewrites_its_own_record_changes_nothing_in_it(output_dir: Pat
     assert notebook["metadata"]["nbtape"]["version"] == 1
 
 
-def test_an_old_version_that_is_saved_over_ours_costs_nothing_even_if_nothing_runs(output_dir: Path) -> None:
+def test_saving_an_old_version_loses_nothing_even_when_idle(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         run(executor, "print('seen')")
         person = Person(executor.notebook)
@@ -206,7 +206,7 @@ def test_an_old_version_that_is_saved_over_ours_costs_nothing_even_if_nothing_ru
     assert touched(executor.notebook) == {"mine": ["added"]}
 
 
-def test_a_person_who_only_adds_cells_is_not_written_over_while_nothing_runs(output_dir: Path) -> None:
+def test_added_cells_do_not_cause_a_save_while_idle(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         run(executor, "print(1)")
         person = Person(executor.notebook)
@@ -221,7 +221,7 @@ def test_a_person_who_only_adds_cells_is_not_written_over_while_nothing_runs(out
     assert sources(executor.notebook) == ["print(1)", "1", "print(2)"]
 
 
-def test_a_person_who_edits_a_recorded_cell_repeatedly_has_one_version_of_it(output_dir: Path) -> None:
+def test_editing_a_recorded_cell_repeatedly_keeps_one_version_of_it(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         run(executor, "print(1)")
         person = Person(executor.notebook)
@@ -238,7 +238,7 @@ def test_a_person_who_edits_a_recorded_cell_repeatedly_has_one_version_of_it(out
         assert sources(executor.notebook) == ["print(1)", "print(3)  # mine", "print(2)"]
 
 
-def test_a_display_whose_cell_somebody_has_cleared_ends_nothing(output_dir: Path) -> None:
+def test_updating_a_cleared_display_is_harmless(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         run(executor, "handle = display('first', display_id='x')")
         person = Person(executor.notebook)
@@ -252,7 +252,7 @@ def test_a_display_whose_cell_somebody_has_cleared_ends_nothing(output_dir: Path
 # The notebook alone
 
 
-def test_a_save_without_a_change_touches_nothing(notebook: Notebook) -> None:
+def test_a_save_without_a_change_marks_nothing(notebook: Notebook) -> None:
     notebook.touch(0)
     Person(notebook.path).save()
     notebook.add_markdown("more", {})
@@ -260,7 +260,7 @@ def test_a_save_without_a_change_touches_nothing(notebook: Notebook) -> None:
     assert touched(notebook.path) == {}
 
 
-def test_how_somebody_looks_at_a_cell_stays_and_is_no_change(notebook: Notebook) -> None:
+def test_view_settings_are_kept_and_do_not_count_as_changes(notebook: Notebook) -> None:
     person = Person(notebook.path)
     person.cells[1]["metadata"]["collapsed"] = True
     person.notebook["metadata"]["theme"] = "dark"
@@ -273,7 +273,7 @@ def test_how_somebody_looks_at_a_cell_stays_and_is_no_change(notebook: Notebook)
     assert touched(notebook.path) == {}
 
 
-def test_cells_stand_where_somebody_has_moved_them(notebook: Notebook) -> None:
+def test_moved_cells_stay_where_the_person_put_them(notebook: Notebook) -> None:
     person = Person(notebook.path)
     person.cells.reverse()
     person.save()
@@ -287,7 +287,7 @@ def test_cells_stand_where_somebody_has_moved_them(notebook: Notebook) -> None:
     assert sources(notebook.path) == [*"dcba", "more"]
 
 
-def test_what_somebody_is_just_writing_is_waited_for_and_ours_is_in_the_journal(notebook: Notebook) -> None:
+def test_a_half_written_save_is_awaited_and_recorded_cells_go_to_the_journal(notebook: Notebook) -> None:
     person = Person(notebook.path)
     person.cells.append(new_markdown_cell("mine"))
     text = nbformat.writes(person.notebook)
@@ -304,7 +304,7 @@ def test_what_somebody_is_just_writing_is_waited_for_and_ours_is_in_the_journal(
 
 
 def reread(path: Path) -> list[Any]:
-    """The cells as a reader of ours has them: with what the journal has."""
+    """The cells as nbtape reads them: with the changes in the journal."""
     from nbtape.notebook.read import recover_document
 
     cells: list[Any] = recover_document(path)["cells"]
@@ -312,7 +312,7 @@ def reread(path: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("content", ["", "no JSON", "[]", '{"cells": []}', json.dumps({"cells": [{}], "nbformat": 4})])
-def test_what_is_no_notebook_is_moved_aside_and_the_record_is_whole(notebook: Notebook, content: str) -> None:
+def test_a_file_that_is_not_a_notebook_is_moved_aside(notebook: Notebook, content: str) -> None:
     notebook.path.write_text(content)
     notebook.add_markdown("more", {})
     assert eventually(lambda: is_saved(notebook))
@@ -320,7 +320,7 @@ def test_what_is_no_notebook_is_moved_aside_and_the_record_is_whole(notebook: No
     assert notebook.path.with_name("session-2.ipynb").read_text() == content
 
 
-def test_another_notebook_in_its_place_is_moved_aside(notebook: Notebook, tmp_path: Path) -> None:
+def test_another_notebook_at_the_path_is_moved_aside(notebook: Notebook, tmp_path: Path) -> None:
     other = Notebook.create(tmp_path, "other", {**METADATA, "nbtape": {"started": "2025-01-01T00:00:00+00:00"}})
     other.add_markdown("another", {})
     other.save()
@@ -333,7 +333,7 @@ def test_another_notebook_in_its_place_is_moved_aside(notebook: Notebook, tmp_pa
 
 
 @pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
-def test_what_is_no_file_holds_nothing_up(notebook: Notebook, put: Callable[[Path], None]) -> None:
+def test_a_fifo_or_device_at_the_path_does_not_block_a_save(notebook: Notebook, put: Callable[[Path], None]) -> None:
     notebook.path.unlink()
     put(notebook.path)
     notebook.add_markdown("more", {})
@@ -341,9 +341,7 @@ def test_what_is_no_file_holds_nothing_up(notebook: Notebook, put: Callable[[Pat
     assert sources(notebook.path) == [*"abcd", "more"]
 
 
-def test_who_saves_at_the_very_moment_of_our_save_is_not_written_over(
-    notebook: Notebook, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_save_during_our_save_is_not_overwritten(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
     person = Person(notebook.path)
     person.cells[0]["source"] = "mine"
     saves = iter([person.save])
@@ -360,7 +358,7 @@ def test_who_saves_at_the_very_moment_of_our_save_is_not_written_over(
     assert sources(notebook.path) == ["a", "mine", *"bcd", "more"]
 
 
-def test_what_a_notebook_says_of_its_save_may_be_anything(notebook: Notebook) -> None:
+def test_any_value_of_the_revision_is_tolerated(notebook: Notebook) -> None:
     revisions: tuple[Any, ...] = (-1, 1 << 80, "7", None, True, [], {})
     for revision in revisions:
         person = Person(notebook.path)
@@ -372,7 +370,7 @@ def test_what_a_notebook_says_of_its_save_may_be_anything(notebook: Notebook) ->
     assert set("abcd") < set(sources(notebook.path))
 
 
-def test_a_stripped_notebook_is_still_ours(notebook: Notebook) -> None:
+def test_a_notebook_stripped_of_metadata_is_still_recognized(notebook: Notebook) -> None:
     person = Person(notebook.path)
     person.notebook["metadata"] = {}
     person.cells.append(new_markdown_cell("mine"))
@@ -383,8 +381,8 @@ def test_a_stripped_notebook_is_still_ours(notebook: Notebook) -> None:
     assert read_notebook(notebook.path)["metadata"]["nbtape"]["started"] == METADATA["nbtape"]["started"]
 
 
-def test_what_is_too_much_to_be_a_persons_is_moved_aside(notebook: Notebook) -> None:
-    for number in range(3):  # each of them fits
+def test_edits_too_large_for_a_person_are_moved_aside(notebook: Notebook) -> None:
+    for number in range(3):  # Each of them fits.
         person = Person(notebook.path)
         person.cells[number]["source"] = "x" * 9_000_000
         person.save()
@@ -395,7 +393,7 @@ def test_what_is_too_much_to_be_a_persons_is_moved_aside(notebook: Notebook) -> 
     assert notebook.recorded_bytes < 10_000
 
 
-def test_cells_of_others_that_a_resumed_notebook_has_are_theirs(notebook: Notebook) -> None:
+def test_a_person_can_delete_their_own_cells_in_a_resumed_notebook(notebook: Notebook) -> None:
     person = Person(notebook.path)
     person.cells.append(new_code_cell("mine"))
     person.save()
@@ -411,7 +409,7 @@ def test_cells_of_others_that_a_resumed_notebook_has_are_theirs(notebook: Notebo
 
 
 class TwoWriters(RuleBasedStateMachine):
-    """Each cell of ours is there as we wrote it; each of his is there as he last saved it, and all that he edited."""
+    """Each recorded cell stays as written; each cell of the person stays as last saved, with a version of each edit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -419,7 +417,7 @@ class TwoWriters(RuleBasedStateMachine):
         self.notebook = Notebook.create(Path(self.directory.name), "session", METADATA)
         self.person = Person(self.notebook.path)
         self.ours: dict[str, str] = {}
-        self.his: dict[str, str] = {}
+        self.theirs: dict[str, str] = {}
         self.count = itertools.count()
 
     @rule()
@@ -440,31 +438,31 @@ class TwoWriters(RuleBasedStateMachine):
         self.notebook.save()
 
     @rule()
-    def we_look(self) -> None:
+    def we_merge(self) -> None:
         self.notebook.merge_changes()
 
     @rule()
-    def he_opens(self) -> None:
+    def they_open(self) -> None:
         self.person.open()
 
     @rule(choice=st.integers(0, 99))
-    def he_edits(self, choice: int) -> None:
+    def they_edit(self, choice: int) -> None:
         if cells := self.person.cells:
             cells[choice % len(cells)]["source"] = f"edited {next(self.count)}"
 
     @rule(choice=st.integers(0, 99))
-    def he_adds(self, choice: int) -> None:
+    def they_add(self, choice: int) -> None:
         self.person.cells.insert(choice % (len(self.person.cells) + 1), new_code_cell(f"his {next(self.count)}"))
 
     @rule(choice=st.integers(0, 99))
-    def he_deletes(self, choice: int) -> None:
+    def they_delete(self, choice: int) -> None:
         if cells := self.person.cells:
             cells.pop(choice % len(cells))
 
     @rule()
-    def he_saves(self) -> None:
+    def they_save(self) -> None:
         self.person.save()
-        self.his = {cell["id"]: cell["source"] for cell in self.person.cells}
+        self.theirs = {cell["id"]: cell["source"] for cell in self.person.cells}
 
     def teardown(self) -> None:
         self.notebook.save()
@@ -472,7 +470,7 @@ class TwoWriters(RuleBasedStateMachine):
         cells = read_notebook(self.notebook.path)["cells"]
         saved = {cell["id"]: cell["source"] for cell in cells}
         assert self.ours.items() <= saved.items()
-        for name, source in self.his.items():
+        for name, source in self.theirs.items():
             versions = {cell["source"] for cell in cells if cell["metadata"]["nbtape"].get("version_of") == name}
             assert source == saved[name] or source in versions
         self.directory.cleanup()

@@ -1,4 +1,4 @@
-"""A notebook that anyone may have written is read, or refused in one line that names the fault."""
+"""A notebook from any source is read, or rejected in one line that names the fault."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def nested(levels: int, *, is_list: bool = False) -> str:
 
 
 def placed(*path: str | int, text: str) -> str:
-    """The notebook with some JSON at a place."""
+    """The notebook with some JSON inserted at a path."""
     document = copy.deepcopy(NOTEBOOK)
     place: Any = document
     for key in path[:-1]:
@@ -93,7 +93,7 @@ PLACES: list[tuple[str | int, ...]] = [
 @pytest.mark.parametrize("place", PLACES, ids=str)
 @pytest.mark.parametrize("levels", [MAX_DEPTH, 900, 10_000])
 @pytest.mark.parametrize("is_list", [False, True])
-def test_a_notebook_that_is_nested_deep_is_refused_in_one_line(
+def test_a_deeply_nested_notebook_is_rejected_in_one_line(
     tmp_path: Path, place: tuple[str | int, ...], levels: int, *, is_list: bool
 ) -> None:
     path = tmp_path / "n.ipynb"
@@ -104,7 +104,7 @@ def test_a_notebook_that_is_nested_deep_is_refused_in_one_line(
         assert "\n" not in str(caught.value)
 
 
-def test_a_display_as_deep_as_one_that_is_recorded_is_read(tmp_path: Path) -> None:
+def test_a_display_nested_as_deep_as_recordings_allow_is_read(tmp_path: Path) -> None:
     path = tmp_path / "n.ipynb"
     path.write_text(placed("cells", 0, "outputs", 0, "data", "application/json", text=nested(64)))
     for read in (read_document, read_unchecked, follow, show):
@@ -112,7 +112,7 @@ def test_a_display_as_deep_as_one_that_is_recorded_is_read(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("bomb", ["[],", "{},", '"",', "[[]],", "0,"])
-def test_a_notebook_of_very_many_values_is_refused_before_it_takes_memory(tmp_path: Path, bomb: str) -> None:
+def test_a_notebook_with_too_many_values_is_rejected_before_it_uses_memory(tmp_path: Path, bomb: str) -> None:
     path = tmp_path / "n.ipynb"
     text = "[" + bomb * 6_000_000 + "0]"
     path.write_text(placed("metadata", "x", text=text))
@@ -125,7 +125,7 @@ def test_a_notebook_of_very_many_values_is_refused_before_it_takes_memory(tmp_pa
     assert peak < 3 * len(text) + 10_000_000
 
 
-def test_much_text_is_not_taken_for_values(tmp_path: Path) -> None:
+def test_long_text_does_not_count_as_values(tmp_path: Path) -> None:
     path = tmp_path / "n.ipynb"
     path.write_text(placed("cells", 0, "source", text=json.dumps(["[1, 2, 3], {},\n"] * 500_000)))
     assert len(read_unchecked(path)["cells"][0]["source"]) == 500_000
@@ -147,7 +147,7 @@ def test_much_text_is_not_taken_for_values(tmp_path: Path) -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_value_of_a_wrong_type_is_refused_and_named(place: tuple[str | int, ...], text: str, tmp_path: Path) -> None:
+def test_a_value_of_the_wrong_type_is_rejected(place: tuple[str | int, ...], text: str, tmp_path: Path) -> None:
     path = tmp_path / "n.ipynb"
     path.write_text(placed(*place, text=text))
     with pytest.raises(NotebookReadError, match="not a valid notebook"):
@@ -156,7 +156,7 @@ def test_a_value_of_a_wrong_type_is_refused_and_named(place: tuple[str | int, ..
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The places of all values in JSON."""
+    """The paths of all values in JSON."""
     if path:
         yield path
     items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -172,7 +172,7 @@ ODD = st.sampled_from(["null", "true", *NUMBERS, *STRINGS, *OBJECTS])
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(places(NOTEBOOK), key=str)), ODD)
-def test_an_odd_value_at_any_place_is_read_or_refused(tmp_path: Path, place: tuple[str | int, ...], text: str) -> None:
+def test_an_odd_value_at_any_path_is_read_or_rejected(tmp_path: Path, place: tuple[str | int, ...], text: str) -> None:
     path = tmp_path / "n.ipynb"
     path.write_text(placed(*place, text=text))
     readers: list[Callable[[Path], object]] = [read_document, read_unchecked, show, follow, convert]
@@ -181,7 +181,7 @@ def test_an_odd_value_at_any_place_is_read_or_refused(tmp_path: Path, place: tup
             read(path)
 
 
-def test_a_journal_that_is_nested_deep_or_has_very_many_values_adds_nothing(tmp_path: Path) -> None:
+def test_a_journal_with_deep_nesting_or_too_many_values_is_ignored(tmp_path: Path) -> None:
     from nbtape.notebook.journal import _entry
 
     path = tmp_path / "n.ipynb"
