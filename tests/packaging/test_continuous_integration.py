@@ -41,7 +41,7 @@ def run(command: list[str], cwd: Path, **variables: str) -> subprocess.Completed
 
 class TestHooks:
     @pytest.mark.parametrize("hook", HOOKS, ids=[hook["id"] for hook in HOOKS])
-    def test_a_hook_replays_the_notebooks_of_a_commit_and_leaves_nothing(
+    def test_a_hook_replays_the_notebooks_of_a_commit_and_leaves_no_files(
         self, hook: dict[str, Any], tmp_path: Path
     ) -> None:
         work, temporary = tmp_path / "work", tmp_path / "tmp"

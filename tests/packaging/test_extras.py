@@ -1,4 +1,4 @@
-"""The core works without the packages of the extras, and what needs one says how to install it."""
+"""The core works without the packages of the extras, and features that need one name the extra to install."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run_without(
     modules: list[str], code: str, *arguments: str, cwd: Path, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run Python code in a process in which these modules are not installed."""
-    hidden = f"import sys\nsys.modules |= dict.fromkeys({modules!r})"  # Python then takes them for missing
+    hidden = f"import sys\nsys.modules |= dict.fromkeys({modules!r})"  # Python treats these modules as missing.
     return subprocess.run(
         [sys.executable, "-c", f"{hidden}\n{code}", *arguments],
         input=stdin,
@@ -121,7 +121,7 @@ def test_a_command_names_the_extra_that_it_needs(arguments: list[str], expected:
         ("text/html", "Comparing HTML and SVG needs the package lxml"),
     ],
 )
-def test_replay_names_the_extra_before_it_runs_anything(mime: str, what: str, tmp_path: Path) -> None:
+def test_replay_names_the_extra_before_running_anything(mime: str, what: str, tmp_path: Path) -> None:
     write_notebook(tmp_path / "n.ipynb", {"text/plain": "2", mime: PNG})
     done = nbtape("replay", "n.ipynb", cwd=tmp_path)
     assert done.returncode == 2
@@ -162,13 +162,13 @@ def test_the_core_requires_no_package_of_an_extra() -> None:
     assert len(required) == len(PROJECT["dependencies"]), "each is named once"
 
 
-def test_the_extra_all_brings_those_that_do_not_collide() -> None:
+def test_the_extra_all_includes_every_compatible_extra() -> None:
     frameworks = {name.replace("_", "-") for name in FRAMEWORKS} - {"mcp"}
     assert EXTRAS["all"] == [f"nbtape[{','.join(sorted(EXTRAS.keys() - frameworks - {'all', 'replay'}))}]"]
     assert "nbtape[replay]" in EXTRAS["export"]
 
 
-def test_a_missing_extra_is_a_missing_module_for_others() -> None:
+def test_a_missing_extra_is_a_module_not_found_error() -> None:
     with pytest.raises(ModuleNotFoundError) as raised:
         MissingExtraError.check("This", "export", no_such_module_anywhere="no-such-package")
     assert str(raised.value) == "This needs the package no-such-package: pip install 'nbtape[export]'"

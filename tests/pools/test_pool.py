@@ -1,4 +1,4 @@
-"""Kernels that are there when one asks: the contract over a pool, and what a pool promises besides."""
+"""Pools of pre-started kernels: the executor contract, and the guarantees of a pool."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_ready_kernel_is_handed_out_once(output_dir: Path, *, fork: bool | Non
             assert kernel_pid(one) not in pids
 
 
-def test_a_kernel_works_where_its_executor_does(pool: KernelPool, tmp_path: Path) -> None:
+def test_a_kernel_works_in_the_directory_of_its_executor(pool: KernelPool, tmp_path: Path) -> None:
     directory = tmp_path / "größe 你好"
     with JupyterCodeExecutor(pool, output_dir=directory) as executor:
         (directory / "helper.py").write_text("answer = 42")
@@ -68,7 +68,7 @@ def test_a_kernel_works_where_its_executor_does(pool: KernelPool, tmp_path: Path
         assert run(executor, "%cd -q /\n%cd -q -\nprint(os.getcwd())").output == f"{directory}\n"
 
 
-def test_nothing_tells_that_a_kernel_was_pooled(pool: KernelPool, output_dir: Path) -> None:
+def test_a_pooled_kernel_looks_like_any_other(pool: KernelPool, output_dir: Path) -> None:
     code = (
         "import os, signal, sys\n"
         "print(sys.path, sys.argv[0], sys.flags, get_ipython().execution_count, In, Out, repr(_), _dh, sorted(dir()))\n"
@@ -107,15 +107,13 @@ def test_all_kernels_are_replaced_when_their_parent_dies(pool: KernelPool, outpu
     pool.fill()
     old = idle(pool)
     os.kill(parent, signal.SIGKILL)
-    assert eventually(lambda: not any(map(is_running, old)))  # they die with it, a moment later
+    assert eventually(lambda: not any(map(is_running, old)))  # They die shortly after their parent.
     with JupyterCodeExecutor(pool, output_dir=output_dir) as executor:
         assert run(executor, "print('alive')").output == "alive\n"
         assert eventually(lambda: len(idle(pool)) == 2 and not set(idle(pool)) & set(old), 30)
 
 
-def test_many_executors_at_once_all_get_one_and_the_pool_stays_within_its_bound(
-    pool: KernelPool, tmp_path: Path
-) -> None:
+def test_many_executors_at_once_each_get_a_kernel_and_the_pool_keeps_its_size(pool: KernelPool, tmp_path: Path) -> None:
     most = 0
     done = threading.Event()
 
@@ -160,7 +158,7 @@ async def test_a_pool_is_started_and_stopped_on_an_event_loop(output_dir: Path) 
     ("preload", "why"),
     [("no_such_module", "no_such_module cannot be imported: ModuleNotFoundError"), ("antigravity2.x", "antigravity2")],
 )
-def test_an_import_that_fails_is_told(output_dir: Path, *, fork: bool | None, preload: str, why: str) -> None:
+def test_a_failing_import_is_reported(output_dir: Path, *, fork: bool | None, preload: str, why: str) -> None:
     others = descendants()
     pool = KernelPool(preload=[preload], fork=fork)
     with pytest.raises(KernelStartError, match=why):
@@ -176,7 +174,7 @@ def test_an_import_that_fails_is_told(output_dir: Path, *, fork: bool | None, pr
 
 
 @pytest.mark.parametrize("fork", [False, None])
-def test_an_import_that_hangs_is_told_and_holds_up_no_stop(
+def test_a_hanging_import_is_reported_and_does_not_delay_a_stop(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, *, fork: bool | None
 ) -> None:
     directory = tmp_path_factory.mktemp("modules")
@@ -190,18 +188,18 @@ def test_an_import_that_hangs_is_told_and_holds_up_no_stop(
     with ThreadPoolExecutor() as threads:
         start = threads.submit(pool.start)
         assert eventually(lambda: descendants() - others != set())
-        time.sleep(0.5)  # to be in the middle of it; whenever it comes, the stop must work
+        time.sleep(0.5)  # Stops in the middle of the import; the stop must work at any point.
         pool.stop()
         with pytest.raises(KernelStartError, match="stopped"):
             start.result(10)
 
 
-def test_a_pool_that_is_stopped_while_a_kernel_of_it_ends_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_a_pool_while_a_kernel_shuts_down_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     shutdown_kernel = LocalKernelManager.shutdown_kernel
     pauses = iter([0.0])
 
     async def shut_down_slowly(manager: LocalKernelManager, *, now: bool = False) -> None:
-        await asyncio.sleep(next(pauses, 1.0))  # the second one is at it when the first has the pool stopped
+        await asyncio.sleep(next(pauses, 1.0))  # The second kernel is shutting down when the first one stops the pool.
         await shutdown_kernel(manager, now=now)
 
     monkeypatch.setattr(LocalKernelManager, "shutdown_kernel", shut_down_slowly)
@@ -209,14 +207,14 @@ def test_a_pool_that_is_stopped_while_a_kernel_of_it_ends_leaves_nothing(monkeyp
         KernelPool(size=2, preload=["no_such_module"], fork=False).start()
 
 
-def test_a_pool_that_is_stopped_while_it_refills_leaves_nothing(output_dir: Path) -> None:
+def test_stopping_a_pool_while_it_refills_leaves_nothing(output_dir: Path) -> None:
     for _ in range(3):
         with KernelPool(size=3, fork=False) as pool, JupyterCodeExecutor(pool, output_dir=output_dir) as executor:
             run(executor, "1")
         assert pool.ready == 0
 
 
-def test_a_stopped_pool_says_so_and_can_be_started_again(output_dir: Path) -> None:
+def test_a_stopped_pool_is_an_error_and_can_be_started_again(output_dir: Path) -> None:
     pool = KernelPool(size=1)
     pool.start()
     pool.stop()
@@ -239,7 +237,7 @@ def test_the_first_use_starts_a_pool(output_dir: Path) -> None:
     pool.stop()
 
 
-def test_a_pool_that_is_forgotten_ends(output_dir: Path) -> None:
+def test_a_forgotten_pool_stops(output_dir: Path) -> None:
     others = descendants()
     pool = KernelPool(size=2)
     with JupyterCodeExecutor(pool, output_dir=output_dir) as executor:
@@ -250,16 +248,16 @@ def test_a_pool_that_is_forgotten_ends(output_dir: Path) -> None:
     assert eventually(lambda: not any(map(is_running, before)) and descendants() <= others)
 
 
-def test_a_pool_that_is_stopped_as_soon_as_a_kernel_was_taken_leaves_no_connection(output_dir: Path) -> None:
+def test_stopping_a_pool_right_after_a_kernel_was_taken_leaves_no_connection(output_dir: Path) -> None:
     pool = KernelPool(size=1)
     pool.fill()
     with JupyterCodeExecutor(pool, output_dir=output_dir):
         pool.stop()
     del pool
-    gc.collect()  # Python warns of sockets that nobody closed, which fails the test
+    gc.collect()  # Python warns about unclosed sockets, which fails the test.
 
 
-def test_a_pool_that_nobody_stopped_ends_at_exit(output_dir: Path) -> None:
+def test_a_pool_that_was_not_stopped_stops_at_exit(output_dir: Path) -> None:
     code = (
         "from nbtape import CodeBlock, JupyterCodeExecutor, KernelPool\n"
         "pool = KernelPool(size=2)\n"
@@ -272,7 +270,7 @@ def test_a_pool_that_nobody_stopped_ends_at_exit(output_dir: Path) -> None:
     assert (done.stdout, done.stderr) == ("1\n\n", "")
 
 
-def test_values_that_cannot_work_are_refused(tmp_path: Path) -> None:
+def test_invalid_arguments_are_rejected(tmp_path: Path) -> None:
     for arguments, why in [
         ({"size": 0}, "size"),
         ({"startup_timeout": 0}, "startup_timeout"),
@@ -291,7 +289,7 @@ def test_values_that_cannot_work_are_refused(tmp_path: Path) -> None:
         JupyterCodeExecutor(inside, kernel_name="other", output_dir=tmp_path / "in")
 
 
-def test_a_kernel_that_is_no_python_is_refused(
+def test_a_kernel_of_another_language_is_rejected(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path_factory.mktemp("jupyter")
@@ -301,7 +299,7 @@ def test_a_kernel_that_is_no_python_is_refused(
         pytest.fail("there is no such pool")
 
 
-def test_a_fork_of_our_process_gets_kernels_of_its_own(pool: KernelPool, output_dir: Path) -> None:
+def test_a_fork_of_the_process_takes_no_kernels_from_its_parent(pool: KernelPool, output_dir: Path) -> None:
     pid = os.fork()
     if pid == 0:
         os._exit(0 if pool._stock.take() is None else 1)
@@ -310,22 +308,22 @@ def test_a_fork_of_our_process_gets_kernels_of_its_own(pool: KernelPool, output_
         assert run(executor, "print(1)").output == "1\n"
 
 
-def test_a_pool_on_a_server_works_as_here(gateway: LocalJupyterServer, tmp_path: Path) -> None:
+def test_a_pool_on_a_server_works_like_a_local_one(gateway: LocalJupyterServer, tmp_path: Path) -> None:
     check_on_server(KernelPool(gateway, size=1, preload=["json"]), tmp_path)
 
 
-def test_a_pool_in_a_container_of_all_executors(base_image: str, tmp_path: Path) -> None:
+def test_a_pool_in_a_container_shared_by_all_executors(base_image: str, tmp_path: Path) -> None:
     with DockerJupyterServer(base_image=base_image, bind_dir=tmp_path) as server:
         check_on_server(KernelPool(server, size=1), tmp_path)
 
 
-def test_a_pool_in_a_container_of_one_directory(base_image: str, tmp_path: Path) -> None:
+def test_a_pool_in_a_container_for_one_directory(base_image: str, tmp_path: Path) -> None:
     with DockerJupyterServer(base_image=base_image) as server:
         check_on_server(KernelPool(server, size=1, output_dir=tmp_path), tmp_path)
 
 
 def check_on_server(pool: KernelPool, directory: Path) -> None:
-    """A pool's kernels of a server are there, each for one executor, and work where it does; dead ones are replaced."""
+    """A pool starts kernels on a server, gives each to one executor in its directory, and replaces dead ones."""
     with pool:
         pool.fill()
         with JupyterCodeExecutor(pool, output_dir=directory / "work") as executor:
