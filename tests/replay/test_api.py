@@ -1,4 +1,4 @@
-"""Recorded notebooks run again, and what is said of each cell."""
+"""Recorded notebooks are replayed, and each cell gets a verdict."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing")
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 TRANSCRIPTS = sorted({path.name for path in NOTEBOOKS.glob("*.md")} - {"index.md"})
 
-#: Code that succeeds once in a directory.
+#: Code that succeeds only once in a directory.
 ONCE = "import os\nassert not os.path.exists('once'), 'again'\nopen('once', 'w').close()"
 
 
@@ -46,7 +46,7 @@ def nbtape(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def test_what_comes_again_is_told_from_what_does_not(output_dir: Path) -> None:
+def test_each_cell_gets_the_verdict_of_its_replay(output_dir: Path) -> None:
     count = "import os\nn = len(os.listdir())\nopen(f'file{n}', 'w').close()\nprint(n)"
     notebook = record(
         output_dir,
@@ -72,13 +72,13 @@ def test_what_comes_again_is_told_from_what_does_not(output_dir: Path) -> None:
     assert replay(notebook).output.name == "session-replayed-2.ipynb"
 
 
-def test_a_session_that_comes_again_is_as_recorded(output_dir: Path) -> None:
+def test_a_reproducible_session_is_as_recorded(output_dir: Path) -> None:
     report = replay(record(output_dir, "x = 6", "x * 7", "1/0", "print(x)"))
     assert (verdicts(report), report.exit_code) == (["same", "same", "same_error", "same"], 0)
     assert str(report) == "session.ipynb: 3 same, 1 same_error."
 
 
-def test_a_cell_whose_end_no_error_tells_comes_again(output_dir: Path) -> None:
+def test_timeouts_and_kernel_deaths_without_an_error_output_are_compared(output_dir: Path) -> None:
     stubborn = (
         "import os, time\ntry:\n    if not os.path.exists('once'):\n        open('once', 'w').close()\n"
         "        print('early')\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    pass"
@@ -91,7 +91,7 @@ def test_a_cell_whose_end_no_error_tells_comes_again(output_dir: Path) -> None:
     assert said == [stream_text(cell, "stderr") for cell in code_cells(notebook)]
 
 
-def test_where_the_notebook_was_moved_its_own_path_is_no_difference(output_dir: Path) -> None:
+def test_moving_the_notebook_makes_its_path_a_cosmetic_difference(output_dir: Path) -> None:
     notebook = record(output_dir, "import os\nos.getcwd()")
     (elsewhere := output_dir / "moved").mkdir()
     assert verdicts(replay(notebook.rename(elsewhere / notebook.name))) == ["cosmetic"]
@@ -104,18 +104,18 @@ def record_transcript(directory: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("transcript", TRANSCRIPTS)
-def test_the_transcripts_of_the_documentation_come_again(output_dir: Path, transcript: str) -> None:
+def test_the_transcripts_of_the_documentation_are_reproducible(output_dir: Path, transcript: str) -> None:
     report = replay(record_transcript(output_dir, transcript))
     assert {cell.verdict for cell in report.cells} <= {"same", "cosmetic", "same_error"}, str(report)
     assert report.environment == []
 
 
 @pytest.mark.parametrize("transcript", first(1, TRANSCRIPTS))
-def test_the_transcripts_of_the_documentation_come_again_in_a_container(
+def test_the_transcripts_of_the_documentation_are_reproducible_in_a_container(
     output_dir: Path, science_image: str, transcript: str
 ) -> None:
     notebook = record_transcript(output_dir, transcript)
-    for path in output_dir.rglob("*"):  # root's files stay root's, and no container runs as root
+    for path in output_dir.rglob("*"):  # root's files stay root's, and no container runs as root.
         path.chmod(0o777)
     with DockerJupyterServer(custom_image_name=science_image) as server:
         report = replay(notebook, jupyter_server=server)
@@ -124,7 +124,7 @@ def test_the_transcripts_of_the_documentation_come_again_in_a_container(
     assert f"image none → {science_image}" in str(report)
 
 
-def test_what_comes_after_an_unexpected_failure_is_not_run(output_dir: Path) -> None:
+def test_cells_after_an_unexpected_failure_are_not_run(output_dir: Path) -> None:
     notebook = record(output_dir, ONCE, "print('rest')")
     report = replay(notebook)
     assert verdicts(report) == ["error", "not_run"]
@@ -132,14 +132,14 @@ def test_what_comes_after_an_unexpected_failure_is_not_run(output_dir: Path) -> 
     assert verdicts(replay(notebook, keep_going=True)) == ["error", "same"]
 
 
-def test_what_was_not_run_is_as_recorded(output_dir: Path) -> None:
+def test_a_cell_that_was_not_run_is_as_recorded(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         run(executor, "1/0", "print('never')")
     report = replay(executor.notebook)
     assert (verdicts(report), report.exit_code) == (["same_error", "same"], 0)
 
 
-def test_another_way_to_fail_is_different(output_dir: Path) -> None:
+def test_a_different_error_is_different(output_dir: Path) -> None:
     code = (
         "import os\nold = os.path.exists('once')\nopen('once', 'w').close()\nraise (KeyError if old else ValueError)(1)"
     )
@@ -148,13 +148,13 @@ def test_another_way_to_fail_is_different(output_dir: Path) -> None:
     assert "ValueError" in report.cells[0].reason
 
 
-def test_a_cell_whose_tag_says_so_is_not_compared(output_dir: Path) -> None:
+def test_a_cell_with_an_ignore_tag_is_not_compared(output_dir: Path) -> None:
     notebook = record(output_dir, "import random\nrandom.random()")
     change(notebook, lambda cell: cell["metadata"].update(tags=["nbval-ignore-output"]))
     assert verdicts(replay(notebook, trust_notebook_settings=True)) == ["ignored"]
 
 
-def test_a_cell_may_have_tolerances_of_its_own(output_dir: Path) -> None:
+def test_a_cell_may_have_its_own_tolerances(output_dir: Path) -> None:
     notebook = record(output_dir, "import os\nopen('n', 'a').write('x')\nprint(1 + os.path.getsize('n') / 1000)")
     assert verdicts(replay(notebook)) == ["different"]
     change(notebook, lambda cell: cell["metadata"]["nbtape"].update(replay={"relative": 0.01}))
@@ -165,7 +165,7 @@ def test_a_cell_may_have_tolerances_of_its_own(output_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("own", ["no", {"relativ": 1}, {"relative": "much"}, {"extra": ["("]}, {"levels": None}])
-def test_settings_of_a_cell_that_make_no_sense_are_told_before_anything_runs(output_dir: Path, own: Any) -> None:
+def test_invalid_cell_settings_are_reported_before_anything_runs(output_dir: Path, own: Any) -> None:
     notebook = record(output_dir, ONCE)
     (output_dir / "once").unlink()
     change(notebook, lambda cell: cell["metadata"]["nbtape"].update(replay=own))
@@ -175,13 +175,13 @@ def test_settings_of_a_cell_that_make_no_sense_are_told_before_anything_runs(out
 
 
 def change(notebook: Path, act: Callable[[Any], Any]) -> None:
-    """Change the first cell of a notebook, as a person does."""
+    """Change the first cell of a notebook, as a person would."""
     node = read_notebook(notebook)
     act(node.cells[0])
     nbformat.write(node, notebook)
 
 
-def test_a_cell_whose_tag_allows_it_may_fail(output_dir: Path) -> None:
+def test_a_cell_with_the_raises_exception_tag_may_fail(output_dir: Path) -> None:
     cells = [new_code_cell("1/0", metadata={"tags": ["raises-exception"]}), new_code_cell("1")]
     notebook = output_dir / "foreign.ipynb"
     nbformat.write(new_notebook(cells=cells), notebook)
@@ -190,7 +190,7 @@ def test_a_cell_whose_tag_allows_it_may_fail(output_dir: Path) -> None:
     assert [(cell.verdict, cell.replayed) for cell in replay(notebook).cells] == [("error", "error"), ("same", "ok")]
 
 
-def test_parameters_that_an_earlier_run_injected_are_replaced(output_dir: Path) -> None:
+def test_parameters_injected_by_an_earlier_run_are_replaced(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         executor.parameters(n=14)
         run(executor, "print(n)")
@@ -200,7 +200,7 @@ def test_parameters_that_an_earlier_run_injected_are_replaced(output_dir: Path) 
     assert verdicts(replay(first.output)) == ["same", "same", "same"]
 
 
-def test_a_notebook_of_somebody_else_is_judged(output_dir: Path) -> None:
+def test_a_notebook_that_nbtape_did_not_record_is_compared(output_dir: Path) -> None:
     cells = [
         new_code_cell("1 + 1", execution_count=1, outputs=[result("2")]),
         new_code_cell("1 + 2", execution_count=2, outputs=[result("4")]),
@@ -217,7 +217,7 @@ def result(text: str) -> Any:
     return new_output("execute_result", {"text/plain": text}, execution_count=1)
 
 
-def test_parameters_override_and_the_cells_keep_their_places(output_dir: Path) -> None:
+def test_parameters_override_recorded_ones_and_cells_keep_their_index(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         executor.parameters(n=14)
         run(executor, "print(n)")
@@ -225,7 +225,7 @@ def test_parameters_override_and_the_cells_keep_their_places(output_dir: Path) -
     assert [(cell.index, cell.verdict) for cell in report.cells] == [(0, "same"), (1, "different")]
 
 
-def test_the_kernel_works_where_the_notebook_is(output_dir: Path) -> None:
+def test_the_kernel_works_in_the_directory_of_the_notebook(output_dir: Path) -> None:
     (output_dir / "data.txt").write_text("here")
     notebook = record(output_dir, "print(open('data.txt').read())")
     elsewhere = output_dir / "{elsewhere}"
@@ -235,7 +235,7 @@ def test_the_kernel_works_where_the_notebook_is(output_dir: Path) -> None:
     assert stream_text(code_cells(elsewhere / "out.ipynb")[0]) == "here\n"
 
 
-def test_on_other_kernels_it_is_judged_alike(
+def test_verdicts_are_the_same_on_a_server_and_in_a_container(
     output_dir: Path, gateway: LocalJupyterServer, container: DockerJupyterServer
 ) -> None:
     paths = "import os\nprint(os.getcwd(), os.path.abspath('x.csv'))"
@@ -245,7 +245,7 @@ def test_on_other_kernels_it_is_judged_alike(
         assert report.exit_code == 0, str(report)
 
 
-def test_progress_counts_what_runs_and_who_listens_badly_stops_nothing(output_dir: Path) -> None:
+def test_progress_counts_executed_cells_and_a_failing_callback_is_ignored(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         run(executor, "1", "2")
         executor.skip_code_blocks([CodeBlock("3", "python")], note="A policy forbids it.")
@@ -259,7 +259,7 @@ def test_progress_counts_what_runs_and_who_listens_badly_stops_nothing(output_di
     assert told == [(1, 2), (2, 2)]
 
 
-def test_what_is_installed_now_is_compared_with_what_was(output_dir: Path) -> None:
+def test_installed_packages_are_compared_with_the_recorded_ones(output_dir: Path) -> None:
     notebook = record(output_dir, "x = 1")
     node = read_notebook(notebook)
     told = node["metadata"]["nbtape"]["environment"]
@@ -276,7 +276,7 @@ def test_what_is_installed_now_is_compared_with_what_was(output_dir: Path) -> No
     assert replay(notebook).environment is None, "it does not tell of its own"
 
 
-def test_what_cannot_be_replayed_is_told(output_dir: Path) -> None:
+def test_invalid_arguments_are_reported(output_dir: Path) -> None:
     notebook = record(output_dir, "1")
     with pytest.raises(NotebookReadError):
         replay(output_dir / "absent.ipynb")
@@ -288,7 +288,7 @@ def test_what_cannot_be_replayed_is_told(output_dir: Path) -> None:
         replay(notebook, timeout=0)
 
 
-def test_the_command_says_what_has_changed_and_by_its_exit_code(output_dir: Path) -> None:
+def test_the_command_reports_changes_in_its_output_and_exit_code(output_dir: Path) -> None:
     notebook = record(output_dir, "print('always')", ONCE, "print('rest')")
     done = nbtape("session.ipynb", "-o", "out.ipynb", "--report", "report.json", cwd=output_dir)
     assert done.returncode == 1, done.stderr
@@ -302,7 +302,7 @@ def test_the_command_says_what_has_changed_and_by_its_exit_code(output_dir: Path
     assert done.stdout == f"session.ipynb: 3 same.\nNotebook: {notebook.with_name('out.ipynb')}\n"
 
 
-def test_several_notebooks_at_once_and_one_that_cannot_be_run_stops_no_other(output_dir: Path) -> None:
+def test_a_notebook_that_cannot_be_run_does_not_stop_the_others(output_dir: Path) -> None:
     notebook = record(output_dir, "print('always')")
     for name in ("one", "two"):
         shutil.copy(notebook, output_dir / f"{name}.ipynb")
@@ -317,7 +317,7 @@ def test_several_notebooks_at_once_and_one_that_cannot_be_run_stops_no_other(out
     assert [entry["exit_code"] for entry in told] == [2, 0, 0, 0]
 
 
-def test_parameters_of_the_command_are_numbers_where_they_look_it(output_dir: Path) -> None:
+def test_parameters_that_look_like_numbers_are_numbers(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         executor.parameters(n=14, rate=0.5, name="a")
         run(executor, "print(repr(n), repr(rate), repr(name))")
@@ -329,7 +329,7 @@ def test_parameters_of_the_command_are_numbers_where_they_look_it(output_dir: Pa
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_ctrl_c_ends_the_command_and_all_kernels(output_dir: Path, jobs: str) -> None:
+def test_ctrl_c_stops_the_command_and_all_kernels(output_dir: Path, jobs: str) -> None:
     cells = [new_code_cell(f"open('begun-{os.getpid()}', 'w').close()\nimport time\ntime.sleep(600)")]
     for name in ("one", "two"):
         nbformat.write(new_notebook(cells=cells), output_dir / f"{name}.ipynb")

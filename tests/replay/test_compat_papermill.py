@@ -16,7 +16,7 @@ from nbtape.replay.compat_papermill import OutputEcho, excuse_errors, working_di
 CHANGED = "papermill has changed: adapt nbtape.replay.compat_papermill"
 
 
-def test_the_directory_of_papermills_output_is_known(tmp_path: Path) -> None:
+def test_the_directory_of_papermills_output_is_available(tmp_path: Path) -> None:
     handler = papermill_io.get_handler("local")
     assert hasattr(handler, "_cwd"), CHANGED
     with local_file_io_cwd(str(tmp_path)):
@@ -24,7 +24,7 @@ def test_the_directory_of_papermills_output_is_known(tmp_path: Path) -> None:
     assert working_directory() == Path(handler._cwd or ".")
 
 
-def test_papermill_raises_for_an_error_unless_it_is_excused(tmp_path: Path) -> None:
+def test_papermill_raises_for_an_error_that_is_not_excused(tmp_path: Path) -> None:
     error = new_output("error", ename="ValueError", evalue="no", traceback=[])
     notebook = new_notebook(cells=[new_code_cell("f()", outputs=[error], execution_count=1)])
     with pytest.raises(PapermillExecutionError):

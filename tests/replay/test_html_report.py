@@ -1,4 +1,4 @@
-"""The page on a replay: both notebooks side by side, and nothing of a kernel that could act."""
+"""The HTML page of a replay: both notebooks side by side, without active content."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def report(directory: Path, recorded: list[NotebookNode], replayed: list[Noteboo
     return ReplayReport(*paths, [cell])
 
 
-def test_both_outputs_stand_side_by_side_with_verdict_and_reason(tmp_path: Path) -> None:
+def test_both_outputs_are_shown_side_by_side_with_verdict_and_reason(tmp_path: Path) -> None:
     page = html.fromstring(
         render(
             [report(tmp_path, [new_output("stream", text="then\n")], [new_output("stream", text="now\n")], "different")]
@@ -45,7 +45,7 @@ def test_both_outputs_stand_side_by_side_with_verdict_and_reason(tmp_path: Path)
     assert "the text differs" in page.xpath("//section/p")[0].text_content()
 
 
-def test_the_environment_is_told_as_text(tmp_path: Path) -> None:
+def test_the_environment_is_shown_as_text(tmp_path: Path) -> None:
     told = report(tmp_path, [], [], "same")
     evil = replace(told, environment=[Difference("pandas", "2.3.1", EVIL)])
     page = html.fromstring(render([evil]))
@@ -66,7 +66,7 @@ def test_the_environment_is_told_as_text(tmp_path: Path) -> None:
         new_output("error", ename=EVIL, evalue=EVIL, traceback=[EVIL]),
     ],
 )
-def test_nothing_of_a_kernel_acts(tmp_path: Path, output: NotebookNode) -> None:
+def test_the_page_has_no_active_content(tmp_path: Path, output: NotebookNode) -> None:
     text = render([report(tmp_path, [output], [output], "same")])
     page = html.fromstring(text)
     assert page.xpath("//script|//iframe|//object|//embed|//link|//form") == []
@@ -75,7 +75,7 @@ def test_nothing_of_a_kernel_acts(tmp_path: Path, output: NotebookNode) -> None:
     assert "default-src 'none'" in text
 
 
-def test_pictures_are_in_the_page(tmp_path: Path) -> None:
+def test_images_are_embedded_in_the_page(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(content := BytesIO(), "PNG")
     encoded = base64.b64encode(content.getvalue()).decode()
     picture = new_output("display_data", {"image/png": encoded, "text/plain": "<Figure>"})
@@ -84,7 +84,7 @@ def test_pictures_are_in_the_page(tmp_path: Path) -> None:
     assert [base64.b64decode(source) for source in sources] == [content.getvalue()] * 2
 
 
-def test_a_long_text_is_cut_and_says_so(tmp_path: Path) -> None:
+def test_a_long_text_is_cut_with_a_notice(tmp_path: Path) -> None:
     flood = new_output("stream", text="x" * 1_000_000)
     assert "[980,000 more characters]" in (page := render([report(tmp_path, [flood], [flood], "same")]))
     assert len(page) < 60_000

@@ -1,4 +1,4 @@
-"""A notebook does not choose its own verdict: what it says about its comparison counts only if it is trusted."""
+"""A notebook does not choose its own verdict: its comparison settings apply only if it is trusted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STARTED = "2026-01-01T00:00:00+00:00"
 
 
 def claim(source: str, shown: str, ours: dict[str, Any] | None = None, *tags: str, count: int | None = 1) -> Any:
-    """A cell that claims to have printed something."""
+    """A cell with the recorded output `shown`, which need not be true."""
     metadata: dict[str, Any] = {"nbtape": {"status": "ok", "language": "python", **(ours or {})}}
     if tags:
         metadata["tags"] = list(tags)
@@ -56,7 +56,7 @@ RELAXED = [
 ]
 
 
-def test_settings_of_a_strangers_notebook_are_listed_and_ignored(output_dir: Path) -> None:
+def test_settings_of_an_untrusted_notebook_are_listed_and_ignored(output_dir: Path) -> None:
     report = replay(write(output_dir, *RELAXED))
     assert [cell.verdict for cell in report.cells] == ["different"] * len(RELAXED)
     assert report.exit_code == 1
@@ -64,7 +64,7 @@ def test_settings_of_a_strangers_notebook_are_listed_and_ignored(output_dir: Pat
     assert report.to_dict()["ignored_settings"] == [0, 1, 2, 3, 4]
 
 
-def test_trusted_settings_have_verdicts_of_their_own_and_are_no_success(output_dir: Path) -> None:
+def test_trusted_settings_have_their_own_verdicts_and_do_not_count_as_success(output_dir: Path) -> None:
     notebook = write(output_dir, *RELAXED)
     report = replay(notebook, trust_notebook_settings=True)
     assert report.counts == {"ignored": 4, "skipped": 1}
@@ -76,7 +76,7 @@ def test_trusted_settings_have_verdicts_of_their_own_and_are_no_success(output_d
         replay(notebook, allow_ignored=True)
 
 
-def test_the_command_trusts_only_if_it_is_told_to(output_dir: Path) -> None:
+def test_the_command_trusts_settings_only_with_the_option(output_dir: Path) -> None:
     write(output_dir, *RELAXED)
     done = nbtape("replay", "paper.ipynb", "--report", "report.html", cwd=output_dir)
     assert (done.returncode, "ignored settings in cells" in done.stdout) == (1, True)
@@ -112,19 +112,19 @@ def test_trusted_settings_that_change_nothing_leave_the_verdict(output_dir: Path
         claim("1/0", "yes\n", {"status": "running"}, "raises-exception"),
     ],
 )
-def test_no_status_or_tag_keeps_a_cell_with_outputs_from_being_compared(output_dir: Path, cell: NotebookNode) -> None:
+def test_a_cell_with_outputs_is_compared_whatever_its_status_or_tags(output_dir: Path, cell: NotebookNode) -> None:
     report = replay(write(output_dir, cell))
     assert report.cells[0].verdict in {"different", "error"}, report
     assert report.exit_code == 1
 
 
-def test_what_a_recording_has_before_it_was_cut_off_is_compared(output_dir: Path) -> None:
+def test_the_output_of_an_unfinished_cell_is_compared(output_dir: Path) -> None:
     code = "print('first')\nprint('second')"
     report = replay(write(output_dir, claim(code, "first\nsec", {"status": "running"})))
     assert report.cells[0].verdict == "same", report
 
 
-def test_a_cell_that_was_recorded_as_not_run_is_not_run(output_dir: Path) -> None:
+def test_a_cell_recorded_as_not_run_is_not_run(output_dir: Path) -> None:
     cells = [claim("1/0", "", {"status": "not_run"}, "skip-execution", count=None), claim("print(1)", "1\n")]
     report = replay(write(output_dir, *cells))
     assert [(cell.verdict, cell.replayed) for cell in report.cells] == [("same", "not_run"), ("same", "ok")]
@@ -140,7 +140,7 @@ def test_a_forged_directory_masks_nothing(output_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", [r"(a|aa)+$", pytest.param(r"(\w+\s?)+!$", marks=pytest.mark.full)])
-def test_a_pattern_that_takes_for_ever_is_a_reason_and_no_hang(output_dir: Path, pattern: str) -> None:
+def test_a_pattern_that_never_finishes_is_reported_and_does_not_hang(output_dir: Path, pattern: str) -> None:
     text = "a" * 60 + "?"
     notebook = write(output_dir, claim(f"print({text!r} + '1')", f"{text}\n", {"replay": {"extra": [pattern]}}))
     began = time.monotonic()
@@ -154,14 +154,14 @@ def test_a_pattern_that_takes_for_ever_is_a_reason_and_no_hang(output_dir: Path,
     assert "patterns in extra= took more than" in mine.cells[0].reason
 
 
-def test_a_pattern_that_makes_a_line_grow_without_end_is_a_reason(output_dir: Path) -> None:
+def test_a_pattern_that_uses_too_much_memory_is_reported(output_dir: Path) -> None:
     extra = ["x*"] * 30
     notebook = write(output_dir, claim("print('b' * 99)", "a" * 99 + "\n", {"replay": {"extra": extra}}))
     assert "too much memory" in replay(notebook, trust_notebook_settings=True).cells[0].reason
 
 
 def hide(notebook: Path, source: str) -> None:
-    """Put a cell into the journal beside a notebook, as a bundle from a stranger may have it."""
+    """Put a cell into the journal next to a notebook, as an untrusted bundle may contain it."""
     node = nbformat.read(notebook, as_version=4)
     node["metadata"]["nbtape"] = {"version": 1, "started": STARTED, "revision": 3}
     nbformat.write(node, notebook)
@@ -173,7 +173,7 @@ def hide(notebook: Path, source: str) -> None:
 @pytest.mark.parametrize(
     "command", [["replay"], ["show"], ["show", "--cell", "1"], ["export"], ["export", "--clean"], ["environment"]]
 )
-def test_a_hidden_journal_is_mentioned_and_neither_read_nor_run(output_dir: Path, command: list[str]) -> None:
+def test_a_hidden_journal_is_mentioned_but_neither_read_nor_run(output_dir: Path, command: list[str]) -> None:
     notebook = write(output_dir, claim("x = 1", ""), name="n.ipynb")
     hide(notebook, "open('RAN', 'w').close()\nprint('hidden')")
     done = nbtape(command[0], "n.ipynb", *command[1:], cwd=output_dir)
@@ -183,14 +183,14 @@ def test_a_hidden_journal_is_mentioned_and_neither_read_nor_run(output_dir: Path
     assert all("print('hidden')" not in path.read_text() for path in output_dir.glob("n-*.ipynb"))
 
 
-def test_a_hidden_journal_is_not_followed(output_dir: Path) -> None:
+def test_watch_ignores_a_hidden_journal(output_dir: Path) -> None:
     notebook = write(output_dir, claim("x = 1", ""), name="n.ipynb")
     hide(notebook, "print('hidden')")
     done = nbtape("watch", "n.ipynb", cwd=output_dir)
     assert "hidden" not in done.stdout + done.stderr
 
 
-def test_a_killed_recording_is_recovered_by_resume_alone(output_dir: Path) -> None:
+def test_only_resume_recovers_a_killed_recording(output_dir: Path) -> None:
     notebook = write(output_dir, claim("x = 1", ""), name="n.ipynb")
     hide(notebook, "print('recovered')")
     with JupyterCodeExecutor.resume(notebook):
@@ -198,6 +198,6 @@ def test_a_killed_recording_is_recovered_by_resume_alone(output_dir: Path) -> No
     assert stream_text(code_cells(notebook)[1]) == "hidden\n"
 
 
-def test_an_export_of_what_works_runs_what_shows_outputs(output_dir: Path) -> None:
+def test_a_clean_export_runs_cells_with_a_skip_tag(output_dir: Path) -> None:
     notebook = write(output_dir, claim("x = 1", "", None, "skip-execution"), claim("print(x)", "1\n"))
     assert rehearse(notebook).broken is None

@@ -1,4 +1,4 @@
-"""papermill with our engine: a session with its failures runs again, and is saved as it runs."""
+"""papermill with nbtape's engine: a session with failures is replayed and saved while it runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "languag
 
 
 def again(notebook: Path, **options: Any) -> Path:
-    """The notebook that papermill makes of it."""
+    """Run a notebook with papermill, and return the path of the result."""
     out = notebook.with_name("again.ipynb")
     options = {"directory": notebook.parent, **options}
     papermill.execute_notebook(notebook, out, engine_name="nbtape", progress_bar=False, **options)
@@ -39,7 +39,7 @@ def statuses(notebook: Path) -> list[str]:
     return [cell["metadata"]["nbtape"]["status"] for cell in code_cells(notebook)]
 
 
-def test_a_session_with_failures_runs_again_to_a_clean_exit(output_dir: Path) -> None:
+def test_a_session_with_recorded_failures_exits_cleanly(output_dir: Path) -> None:
     notebook = record(
         output_dir,
         "kept = 7",
@@ -73,7 +73,7 @@ def test_an_unexpected_failure_stops_the_rest_and_papermill_raises(output_dir: P
     assert code_cells(out)[1]["outputs"] == []
 
 
-def test_an_unexpected_failure_stops_nothing_if_it_is_to_go_on(output_dir: Path) -> None:
+def test_an_unexpected_failure_does_not_stop_a_run_with_keep_going(output_dir: Path) -> None:
     once = "import os\nassert not os.path.exists('once'), 'again'\nopen('once', 'w').close()"
     notebook = record(output_dir, once, "print('rest')")
     with pytest.raises(PapermillExecutionError, match="again"):
@@ -81,7 +81,7 @@ def test_an_unexpected_failure_stops_nothing_if_it_is_to_go_on(output_dir: Path)
     assert statuses(output_dir / "again.ipynb") == ["error", "ok"]
 
 
-def test_a_cell_that_dies_unexpectedly_is_an_error_for_papermill(output_dir: Path) -> None:
+def test_an_unexpected_kernel_death_is_an_error_for_papermill(output_dir: Path) -> None:
     deadly = "import os\nif os.path.exists('once'):\n    os._exit(7)\nopen('once', 'w').close()"
     notebook = record(output_dir, deadly, "print('rest')")
     with pytest.raises(PapermillExecutionError):
@@ -89,20 +89,20 @@ def test_a_cell_that_dies_unexpectedly_is_an_error_for_papermill(output_dir: Pat
     assert statuses(output_dir / "again.ipynb") == ["kernel_died", "not_run"]
 
 
-def test_what_is_over_the_bound_is_cut_and_the_cell_says_so(output_dir: Path) -> None:
+def test_output_over_the_limit_is_cut_with_a_notice(output_dir: Path) -> None:
     (cell,) = code_cells(again(record(output_dir, "print('x' * 20_000_000)")))
     assert len(stream_text(cell)) == 16_000_000
     assert "4,000,001 characters of output are left out" in stream_text(cell, "stderr")
 
 
-def test_what_was_not_run_is_not_run_again(output_dir: Path) -> None:
+def test_cells_that_were_not_run_are_skipped(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         run(executor, "1/0", "print('never')")
         run(executor, "print('next')")
     assert statuses(again(executor.notebook)) == ["error", "not_run", "ok"]
 
 
-def test_what_somebody_interrupted_is_stopped_when_it_was(output_dir: Path) -> None:
+def test_an_interrupted_cell_is_stopped_after_the_same_time(output_dir: Path) -> None:
     begun = threading.Event()
     with JupyterCodeExecutor(output_dir=output_dir, on_output=lambda _: begun.set()) as executor:
         stopped_by(executor, executor.interrupt, begun)
@@ -112,7 +112,7 @@ def test_what_somebody_interrupted_is_stopped_when_it_was(output_dir: Path) -> N
     assert stream_text(cell) == "begun\n"
 
 
-def test_a_notebook_of_somebody_else_runs(output_dir: Path) -> None:
+def test_a_notebook_that_nbtape_did_not_record_runs(output_dir: Path) -> None:
     cells = [
         new_markdown_cell("# Title"),
         new_code_cell("x = 6", execution_count=1),
@@ -127,7 +127,7 @@ def test_a_notebook_of_somebody_else_runs(output_dir: Path) -> None:
     assert code_cells(out)[1]["outputs"][0]["data"]["text/plain"] == "42"
 
 
-def test_parameters_come_after_the_cell_that_is_tagged(output_dir: Path) -> None:
+def test_parameters_are_injected_after_the_tagged_cell(output_dir: Path) -> None:
     cells = [
         new_code_cell("n = 1", metadata={"tags": ["parameters"]}, execution_count=1),
         new_code_cell("print(n)", execution_count=2, outputs=[new_output("stream", text="1\n")]),
@@ -148,7 +148,7 @@ def test_parameters_of_a_session_are_variables_and_papermill_overrides_them(outp
     assert stream_text(code_cells(out)[2]) == "5 a'b [0.5, None] {'x': True}\n"
 
 
-def test_the_notebook_is_saved_while_it_runs_and_whole_when_papermill_is_interrupted(output_dir: Path) -> None:
+def test_the_notebook_is_saved_while_it_runs_and_complete_after_an_interrupt(output_dir: Path) -> None:
     notebook = record(output_dir, "print('first')", "open('begun', 'w').close()")
     node = read_notebook(notebook)
     node.cells += [new_code_cell("import time\nprint('waits', flush=True)\ntime.sleep(600)"), new_code_cell("1")]
@@ -166,7 +166,7 @@ def test_the_notebook_is_saved_while_it_runs_and_whole_when_papermill_is_interru
     assert statuses(out) == ["ok", "ok", "interrupted", "not_run"]
 
 
-def test_an_output_beside_another_working_directory_is_written_where_papermill_was_called(output_dir: Path) -> None:
+def test_a_relative_output_path_is_relative_to_where_papermill_was_called(output_dir: Path) -> None:
     record(output_dir, "import os\nprint(os.path.basename(os.getcwd()))")
     (output_dir / "inner").mkdir()
     command = [sys.executable, "-m", "papermill", "--engine", "nbtape", "--cwd", "inner"]
@@ -178,20 +178,20 @@ def test_an_output_beside_another_working_directory_is_written_where_papermill_w
     assert not list((output_dir / "inner").iterdir())
 
 
-def test_a_kernel_that_is_not_there_is_told(output_dir: Path) -> None:
+def test_a_missing_kernel_is_reported(output_dir: Path) -> None:
     notebook = record(output_dir, "1")
     with pytest.raises(KernelNotInstalledError):
         again(notebook, kernel_name="absent")
 
 
-def test_outputs_go_where_papermill_sends_them(output_dir: Path) -> None:
+def test_streams_are_written_to_the_files_given_to_papermill(output_dir: Path) -> None:
     notebook = record(output_dir, "import sys\nprint('out')\nprint('err', file=sys.stderr)")
     with open(output_dir / "out.txt", "w") as out, open(output_dir / "err.txt", "w") as err:  # noqa: PTH123  (papermill's)
         again(notebook, stdout_file=out, stderr_file=err)
     assert ((output_dir / "out.txt").read_text(), (output_dir / "err.txt").read_text()) == ("out\n", "err\n")
 
 
-def test_the_kernel_works_where_it_is_told_to(output_dir: Path) -> None:
+def test_the_kernel_works_in_the_given_directory(output_dir: Path) -> None:
     notebook = record(output_dir, "import os\nprint(os.getcwd())")
     (elsewhere := output_dir / "elsewhere").mkdir()
     assert stream_text(code_cells(again(notebook, directory=elsewhere))[0]) == f"{os.path.realpath(elsewhere)}\n"

@@ -1,4 +1,4 @@
-"""A replay is written once, when its kernel is gone: its code cannot change or redirect it."""
+"""A replay is written once, after its kernel has stopped, so its code can neither change nor redirect it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
-#: A process that leaves its session and its terminal, and keeps doing `{act}` for 60 seconds.
+#: Starts a daemon process that repeats `{act}` for 60 seconds.
 STAYS = """\
 import os, time
 if os.fork() == 0:
@@ -46,7 +46,7 @@ def write(directory: Path, *sources: str, shown: str = "") -> Path:
 
 
 @pytest.mark.parametrize("name", ["n-replayed.ipynb", "out.ipynb"])
-def test_a_link_in_the_place_of_the_output_is_not_followed(
+def test_a_link_at_the_path_of_the_output_is_not_followed(
     output_dir: Path, tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:
     victim = tmp_path_factory.mktemp("home") / "precious"
@@ -59,7 +59,7 @@ def test_a_link_in_the_place_of_the_output_is_not_followed(
     assert code_cells(report.output)[0]["metadata"]["nbtape"]["status"] == "ok"
 
 
-def test_a_link_in_the_place_of_the_output_is_not_followed_from_a_container(
+def test_a_link_made_in_a_container_at_the_path_of_the_output_is_not_followed(
     output_dir: Path, tmp_path_factory: pytest.TempPathFactory, container: DockerJupyterServer
 ) -> None:
     victim = tmp_path_factory.mktemp("home") / "precious"
@@ -71,13 +71,13 @@ def test_a_link_in_the_place_of_the_output_is_not_followed_from_a_container(
 
 
 @pytest.mark.parametrize("make", ["os.mkfifo({!r})", "os.mkdir({!r})", "open({!r}, 'w').close()"])
-def test_a_name_that_the_code_takes_is_left_and_another_is_used(output_dir: Path, make: str) -> None:
+def test_another_name_is_used_if_the_code_takes_the_default_one(output_dir: Path, make: str) -> None:
     report = replay(write(output_dir, f"import os\n{make.format('n-replayed.ipynb')}"))
     assert report.output.name == "n-replayed-2.ipynb"
     nbformat.read(report.output, as_version=4)
 
 
-def test_nothing_is_written_where_the_directory_of_the_output_was_replaced(
+def test_nothing_is_written_if_the_directory_of_the_output_was_replaced(
     output_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     home = tmp_path_factory.mktemp("home")
@@ -88,12 +88,12 @@ def test_nothing_is_written_where_the_directory_of_the_output_was_replaced(
     assert not list(home.iterdir())
 
 
-def test_nothing_of_the_run_is_on_disk_while_the_code_runs(output_dir: Path) -> None:
+def test_the_replay_is_not_on_disk_while_the_code_runs(output_dir: Path) -> None:
     report = replay(write(output_dir, "import os\nprint(sorted(os.listdir()))"))
     assert stream_text(code_cells(report.output)[0]) == "['n.ipynb']\n"
 
 
-def test_what_is_judged_and_shown_is_not_what_the_code_has_put_on_disk(output_dir: Path) -> None:
+def test_verdicts_and_report_do_not_use_files_that_the_code_can_change(output_dir: Path) -> None:
     forge = (
         "import glob, json, tempfile\nprint('true')\n"
         "for path in [*glob.glob('*.ipynb'), *glob.glob(tempfile.gettempdir() + '/nbtape-*/*.ipynb')]:\n"
@@ -110,7 +110,7 @@ def test_what_is_judged_and_shown_is_not_what_the_code_has_put_on_disk(output_di
     assert shown == ["claimed\n", "true\n", "claimed\n", "1\n"]
 
 
-def test_a_clean_export_is_of_what_ran_and_not_of_what_is_on_disk(output_dir: Path) -> None:
+def test_a_clean_export_does_not_use_files_that_the_code_can_change(output_dir: Path) -> None:
     code = (
         "import glob, tempfile\nprint('true')\n"
         "for path in glob.glob(tempfile.gettempdir() + '/nbtape-*/*.ipynb'):\n    open(path, 'w').close()"
@@ -119,7 +119,7 @@ def test_a_clean_export_is_of_what_ran_and_not_of_what_is_on_disk(output_dir: Pa
     assert [output["text"] for output in rehearsal.document["cells"][0]["outputs"]] == ["true\n"]
 
 
-def test_an_output_that_cannot_be_written_is_an_error_before_anything_runs(output_dir: Path) -> None:
+def test_an_unwritable_output_is_an_error_before_anything_runs(output_dir: Path) -> None:
     notebook = write(output_dir, "open('ran', 'w').close()")
     (output_dir / "out.ipynb").write_text("")
     (output_dir / "out.ipynb").chmod(0o444)

@@ -1,11 +1,12 @@
-"""Makes the corpus: runs every cell of `output_cases.py` in three kernels and keeps the outputs, a file per library.
+"""Makes the corpus: runs every cell of `output_cases.py` in three kernels and writes the outputs, one file per library.
 
     PYTHONPATH=tests/support python tests/replay/compare/make_corpus.py
 
-The kernels differ as two machines do: in their working directories, hash seeds and time zones, which are so far apart
-that their dates differ, too, for 19 hours of a day (from 10 to 24 and from 0 to 5 o'clock UTC). It
-needs nbclient, ipykernel and the libraries of the cells: pandas, jinja2, numpy, matplotlib, seaborn, scikit-learn,
-statsmodels, tqdm, plotly and rich. The tests read its result and need none of them.
+The kernels differ like three machines: in their working directories, hash seeds and time zones. The zones are so far
+apart that the dates differ as well during 19 hours of the day (from 10 to 24 and from 0 to 5 o'clock UTC).
+
+This script needs nbclient, ipykernel and the libraries of the cells: pandas, jinja2, numpy, matplotlib, seaborn,
+scikit-learn, statsmodels, tqdm, plotly and rich. The tests read the result and need none of them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ CORPUS = Path(__file__).parent / "corpus"
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a kernel runs on, and how its paths are written down."""
+    """The environment of a kernel, and the paths to write to the corpus."""
 
     home: str
     zone: str
@@ -50,7 +51,7 @@ ELSEWHERE = Machine("/mnt/data", "Etc/GMT+2", -2 * 3600, "3")
 
 
 async def run(machine: Machine, codes: list[str]) -> list[dict[str, Any]]:
-    """The outputs and the context of each code, one after another on one kernel."""
+    """Run the codes one after another on one kernel; return the outputs and context of each."""
     notebook = new_notebook(cells=[new_code_cell(code) for code in codes])
     with tempfile.TemporaryDirectory() as directory:
         client = NotebookClient(notebook, timeout=60, kernel_name="python3", allow_errors=True)
@@ -70,7 +71,7 @@ async def run(machine: Machine, codes: list[str]) -> list[dict[str, Any]]:
 
 
 def written(ran: dict[str, Any], machine: Machine, directory: str) -> dict[str, Any]:
-    """What came out, with paths as they would be elsewhere."""
+    """The outputs with the paths that the machine would have."""
     text = json.dumps(ran)
     for path, other in ((directory, f"{machine.home}/work"), (sys.prefix, f"{machine.home}/venv")):
         text = text.replace(path, other)
@@ -78,7 +79,7 @@ def written(ran: dict[str, Any], machine: Machine, directory: str) -> dict[str, 
 
 
 def corpus_of(case: Case, recorded: dict[str, Any], replayed: list[dict[str, Any]]) -> dict[str, Any]:
-    """A case as the tests read it; equal outputs are the same, whatever could have been."""
+    """A case as the tests read it. Equal outputs get the verdict "same" even if they could have differed."""
     names = [("again", case.again), *((name, (*change, "different")[2]) for name, change in case.changes.items())]
     if len(replayed) > len(names):
         names.append(("again elsewhere", case.again))
@@ -88,12 +89,12 @@ def corpus_of(case: Case, recorded: dict[str, Any], replayed: list[dict[str, Any
     ]
     for ran in replays:
         if ran["outputs"] == recorded["outputs"]:
-            del ran["outputs"]  # they need not stand there twice
+            del ran["outputs"]  # Stored once only.
     return {"library": case.library, "name": case.name, "recorded": recorded, "replays": replays}
 
 
 def is_luck(verdict: str, recorded: dict[str, Any], ran: dict[str, Any]) -> bool:
-    """Whether outputs are equal that could have differed: a duration of 0.0 s is one both times."""
+    """Whether outputs are equal that could have differed, such as two durations of 0.0 s."""
     counted = [[{**output, "execution_count": 0} for output in side["outputs"]] for side in (recorded, ran)]
     return verdict in {"cosmetic", "drift"} and counted[0] == counted[1]
 

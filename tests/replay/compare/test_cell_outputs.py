@@ -1,4 +1,4 @@
-"""Cells as a whole: outputs beside outputs, errors, and whatever else a kernel may have sent."""
+"""Whole cells: several outputs, errors, and anything else a kernel may have sent."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_equal_outputs_are_the_same(outputs: list[dict[str, Any]]) -> None:
 
 @settings(max_examples=500, deadline=None)
 @given(OUTPUTS, OUTPUTS)
-def test_a_verdict_does_not_ask_which_came_first(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:
+def test_a_verdict_does_not_depend_on_the_order(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:
     forth, back = judged(old, new), judged(new, old)
     assert forth.verdict == back.verdict or {forth.verdict, back.verdict} == FAILED
     assert len(forth.reason) < 400
@@ -73,25 +73,25 @@ def test_a_verdict_does_not_ask_which_came_first(old: list[dict[str, Any]], new:
 
 @settings(max_examples=500, deadline=None)
 @given(TEXTS, TEXTS, st.sampled_from(["text/plain", "text/html", "image/svg+xml", "application/json", "image/png"]))
-def test_texts_of_each_type_are_judged_either_way(old: str, new: str, mime: str) -> None:
+def test_texts_of_each_type_get_the_same_verdict_in_both_directions(old: str, new: str, mime: str) -> None:
     left, right = ([{"output_type": "display_data", "data": {mime: text}}] for text in (old, new))
     assert judged(left, right).verdict == judged(right, left).verdict
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(JSON, max_size=3))
-def test_outputs_that_are_none_are_judged(outputs: list[Any]) -> None:
+def test_invalid_outputs_get_a_verdict(outputs: list[Any]) -> None:
     assert judged(outputs, []).verdict in {"same", "different", "error", "fixed"}
     assert judged([], outputs).verdict in {"same", "different", "error", "fixed"}
 
 
-def test_how_streams_mix_does_not_count() -> None:
+def test_the_interleaving_of_streams_does_not_count() -> None:
     old = [stream("a\n"), stream("x\n", "stderr"), stream("b\n")]
     new = [stream("a\nb\n"), stream("x\n", "stderr")]
     assert judged(old, new).verdict == "same"
 
 
-def test_an_output_that_is_missing_is_different() -> None:
+def test_a_missing_output_is_different() -> None:
     assert judged([stream("a")], []) == Judgement("different", "stdout is missing: - a / + ")
     assert judged([], [stream("a", "stderr")]).reason == "stderr is new: -  / + a"
     assert judged([display(text="a")], []).verdict == "different"
@@ -117,9 +117,11 @@ def test_the_worst_of_all_outputs_counts() -> None:
         ([stream("a"), error("KeyError", "'a'")], [stream("b"), error("KeyError", "'a'")], "different"),
     ],
 )
-def test_errors_are_told_apart(old: list[dict[str, Any]], new: list[dict[str, Any]], verdict: str) -> None:
+def test_errors_are_compared_by_type_and_message(
+    old: list[dict[str, Any]], new: list[dict[str, Any]], verdict: str
+) -> None:
     assert judged(old, new).verdict == verdict
 
 
-def test_text_in_lines_is_text() -> None:
+def test_text_split_into_lines_equals_joined_text() -> None:
     assert judged([{**stream(""), "text": ["a\n", "b"]}], [stream("a\nb")]).verdict == "same"

@@ -1,4 +1,4 @@
-"""Outputs of real libraries, recorded and run again: each gets what an analyst would say of it."""
+"""Recorded outputs of real libraries and their replays get the verdict that an analyst would give."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 CORPUS = Path(__file__).parent / "corpus"
 MATCHES = ["same", "cosmetic", "drift", "same_error"]
 
-#: The share of pairs that should match and are told to differ, or to match less well than they do.
+#: The tolerated share of matching pairs that get another verdict.
 FALSE_ALARMS = 0.03
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What a cell gave twice, and what is to be said of it."""
+    """A cell's recorded and replayed outputs, and the expected verdict."""
 
     name: str
     recorded: dict[str, Any]
@@ -58,20 +58,20 @@ PAIRS = pairs()
 
 
 @pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.verdict not in MATCHES], ids=lambda pair: pair.name)
-def test_no_pair_that_differs_is_told_to_match(pair: Pair) -> None:
+def test_pairs_that_differ_never_match(pair: Pair) -> None:
     assert pair.judged() == pair.verdict
 
 
-def test_pairs_that_match_are_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_pairs_that_match_rarely_get_another_verdict(capsys: pytest.CaptureFixture[str]) -> None:
     matching = [pair for pair in PAIRS if pair.verdict in MATCHES]
     alarms = [f"{pair.name}: {got} for {pair.verdict}" for pair in matching if (got := pair.judged()) != pair.verdict]
     with capsys.disabled():
-        # The rate is worth seeing also while it is within its bound.
+        # Print the rate even when it is within the limit.
         print(f"\n{len(PAIRS)} pairs, {len(matching)} match; false alarms: {len(alarms)}", *alarms, sep="\n")  # noqa: T201
     assert len(alarms) <= FALSE_ALARMS * len(matching)
 
 
-def test_the_corpus_is_large_and_even() -> None:
+def test_the_corpus_is_large_and_balanced() -> None:
     matching = sum(pair.verdict in MATCHES for pair in PAIRS)
     assert len(PAIRS) >= 200
     assert 0.4 <= matching / len(PAIRS) <= 0.6
@@ -87,7 +87,7 @@ TEXTS = [
 
 
 @given(st.sampled_from(TEXTS), st.randoms(use_true_random=False))
-def test_an_integer_that_changed_by_a_digit_is_different(text: str, chance: Random) -> None:
+def test_an_integer_with_one_changed_digit_is_different(text: str, chance: Random) -> None:
     places = [match.start() for match in re.finditer(r"(?<![\w.+-])\d+(?![\w.])", text)]
     assume(places)
     place = chance.choice(places)

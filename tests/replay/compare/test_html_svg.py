@@ -1,4 +1,4 @@
-"""HTML and SVG: what is read and seen counts, how it is written does not."""
+"""HTML and SVG: visible content counts, formatting of the markup does not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/19
         ("<details open>a", "<details>a", "different"),
     ],
 )
-def test_html_is_judged_as_it_is_read(old: str, new: str, verdict: str) -> None:
+def test_html_is_compared_by_its_visible_content(old: str, new: str, verdict: str) -> None:
     assert compare_html(old, new, Terms()).verdict == verdict
     assert compare_html(new, old, Terms()).verdict == verdict
 
@@ -53,7 +53,7 @@ def test_html_is_judged_as_it_is_read(old: str, new: str, verdict: str) -> None:
         ('<path style="fill: #ff0000"/>', '<path style="fill: #0000ff"/>', "different"),
     ],
 )
-def test_svg_is_judged_as_it_is_seen(old: str, new: str, verdict: str) -> None:
+def test_svg_is_compared_by_its_visible_content(old: str, new: str, verdict: str) -> None:
     left, right = SVG.format(old), SVG.format(new)
     assert compare_svg(left, right, Terms()).verdict == verdict
     assert compare_svg(right, left, Terms()).verdict == verdict
@@ -82,7 +82,7 @@ HOSTILE = [
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:12]))
-def test_hostile_markup_costs_little(text: str) -> None:
+def test_hostile_markup_is_compared_quickly(text: str) -> None:
     for compare in (compare_html, compare_svg):
         assert compare(text, text, Terms()).verdict == "same"
         assert compare(text, text + "7", Terms()).verdict == compare(text + "7", text, Terms()).verdict

@@ -1,4 +1,4 @@
-"""Pictures: other bytes of equal pixels are nothing, edges may drift, and whatever moved is different."""
+"""Images: other bytes with equal pixels do not count, edges may drift, and any moved element is different."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def verdict(old: str, new: str, settings: ReplaySettings | None = None) -> str:
     return forth.verdict
 
 
-def test_equal_bytes_are_the_same_however_their_lines_break() -> None:
+def test_equal_bytes_are_the_same_regardless_of_line_breaks() -> None:
     text = encoded(drawn())
     assert verdict(text, text[:50] + "\n" + text[50:]) == "same"
 
@@ -60,22 +60,22 @@ def test_edges_may_drift() -> None:
     "changed",
     [drawn(dot=21), drawn(ink="#101010"), drawn(ink="#0a0a0a"), drawn(text="2023"), drawn().resize((81, 60))],
 )
-def test_what_moved_is_different(changed: Image.Image) -> None:
+def test_a_moved_or_changed_element_is_different(changed: Image.Image) -> None:
     assert verdict(encoded(drawn()), encoded(changed)) == "different"
 
 
-def test_a_tint_of_all_the_picture_is_different() -> None:
+def test_a_tint_of_the_whole_image_is_different() -> None:
     tinted = drawn().point(lambda level: max(0, level - 2))
     assert verdict(encoded(drawn()), encoded(tinted)) == "different"
 
 
-def test_transparency_counts_and_the_colour_under_it_does_not() -> None:
+def test_transparency_counts_and_the_color_under_it_does_not() -> None:
     clear, red = Image.new("RGBA", (9, 9), (0, 0, 0, 0)), Image.new("RGBA", (9, 9), (255, 0, 0, 0))
     assert verdict(encoded(clear), encoded(red)) == "cosmetic"
     assert verdict(encoded(clear), encoded(Image.new("RGBA", (9, 9), "white"))) == "different"
 
 
-def test_sixteen_bits_are_not_cut_to_eight() -> None:
+def test_16_bit_levels_are_not_reduced_to_8() -> None:
     old, new = (Image.new("I;16", (9, 9), level) for level in (1000, 2000))
     assert verdict(encoded(old), encoded(new)) == "different"
 
@@ -111,5 +111,5 @@ def bomb(width: int, height: int) -> str:
     ],
     ids=["empty", "no base64", "no ASCII", "no picture", "cut", "huge", "large", "of nothing", "without data"],
 )
-def test_broken_and_huge_pictures_are_different(text: str) -> None:
+def test_broken_and_huge_images_are_different(text: str) -> None:
     assert verdict(encoded(drawn()), text) == "different"

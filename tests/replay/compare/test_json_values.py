@@ -1,4 +1,4 @@
-"""JSON: values count, noise of rounding and random names do not."""
+"""JSON: values count; rounding noise and random names do not."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def nested(depth: int, bottom: object) -> Any:
     ],
     ids=lambda value: str(value)[:20] if not isinstance(value, list) else "list",
 )
-def test_json_is_judged_by_its_values(old: object, new: object, verdict: str) -> None:
+def test_json_is_compared_by_its_values(old: object, new: object, verdict: str) -> None:
     assert compare_structures(old, new, Terms()).verdict == verdict
     assert compare_structures(new, old, Terms()).verdict == verdict

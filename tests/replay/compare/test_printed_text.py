@@ -1,4 +1,4 @@
-"""Texts: what never repeats does not count, and everything else does."""
+"""Printed text: values that differ in every run do not count, everything else does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from nbtape.replay.compare.printed_text import collapse_stream, compare_texts
 from nbtape.replay.compare.settings import RULES, Context, ReplaySettings, Terms
 
-#: 2026-03-05 14:00:00 UTC, and an hour and two days later.
+#: 2026-03-05 14:00:00 UTC, and two days and one hour later.
 BEGAN = 1772719200.0
 LATER = BEGAN + 3600 + 2 * 86400
 RECORDED = Context(BEGAN, BEGAN + 10, "/home/ann/work", 0)
@@ -138,54 +138,54 @@ DRIFT = [
 
 
 @pytest.mark.parametrize(("old", "new"), COSMETIC)
-def test_what_never_repeats_is_cosmetic(old: str, new: str) -> None:
+def test_values_that_differ_in_every_run_are_cosmetic(old: str, new: str) -> None:
     assert verdict(old, new) == "cosmetic"
 
 
 @pytest.mark.parametrize(("old", "new"), DIFFERENT)
-def test_what_an_analyst_minds_is_different(old: str, new: str) -> None:
+def test_changes_that_matter_to_an_analyst_are_different(old: str, new: str) -> None:
     assert verdict(old, new) == "different"
     assert verdict(new, old, Terms(REPLAYED, RECORDED)) == "different"
 
 
 @pytest.mark.parametrize(("old", "new"), DRIFT)
-def test_noise_of_rounding_is_drift(old: str, new: str) -> None:
+def test_rounding_noise_is_drift(old: str, new: str) -> None:
     assert verdict(old, new) == verdict(new, old) == "drift"
 
 
 @pytest.mark.parametrize(("old", "new"), COSMETIC)
-def test_without_its_rule_what_never_repeats_is_different(old: str, new: str) -> None:
+def test_without_the_rules_cosmetic_values_are_different(old: str, new: str) -> None:
     assert verdict(old, new, Terms(RECORDED, REPLAYED, ReplaySettings(cosmetic=frozenset()))) in {"different", "drift"}
 
 
-def test_without_windows_no_time_is_cosmetic() -> None:
+def test_without_time_windows_no_time_is_cosmetic() -> None:
     assert verdict("2026-03-05 14:00:03", "2026-03-07 16:00:04", Terms()) == "different"
     assert verdict("2026-03-05 14:00:03", "2026-03-07 16:00:04", Terms(RECORDED, Context())) == "different"
 
 
-def test_without_the_recorded_window_only_a_full_time_is_cosmetic() -> None:
+def test_without_the_recorded_window_only_a_full_timestamp_is_cosmetic() -> None:
     terms = Terms(Context(), REPLAYED)
     assert verdict("2026-03-05 14:00:03", "2026-03-07 16:00:04", terms) == "cosmetic"
     assert verdict("2026-03-05", "2026-03-07", terms) == "different"
     assert verdict("14:00:03", "16:00:04", terms) == "different"
 
 
-def test_a_time_says_nothing_of_a_cell_that_ran_for_hours() -> None:
+def test_a_time_of_day_is_not_cosmetic_for_a_cell_that_ran_for_hours() -> None:
     hours = Terms(Context(BEGAN, BEGAN + 9 * 3600, "", 0), Context(LATER, LATER + 9 * 3600, "", 0))
     assert verdict("18:00:00", "19:00:00", hours) == "different"
 
 
-def test_an_equal_line_is_equal_though_it_was_a_now() -> None:
+def test_an_equal_line_with_a_time_is_equal() -> None:
     assert verdict("2026-03-05 14:00:03\nat 0x7f0123456789", "2026-03-05 14:00:03\nat 0x7f0123456780") == "cosmetic"
 
 
-def test_what_the_caller_names_never_counts() -> None:
+def test_patterns_given_by_the_caller_do_not_count() -> None:
     terms = Terms(settings=ReplaySettings(extra=(r"job \d+",)))
     assert verdict("job 17 done", "job 18 done", terms) == "cosmetic"
     assert verdict("job 17 done", "job 18 failed", terms) == "different"
 
 
-def test_a_reason_shows_what_differs_and_is_short() -> None:
+def test_a_reason_is_short_and_shows_the_difference() -> None:
     judgement = compare_texts("x\n" + "a" * 900 + "1", "x\n" + "a" * 900 + "2", Terms())
     assert "a1 / +" in judgement.reason
     assert len(judgement.reason) < 250
@@ -195,7 +195,7 @@ def test_every_rule_is_named() -> None:
     assert len(RULES) == 11
 
 
-def test_a_stream_is_what_a_terminal_shows() -> None:
+def test_a_stream_is_compared_as_a_terminal_shows_it() -> None:
     assert collapse_stream("10%\r20%\ndone") == "20%\ndone"
 
 
@@ -237,7 +237,7 @@ HOSTILE = [
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:12]))
-def test_hostile_text_costs_little(text: str) -> None:
+def test_hostile_text_is_compared_quickly(text: str) -> None:
     assert verdict(text, text) == "same"
     verdict(text, text + "1")
     verdict("1" + text, text + "\n2")
