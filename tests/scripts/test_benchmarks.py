@@ -1,4 +1,4 @@
-"""scripts/bench measures what its rows say, and hides no goal that it cannot judge."""
+"""scripts/bench measures what its rows name, and reports goals that it cannot judge."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def row(*ways: Way, goal: Goal) -> Row:
 
 
 @pytest.mark.parametrize("known", rows(), ids=lambda known: known.key)
-def test_a_row_has_the_ways_that_it_names(known: Row) -> None:
+def test_the_ways_and_goals_of_a_row_exist(known: Row) -> None:
     keys = {way.key for way in known.ways}
     assert {goal.way for goal in known.goals} <= keys
     assert {goal.beside for goal in known.goals if goal.beside} <= keys
@@ -35,7 +35,7 @@ def test_a_row_has_the_ways_that_it_names(known: Row) -> None:
         assert callable(getattr(import_module(f"benchmarks.ways.{module}"), function))
 
 
-def test_a_run_prints_a_table_and_writes_each_single_time(tmp_path: Path) -> None:
+def test_a_run_prints_a_table_and_writes_every_measured_time(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "import", "--json", "out.json"]
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -49,12 +49,12 @@ def test_a_run_prints_a_table_and_writes_each_single_time(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("known", rows(), ids=lambda known: known.key)
-def test_the_goals_of_a_row_are_nbtapes(known: Row) -> None:
+def test_goals_are_set_for_nbtape_only(known: Row) -> None:
     assert all("nbtape" in known.label(goal.way) for goal in known.goals)
 
 
 @pytest.mark.parametrize("key", ["import", "saves", "warm-cell"])
-def test_a_profile_tells_whose_code_takes_the_time(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_profile_shows_which_code_takes_the_time(key: str, capsys: pytest.CaptureFixture[str]) -> None:
     (known,) = (each for each in rows() if each.key == key)
     profiling.tell(known, SHORT, lambda argument: argument)
     head, cost, *lines = capsys.readouterr().out.splitlines()
@@ -64,7 +64,7 @@ def test_a_profile_tells_whose_code_takes_the_time(key: str, capsys: pytest.Capt
     assert "  of which" in lines
 
 
-def test_a_goal_that_cannot_be_measured_is_missed_and_says_why() -> None:
+def test_a_goal_that_cannot_be_measured_is_missed_with_the_reason() -> None:
     broken = row(
         Way("broken", "a broken way", "interpreter:run", ("import nothing_of_that_name",)),
         Way("empty", "an empty interpreter", "interpreter:run", ("pass",)),
@@ -91,7 +91,7 @@ def test_a_goal_that_is_exceeded_is_missed() -> None:
     assert sentence.endswith("the goal is at most +0.0 ms over an empty interpreter")
 
 
-def test_a_goal_that_depends_on_the_length_is_judged_in_a_full_run_only() -> None:
+def test_a_goal_that_depends_on_the_length_is_checked_in_full_runs_only() -> None:
     long = row(Way("long", "a long one", "interpreter:run", ("pass",)), goal=Goal("long", 0.0, full=True))
     measure(long, SHORT, str)
     assert telling.missed([long], quick=True) == []

@@ -1,4 +1,4 @@
-"""The reference is complete. Broken links and pages outside the table of contents fail `scripts/docs` itself."""
+"""The reference is complete. `scripts/docs` itself fails on broken links and pages outside the table of contents."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SOURCES = sorted((REPOSITORY / "src").rglob("*.py"))
 
 
 def page(name: str) -> str:
-    """A page of the reference, as Sphinx reads it."""
+    """A page of the reference as Sphinx reads it."""
     return fill((REFERENCE / f"{name}.md").read_text())
 
 
@@ -44,7 +44,7 @@ def walk(command: click.Command, path: str = "nbtape") -> Iterator[tuple[str, cl
 
 
 def sections(text: str) -> dict[str, str]:
-    """The text below each heading of the second level."""
+    """The text below each second-level heading."""
     _, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
     return {heading.strip("`"): body for heading, _, body in (part.partition("\n") for part in parts)}
 
@@ -111,7 +111,7 @@ def test_every_key_of_a_recorded_notebook_has_an_entry() -> None:
 
 def test_every_option_of_an_executor_is_in_its_signature_and_described(monkeypatch: pytest.MonkeyPatch) -> None:
     function = ExecutorBase.__init__
-    monkeypatch.setattr(function, "__signature__", None, raising=False)  # removed in the end
+    monkeypatch.setattr(function, "__signature__", None, raising=False)  # Removed again after the test.
     monkeypatch.delattr(function, "__signature__")
     expand_signature(None, function, _bound=False)
     parameters = inspect.signature(function).parameters
@@ -128,7 +128,7 @@ def test_every_generated_part_is_on_a_page() -> None:
     assert sorted(marks) == sorted(GENERATED)
 
 
-def test_the_example_of_the_start_page_prints_what_it_says(tmp_path: Path) -> None:
+def test_the_example_on_the_start_page_prints_the_shown_output(tmp_path: Path) -> None:
     example, printed = re.findall(
         r"^```\w+\n(.*?)^```", (NOTEBOOKS / "index.md").read_text(), re.MULTILINE | re.DOTALL
     )[:2]

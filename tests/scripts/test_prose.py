@@ -1,4 +1,4 @@
-"""The check for words to avoid: what it finds, what it skips, and what it exits with."""
+"""scripts/prose: the words that it finds and skips, and its exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCRIPT = Path(check_prose.__file__)
 
 
 def found(path: Path, *kinds: str) -> list[tuple[int, str, str]]:
-    """The hits in a file: line, kind and phrase."""
+    """The hits in a file as line, kind and phrase."""
     texts = [text for text in check_prose.texts_of(path) if not kinds or text.kind in kinds]
     return sorted((hit.line, hit.kind, hit.found) for hit in check_prose.hits(path.name, texts))
 
@@ -61,7 +61,7 @@ def test_a_word_to_avoid_is_found(text: str, phrase: str, tmp_path: Path) -> Non
         "this cell, and the history of it",
     ],
 )
-def test_plain_words_and_quoted_ones_are_not(text: str, tmp_path: Path) -> None:
+def test_plain_and_quoted_words_are_not_reported(text: str, tmp_path: Path) -> None:
     assert found(write(tmp_path / "a.md", text)) == []
 
 
@@ -113,7 +113,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
-def test_the_exit_code_says_whether_there_are_hits(tmp_path: Path) -> None:
+def test_the_exit_code_shows_whether_there_are_hits(tmp_path: Path) -> None:
     path = write(tmp_path / "a.md", "Nobody.\n")
     done = run(path)
     assert (done.returncode, done.stdout.startswith(f"{path}:1: markdown: 'Nobody': write no one")) == (1, True)

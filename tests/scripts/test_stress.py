@@ -1,4 +1,4 @@
-"""The stress test can fail: what is wrong with a notebook is found, and the session that shows it is shortened."""
+"""The stress test finds faults in a notebook and shortens the session that shows them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SESSION = Session("local", is_async=False, steps=(Step("print", 20), Step("error
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """What is left of a session in which all went well."""
+    """The files of a session without faults."""
     home = tmp_path_factory.mktemp("stressed")
     with JupyterCodeExecutor(output_dir=home, notebook="stress") as executor:
         for label, step in enumerate(SESSION.steps):
@@ -37,14 +37,14 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Played:
 
 
 def exchange(cell: dict[str, Any], old: str, new: str) -> None:
-    """Change what a cell shows of a stream."""
+    """Change the stream text that a cell shows."""
     output = next(output for output in cell["outputs"] if output["output_type"] == "stream")
     text = "".join(output["text"])
     assert old in text
     output["text"] = text.replace(old, new)
 
 
-def test_a_whole_notebook_has_no_breach(recorded: Played) -> None:
+def test_a_correct_notebook_has_no_breach(recorded: Played) -> None:
     assert judge(recorded) == []
 
 
@@ -79,7 +79,7 @@ ONCE = "each line is there once, in order"
         pytest.param(lambda cells: cells[0].update(outputs="none"), "the notebook is valid"),
     ],
 )
-def test_what_is_wrong_is_found(
+def test_each_fault_in_a_notebook_is_found(
     recorded: Played, tmp_path: Path, change: Callable[[Cells], object], promise: str
 ) -> None:
     shutil.copytree(recorded.notebook.parent, tmp_path, dirs_exist_ok=True)
@@ -102,18 +102,20 @@ def test_what_is_wrong_is_found(
         ({"0.runs": 0}, "a block that is ok has run"),
     ],
 )
-def test_what_the_code_itself_knows_better_is_believed(recorded: Played, truth: dict[str, int], promise: str) -> None:
+def test_contradictions_with_the_facts_noted_by_the_code_are_found(
+    recorded: Played, truth: dict[str, int], promise: str
+) -> None:
     found = judge(replace(recorded, truth={**recorded.truth, **truth}))
     assert promise in {breach.promise for breach in found}
 
 
-def test_a_result_that_is_not_as_its_cell_is_found(recorded: Played) -> None:
+def test_a_result_that_differs_from_its_cell_is_found(recorded: Played) -> None:
     told = {"status": "ok", "incomplete": False, "output": "@0:0@\n"}
     found = {breach.promise for breach in judge(replace(recorded, told={"0": told, "1": told}))}
     assert found == {"a result has its cell's lines", "a result is as its cell"}
 
 
-def test_what_a_process_leaves_or_raises_is_found() -> None:
+def test_errors_and_leftovers_of_a_process_are_found() -> None:
     journal: list[dict[str, Any]] = [
         {"failed": "the call of 0", "error": "KernelError: no"},
         {"left": ["a thread: nbtape"]},
@@ -135,12 +137,12 @@ def test_the_same_seed_gives_the_same_session(place: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["{}", "no", '{"place": "local", "async": 0, "steps": [["no"]]}'])
-def test_what_is_no_session_is_refused(line: str) -> None:
+def test_an_invalid_session_is_rejected(line: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         Session.from_line(line)
 
 
-def test_a_session_is_shortened_to_the_steps_that_show_it() -> None:
+def test_a_session_is_shortened_to_the_steps_that_show_the_fault() -> None:
     names = ["print", "thread", "burst", "kill", "recall", "bash", "restart", "display"]
     session = Session("local", is_async=False, steps=tuple(Step(name, 1000) for name in names))
 
@@ -151,7 +153,7 @@ def test_a_session_is_shortened_to_the_steps_that_show_it() -> None:
     assert shrink(session, shows).steps == (Step("thread", 10), Step("restart", 10))
 
 
-def test_a_promise_that_is_not_kept_is_told_with_the_shortest_session(
+def test_a_broken_promise_is_reported_with_the_shortest_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def promise_more(label: str, size: int) -> list[Block]:
