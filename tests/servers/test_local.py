@@ -1,4 +1,4 @@
-"""A server of this machine: when it lives, who is let in, and what is left of it."""
+"""A local server: its lifetime, who is admitted, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from pathlib import Path
 
-#: Seconds within which a server is stopped, says its docstring.
+#: A server must stop within this number of seconds, as its docstring promises.
 PROMPTLY = 2.0
 
-#: Code that leaves a process running, and prints its number after the kernel's and the server's.
+#: Code that leaves a process running, and prints the process IDs of the server, the kernel and that process.
 LEAVE_CHILD = "import os, subprocess\nprint(os.getppid(), os.getpid(), subprocess.Popen(['sleep', '600']).pid)"
 
-#: Programs of kernels that do not come up.
+#: Kernel programs that fail to start.
 UNLUCKY = ["sh", "-c", "echo no luck today >&2; exit 3"]
 MISSING = ["/no/such/program", "{connection_file}"]
 
@@ -64,21 +64,21 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 @pytest.fixture
 def server(leaves_nothing: None) -> Iterator[LocalJupyterServer]:
-    """A server of the test's own: most tests end it in one way or another."""
-    del leaves_nothing  # comes first, to look last
+    """A server for one test: most tests stop it in one way or another."""
+    del leaves_nothing  # Requested first so that it is checked last.
     with LocalJupyterServer() as server:
         yield server
 
 
 class Leave(Protocol):
-    """Has an executor's code leave a process; gives the processes of server, kernel, and what was left."""
+    """Lets an executor's code leave a process running; returns the IDs of the server, the kernel and that process."""
 
     def __call__(self, executor: JupyterCodeExecutor) -> list[int]: ...
 
 
 @pytest.fixture
 def leave() -> Iterator[Leave]:
-    """What a test that fails leaves running is ended here: it is no child of ours any more."""
+    """Kill what a failed test leaves running, as it is no longer a child process."""
     known: list[int] = []
 
     def leave(executor: JupyterCodeExecutor) -> list[int]:
@@ -97,7 +97,7 @@ def end(pids: list[int]) -> None:
 
 @pytest.fixture
 def jupyter_path(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place for the kernel specs of a test, for servers that start after it was asked for."""
+    """A directory for kernel specs, used by servers that start after this fixture."""
     path = tmp_path_factory.mktemp("jupyter")
     monkeypatch.setenv("JUPYTER_PATH", str(path))
     return path
@@ -113,7 +113,7 @@ def install(jupyter_path: Path, name: str, argv: list[str]) -> str:
 
 
 def process_of(server: LocalJupyterServer) -> psutil.Process:
-    """The process of a server that runs."""
+    """The process of a running server."""
     assert server._process is not None
     return psutil.Process(server._process.pid)
 
@@ -123,12 +123,12 @@ def kernel_pid(executor: JupyterCodeExecutor) -> int:
 
 
 def files(directory: Path) -> set[str]:
-    """The names of what lies in a directory, at any depth."""
+    """The names of all files in a directory, at any depth."""
     return {str(path.relative_to(directory)) for path in directory.rglob("*")}
 
 
 class TestStartAndStop:
-    """When there is a server, and when there is none."""
+    """When a server is running, and when not."""
 
     def test_a_constructor_starts_nothing(self, temp_dir: Path) -> None:
         before = descendants()
@@ -138,7 +138,7 @@ class TestStartAndStop:
         assert files(temp_dir) == set()
         server.stop()
 
-    def test_the_first_use_starts_it(self, output_dir: Path) -> None:
+    def test_the_first_use_starts_the_server(self, output_dir: Path) -> None:
         server = LocalJupyterServer()
         try:
             with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
@@ -146,7 +146,7 @@ class TestStartAndStop:
         finally:
             server.stop()
 
-    def test_its_connection_info_is_that_of_a_server_that_answers(self) -> None:
+    def test_the_connection_info_is_that_of_a_running_server(self) -> None:
         server = LocalJupyterServer()
         try:
             info = server.connection_info
@@ -160,7 +160,7 @@ class TestStartAndStop:
         server.start()
         assert (process_of(server), server.connection_info) == (process, info)
 
-    def test_threads_that_use_it_first_at_once_start_one_server(self) -> None:
+    def test_concurrent_first_uses_start_one_server(self) -> None:
         before = descendants()
         server = LocalJupyterServer()
         try:
@@ -175,13 +175,13 @@ class TestStartAndStop:
         server.stop()
         server.stop()
 
-    def test_a_server_that_was_never_started_is_stopped_and_started(self) -> None:
+    def test_a_server_that_was_never_started_can_be_stopped_and_started(self) -> None:
         server = LocalJupyterServer()
         server.stop()
         server.start()
         server.stop()
 
-    def test_use_after_the_stop_is_an_error_that_says_to_start_it(self, output_dir: Path) -> None:
+    def test_use_after_stop_is_an_error_that_suggests_start(self, output_dir: Path) -> None:
         with LocalJupyterServer() as server:
             pass
         with pytest.raises(ServerError, match=r"was stopped.*start\(\)"):
@@ -191,7 +191,7 @@ class TestStartAndStop:
             run(executor, "1")
         executor.stop()
 
-    def test_a_start_after_the_stop_gives_a_new_server_to_the_same_executors(
+    def test_a_restarted_server_works_for_the_same_executors(
         self, server: LocalJupyterServer, output_dir: Path
     ) -> None:
         with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
@@ -206,7 +206,7 @@ class TestStartAndStop:
             assert len(kernels_of(server)) == 1
         assert kernels_of(server) == set()
 
-    def test_a_server_that_is_forgotten_ends(self) -> None:
+    def test_a_forgotten_server_is_stopped(self) -> None:
         server = LocalJupyterServer()
         server.start()
         process = process_of(server)
@@ -214,37 +214,37 @@ class TestStartAndStop:
         gc.collect()
         assert not is_running(process.pid)
 
-    def test_a_with_that_fails_ends_the_server(self) -> None:
+    def test_an_exception_in_a_with_block_stops_the_server(self) -> None:
         before = descendants()
         with pytest.raises(ZeroDivisionError), LocalJupyterServer():
             _ = 1 / 0
         assert descendants() == before
 
 
-class TestWhatCannotStart:
-    """A server that cannot be is refused in words, and leaves nothing."""
+class TestFailedStarts:
+    """A server that cannot start is reported, and leaves nothing."""
 
     @pytest.mark.parametrize("port", [0, -1, 70_000])
-    def test_what_is_no_port_is_refused(self, port: int) -> None:
+    def test_an_invalid_port_is_rejected(self, port: int) -> None:
         with pytest.raises(ValueError, match=rf"{port} is not a port"):
             LocalJupyterServer(port=port)
 
     @pytest.mark.parametrize("level", ["LOUD", "", "10"])
-    def test_what_is_no_log_level_is_refused(self, level: str) -> None:
+    def test_an_invalid_log_level_is_rejected(self, level: str) -> None:
         with pytest.raises(ValueError, match="DEBUG, INFO"):
             LocalJupyterServer(log_level=level)
 
     @pytest.mark.parametrize("ip", ["", "http://127.0.0.1", "127.0.0.1/lab"])
-    def test_what_is_no_address_is_refused(self, ip: str) -> None:
+    def test_an_invalid_address_is_rejected(self, ip: str) -> None:
         with pytest.raises(ValueError, match="is not a host name or address"):
             LocalJupyterServer(ip=ip)
 
-    def test_an_address_of_another_machine_is_said(self) -> None:
-        server = LocalJupyterServer(ip="192.0.2.1")  # RFC 5737: nobody's
+    def test_an_address_of_another_host_is_reported(self) -> None:
+        server = LocalJupyterServer(ip="192.0.2.1")  # RFC 5737: reserved, used by no host.
         with pytest.raises(ServerError, match=r"192\.0\.2\.1 cannot be used"):
             server.start()
 
-    def test_a_port_that_is_taken_is_said_and_can_be_tried_again(self) -> None:
+    def test_a_port_in_use_is_reported_and_can_be_tried_again(self) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
@@ -258,12 +258,12 @@ class TestWhatCannotStart:
         with server:
             assert server.connection_info.port == port
 
-    def test_a_log_file_in_no_directory_is_said(self, tmp_path: Path) -> None:
+    def test_a_log_file_in_a_missing_directory_is_reported(self, tmp_path: Path) -> None:
         server = LocalJupyterServer(log_file=tmp_path / "nowhere" / "server.log")
         with pytest.raises(ServerError, match="nowhere"):
             server.start()
 
-    def test_a_server_that_is_not_there_in_time_is_given_up(self, temp_dir: Path) -> None:
+    def test_a_server_that_does_not_start_in_time_is_stopped(self, temp_dir: Path) -> None:
         server = LocalJupyterServer(startup_timeout=0.01)
         before = descendants()
         with pytest.raises(ServerError, match=r"did not start within 0\.01 s"):
@@ -271,7 +271,7 @@ class TestWhatCannotStart:
         assert descendants() == before
         assert files(temp_dir) == set()
 
-    def test_a_gateway_that_is_not_installed_is_said_with_what_to_install(
+    def test_the_error_for_a_missing_gateway_names_what_to_install(
         self, temp_dir: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         find = importlib.util.find_spec
@@ -286,14 +286,14 @@ class TestWhatCannotStart:
 
 
 class TestPlace:
-    """Where it listens, what it writes, where its kernels work."""
+    """Where the server listens, what it writes, and where its kernels work."""
 
-    def test_two_servers_have_two_ports(self, server: LocalJupyterServer) -> None:
+    def test_two_servers_have_different_ports(self, server: LocalJupyterServer) -> None:
         with LocalJupyterServer() as other:
             assert other.connection_info.port != server.connection_info.port
             assert ask(other.connection_info, "kernels").json() == []
 
-    def test_a_port_that_is_given_is_the_port_also_of_the_next_start(self) -> None:
+    def test_a_given_port_is_used_by_every_start(self) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -304,14 +304,14 @@ class TestPlace:
             server.start()
             assert server.connection_info.port == port
 
-    def test_a_name_of_this_machine_will_do(self, output_dir: Path) -> None:
+    def test_a_local_host_name_works_as_address(self, output_dir: Path) -> None:
         with (
             LocalJupyterServer(ip="localhost") as server,
             JupyterCodeExecutor(server, output_dir=output_dir) as executor,
         ):
             assert run(executor, "print(1)").output == "1\n"
 
-    def test_an_open_address_is_warned_of_and_reached_at_home(
+    def test_a_wildcard_address_causes_a_warning_and_is_reached_on_loopback(
         self, output_dir: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         with LocalJupyterServer(ip="0.0.0.0") as server:
@@ -322,13 +322,13 @@ class TestPlace:
         assert warning.levelno == logging.WARNING
         assert "0.0.0.0 can be reached by anyone who has its token" in warning.getMessage()
 
-    def test_an_address_of_this_machine_alone_is_not_worth_a_word(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_loopback_address_causes_no_warning(self, caplog: pytest.LogCaptureFixture) -> None:
         with LocalJupyterServer():
             pass
         assert [record.getMessage() for record in caplog.records if record.name.startswith("nbtape")] == []
 
     @pytest.mark.parametrize("kind", ["RUNTIME", "DATA", "CONFIG"])
-    def test_it_leaves_nothing_on_disk(
+    def test_a_server_leaves_nothing_on_disk(
         self,
         output_dir: Path,
         temp_dir: Path,
@@ -347,7 +347,7 @@ class TestPlace:
         assert files(home) == set()
         assert files(output_dir) == {"session.ipynb"}
 
-    def test_its_log_goes_at_the_end_of_what_is_there(self, tmp_path: Path) -> None:
+    def test_the_log_is_appended_to_an_existing_file(self, tmp_path: Path) -> None:
         log = tmp_path / "server.log"
         log.write_text("before\n")
         with LocalJupyterServer(log_file=log):
@@ -370,11 +370,11 @@ class TestPlace:
         assert (tmp_path / "server.log").read_text()
 
     @pytest.mark.parametrize(("level", "most"), [("debug", "D"), ("INFO", "I"), ("ERROR", "E")])
-    def test_it_logs_as_much_as_it_is_told(self, tmp_path: Path, level: str, most: str) -> None:
+    def test_the_log_level_applies(self, tmp_path: Path, level: str, most: str) -> None:
         log = tmp_path / "server.log"
         with LocalJupyterServer(log_file=log, log_level=level) as server:
             ask(server.connection_info, "kernels")
-        # What a stop writes at the level CRITICAL is there in any case.
+        # The messages with level CRITICAL that are logged during a stop are always there.
         letters = {line[1] for line in log.read_text().splitlines() if line.startswith("[")}
         assert letters <= set("DIWEC"["DIWEC".index(most) :])
         assert (most in letters) == (most != "E")
@@ -395,7 +395,7 @@ class TestPlace:
             ("KG_PRESPAWN_COUNT", "1"),
         ],
     )
-    def test_the_settings_of_another_gateway_are_not_its_own(
+    def test_environment_variables_of_another_gateway_are_ignored(
         self, output_dir: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
     ) -> None:
         monkeypatch.setenv(name, value)
@@ -407,7 +407,7 @@ class TestPlace:
             assert len(kernels_of(server)) == 1
 
     @pytest.mark.parametrize("setting", ["auth_token = 'theirs'", "base_url = '/elsewhere/'"])
-    def test_the_settings_of_the_users_gateway_are_not_its_own(
+    def test_the_users_gateway_configuration_is_ignored(
         self,
         output_dir: Path,
         tmp_path_factory: pytest.TempPathFactory,
@@ -425,7 +425,7 @@ class TestPlace:
 
 
 class TestToken:
-    """Who has it is let in; nobody else gets to see it."""
+    """The token admits its holder and is shown to no one else."""
 
     def test_tokens_cannot_be_guessed(self, server: LocalJupyterServer) -> None:
         with LocalJupyterServer() as other:
@@ -433,25 +433,25 @@ class TestToken:
         assert len(tokens) == 2
         assert all(len(token) >= 32 for token in tokens)
 
-    def test_a_token_that_is_given_lets_in(self, output_dir: Path) -> None:
+    def test_a_given_token_admits_its_holder(self, output_dir: Path) -> None:
         with LocalJupyterServer(token="open sesame") as server:
             info = server.connection_info
             url = f"http://{info.host}:{info.port}/?token=open%20sesame"
             with JupyterCodeExecutor(url, output_dir=output_dir) as executor:
                 assert run(executor, "print(1)").output == "1\n"
 
-    def test_an_empty_token_is_refused(self) -> None:
+    def test_an_empty_token_is_rejected(self) -> None:
         with pytest.raises(ValueError, match="would let anyone run code"):
             LocalJupyterServer(token="")
 
     @pytest.mark.parametrize("token", ["geheimnis-größe", "two\nlines"])
-    def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(self, token: str) -> None:
+    def test_a_token_that_cannot_be_sent_is_rejected_and_not_shown(self, token: str) -> None:
         with pytest.raises(ValueError, match="cannot be sent") as caught:
             LocalJupyterServer(token=token)
         assert token not in str(caught.value)
 
     @pytest.mark.parametrize("token", ["wrong", None])
-    def test_another_token_is_refused_and_not_shown(
+    def test_a_wrong_token_is_rejected_and_not_shown(
         self, server: LocalJupyterServer, output_dir: Path, token: str | None
     ) -> None:
         right = server.connection_info
@@ -472,7 +472,7 @@ class TestToken:
             connect(url, additional_headers=info.secret_headers, proxy=None)
         assert kernels_of(server) == {kernel}
 
-    def test_the_token_is_seen_nowhere(self, output_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def test_the_token_is_not_shown_anywhere(self, output_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
         log = tmp_path_factory.mktemp("log") / "server.log"
         with LocalJupyterServer(log_file=log, log_level="DEBUG") as server:
             token = str(server.connection_info.token)
@@ -489,7 +489,7 @@ class TestToken:
         assert "ran" in "".join(seen)
         assert [text[:300] for text in seen if token in text] == []
 
-    def test_the_token_is_not_in_our_own_log(
+    def test_the_token_is_not_in_nbtapes_log(
         self, server: LocalJupyterServer, output_dir: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
@@ -501,11 +501,13 @@ class TestToken:
 
 
 @pytest.mark.alone
-class TestStopIsPrompt:
-    """Two seconds, whatever its kernels do; then there is none, nor what their code has started."""
+class TestFastStop:
+    """Two seconds, whatever the kernels do; then no kernel and no process started by their code is left."""
 
     @pytest.mark.parametrize("state", ["idle", "stopped"])
-    def test_with_an_idle_kernel(self, server: LocalJupyterServer, output_dir: Path, leave: Leave, state: str) -> None:
+    def test_stop_is_fast_with_an_idle_kernel(
+        self, server: LocalJupyterServer, output_dir: Path, leave: Leave, state: str
+    ) -> None:
         with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
             pids = leave(executor)
             if state == "stopped":
@@ -524,13 +526,15 @@ class TestStopIsPrompt:
                 "    signal.signal(sign, signal.SIG_IGN)\n"
                 "while True:\n    try:\n        time.sleep(1)\n    except BaseException:\n        pass"
             ),
-            # In C, and so that no other thread of the kernel gets to run.
+            # In C code that holds the GIL, so no other thread of the kernel runs.
             "import re\nre.match(r'(a+)+$', 40 * 'a' + 'b')",
             "import subprocess\nsubprocess.run(['sleep', '600'])",
         ],
         ids=["asleep", "busy", "stopped", "swallows signals", "holds the GIL", "waits for a program"],
     )
-    def test_with_a_running_block(self, server: LocalJupyterServer, output_dir: Path, leave: Leave, code: str) -> None:
+    def test_stop_is_fast_with_a_running_block(
+        self, server: LocalJupyterServer, output_dir: Path, leave: Leave, code: str
+    ) -> None:
         begun = output_dir / "begun"
         with (
             JupyterCodeExecutor(server, timeout=300, output_dir=output_dir) as executor,
@@ -542,19 +546,19 @@ class TestStopIsPrompt:
             pids += [child.pid for child in process_of(server).children(recursive=True)]
             assert seconds(server.stop) < PROMPTLY
             assert not any(map(is_running, pids))
-            # The server interrupts its kernels first, and there may be time for that to be told.
+            # The server interrupts its kernels first, and there may be time to report that.
             assert call.result(30).status in {"error", "kernel_died"}
             with pytest.raises(ServerError, match="was stopped"):
                 run(executor, "1")
 
-    def test_with_code_that_will_not_end(self, server: LocalJupyterServer, output_dir: Path) -> None:
+    def test_stop_is_fast_with_code_that_does_not_exit(self, server: LocalJupyterServer, output_dir: Path) -> None:
         with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
             run(executor, "import atexit, time\natexit.register(time.sleep, 600)")
             pid = kernel_pid(executor)
             assert seconds(server.stop) < PROMPTLY
             assert not is_running(pid)
 
-    def test_with_many_kernels(self, server: LocalJupyterServer, output_dir: Path, leave: Leave) -> None:
+    def test_stop_is_fast_with_many_kernels(self, server: LocalJupyterServer, output_dir: Path, leave: Leave) -> None:
         with ExitStack() as stack:
             executors = [stack.enter_context(JupyterCodeExecutor(server, output_dir=output_dir)) for _ in range(6)]
             pids = [pid for executor in executors for pid in leave(executor)]
@@ -563,7 +567,7 @@ class TestStopIsPrompt:
             assert seconds(server.stop) < PROMPTLY
             assert not any(map(is_running, pids))
 
-    def test_when_the_server_itself_does_not_answer(self, server: LocalJupyterServer, output_dir: Path) -> None:
+    def test_stop_is_fast_when_the_server_does_not_answer(self, server: LocalJupyterServer, output_dir: Path) -> None:
         with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
             pids = [process_of(server).pid, kernel_pid(executor)]
             process_of(server).suspend()
@@ -571,7 +575,7 @@ class TestStopIsPrompt:
             assert eventually(lambda: not any(map(is_running, pids)))
 
     @pytest.mark.parametrize("state", ["suspended", "killed"])
-    def test_of_what_a_lost_server_has_left(
+    def test_stop_is_fast_after_the_server_was_lost(
         self, server: LocalJupyterServer, output_dir: Path, leave: Leave, state: str
     ) -> None:
         with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
@@ -582,7 +586,7 @@ class TestStopIsPrompt:
             assert eventually(lambda: not any(map(is_running, pids)))
 
 
-#: A script that has a server and a kernel, and prints their processes and one that the code left running.
+#: A script that starts a server and a kernel, and prints their process IDs and that of a process left running.
 SCRIPT = f"""\
 import os, signal, sys, threading, time
 from pathlib import Path
@@ -603,10 +607,10 @@ pids = run({LEAVE_CHILD!r})
 
 
 class Script:
-    """A Python script of ours in a process, and a process group, of its own.
+    """A Python script in its own process and process group.
 
     Args:
-        code: What it does after `SCRIPT`, beginning with what it prints.
+        code: Code to run after `SCRIPT`, beginning with what it prints.
         directory: Its output directory.
     """
 
@@ -624,7 +628,7 @@ class Script:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End what a test that fails leaves running."""
+        """Kill what a failed test leaves running."""
         self.process.kill()
         self.process.communicate()
         end(self._pids)
@@ -638,17 +642,17 @@ class Script:
         return line
 
     def pids(self) -> list[int]:
-        """The processes that it prints: server, kernel, what the code left."""
+        """The process IDs that it prints: server, kernel, and the process left running."""
         self._pids = [int(pid) for pid in self.line().split()]
         return self._pids
 
     def said(self) -> str:
-        """What else it says until its end, on stderr, too."""
+        """All remaining output, including stderr."""
         return "".join(self.process.communicate(timeout=30))
 
 
-class TestTheEndOfOurProcess:
-    """Its server ends with it, however it ends, and so does all that the server had."""
+class TestProcessExit:
+    """However the process ends, its server stops, and so does everything that the server started."""
 
     @pytest.mark.parametrize(
         "busy", [pytest.param("", marks=pytest.mark.full, id="idle"), pytest.param("run_for_long()\n", id="busy")]
@@ -668,7 +672,9 @@ class TestTheEndOfOurProcess:
             ],
         ),
     )
-    def test_ends_the_server_and_its_kernels(self, output_dir: Path, busy: str, end: str, code: int) -> None:
+    def test_process_exit_stops_the_server_and_its_kernels(
+        self, output_dir: Path, busy: str, end: str, code: int
+    ) -> None:
         with Script(f"{busy}print(pids, flush=True)\n{end}", output_dir) as script:
             pids = script.pids()
             assert len(pids) == 3
@@ -677,7 +683,7 @@ class TestTheEndOfOurProcess:
             assert said == "" or "ours" in said or "KeyboardInterrupt" in said
             assert eventually(lambda: not any(map(is_running, pids)), 5)
 
-    def test_ends_a_server_by_another_name_without_a_word(self, output_dir: Path) -> None:
+    def test_process_exit_stops_a_restarted_server_silently(self, output_dir: Path) -> None:
         code = (
             "server.stop()\nserver = LocalJupyterServer(ip='localhost')\n"
             "executor = JupyterCodeExecutor(server, output_dir=sys.argv[1])\n"
@@ -689,7 +695,7 @@ class TestTheEndOfOurProcess:
             assert eventually(lambda: not any(map(is_running, pids)), 5)
 
     @pytest.mark.parametrize("state", ["stopped", "swallows"])
-    def test_ends_kernels_that_obey_no_signal(self, output_dir: Path, state: str) -> None:
+    def test_process_exit_kills_kernels_that_ignore_signals(self, output_dir: Path, state: str) -> None:
         code = {
             "stopped": "os.kill(int(pids.split()[1]), signal.SIGSTOP)",
             "swallows": "run('import signal\\nfor n in 1, 2, 15: signal.signal(n, signal.SIG_IGN)')\nrun_for_long()",
@@ -699,7 +705,7 @@ class TestTheEndOfOurProcess:
             pids = script.pids()
             assert eventually(lambda: not any(map(is_running, pids)), 5)
 
-    def test_while_the_server_starts_ends_it(self, output_dir: Path) -> None:
+    def test_process_exit_during_startup_stops_the_server(self, output_dir: Path) -> None:
         code = (
             "server.stop()\nthreading.Thread(target=server.start, daemon=True).start()\n"
             "while server._process is None: time.sleep(0.001)\n"
@@ -710,7 +716,7 @@ class TestTheEndOfOurProcess:
             assert eventually(lambda: not is_running(pid), 10)
 
     @pytest.mark.parametrize("end", ["sys.exit()", "server.stop(); os._exit(0)"], ids=["exits", "stops it"])
-    def test_of_a_fork_does_not(self, output_dir: Path, end: str) -> None:
+    def test_the_exit_of_a_fork_does_not_stop_the_server(self, output_dir: Path, end: str) -> None:
         code = (
             f"child = os.fork()\nif not child: {end}\n"
             "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)\n"
@@ -723,7 +729,7 @@ class TestTheEndOfOurProcess:
             assert script.said() == ""
 
     @pytest.mark.parametrize("where", ["in a block", "between blocks"])
-    def test_does_not_come_with_a_ctrl_c(self, output_dir: Path, where: str) -> None:
+    def test_ctrl_c_does_not_stop_the_server(self, output_dir: Path, where: str) -> None:
         wait = "run('import time; time.sleep(60)')" if where == "in a block" else "time.sleep(60)"
         code = (
             f"run('kept = 7')\ntry:\n    print(pids, flush=True)\n    {wait}\nexcept KeyboardInterrupt:\n"
@@ -736,11 +742,13 @@ class TestTheEndOfOurProcess:
             assert script.said() == ""
 
 
-class TestTheEndOfTheServer:
-    """A server that dies takes its kernels with it, and nobody waits for them."""
+class TestServerDeath:
+    """When a server dies, its kernels die too, and no call keeps waiting for them."""
 
     @pytest.mark.fault("server killed in mid-block, and back", kind="LocalJupyterServer")
-    def test_in_a_block_is_noticed_named_and_recorded(self, server: LocalJupyterServer, output_dir: Path) -> None:
+    def test_a_server_killed_during_a_block_is_reported_and_recorded(
+        self, server: LocalJupyterServer, output_dir: Path
+    ) -> None:
         killed: list[float] = []
 
         def kill(_: object) -> None:
@@ -771,7 +779,9 @@ class TestTheEndOfTheServer:
             assert eventually(lambda: not is_running(pid))
         assert [len(code_cells(executor.notebook)), len(code_cells(plain.notebook))] == [4, 3]
 
-    def test_between_blocks_is_said_at_the_next(self, server: LocalJupyterServer, output_dir: Path) -> None:
+    def test_a_server_killed_between_blocks_is_reported_by_the_next_call(
+        self, server: LocalJupyterServer, output_dir: Path
+    ) -> None:
         with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
             run(executor, "x = 1")
             process_of(server).kill()
@@ -783,13 +793,13 @@ class TestTheEndOfTheServer:
             assert result.output.endswith("\nFalse\n")
             assert "variables of earlier blocks are gone" in result.output
 
-    def test_ends_its_kernels(self, server: LocalJupyterServer, output_dir: Path) -> None:
+    def test_the_kernels_of_a_killed_server_are_killed(self, server: LocalJupyterServer, output_dir: Path) -> None:
         with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
             pid = kernel_pid(executor)
             process_of(server).kill()
             assert eventually(lambda: not is_running(pid), 5)
 
-    def test_does_not_hold_up_a_stop(self, server: LocalJupyterServer, output_dir: Path) -> None:
+    def test_stopping_after_the_server_was_killed_is_fast(self, server: LocalJupyterServer, output_dir: Path) -> None:
         with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
             run(executor, "x = 1")
             process_of(server).kill()
@@ -798,7 +808,7 @@ class TestTheEndOfTheServer:
 
 
 def said_next(executor: JupyterCodeExecutor) -> str:
-    """What the next call says: in a result if its block was sent before the loss was known, else in an error."""
+    """What the next call reports: in a result if its block was sent before the loss was known, else in an error."""
     try:
         return run(executor, "x").output
     except ServerError as exc:
@@ -806,9 +816,9 @@ def said_next(executor: JupyterCodeExecutor) -> str:
 
 
 class TestKernels:
-    """An executor has one, from its start to its stop, and touches no other."""
+    """An executor has one kernel, from start to stop, and touches no other."""
 
-    def test_every_executor_has_its_own(self, server: LocalJupyterServer, output_dir: Path) -> None:
+    def test_every_executor_has_its_own_kernel(self, server: LocalJupyterServer, output_dir: Path) -> None:
         with (
             JupyterCodeExecutor(server, output_dir=output_dir) as one,
             JupyterCodeExecutor(server, output_dir=output_dir) as two,
@@ -837,14 +847,16 @@ class TestKernels:
         assert kernels_of(server) == set()
         assert eventually(lambda: not process_of(server).children())
 
-    def test_a_restart_is_another_one_on_the_same_server(self, server: LocalJupyterServer, output_dir: Path) -> None:
+    def test_a_restart_gives_another_kernel_on_the_same_server(
+        self, server: LocalJupyterServer, output_dir: Path
+    ) -> None:
         with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
             before = kernels_of(server)
             executor.restart()
             after = kernels_of(server)
             assert (len(before), len(after), before & after) == (1, 1, set())
 
-    def test_one_of_an_executor_that_is_forgotten_ends(self, server: LocalJupyterServer, output_dir: Path) -> None:
+    def test_the_kernel_of_a_forgotten_executor_is_stopped(self, server: LocalJupyterServer, output_dir: Path) -> None:
         executor = JupyterCodeExecutor(server, output_dir=output_dir)
         pid = kernel_pid(executor)
         del executor
@@ -852,7 +864,7 @@ class TestKernels:
         assert eventually(lambda: not kernels_of(server))
         assert eventually(lambda: not is_running(pid))
 
-    async def test_one_of_a_forgotten_async_executor_ends_after_its_event_loop(
+    async def test_the_kernel_of_a_forgotten_async_executor_is_stopped_after_its_event_loop(
         self, server: LocalJupyterServer, output_dir: Path
     ) -> None:
         async def forget() -> None:
@@ -864,7 +876,7 @@ class TestKernels:
         assert eventually(lambda: not kernels_of(server))
 
     @pytest.mark.parametrize("argv", [UNLUCKY, MISSING], ids=["dies", "is missing"])
-    def test_one_whose_program_fails_is_an_error_and_leaves_nothing(
+    def test_a_kernel_program_that_fails_is_an_error_and_leaves_nothing(
         self, jupyter_path: Path, output_dir: Path, argv: list[str]
     ) -> None:
         name = install(jupyter_path, "unlucky", argv)
@@ -881,7 +893,7 @@ class TestKernels:
         [(UNLUCKY, r"(?s)exited with code 3.*no luck today"), (MISSING, "/no/such/program")],
         ids=["dies", "is missing"],
     )
-    def test_one_whose_program_fails_is_an_error_that_says_why(
+    def test_a_kernel_program_that_fails_is_reported_with_the_reason(
         self, jupyter_path: Path, output_dir: Path, argv: list[str], said: str
     ) -> None:
         name = install(jupyter_path, "unlucky", argv)
@@ -891,7 +903,9 @@ class TestKernels:
                 executor.start()
             executor.stop()
 
-    def test_one_that_dies_while_it_starts_is_not_waited_for(self, jupyter_path: Path, output_dir: Path) -> None:
+    def test_a_kernel_that_dies_during_startup_is_reported_immediately(
+        self, jupyter_path: Path, output_dir: Path
+    ) -> None:
         name = install(jupyter_path, "unlucky", UNLUCKY)
         with LocalJupyterServer() as server:
             executor = JupyterCodeExecutor(server, kernel_name=name, output_dir=output_dir)
@@ -901,7 +915,9 @@ class TestKernels:
             assert time.monotonic() - began < 5
             executor.stop()
 
-    def test_one_that_never_answers_is_an_error_and_leaves_nothing(self, jupyter_path: Path, output_dir: Path) -> None:
+    def test_a_kernel_that_never_answers_is_an_error_and_leaves_nothing(
+        self, jupyter_path: Path, output_dir: Path
+    ) -> None:
         name = install(jupyter_path, "silent", ["sleep", "600"])
         with LocalJupyterServer() as server:
             executor = JupyterCodeExecutor(server, kernel_name=name, output_dir=output_dir, startup_timeout=1)
@@ -911,7 +927,7 @@ class TestKernels:
             assert eventually(lambda: not process_of(server).children())
             executor.stop()
 
-    def test_one_that_is_not_installed_is_an_error_that_names_those_that_are(
+    def test_the_error_for_a_missing_kernel_lists_the_installed_ones(
         self, server: LocalJupyterServer, output_dir: Path
     ) -> None:
         executor = JupyterCodeExecutor(server, kernel_name="no-such-kernel", output_dir=output_dir)
@@ -920,9 +936,7 @@ class TestKernels:
         executor.stop()
         assert kernels_of(server) == set()
 
-    def test_one_that_somebody_else_started_is_never_touched(
-        self, server: LocalJupyterServer, output_dir: Path
-    ) -> None:
+    def test_kernels_of_other_clients_are_never_touched(self, server: LocalJupyterServer, output_dir: Path) -> None:
         theirs = ask(server.connection_info, "kernels", "POST", name="python3").json()["id"]
         (process,) = process_of(server).children()
         with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
@@ -940,9 +954,7 @@ class TestKernels:
         assert not is_running(process.pid)
 
     @pytest.mark.alone
-    def test_a_message_after_the_end_of_its_connection_does_not_keep_the_server_busy(
-        self, server: LocalJupyterServer
-    ) -> None:
+    def test_a_message_on_a_closed_connection_does_not_keep_the_server_busy(self, server: LocalJupyterServer) -> None:
         info = server.connection_info
         kernel = ask(info, "kernels", "POST", name="python3").json()["id"]
         url = f"{info.websocket_api}kernels/{kernel}/channels?session_id=ours"
@@ -954,18 +966,20 @@ class TestKernels:
             old.sendall(b"".join(client.data_to_send()))
             while client.state is State.CONNECTING:
                 client.receive_data(old.recv(1 << 16))
-            # Another connection of the same session: the server closes the first one, which has not heard of it yet.
+            # Another connection of the same session makes the server close the first one, which does not know that yet.
             with connect(url, additional_headers=info.secret_headers, subprotocols=[Subprotocol(BINARY)]):
                 client.send_binary(bytes(BinaryWire().encode("shell", Session().msg("kernel_info_request"))))
                 old.sendall(b"".join(client.data_to_send()))
                 begun = time.monotonic()
-                for _ in range(50):  # it is read somewhere in between, and would take ten seconds
+                for _ in range(50):  # The message is read during these requests; a busy server would take ten seconds.
                     ask(info, "kernels")
                 assert time.monotonic() - begun < 5
 
-    def test_any_object_that_knows_the_server_will_do(self, server: LocalJupyterServer, output_dir: Path) -> None:
+    def test_any_object_with_connection_info_works_as_a_server(
+        self, server: LocalJupyterServer, output_dir: Path
+    ) -> None:
         info = server.connection_info
-        # As AutoGen's JupyterConnectable and JupyterConnectionInfo are.
+        # Like AutoGen's JupyterConnectable and JupyterConnectionInfo.
         theirs = SimpleNamespace(
             connection_info=SimpleNamespace(host=info.host, use_https=False, port=info.port, token=info.token)
         )
@@ -974,7 +988,7 @@ class TestKernels:
             assert len(kernels_of(server)) == 1
         assert kernels_of(server) == set()
 
-    def test_a_server_that_is_stopped_while_threads_use_it_is_said_to_all(
+    def test_stopping_a_server_is_reported_to_all_threads_that_use_it(
         self, server: LocalJupyterServer, output_dir: Path
     ) -> None:
         begun = threading.Barrier(4, timeout=60)

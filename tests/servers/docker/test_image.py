@@ -1,4 +1,4 @@
-"""What goes into nbtape's image, and so what makes it be built again."""
+"""The files in nbtape's image, and the changes that cause a new build."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOURCES = Path(nbtape.__file__).parent
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of nbtape's sources that images are made of."""
+    """A copy of nbtape's sources to make images from."""
     copy = tmp_path / "nbtape"
     shutil.copytree(SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(image, "_PACKAGE", copy)
@@ -46,7 +46,7 @@ def test_editing_a_module_that_is_not_in_the_image_keeps_its_tag(package: Path, 
         "kernels/inside/ipykernel_config.py",
     ],
 )
-def test_editing_what_runs_in_the_image_changes_its_tag(package: Path, module: str) -> None:
+def test_editing_a_module_in_the_image_changes_its_tag(package: Path, module: str) -> None:
     before = Recipe().tag
     edit(package / module)
     assert Recipe().tag != before

@@ -17,7 +17,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root makes files of 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A directory that may be mounted, by its only name."""
+    """A directory that may be mounted, by its canonical path."""
     (place := tmp_path.resolve() / "place").mkdir()
     return place
 
@@ -30,7 +30,7 @@ def place(tmp_path: Path) -> Path:
         *("/var/tmp", "/dev/shm", "/var/../etc", "//etc/", "/tmp/../../etc", "~", "~/.."),
     ],
 )
-def test_system_and_home_directories_are_refused(path: str) -> None:
+def test_system_and_home_directories_are_rejected(path: str) -> None:
     directory = Path(path).expanduser()
     if not directory.is_dir():
         pytest.skip(f"there is no {path} on this machine")
@@ -42,7 +42,7 @@ def test_system_and_home_directories_are_refused(path: str) -> None:
         JupyterCodeExecutor(DockerJupyterServer(), output_dir=directory)
 
 
-def test_the_home_directory_of_the_environment_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_directory_in_the_environment_is_rejected(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert mountable(place) == place
     for home in (place, place / "below", place / ".." / "place"):
         home.mkdir(exist_ok=True)
@@ -56,7 +56,7 @@ def test_the_home_directory_of_the_environment_is_refused(place: Path, monkeypat
 
 
 @as_root
-def test_a_link_is_followed_where_only_root_makes_links(place: Path) -> None:
+def test_a_link_in_a_directory_that_only_root_can_write_is_followed(place: Path) -> None:
     (place / "real").mkdir()
     (place / "link").symlink_to("real")
     (place / "absolute").symlink_to(place / "real")
@@ -70,7 +70,7 @@ def test_a_link_is_followed_where_only_root_makes_links(place: Path) -> None:
 
 @as_root
 @pytest.mark.parametrize(("owner", "mode"), [(0, 0o777), (0, 0o1777), (0, 0o775), (1000, 0o755), (61_000, 0o700)])
-def test_a_link_that_others_could_have_made_is_refused(owner: int, mode: int, place: Path) -> None:
+def test_a_link_that_another_user_could_have_made_is_rejected(owner: int, mode: int, place: Path) -> None:
     (place / "real" / "runs").mkdir(parents=True)
     (place / "shared").mkdir()
     (place / "shared" / "link").symlink_to(place / "real")
@@ -87,7 +87,7 @@ def test_a_directory_below_one_of_another_user_may_be_mounted(place: Path) -> No
     assert refusal(place / "theirs" / "runs") == ""
 
 
-def test_a_file_and_nothing_are_refused(place: Path) -> None:
+def test_a_file_and_a_missing_path_are_rejected(place: Path) -> None:
     (place / "file").touch()
     assert "not a directory" in refusal(place / "file")
     assert "No such file" in refusal(place / "none")
@@ -110,7 +110,7 @@ def test_a_directory_of_root_is_given_to_the_user_of_the_container(place: Path) 
 
 @as_root
 @pytest.mark.parametrize("name", ["link", "link/below", "below/link", "file"])
-def test_nothing_outside_of_the_mount_is_given_away(name: str, place: Path, tmp_path: Path) -> None:
+def test_ownership_of_files_outside_the_mount_is_not_changed(name: str, place: Path, tmp_path: Path) -> None:
     (outside := tmp_path / "outside" / "below").mkdir(parents=True)
     (place / "below").mkdir()
     (place / "file").touch()

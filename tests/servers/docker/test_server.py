@@ -1,4 +1,4 @@
-"""Servers in containers: what they keep the code from, whose the files are, and what is left of them. A real engine."""
+"""Servers in containers, on a real engine: isolation, ownership of files, and cleanup."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing", "leaves_no_container")
 
 ROOT = Path(__file__).parents[3]
 
-#: Seconds within which a container is stopped.
+#: A container must stop within this number of seconds.
 PROMPTLY = 2.0
 
 
@@ -63,20 +63,20 @@ class Make:
 
 @pytest.fixture
 def leaves_no_container(docker_client: docker.DockerClient) -> Iterator[None]:
-    """Fail a test that leaves a container of ours behind."""
+    """Fail a test that leaves a container of nbtape behind."""
     before = names(docker_client)
     yield
     assert eventually(lambda: names(docker_client) <= before), names(docker_client) - before
 
 
 def names(client: docker.DockerClient) -> set[str]:
-    """Of all containers of ours, whatever became of them. Other tests may run beside these."""
+    """The names of all containers of nbtape from this run, in any state. Other tests may run at the same time."""
     containers = client.api.containers(all=True, filters={"label": LABEL})
     return {str(found["Names"][0]) for found in containers if is_of_this_run(found["Labels"].get(OWNER_LABEL, ""))}
 
 
 def is_of_this_run(owner: str) -> bool:
-    """Whether a container belongs to us, to a process that we started, or to one that has ended."""
+    """Whether a container belongs to this process, to a child process, or to a process that has exited."""
     pid = owner.rpartition("/")[2]
     try:
         process = psutil.Process(int(pid))
@@ -87,25 +87,25 @@ def is_of_this_run(owner: str) -> bool:
 
 @pytest.fixture
 def make(base_image: str, leaves_nothing: None, leaves_no_container: None) -> Iterator[Make]:
-    del leaves_nothing, leaves_no_container  # come first, to look last
+    del leaves_nothing, leaves_no_container  # Requested first so that they are checked last.
     with contextlib.ExitStack() as stack:
         yield Make(base_image, stack)
 
 
 def container_of(client: docker.DockerClient, executor: JupyterCodeExecutor) -> Any:
-    """The container in which an executor's kernel is."""
+    """The container that runs an executor's kernel."""
     name = run(executor, "import socket\nprint(socket.gethostname())").output.splitlines()[-1]
     return client.containers.get(name)
 
 
 class TestValues:
-    """A constructor stores and checks; it starts nothing."""
+    """A constructor stores and checks its arguments, and starts nothing."""
 
-    def test_a_constructor_asks_no_engine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_constructor_does_not_contact_the_engine(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
         DockerJupyterServer().stop()
 
-    def test_one_that_was_never_started_is_stopped_and_used(self, make: Make, output_dir: Path) -> None:
+    def test_a_server_that_was_never_started_can_be_stopped_and_used(self, make: Make, output_dir: Path) -> None:
         server = make()
         server.stop()
         with JupyterCodeExecutor(server, output_dir=output_dir) as executor:
@@ -130,22 +130,22 @@ class TestValues:
         ],
         ids=str,
     )
-    def test_what_cannot_work_is_refused(self, options: dict[str, Any]) -> None:
+    def test_invalid_arguments_are_rejected(self, options: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=r"."):
             DockerJupyterServer(**options)
 
-    def test_a_refused_token_is_not_shown(self) -> None:
+    def test_a_rejected_token_is_not_shown(self) -> None:
         with pytest.raises(ValueError, match="token") as refused:
             DockerJupyterServer(token="se\nsame")
         assert "same" not in str(refused.value)
 
 
 class TestEngine:
-    """What is wrong with the engine is said, and nothing ever runs on this machine instead."""
+    """Faults of the engine are reported, and no code ever runs locally instead."""
 
-    # docker-py leaves the socket open with which it did not get through.
+    # After a failed connection docker-py leaves the socket open.
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning")
-    def test_no_engine_is_said(self, output_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_missing_engine_is_reported(self, output_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
         executor = JupyterCodeExecutor(DockerJupyterServer(), output_dir=output_dir)
         with pytest.raises(ServerError, match=r"No Docker engine answers at unix:///nowhere.*Install.*No code was run"):
@@ -154,7 +154,7 @@ class TestEngine:
         gc.collect()
         assert not (output_dir / "ran").exists()
 
-    def test_no_permission_on_its_socket_is_said(self, tmp_path: Path) -> None:
+    def test_a_missing_permission_on_the_socket_is_reported(self, tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(tmp_path / "docker.sock"))
             listener.listen()
@@ -167,24 +167,24 @@ class TestEngine:
         assert "no permission to use the Docker engine" in said
         assert "group" in said
 
-    def test_no_base_image_and_no_registry_is_said(self, make: Make) -> None:
+    def test_a_base_image_that_cannot_be_pulled_is_reported(self, make: Make) -> None:
         server = make(base_image="127.0.0.1:9/nbtape/none:1")
         with pytest.raises(ServerError, match=r"nbtape/none:1 is not available locally.*base_image="):
             server.start()
 
-    def test_an_image_that_is_not_there_is_said(self, make: Make, output_dir: Path) -> None:
+    def test_a_missing_image_is_reported(self, make: Make, output_dir: Path) -> None:
         executor = JupyterCodeExecutor(make(custom_image_name="nbtape-no-such:1"), output_dir=output_dir)
         with pytest.raises(ServerError, match="nbtape-no-such:1"):
             executor.start()
         executor.stop()
 
-    def test_a_network_that_is_not_there_is_said(self, make: Make, output_dir: Path) -> None:
+    def test_a_missing_network_is_reported(self, make: Make, output_dir: Path) -> None:
         executor = JupyterCodeExecutor(make(network="nbtape-no-such"), output_dir=output_dir)
         with pytest.raises(ServerError, match="nbtape-no-such"):
             executor.start()
         executor.stop()
 
-    def test_a_name_in_use_is_said(self, make: Make, tmp_path: Path) -> None:
+    def test_a_container_name_in_use_is_reported(self, make: Make, tmp_path: Path) -> None:
         first = make(container_name="nbtape-taken", bind_dir=tmp_path)
         first.start()
         second = make(container_name="nbtape-taken", bind_dir=tmp_path)
@@ -193,7 +193,7 @@ class TestEngine:
         first.stop()
         second.start()
 
-    def test_one_without_a_network_that_is_refused_leaves_no_directory(
+    def test_a_failed_start_without_network_leaves_no_directory(
         self, make: Make, tmp_path: Path, temp_dir: Path
     ) -> None:
         make(container_name="nbtape-taken", bind_dir=tmp_path).start()
@@ -201,7 +201,7 @@ class TestEngine:
             make(container_name="nbtape-taken", bind_dir=tmp_path, network="none").start()
         assert list(temp_dir.glob("nbtape-*")) == []
 
-    def test_host_and_port_follow_the_engine(
+    def test_host_and_port_are_those_of_a_remote_engine(
         self, make: Make, output_dir: Path, docker_client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         gateway = bridge_address(docker_client)
@@ -215,14 +215,14 @@ class TestEngine:
                 assert published["HostIp"] == gateway
                 assert container.attrs["Mounts"] == []
             server.stop()
-        # That engine may be anywhere, so files of ours are none of its own.
+        # The engine may be on another host, so local files are not mounted.
         assert not (output_dir / "there").exists()
 
 
 class TestImage:
-    """nbtape's own is built when it is needed, and never again."""
+    """nbtape's own image is built once, when it is needed."""
 
-    def test_it_is_built_once_with_progress(
+    def test_the_image_is_built_once_with_progress(
         self, make: Make, docker_client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         changed = DockerJupyterServer.DEFAULT_DOCKERFILE + f"\nLABEL nbtape.test={time.time()}\n"
@@ -239,11 +239,11 @@ class TestImage:
         finally:
             docker_client.images.remove(tag)
 
-    def test_the_dockerfile_is_that_of_the_repository(self) -> None:
+    def test_the_default_dockerfile_matches_the_repository(self) -> None:
         assert (ROOT / "docker" / "Dockerfile").read_text() == DockerJupyterServer.DEFAULT_DOCKERFILE
 
     @pytest.mark.full  # builds two images
-    def test_images_are_built_by_hand_as_the_dockerfiles_say(
+    def test_images_can_be_built_by_hand_from_the_dockerfiles(
         self, make: Make, image: MakeImage, base_image: str, output_dir: Path
     ) -> None:
         kernel = image.build(ROOT / "docker/Dockerfile", ROOT / "src", BASE_IMAGE=base_image)
@@ -254,7 +254,7 @@ class TestImage:
         assert result.status == "ok", result.output
         assert [Path(file).name for file in result.output_files] == ["session_0_0.png"]
 
-    def test_a_build_that_fails_says_its_last_words(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_failed_build_shows_its_last_output(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         broken = DockerJupyterServer.DEFAULT_DOCKERFILE + "\nRUN echo no luck today && exit 3\n"
         monkeypatch.setattr("nbtape.servers.docker.image.DEFAULT_DOCKERFILE", broken)
         with pytest.raises(ServerError, match=r"(?s)could not be built.*no luck today"):
@@ -262,14 +262,14 @@ class TestImage:
 
 
 class TestIsolation:
-    """Each thing that the code is kept from is tried from inside."""
+    """Each restriction is tested from inside."""
 
     @pytest.fixture
     def executor(self, make: Make, output_dir: Path) -> Iterator[JupyterCodeExecutor]:
         with JupyterCodeExecutor(make(memory="512m", pids=128), output_dir=output_dir, timeout=60) as executor:
             yield executor
 
-    def test_it_has_no_capability_and_gains_none(self, executor: JupyterCodeExecutor) -> None:
+    def test_the_code_has_no_capabilities_and_gains_none(self, executor: JupyterCodeExecutor) -> None:
         status = run(executor, "print(open('/proc/self/status').read())").output
         told = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         assert {told[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
@@ -283,7 +283,9 @@ class TestIsolation:
             assert "PermissionError" in run(executor, f"import os, socket\n{attempt}").output, attempt
 
     @pytest.mark.parametrize("mode", ["0o4755", "0o2755", "0o6777"])
-    def test_no_file_gets_a_set_user_id_bit(self, mode: str, executor: JupyterCodeExecutor, output_dir: Path) -> None:
+    def test_no_file_can_get_a_set_user_id_bit(
+        self, mode: str, executor: JupyterCodeExecutor, output_dir: Path
+    ) -> None:
         tries = [
             f"shutil.copy('/bin/sh', 'a')\nos.chmod('a', {mode})",
             f"os.fchmod(os.open('a', os.O_RDONLY), {mode})",
@@ -306,7 +308,7 @@ class TestIsolation:
         assert len(found) >= 4
         assert not any(status.st_mode & 0o6000 for status in found)
 
-    def test_it_never_is_root_where_it_can_write(self, make: Make, output_dir: Path, image: MakeImage) -> None:
+    def test_the_code_never_runs_as_root(self, make: Make, output_dir: Path, image: MakeImage) -> None:
         with JupyterCodeExecutor(make(), output_dir=output_dir) as executor:
             assert run(executor, "import os\nprint(os.getuid() == 0, open('x', 'w').write('x'))").output == "False 1\n"
         assert 0 not in {(output_dir / "x").stat().st_uid, (output_dir / "x").stat().st_gid}
@@ -317,7 +319,7 @@ class TestIsolation:
             ):
                 run(executor, "1")
 
-    def test_its_log_is_bounded_and_its_output_is_read(
+    def test_the_container_log_is_bounded_and_read(
         self, make: Make, output_dir: Path, docker_client: docker.DockerClient
     ) -> None:
         flood = (
@@ -332,7 +334,7 @@ class TestIsolation:
             server = executor._session._source.server  # type: ignore[attr-defined]
             assert eventually(lambda: "the end" in server._container._logs.last())
 
-    def test_it_gets_no_more_processors_than_it_may_use(self, make: Make, output_dir: Path) -> None:
+    def test_the_cpu_limit_applies(self, make: Make, output_dir: Path) -> None:
         burn = (
             "import time\nbegan, used = time.monotonic(), time.process_time()\n"
             "while time.monotonic() - began < 2:\n    pass\nprint((time.process_time() - used) / 2 < 0.4)"
@@ -340,13 +342,13 @@ class TestIsolation:
         with JupyterCodeExecutor(make(cpus=0.25), output_dir=output_dir) as executor:
             assert run(executor, burn).output == "True\n"
 
-    def test_a_bound_on_memory_may_be_a_fraction(
+    def test_the_memory_limit_may_be_a_fraction(
         self, make: Make, output_dir: Path, docker_client: docker.DockerClient
     ) -> None:
         with JupyterCodeExecutor(make(memory="1.5g"), output_dir=output_dir) as executor:
             assert container_of(docker_client, executor).attrs["HostConfig"]["Memory"] == 3 << 29
 
-    def test_code_in_one_container_is_refused_by_another(
+    def test_code_in_one_container_cannot_use_the_server_in_another(
         self, make: Make, tmp_path: Path, docker_client: docker.DockerClient
     ) -> None:
         server = make()
@@ -360,16 +362,16 @@ class TestIsolation:
                 "request.add_header('Authorization', 'token ' + token)\n"
                 "urllib.request.urlopen(request, timeout=5)"
             )
-            # Another container is reached, but for its token.
+            # Another container can be reached, but rejects the request without its own token.
             assert "HTTPError: HTTP Error 40" in run(one, ask_kernels).output
             assert run(two, ask_kernels).status == "ok"
 
-    def test_root_is_read_only(self, executor: JupyterCodeExecutor) -> None:
+    def test_the_root_file_system_is_read_only(self, executor: JupyterCodeExecutor) -> None:
         for path in ("/opt/x", "/etc/x", "/usr/bin/x", "/opt/kernel/x", "/opt/nbtape/nbtape/x"):
             result = run(executor, f"open({path!r}, 'w')")
             assert (result.status, "Read-only file system" in result.output) == ("error", True), path
 
-    def test_the_files_of_this_machine_are_not_there(
+    def test_files_of_the_host_are_not_visible(
         self, executor: JupyterCodeExecutor, tmp_path_factory: pytest.TempPathFactory, output_dir: Path
     ) -> None:
         secret = tmp_path_factory.mktemp("secret") / "key"
@@ -377,10 +379,10 @@ class TestIsolation:
         assert "FileNotFoundError" in run(executor, f"open({str(secret)!r})").output
         (output_dir / "link").symlink_to(secret)
         assert "FileNotFoundError" in run(executor, "open('link')").output
-        # As root of the container, which has the engine's socket nowhere either.
+        # The engine's socket, which would give the code root on the host, is not there either.
         assert run(executor, "import os\nprint(os.path.exists('/var/run/docker.sock'))").output == "False\n"
 
-    def test_a_fork_bomb_stays_inside(self, executor: JupyterCodeExecutor) -> None:
+    def test_a_fork_bomb_is_contained(self, executor: JupyterCodeExecutor) -> None:
         bomb = (
             "import os, time, warnings\nwarnings.simplefilter('ignore')  # fork() beside threads\nchildren = []\n"
             "try:\n    while True:\n        child = os.fork()\n        if not child:\n"
@@ -392,7 +394,7 @@ class TestIsolation:
         assert run(executor, "print('alive')").output == "alive\n"
 
     @pytest.mark.fault("out of memory (the container's bound)", kind="container")
-    def test_a_memory_hog_is_named(self, make: Make, output_dir: Path) -> None:
+    def test_running_out_of_memory_is_reported_with_the_limit(self, make: Make, output_dir: Path) -> None:
         heard = Signal(output_dir / "heard", "/workspace")
         with JupyterCodeExecutor(make(memory="512m"), output_dir=output_dir, on_output=heard.give) as executor:
             result = run(
@@ -404,14 +406,14 @@ class TestIsolation:
             assert "512 MiB" in result.output
             check_fresh(executor)
 
-    def test_a_disk_that_is_full_is_an_error_of_the_code(self, make: Make, output_dir: Path) -> None:
+    def test_a_full_disk_is_an_error_in_the_code(self, make: Make, output_dir: Path) -> None:
         fill = "with open('/tmp/fill', 'wb') as file:\n    while True:\n        file.write(bytes(1 << 20))"
         with JupyterCodeExecutor(make(), output_dir=output_dir) as executor:
             full = run(executor, "print('before')\n" + fill)
             assert (full.status, "No space left on device" in full.output) == ("error", True)
             assert run(executor, "import os\nos.remove('/tmp/fill')\nprint('alive')").output == "alive\n"
 
-    def test_it_is_published_on_this_machine_alone(
+    def test_the_port_is_published_on_loopback_only(
         self, executor: JupyterCodeExecutor, docker_client: docker.DockerClient, other_host: OtherHost
     ) -> None:
         container = container_of(docker_client, executor)
@@ -420,7 +422,7 @@ class TestIsolation:
         for address in (other_host.ours, *addresses()):
             assert not other_host.reaches(address, int(published["HostPort"])), address
 
-    def test_its_token_is_on_no_command_line(
+    def test_the_token_is_not_on_a_command_line_or_in_a_log(
         self, executor: JupyterCodeExecutor, docker_client: docker.DockerClient
     ) -> None:
         container = container_of(docker_client, executor)
@@ -431,14 +433,14 @@ class TestIsolation:
         assert token not in container.logs().decode()
         assert token not in executor.notebook.read_text()
 
-    def test_no_network_is_none(
+    def test_network_none_has_no_network(
         self, make: Make, output_dir: Path, docker_client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         with socket.create_server((bridge_address(docker_client), 0)) as listener:
             address = listener.getsockname()
             reach = f"import socket\nsocket.create_connection({address!r}, 2)\nprint('reached')"
             with JupyterCodeExecutor(make(), output_dir=output_dir) as executor:
-                assert run(executor, reach).output == "reached\n"  # so it can be seen where there is one
+                assert run(executor, reach).output == "reached\n"  # It is reachable with a network.
             elsewhere = tmp_path_factory.mktemp("elsewhere")
             with JupyterCodeExecutor(make(network="none"), output_dir=elsewhere) as executor:
                 assert "Network is unreachable" in run(executor, reach).output
@@ -447,7 +449,7 @@ class TestIsolation:
                 assert container_of(docker_client, executor).attrs["NetworkSettings"]["Ports"] == {}
         assert (elsewhere / "x").exists()
 
-    def test_a_socket_that_the_code_puts_in_the_place_of_ours_is_not_used(
+    def test_a_socket_replaced_by_the_code_is_not_used(
         self, make: Make, output_dir: Path, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         bait = tmp_path_factory.mktemp("bait") / "socket"
@@ -465,9 +467,9 @@ class TestIsolation:
 
 
 class TestFiles:
-    """What the code writes is on this machine, and belongs to whom it should."""
+    """Files written by the code are stored locally, with the right owner."""
 
-    def test_the_output_directory_is_where_the_kernel_works(self, make: Make, output_dir: Path) -> None:
+    def test_the_kernel_works_in_the_output_directory(self, make: Make, output_dir: Path) -> None:
         (output_dir / "input.csv").write_text("a,b\n")
         with JupyterCodeExecutor(make(), output_dir=output_dir) as executor:
             result = run(executor, "text = open('input.csv').read()\nopen('output.csv', 'w').write(text * 2)")
@@ -475,7 +477,7 @@ class TestFiles:
         assert (output_dir / "output.csv").read_text() == "a,b\na,b\n"
         assert read_notebook(executor.notebook)["metadata"]["nbtape"]["directory"] == "."
 
-    def test_executors_of_two_directories_do_not_see_each_other(
+    def test_executors_with_different_directories_do_not_see_each_other(
         self, make: Make, tmp_path: Path, docker_client: docker.DockerClient
     ) -> None:
         server = make()
@@ -493,7 +495,7 @@ class TestFiles:
             where = [container_of(docker_client, executor).id for executor in (one, two, three)]
             assert where[0] != where[1] == where[2]
 
-    def test_a_bound_directory_is_what_all_see(
+    def test_all_executors_see_the_bound_directory(
         self, make: Make, tmp_path: Path, docker_client: docker.DockerClient
     ) -> None:
         server = make(bind_dir=tmp_path)
@@ -504,7 +506,7 @@ class TestFiles:
             assert container_of(docker_client, below).id == container_of(docker_client, above).id
 
     @pytest.mark.parametrize("user", [12345, 1000])
-    def test_they_belong_to_the_owner_of_the_directory(self, make: Make, tmp_path: Path, user: int) -> None:
+    def test_files_belong_to_the_owner_of_the_directory(self, make: Make, tmp_path: Path, user: int) -> None:
         if os.getuid() != 0:
             pytest.skip("Only root can be somebody else: run this test as root.")
         directory = tmp_path / "theirs"
@@ -521,7 +523,7 @@ class TestFiles:
         assert (directory / "a/b/x").stat().st_uid == user
         assert directory.stat().st_mode & 0o777 == 0o700
 
-    def test_they_belong_to_the_caller(self, base_image: str, tmp_path: Path) -> None:
+    def test_files_belong_to_the_caller(self, base_image: str, tmp_path: Path) -> None:
         directory = tmp_path / "ours"
         directory.mkdir(mode=0o700)
         os.chown(directory, 12345, 12345)
@@ -535,7 +537,7 @@ class TestFiles:
         assert {path.stat().st_uid for path in directory.iterdir()} == {12345}
         assert {path.name for path in directory.iterdir()} == {"x", "session.ipynb"}
 
-    def test_packages_can_be_installed_by_the_code(self, make: Make, output_dir: Path) -> None:
+    def test_the_code_can_install_packages(self, make: Make, output_dir: Path) -> None:
         with JupyterCodeExecutor(make(), output_dir=output_dir, timeout=120) as executor:
             result = run(executor, "%pip install einops", "import einops\nprint(einops.__file__)")
             assert result.status == "ok", result.output
@@ -543,9 +545,9 @@ class TestFiles:
 
 
 class TestCustomImages:
-    """Images as AutoGen documents them, and others that do not work."""
+    """Images as documented by AutoGen, and images that do not work."""
 
-    def test_autogens_work_unchanged(self, make: Make, image: MakeImage, output_dir: Path) -> None:
+    def test_autogens_images_work_unchanged(self, make: Make, image: MakeImage, output_dir: Path) -> None:
         tag = image(
             'SHELL ["/bin/bash", "-c"]',
             "EXPOSE 8888",
@@ -588,7 +590,7 @@ class TestCustomImages:
         ],
         ids=["ends", "no gateway", "no jupyter", "elsewhere", "another token", "no program"],
     )
-    def test_one_that_does_not_work_is_said_with_its_last_words(
+    def test_an_image_that_does_not_work_is_reported_with_its_last_output(
         self, make: Make, image: MakeImage, output_dir: Path, lines: list[str], patience: float, said: str
     ) -> None:
         server = make(custom_image_name=image(*lines), startup_timeout=patience)
@@ -597,16 +599,14 @@ class TestCustomImages:
             executor.start()
         executor.stop()
 
-    def test_one_that_is_not_ours_cannot_do_without_a_network(
-        self, make: Make, image: MakeImage, output_dir: Path
-    ) -> None:
+    def test_a_custom_image_does_not_support_network_none(self, make: Make, image: MakeImage, output_dir: Path) -> None:
         server = make(custom_image_name=image("CMD sleep 600"), network="none")
         executor = JupyterCodeExecutor(server, output_dir=output_dir)
         with pytest.raises(ServerError, match='does not support network="none"'):
             executor.start()
         executor.stop()
 
-    def test_a_kernel_that_is_not_installed_is_said_with_those_that_are(self, make: Make, output_dir: Path) -> None:
+    def test_the_error_for_a_missing_kernel_lists_the_installed_ones(self, make: Make, output_dir: Path) -> None:
         executor = JupyterCodeExecutor(make(), kernel_name="no-such-kernel", output_dir=output_dir)
         with pytest.raises(KernelNotInstalledError, match=r"no-such-kernel.*python3"):
             executor.start()
@@ -614,7 +614,7 @@ class TestCustomImages:
 
 
 class TestNetworks:
-    def test_a_named_one_is_joined_and_nothing_is_published(
+    def test_a_named_network_is_joined_and_no_port_is_published(
         self, network: str, make: Make, output_dir: Path, docker_client: docker.DockerClient
     ) -> None:
         with JupyterCodeExecutor(make(network=network), output_dir=output_dir) as executor:
@@ -622,8 +622,8 @@ class TestNetworks:
             assert list(container.attrs["NetworkSettings"]["Networks"]) == [network]
             assert not any(container.attrs["NetworkSettings"]["Ports"].values())
 
-    @pytest.mark.full  # builds an image with nbtape, half a minute
-    def test_a_client_in_a_container_reaches_one_beside_it(
+    @pytest.mark.full  # Builds an image with nbtape, which takes half a minute.
+    def test_a_client_in_a_container_reaches_a_server_in_another_container(
         self, base_image: str, image: MakeImage, docker_client: docker.DockerClient, network: str, tmp_path: Path
     ) -> None:
         context = tmp_path / "context"
@@ -662,7 +662,7 @@ class TestNetworks:
             client.remove(force=True)
         assert ended["StatusCode"] == 0, said
         assert said.startswith("3\n\n3\n\n"), said
-        # The directory that both see is mounted; another one has no name on the engine's machine.
+        # The shared directory is mounted; the other one has no path on the engine's host.
         assert (tmp_path / "out" / "x").read_text() == "xyz"
         assert "nbtape itself runs in a container here" in said
         assert network in said
@@ -681,14 +681,14 @@ print(executor.execute_code_blocks([code]).output, end="", flush=True)
 
 
 def containers(engine: docker.DockerClient, **filters: str | list[str] | bool) -> list[Container]:
-    """Those that are there, running or not; without asking after one that goes just now."""
+    """All matching containers, running or not. Does not inspect them, as one may be removed meanwhile."""
     return engine.containers.list(all=True, ignore_removed=True, filters=filters)
 
 
-class TestItsEnd:
+class TestShutdown:
     @pytest.fixture
     def script(self, base_image: str, output_dir: Path) -> Callable[..., subprocess.Popen[str]]:
-        """Starts a process that has a server with a kernel, says the container's name, and comes to an end."""
+        """Starts a process that runs a kernel on a server, prints the container's name, and then executes `end`."""
 
         def start(end: str, **options: Any) -> subprocess.Popen[str]:
             code = SCRIPT.format(base_image=base_image, options=options, directory=str(output_dir), end=end)
@@ -698,7 +698,7 @@ class TestItsEnd:
 
     @pytest.mark.alone
     @pytest.mark.parametrize("state", ["idle", "busy"])
-    def test_stop_is_prompt(self, make: Make, output_dir: Path, docker_client: docker.DockerClient, state: str) -> None:
+    def test_stop_is_fast(self, make: Make, output_dir: Path, docker_client: docker.DockerClient, state: str) -> None:
         server = make()
         executor = JupyterCodeExecutor(server, output_dir=output_dir)
         name = str(container_of(docker_client, executor).name)
@@ -717,7 +717,7 @@ class TestItsEnd:
             assert (cell["metadata"]["nbtape"]["status"], stream_text(cell)) == ("kernel_died", "on\n")
         executor.stop()
 
-    def test_what_comes_after_a_stop_says_what_to_do(self, make: Make, output_dir: Path) -> None:
+    def test_use_after_stop_is_an_error_that_suggests_start(self, make: Make, output_dir: Path) -> None:
         server = make()
         executor = JupyterCodeExecutor(server, output_dir=output_dir)
         run(executor, "1")
@@ -728,7 +728,7 @@ class TestItsEnd:
         assert run(executor, "print(1)").output.endswith("1\n")
         executor.stop()
 
-    def test_a_container_that_nobody_uses_ends(
+    def test_an_unused_container_is_stopped(
         self, make: Make, output_dir: Path, docker_client: docker.DockerClient
     ) -> None:
         server = make()
@@ -740,7 +740,7 @@ class TestItsEnd:
         assert eventually(lambda: f"/{name}" not in names(docker_client))
 
     @pytest.mark.parametrize("end", ["sys.exit(0)", "os.kill(os.getpid(), signal.SIGTERM)", "raise KeyboardInterrupt"])
-    def test_it_goes_with_our_process(
+    def test_the_container_stops_when_the_process_exits(
         self, script: Callable[..., subprocess.Popen[str]], docker_client: docker.DockerClient, end: str
     ) -> None:
         with script(end) as process:
@@ -748,7 +748,7 @@ class TestItsEnd:
             assert docker_client.containers.get(name).status == "running"
         assert eventually(lambda: not containers(docker_client, id=name))
 
-    def test_it_ends_by_itself_when_our_process_is_killed(
+    def test_the_container_stops_by_itself_when_the_process_is_killed(
         self, script: Callable[..., subprocess.Popen[str]], docker_client: docker.DockerClient
     ) -> None:
         with script("time.sleep(600)") as process:
@@ -757,7 +757,7 @@ class TestItsEnd:
             process.kill()
         assert eventually(lambda: not containers(docker_client, id=name), 60)
 
-    def test_the_next_start_sweeps_what_is_left(
+    def test_the_next_start_removes_leftover_containers(
         self, make: Make, base_image: str, docker_client: docker.DockerClient
     ) -> None:
         process = subprocess.Popen([sys.executable, "-c", ""])
@@ -768,7 +768,7 @@ class TestItsEnd:
             docker_client.containers.create(base_image, ["sleep", "600"], labels={LABEL: "kernels", OWNER_LABEL: owner})
             for owner in owners
         ]
-        left[0].start()  # its code may have got rid of what was to end it
+        left[0].start()  # Its code may have killed the process that would stop the container.
         try:
             make().start()
             kept = {container.id for container in containers(docker_client, label=LABEL)}
@@ -777,7 +777,7 @@ class TestItsEnd:
             for container in left[2:]:
                 container.remove()
 
-    def test_one_that_is_to_be_left_is_left_and_said(
+    def test_stop_container_false_keeps_the_container_and_logs_how_to_stop_it(
         self, make: Make, output_dir: Path, docker_client: docker.DockerClient, caplog: pytest.LogCaptureFixture
     ) -> None:
         server = make(stop_container=False, container_name="nbtape-left")
@@ -796,7 +796,7 @@ class TestItsEnd:
             docker_client.containers.get("nbtape-left").stop(timeout=1)
         assert eventually(lambda: "/nbtape-left" not in names(docker_client))
 
-    def test_one_that_is_not_to_be_removed_stays_and_is_not_swept(
+    def test_auto_remove_false_keeps_the_stopped_container(
         self, make: Make, output_dir: Path, docker_client: docker.DockerClient
     ) -> None:
         server = make(auto_remove=False, container_name="nbtape-kept")
@@ -808,7 +808,7 @@ class TestItsEnd:
         assert container.status == "exited"
         container.remove()
 
-    def test_a_kill_in_mid_cell_is_noticed_named_and_recorded(
+    def test_a_container_killed_during_a_cell_is_reported_and_recorded(
         self, make: Make, output_dir: Path, docker_client: docker.DockerClient
     ) -> None:
         server = make()
@@ -834,7 +834,7 @@ class TestItsEnd:
             assert run(executor, "print('alive')").output.endswith("alive\n")
         assert stream_text(code_cells(executor.notebook)[1]) == "before\n"
 
-    def test_a_fork_that_ends_takes_nothing_with_it(
+    def test_a_fork_that_exits_does_not_stop_the_container(
         self, make: Make, output_dir: Path, docker_client: docker.DockerClient
     ) -> None:
         with JupyterCodeExecutor(make(), output_dir=output_dir) as executor:
@@ -849,7 +849,7 @@ class TestItsEnd:
 
 
 class TestForOthers:
-    def test_its_connection_info_is_that_of_a_server_that_answers(self, make: Make) -> None:
+    def test_the_connection_info_works_for_other_clients(self, make: Make) -> None:
         server = make()
         info = server.connection_info
         assert (info.host, info.use_https) == ("127.0.0.1", False)
@@ -861,7 +861,7 @@ class TestForOthers:
         assert ask(dataclasses.replace(info, token="other"), "kernels").status_code in {401, 403}
 
 
-#: nbtape itself, for a client in a container.
+#: Installs nbtape, for a client in a container.
 CLIENT_IMAGE = [
     "RUN python3 -m venv /opt/client",
     "ENV PATH=/opt/client/bin:$PATH",
@@ -869,7 +869,7 @@ CLIENT_IMAGE = [
     "RUN pip install --no-cache-dir /src",
 ]
 
-#: What images need to run kernels: the first lines of our own Dockerfile, whose layers are there already.
+#: What an image needs to run kernels: the first lines of nbtape's Dockerfile, whose layers are cached.
 KERNELS = [
     "RUN python3 -m venv --system-site-packages /opt/kernel",
     "ENV PATH=/opt/kernel/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore",
@@ -878,7 +878,7 @@ KERNELS = [
 
 
 class MakeImage:
-    """Builds images that are removed when the test ends."""
+    """Builds images that are removed after the test."""
 
     def __init__(self, client: docker.DockerClient, base_image: str, stack: contextlib.ExitStack, home: Path) -> None:
         self._client = client
@@ -887,13 +887,13 @@ class MakeImage:
         self._home = home
 
     def __call__(self, *commands: str) -> str:
-        """An image that could run kernels, with these commands after that."""
+        """Build an image that can run kernels, with these commands added."""
         dockerfile = self._home / "Dockerfile"
         dockerfile.write_text("\n".join([f"FROM {self._base_image}", *KERNELS, *commands]))
         return self.build(dockerfile, self._home)
 
     def build(self, dockerfile: Path, context: Path, **arguments: str) -> str:
-        """What `docker build` makes of a Dockerfile."""
+        """Build an image from a Dockerfile."""
         tag = f"nbtape-test:{time.monotonic_ns()}"
         options = [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
         subprocess.run(
@@ -906,7 +906,7 @@ class MakeImage:
         return tag
 
     def _remove(self, tag: str) -> None:
-        """Remove an image, unless the engine has removed it with another one of the same content."""
+        """Remove an image, unless it was removed along with another tag of it."""
         with contextlib.suppress(docker.errors.ImageNotFound):
             self._client.images.remove(tag, force=True)
 
@@ -921,7 +921,7 @@ def image(
 
 @pytest.fixture
 def network(docker_client: docker.DockerClient) -> Iterator[str]:
-    """A network of the test's own."""
+    """A network for the test."""
     name = f"nbtape-test-{os.getpid()}"
     made = docker_client.networks.create(name)
     yield name
@@ -929,13 +929,13 @@ def network(docker_client: docker.DockerClient) -> Iterator[str]:
 
 
 def python(code: str, *, as_user: int, **environment: str) -> str:
-    """What a Python process of another user says, who may use the engine's socket as members of its group may."""
+    """Run code as another user who is in the group of the engine's socket, and return what it prints."""
     if os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("Only root can be somebody else: run this test as root, with util-linux installed.")
     command = [
         *("setpriv", f"--reuid={as_user}", f"--regid={as_user}"),
         f"--groups={Path('/var/run/docker.sock').stat().st_gid}",
-        # Our Python may lie where nobody else can read.
+        # The test's Python may be in a directory that only this user can read.
         *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"),
         *(sys.executable, "-c", code),
     ]
@@ -952,13 +952,13 @@ def python(code: str, *, as_user: int, **environment: str) -> str:
 
 
 def bridge_address(client: docker.DockerClient) -> str:
-    """This machine's address on the engine's default network."""
+    """The host's address on the engine's default network."""
     config = client.networks.get("bridge").attrs["IPAM"]["Config"][0]
     return str(config.get("Gateway") or config["Subnet"].rpartition(".")[0] + ".1")
 
 
 def addresses() -> list[str]:
-    """All of this machine's addresses but those of loopback."""
+    """All addresses of the host except loopback."""
     found = [
         entry.address
         for entries in psutil.net_if_addrs().values()
@@ -969,16 +969,16 @@ def addresses() -> list[str]:
 
 
 class OtherHost:
-    """Another host, as far as the network is concerned: a namespace with a cable to us."""
+    """Another host for the network: a namespace connected by a virtual cable."""
 
-    #: Our end of the cable, and theirs.
+    #: This end of the cable and the other one.
     ours, theirs = "198.18.77.1", "198.18.77.2"
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def reaches(self, address: str, port: int) -> bool:
-        """Whether a connection can be made from there."""
+        """Whether a connection can be made from the other host."""
         code = f"import socket\nsocket.create_connection(({address!r}, {port}), 2)"
         command = ["ip", "netns", "exec", self._name, sys.executable, "-c", code]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -1002,7 +1002,7 @@ def other_host() -> Iterator[OtherHost]:
     try:
         for command in commands:
             subprocess.run(["ip", *command.split()], check=True)
-        with socket.create_server(("0.0.0.0", 0)) as open_to_all:  # so what is open can be seen from there
+        with socket.create_server(("0.0.0.0", 0)) as open_to_all:  # Open ports can be reached.
             assert host.reaches(host.ours, open_to_all.getsockname()[1])
         yield host
     finally:
@@ -1010,7 +1010,7 @@ def other_host() -> Iterator[OtherHost]:
 
 
 class Relay:
-    """A TCP port that leads to a unix socket."""
+    """A TCP port that forwards to a Unix socket."""
 
     def __init__(self, address: str, target: str) -> None:
         self._target = target

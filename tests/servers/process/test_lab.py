@@ -1,4 +1,4 @@
-"""A JupyterLab of this machine: which files it shows, who is let in, and that its kernels are as everywhere."""
+"""A local JupyterLab server: which files it shows, who is admitted, and that its kernels work like others."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 @pytest.fixture
 def server(leaves_nothing: None, tmp_path: Path) -> Iterator[LocalJupyterServer]:
-    del leaves_nothing  # comes first, to look last
+    del leaves_nothing  # Requested first so that it is checked last.
     with LocalJupyterServer(lab=True, root_dir=tmp_path) as server:
         yield server
 
 
-def test_the_shortest_way_gives_a_link_and_a_kernel_in_the_directory(
+def test_lab_without_other_arguments_gives_a_link_and_a_kernel_in_the_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -37,7 +37,7 @@ def test_the_shortest_way_gives_a_link_and_a_kernel_in_the_directory(
         assert run(executor, "import os\nos.getcwd()").output == repr(str(tmp_path))
 
 
-def test_a_directory_that_is_reached_by_another_way_is_the_same(
+def test_a_directory_reached_through_a_link_is_the_same(
     server: LocalJupyterServer, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     way = tmp_path_factory.mktemp("way") / "there"
@@ -47,7 +47,7 @@ def test_a_directory_that_is_reached_by_another_way_is_the_same(
         assert run(executor, "import os\nos.getcwd()").output == repr(str(tmp_path))
 
 
-def test_a_link_lets_in_once(server: LocalJupyterServer, tmp_path: Path) -> None:
+def test_a_login_link_works_once(server: LocalJupyterServer, tmp_path: Path) -> None:
     with JupyterCodeExecutor(server, output_dir=tmp_path) as executor:
         link = server.login(executor.url)
         assert str(server.connection_info.token) not in link
@@ -61,13 +61,13 @@ def test_a_link_lets_in_once(server: LocalJupyterServer, tmp_path: Path) -> None
             assert second.get(kernels).status_code == httpx.codes.FORBIDDEN
 
 
-def test_a_link_that_was_never_given_lets_nobody_in(server: LocalJupyterServer) -> None:
+def test_an_unknown_login_link_admits_no_one(server: LocalJupyterServer) -> None:
     for code in ("", "a", "..", "%2e%2e%2fport"):
         answer = httpx.get(f"{server.connection_info.page}lab?token={code}", follow_redirects=True, trust_env=False)
         assert answer.url.path == "/login"
 
 
-def test_a_link_leads_nowhere_but_to_the_server(server: LocalJupyterServer) -> None:
+def test_a_login_link_leads_only_to_the_server(server: LocalJupyterServer) -> None:
     assert server.login().startswith(f"{server.connection_info.page}lab?token=")
     with pytest.raises(ValueError, match="is not a page of the server"):
         server.login("http://example.org/lab")
@@ -78,7 +78,7 @@ def test_a_server_without_pages_has_no_link() -> None:
         LocalJupyterServer().login()
 
 
-def test_neither_its_log_nor_its_kernels_know_the_token(tmp_path: Path) -> None:
+def test_the_token_is_neither_in_the_log_nor_in_the_kernels(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     with (
         LocalJupyterServer(lab=True, root_dir=tmp_path, log_file=log, log_level="DEBUG") as server,
@@ -92,7 +92,7 @@ def test_neither_its_log_nor_its_kernels_know_the_token(tmp_path: Path) -> None:
     assert link.rpartition("=")[2] not in log.read_text()
 
 
-def test_a_directory_that_it_does_not_show_is_refused_before_anything_starts(
+def test_a_directory_outside_the_root_is_rejected_before_anything_starts(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
@@ -103,14 +103,14 @@ def test_a_directory_that_it_does_not_show_is_refused_before_anything_starts(
         JupyterCodeExecutor(KernelPool(server), output_dir=elsewhere)
 
 
-def test_a_root_that_cannot_work_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_root_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs lab=True"):
         LocalJupyterServer(root_dir=tmp_path)
     with pytest.raises(ValueError, match="not a directory"):
         LocalJupyterServer(lab=True, root_dir=tmp_path / "missing" / "more")
 
 
-def test_a_jupyterlab_that_is_not_installed_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_jupyterlab_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
 
     def find_no_lab(name: str, package: str | None = None) -> ModuleSpec | None:
@@ -130,7 +130,7 @@ def test_a_kernel_of_a_pool_has_a_link_too(server: LocalJupyterServer, tmp_path:
         assert run(executor, "import os\nos.getcwd()").output.endswith(repr(str(tmp_path)))
 
 
-def test_how_a_kernel_died_is_said_each_time(server: LocalJupyterServer, tmp_path: Path) -> None:
+def test_each_kernel_death_is_reported_with_its_signal(server: LocalJupyterServer, tmp_path: Path) -> None:
     with JupyterCodeExecutor(server, output_dir=tmp_path) as executor:
         for signal in ("SIGKILL", "SIGSEGV"):
             result = run(executor, f"import os, signal\nos.kill(os.getpid(), signal.{signal})")
@@ -138,9 +138,7 @@ def test_how_a_kernel_died_is_said_each_time(server: LocalJupyterServer, tmp_pat
             assert "variables of earlier blocks are gone" in run(executor, "1").output
 
 
-def test_a_kernel_that_somebody_ends_before_it_is_used_again_is_followed_by_another(
-    server: LocalJupyterServer, tmp_path: Path
-) -> None:
+def test_a_kernel_shut_down_between_blocks_is_replaced(server: LocalJupyterServer, tmp_path: Path) -> None:
     with JupyterCodeExecutor(server, output_dir=tmp_path) as executor:
         run(executor, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
         (kernel,) = kernels_of(server)
@@ -150,7 +148,7 @@ def test_a_kernel_that_somebody_ends_before_it_is_used_again_is_followed_by_anot
         assert kernel not in kernels_of(server)
 
 
-def test_nothing_is_left_of_an_executor_that_has_stopped(server: LocalJupyterServer, tmp_path: Path) -> None:
+def test_a_stopped_executor_leaves_no_kernel(server: LocalJupyterServer, tmp_path: Path) -> None:
     with JupyterCodeExecutor(server, output_dir=tmp_path) as executor:
         run(executor, "1")
         executor.restart()
