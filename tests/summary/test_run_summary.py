@@ -1,4 +1,4 @@
-"""What a notebook tells of its run, whoever wrote it and whatever it says."""
+"""The summary of a run in any notebook, whichever program wrote it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recorded session with a failure, a block that was not run, a picture and a file."""
+    """A recorded session with a failure, a block that was not run, an image and a file."""
     directory = tmp_path_factory.mktemp("session")
     blocks = [
         "open('table.csv', 'w').write('1')",
@@ -35,7 +35,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return executor.notebook
 
 
-def test_a_recorded_run_is_told_cell_by_cell(session: Path) -> None:
+def test_a_recorded_run_is_summarized_cell_by_cell(session: Path) -> None:
     run = summarise(read_outline(session))
     assert [cell.status for cell in run.cells] == ["ok", "ok", "error", "not_run"]
     assert [cell.index for cell in run.cells] == [1, 2, 3, 4]
@@ -53,19 +53,19 @@ def test_a_recorded_run_is_told_cell_by_cell(session: Path) -> None:
     json.dumps(run.to_dict())
 
 
-def test_an_outline_tells_of_a_run_what_the_whole_tells(session: Path) -> None:
+def test_the_outline_gives_the_same_summary_as_the_whole_notebook(session: Path) -> None:
     assert summarise(read_outline(session)) == summarise(read_unchecked(session))
     assert read_outline(session)["cells"][2]["outputs"] == []
 
 
-def test_a_notebook_that_is_laid_out_otherwise_is_read_whole(session: Path, tmp_path: Path) -> None:
+def test_a_notebook_in_another_layout_is_read_completely(session: Path, tmp_path: Path) -> None:
     (tmp_path / "dense.ipynb").write_text(json.dumps(json.loads(session.read_text())))
     (tmp_path / "mixed.ipynb").write_text(session.read_text().replace("\n   ],\n", "\n ],\n"))
     for name in ("dense.ipynb", "mixed.ipynb"):
         assert summarise(read_outline(tmp_path / name)) == summarise(read_unchecked(session))
 
 
-def test_a_notebook_of_jupyterlab_is_told_too() -> None:
+def test_a_notebook_of_jupyterlab_is_summarized_too() -> None:
     times = {"iopub.execute_input": "2026-05-01T10:00:00Z", "shell.execute_reply": "2026-05-01T10:00:02.5Z"}
     error = new_output("error", ename="ValueError", evalue="one\ntwo", traceback=[])
     cells = [
@@ -99,5 +99,5 @@ cell = st.fixed_dictionaries(
 
 
 @given(cells=st.lists(cell | st.dictionaries(st.text(max_size=4), values, max_size=3), max_size=3), metadata=values)
-def test_nothing_that_a_file_can_say_is_an_error(cells: list[Any], metadata: Any) -> None:
+def test_no_content_of_a_notebook_is_an_error(cells: list[Any], metadata: Any) -> None:
     json.dumps(summarise({"cells": cells, "metadata": metadata}).to_dict())

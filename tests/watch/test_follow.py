@@ -1,4 +1,4 @@
-"""A session of another process, followed on its file."""
+"""A session of another process is followed through its notebook file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def block(code: str) -> list[CodeBlock]:
 
 
 class Follower:
-    """Somebody who follows a notebook, in a thread."""
+    """Follows a notebook in a thread."""
 
     def __init__(self, path: Path) -> None:
         self.session = Session(path)
@@ -70,7 +70,7 @@ class Follower:
 
 
 def told(events: list[Event]) -> list[str]:
-    """The events in short, growth joined."""
+    """The events in short form, with stream growth joined."""
     lines: list[str] = []
     for event in events:
         match event:
@@ -91,7 +91,7 @@ def printed(events: list[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, StreamGrown))
 
 
-def test_a_session_is_told_as_it_goes_on_and_ends_with_it(tmp_path: Path) -> None:
+def test_a_session_is_followed_while_it_runs_until_it_ends(tmp_path: Path) -> None:
     with JupyterCodeExecutor(output_dir=tmp_path) as executor:
         follower = Follower(executor.notebook)
         executor.add_markdown("Now *this*.")
@@ -121,7 +121,7 @@ def test_a_session_is_told_as_it_goes_on_and_ends_with_it(tmp_path: Path) -> Non
     assert follower.session.ending == "ended"
 
 
-def test_a_killed_session_has_ended_too(tmp_path: Path) -> None:
+def test_following_stops_when_the_session_is_killed(tmp_path: Path) -> None:
     code = (
         "from nbtape import *\nexecutor = JupyterCodeExecutor(output_dir='.')\n"
         "executor.execute_code_blocks([CodeBlock('import time\\nprint(1, flush=True)\\ntime.sleep(100)', 'python')])"
@@ -135,7 +135,7 @@ def test_a_killed_session_has_ended_too(tmp_path: Path) -> None:
     assert follower.session.ending == "ended"
 
 
-def test_a_progress_bar_takes_its_line_back(tmp_path: Path) -> None:
+def test_a_progress_bar_rewrites_its_line(tmp_path: Path) -> None:
     with JupyterCodeExecutor(output_dir=tmp_path) as executor:
         follower = Follower(executor.notebook)
         code = "import time\nprint('start')\nfor n in range(5):\n    print(f'\\r{n}0%', end='', flush=True)\n"
@@ -149,7 +149,7 @@ def test_a_progress_bar_takes_its_line_back(tmp_path: Path) -> None:
     assert shown == "start\n40%\n"
 
 
-def test_what_is_kept_in_the_journal_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_in_the_journal_are_followed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nbtape.notebook.autosave.MAX_SAVE_SHARE", 0.001)
     monkeypatch.setattr("nbtape.notebook.autosave.SAVE_CREDIT_SECONDS", 0.0)
     with JupyterCodeExecutor(output_dir=tmp_path, timeout=100) as executor:
@@ -169,7 +169,7 @@ def test_what_is_kept_in_the_journal_is_told_too(tmp_path: Path, monkeypatch: py
     assert [line for line in lines if line.endswith(" ok")] == [f"{number} ok" for number in range(41)]
 
 
-def test_a_notebook_that_nobody_writes_is_told_to_its_end(tmp_path: Path) -> None:
+def test_a_notebook_that_is_not_being_recorded_is_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "old.ipynb"
     cells = [new_code_cell("x", execution_count=1, outputs=[new_output("stream", text="1\n")]), new_code_cell("y")]
     nbformat.write(new_notebook(cells=cells), path)
@@ -180,8 +180,8 @@ def test_a_notebook_that_nobody_writes_is_told_to_its_end(tmp_path: Path) -> Non
     assert session.ending == "not written"
 
 
-def test_saves_of_another_program_lose_nothing(tmp_path: Path) -> None:
-    """JupyterLab without atomic writes, an editor that moves, a careless script: the session goes on, and is told."""
+def test_saves_by_another_program_lose_no_events(tmp_path: Path) -> None:
+    """JupyterLab without atomic writes, an editor that moves files, a careless script: following continues."""
     with JupyterCodeExecutor(output_dir=tmp_path) as executor:
         path = executor.notebook
         executor.execute_code_blocks(block("print('first')"))
@@ -210,7 +210,7 @@ def test_saves_of_another_program_lose_nothing(tmp_path: Path) -> None:
     assert follower.session.ending == "ended"
 
 
-def test_a_notebook_that_is_gone_with_its_writer_has_ended(tmp_path: Path) -> None:
+def test_following_stops_when_notebook_and_writer_are_gone(tmp_path: Path) -> None:
     path = tmp_path / "old.ipynb"
     nbformat.write(new_notebook(), path)
     looks = Session(path)
@@ -222,14 +222,14 @@ def test_a_notebook_that_is_gone_with_its_writer_has_ended(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"nbformat": 3}', '{\n "cells": [\n  {\n x\n  }\n ],\n "nbformat": 4}']
 )
-def test_what_stays_broken_is_said(content: str, tmp_path: Path) -> None:
+def test_a_notebook_that_stays_broken_is_reported(content: str, tmp_path: Path) -> None:
     (path := tmp_path / "broken.ipynb").write_text(content)
     follower = Follower(path)
     follower.end()
     assert isinstance(follower.error, NotebookReadError)
 
 
-def test_who_looks_takes_the_lock_from_nobody(tmp_path: Path) -> None:
+def test_checking_for_a_writer_does_not_block_the_lock(tmp_path: Path) -> None:
     (path := tmp_path / "x.ipynb").write_text("{}")
     done = threading.Event()
 
@@ -252,11 +252,11 @@ def test_who_looks_takes_the_lock_from_nobody(tmp_path: Path) -> None:
             looker.join()
 
 
-def test_where_nothing_can_be_locked_a_session_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_file_locks_a_session_never_counts_as_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbformat.write(new_notebook(), path := tmp_path / "x.ipynb")
     with path.open("rb") as file:
         assert is_locked(file.fileno()) is False
-        monkeypatch.setattr(lock, "fcntl", None)  # as on Windows
+        monkeypatch.setattr(lock, "fcntl", None)  # As on Windows.
         assert is_locked(file.fileno()) is None
         assert WriterLock.take(Directory(tmp_path), path.name) is None
     session = Session(path)
@@ -266,8 +266,10 @@ def test_where_nothing_can_be_locked_a_session_does_not_end(tmp_path: Path, monk
     assert session.lives is None
 
 
-def test_a_drive_on_which_only_readers_can_lock_cannot_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NFS, where a file that is open for reading cannot be locked for writing."""
+def test_a_drive_with_read_locks_only_does_not_show_if_the_writer_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On NFS, a file that is open for reading cannot be locked for writing."""
     flock = fcntl.flock
 
     def refuse(file: int, operation: int) -> None:
@@ -281,7 +283,7 @@ def test_a_drive_on_which_only_readers_can_lock_cannot_tell(tmp_path: Path, monk
     assert Writer(path).lives() is None
 
 
-def test_a_look_parses_only_what_is_new(tmp_path: Path) -> None:
+def test_each_poll_parses_only_changed_cells(tmp_path: Path) -> None:
     cells = [new_code_cell(f"x{number}", id=f"c{number}") for number in range(50)]
     nbformat.write(new_notebook(cells=cells), path := tmp_path / "x.ipynb")
     reader = SnapshotReader(path)
@@ -321,7 +323,7 @@ def test_any_layout_is_read(layout: str, count: int, tmp_path: Path) -> None:
     assert [cell.load()["metadata"] for cell in snapshot.cells] == [metadata] * count
 
 
-def test_a_directory_stands_for_the_notebook_that_is_written_in_it(tmp_path: Path) -> None:
+def test_a_directory_means_the_notebook_being_recorded_in_it(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="contains no notebook"):
         newest_notebook(tmp_path)
     nbformat.write(new_notebook(), tmp_path / "old.ipynb")

@@ -1,4 +1,4 @@
-"""Nothing hostile in a session runs where it is watched: in a browser, with every payload in every place."""
+"""Hostile content in a session does not run in a browser that watches it: every payload, in every position."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def live(notebook: NotebookNode, directory: Path, name: str = "x") -> Iterator[str]:
-    """The link to a page of a session that has ended."""
+    """The link to the page of a session that has ended."""
     nbformat.write(notebook, path := directory / "x.ipynb")
     snapshot = SnapshotReader(path).read()
     assert snapshot is not None
@@ -38,7 +38,7 @@ def live(notebook: NotebookNode, directory: Path, name: str = "x") -> Iterator[s
         yield server.url
 
 
-#: Every picture is there, or has failed.
+#: Waits until every image is loaded or has failed.
 SETTLED = """() => Promise.all([...document.images].map((image) => image.complete || new Promise((done) => {
     for (const kind of ["load", "error"]) image.addEventListener(kind, done);
 })))"""
@@ -46,7 +46,7 @@ SETTLED = """() => Promise.all([...document.images].map((image) => image.complet
 
 @contextmanager
 def opened(browser: Browser, url: str, *, without_policy: bool = False) -> Iterator[tuple[Page, Seen]]:
-    """The page, filled."""
+    """The page after it has loaded everything."""
     with browser.new_context(bypass_csp=without_policy, viewport={"width": 1000, "height": 800}) as context:
         page = context.new_page()
         seen = Seen(page, ours=url.partition("#")[0])
@@ -57,7 +57,7 @@ def opened(browser: Browser, url: str, *, without_policy: bool = False) -> Itera
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_nothing_of_it_runs_even_without_the_policy(group: str, browser: Browser, tmp_path: Path) -> None:
+def test_payloads_do_not_run_even_without_the_policy(group: str, browser: Browser, tmp_path: Path) -> None:
     payloads = GROUPS[group].values()
     with (
         live(everywhere(payloads), tmp_path, " ".join(payloads)) as url,
@@ -75,7 +75,7 @@ def test_nothing_of_it_runs_even_without_the_policy(group: str, browser: Browser
 
 @pytest.fixture
 def careless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outputs are shown as they were written."""
+    """Show outputs without escaping."""
     monkeypatch.setattr(Parts, "output", lambda _, output: output["text"])
 
 
@@ -86,14 +86,14 @@ def raw(names: set[str]) -> NotebookNode:
 
 
 @pytest.mark.usefixtures("careless")
-def test_nothing_of_it_runs_with_the_policy_alone(browser: Browser, tmp_path: Path) -> None:
+def test_the_policy_alone_stops_payloads(browser: Browser, tmp_path: Path) -> None:
     with live(raw(PAYLOADS.keys() - LEADS_AWAY - SIZES.keys()), tmp_path) as url, opened(browser, url) as (_, seen):
-        # A link of one of them to `#x` is the page again, without its token.
+        # A payload's link to `#x` opens the page again, without its token.
         assert set(seen.of_this(url)) <= {f"popup {url.partition('#')[0]}#x"}
 
 
 @pytest.mark.usefixtures("careless")
-def test_without_either_it_would(browser: Browser, tmp_path: Path) -> None:
+def test_payloads_run_without_escaping_and_policy(browser: Browser, tmp_path: Path) -> None:
     with (
         live(raw({"onerror", "onclick", "picture from elsewhere"}), tmp_path) as url,
         opened(browser, url, without_policy=True) as (_, seen),

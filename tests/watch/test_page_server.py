@@ -1,4 +1,4 @@
-"""The server of the page: who may ask it, and what it answers."""
+"""The server of the watch page: who is admitted, and what it answers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Notebook:
-    """A notebook, and the board that its looks are posted on."""
+    """A notebook, and the board to which its snapshots are posted."""
 
     def __init__(self, path: Path) -> None:
         self.cells = [new_markdown_cell("*a*", id="a"), new_code_cell("b", id="b", execution_count=1)]
@@ -63,7 +63,7 @@ QUESTION = {"page": "p", "since": 0, "has_all": False}
 def ask(
     server: PageServer, path: str, question: object = None, method: str = "POST", **headers: str
 ) -> tuple[int, bytes, Mapping[str, str]]:
-    """What is answered, if nothing else is said to somebody with the token."""
+    """Send a request, with the token unless the headers say otherwise; return the answer."""
     address, _, token = server.url.removeprefix("http://").partition("/#")
     connection = http.client.HTTPConnection(address, timeout=10)
     given = {"Authorization": f"Bearer {token}", **{name.replace("_", "-"): value for name, value in headers.items()}}
@@ -74,13 +74,13 @@ def ask(
     return answer.status, content, dict(answer.getheaders())
 
 
-def test_who_has_the_token_is_told(server: PageServer) -> None:
+def test_a_client_with_the_token_gets_updates_and_cells(server: PageServer) -> None:
     status, content, headers = ask(server, "/updates", QUESTION)
     updates = json.loads(content)
     assert (status, headers["Content-Type"], headers["Cache-Control"]) == (200, "application/json", "no-store")
     assert (updates["name"], updates["order"], updates["conclusion"]) == ("x.ipynb", [1, 2], "")
     assert updates["cells"] == [[1, 0, ""], [2, 1, "ok"]]
-    ask(server, "/cells", {"cells": [[1, []]]})  # the first answer imports what renders, and may be cut short
+    ask(server, "/cells", {"cells": [[1, []]]})  # The first request imports the renderer, and may be cut short.
     _, content, _ = ask(server, "/cells", {"cells": [[1, []], [9, []]]})
     (one, prose), missing = json.loads(content)["cells"]
     assert (one, missing) == (1, [9, None])
@@ -108,7 +108,7 @@ def test_who_has_the_token_is_told(server: PageServer) -> None:
         ({"Content-Length": "9" * 5000}, 413),
     ],
 )
-def test_nobody_else_is(path: str, headers: dict[str, str], status: int, server: PageServer) -> None:
+def test_other_clients_are_rejected(path: str, headers: dict[str, str], status: int, server: PageServer) -> None:
     port = server.url.rpartition(":")[2].partition("/")[0]
     given = {name.replace("-", "_"): value.replace("PORT", port) for name, value in headers.items()}
     refused, content, _ = ask(server, path, QUESTION, **given)
@@ -119,12 +119,12 @@ def test_nobody_else_is(path: str, headers: dict[str, str], status: int, server:
 
 @pytest.mark.parametrize("path", ["/updates", "/cells"])
 @pytest.mark.parametrize("question", [[], {}, {"since": [], "cells": 3}, {"cells": [[1e999, []]]}, "x", 1])
-def test_a_question_that_makes_no_sense_is_refused(path: str, question: object, server: PageServer) -> None:
+def test_an_invalid_request_is_rejected(path: str, question: object, server: PageServer) -> None:
     assert ask(server, path, question)[0] == 400
     assert ask(server, "/updates", QUESTION)[0] == 200
 
 
-def test_the_page_itself_holds_nothing_and_is_for_no_frame(server: PageServer) -> None:
+def test_the_page_itself_has_no_data_and_cannot_be_framed(server: PageServer) -> None:
     status, content, headers = ask(server, "/", method="GET", Authorization="")
     assert status == 200
     policy = headers["Content-Security-Policy"]
@@ -139,14 +139,14 @@ def test_the_page_itself_holds_nothing_and_is_for_no_frame(server: PageServer) -
     assert ask(server, "/", method="DELETE")[0] == 501
 
 
-def test_it_listens_on_one_address_alone(server: PageServer) -> None:
+def test_the_server_listens_on_one_address_only(server: PageServer) -> None:
     port = int(server.url.rpartition(":")[2].partition("/")[0])
     socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    with pytest.raises(OSError, match=r"refused|assign|timed out"):  # as by any other address
+    with pytest.raises(OSError, match=r"refused|assign|timed out"):  # Any other address fails like this one.
         socket.create_connection(("127.0.0.2", port), timeout=5)
 
 
-def test_the_token_is_in_no_log(server: PageServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_token_is_not_logged(server: PageServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     for path in ("/", "/updates", "/cells"):
         for method in ("GET", "POST"):
@@ -156,7 +156,7 @@ def test_the_token_is_in_no_log(server: PageServer, caplog: pytest.LogCaptureFix
     assert server.url.partition("#")[2] not in caplog.text
 
 
-def test_news_wait_for_what_comes_and_then_tell_but_that(notebook: Notebook) -> None:
+def test_updates_wait_for_changes_and_contain_only_those(notebook: Notebook) -> None:
     board = notebook.board
     first = board.updates(0, 0)
     assert board.updates(first["revision"], 0) == {"revision": first["revision"], "conclusion": ""}
@@ -180,7 +180,7 @@ def test_news_wait_for_what_comes_and_then_tell_but_that(notebook: Notebook) -> 
     assert board.updates(third["revision"], 0)["conclusion"] == "It is over."
 
 
-def test_of_a_cell_that_has_grown_only_what_is_new_is_sent(notebook: Notebook) -> None:
+def test_only_the_new_parts_of_a_grown_cell_are_sent(notebook: Notebook) -> None:
     outputs = notebook.cells[1]["outputs"] = [
         new_output("display_data", {"text/plain": "same"}),
         new_output("display_data", {"text/plain": "same"}),
@@ -200,7 +200,7 @@ def test_of_a_cell_that_has_grown_only_what_is_new_is_sent(notebook: Notebook) -
     assert "one\ntwo" in second["parts"][3][1]
 
 
-def test_a_cell_that_cannot_be_shown_keeps_no_other_from_it(
+def test_a_cell_that_cannot_be_rendered_does_not_affect_others(
     server: PageServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Parts, "prose", lambda *_: 1 / 0)
@@ -211,7 +211,9 @@ def test_a_cell_that_cannot_be_shown_keeps_no_other_from_it(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_it_ends_when_every_page_that_is_open_has_all(server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_stops_when_every_open_page_has_everything(
+    server: PageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("nbtape.watch.page_server.FIRST_PAGE_SECONDS", 0.2)
     server.linger()
     for page in ("one", "two"):
@@ -231,21 +233,21 @@ def port_of(server: PageServer) -> int:
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS)
-def test_connections_that_are_held_take_few_threads_and_keep_nobody_out(beginning: str, server: PageServer) -> None:
+def test_idle_connections_use_few_threads_and_block_no_one(beginning: str, server: PageServer) -> None:
     with held(port_of(server), BEGINNINGS[beginning], 300) as connections:
         assert ask(server, "/updates", QUESTION)[0] == 200
         assert eventually(lambda: threading.active_count() < server.connections.limit + 20)
         assert sum(map(is_closed, connections)) >= 300 - server.connections.limit
 
 
-def test_half_a_body_keeps_nobody_out_even_with_the_token(server: PageServer) -> None:
+def test_incomplete_bodies_block_no_one_even_with_the_token(server: PageServer) -> None:
     token = server.url.partition("#")[2].encode()
     head = b"POST /updates HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nAuthorization: Bearer " + token
     with held(port_of(server), head + b"\r\nContent-Length: 4000000\r\n\r\n{", 100):
         assert ask(server, "/updates", QUESTION)[0] == 200
 
 
-def test_a_page_keeps_its_connection_while_others_are_held(server: PageServer) -> None:
+def test_a_page_keeps_its_connection_while_others_are_idle(server: PageServer) -> None:
     address, _, token = server.url.removeprefix("http://").partition("/#")
     page = http.client.HTTPConnection(address, timeout=10)
     for _ in range(2):
@@ -260,7 +262,7 @@ def test_a_page_keeps_its_connection_while_others_are_held(server: PageServer) -
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS)
-def test_a_request_that_does_not_arrive_is_given_up(beginning: str, notebook: Notebook) -> None:
+def test_an_incomplete_request_times_out(beginning: str, notebook: Notebook) -> None:
     server = PageServer(notebook.board, 0)
     server.connections = Connections(seconds=0.3)
     with server, held(port_of(server), BEGINNINGS[beginning], 3) as connections:
@@ -268,7 +270,7 @@ def test_a_request_that_does_not_arrive_is_given_up(beginning: str, notebook: No
             assert eventually(lambda connection=connection: is_closed(connection))  # type: ignore[misc]
 
 
-def test_a_request_that_arrives_byte_by_byte_is_given_up(notebook: Notebook) -> None:
+def test_a_request_that_arrives_byte_by_byte_times_out(notebook: Notebook) -> None:
     server = PageServer(notebook.board, 0)
     server.connections = Connections(seconds=0.3)
     with server, begin(port_of(server), BEGINNINGS["half a header"]) as connection:
@@ -284,26 +286,26 @@ def test_a_request_that_arrives_byte_by_byte_is_given_up(notebook: Notebook) -> 
 
 
 @pytest.mark.parametrize("lines", [b"X: " + b"x" * 60_000 + b"\r\n", b"X: " + b"x" * 1000 + b"\r\n"])
-def test_headers_are_bounded_together(lines: bytes, server: PageServer) -> None:
+def test_the_total_size_of_headers_is_limited(lines: bytes, server: PageServer) -> None:
     head = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n"
     with begin(port_of(server), head + lines * 90) as connection, connection.makefile("rb") as answer:
         assert b" 431 " in answer.readline()
     assert ask(server, "/updates", QUESTION)[0] == 200
 
 
-def test_a_request_line_without_an_end_is_given_up(server: PageServer) -> None:
+def test_an_endless_request_line_is_cut_off(server: PageServer) -> None:
     with begin(port_of(server), b"GET /" + b"x" * 60_000) as connection:
         assert eventually(lambda: is_closed(connection))
 
 
-def test_without_a_file_descriptor_a_waiting_connection_makes_room(server: PageServer) -> None:
-    """The next client is answered while the limit lasts."""
+def test_without_free_file_descriptors_a_waiting_connection_is_closed(server: PageServer) -> None:
+    """The next client gets an answer even while no file descriptor is free."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     request = BEGINNINGS["a whole request"].replace(b"PORT", str(port_of(server)).encode())
     with begin(port_of(server), BEGINNINGS["half a header"]) as waiting, socket.socket() as client:
         assert eventually(lambda: server.connections._open)
         client.settimeout(20)
-        fillers = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]  # no gap below the limit
+        fillers = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]  # Leaves no gap below the limit.
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (fillers[-1] + 1, before[1]))
             client.connect(("127.0.0.1", port_of(server)))
