@@ -1,4 +1,4 @@
-"""The tree is the architecture. Import directions and cycles are checked by import-linter, see pyproject.toml."""
+"""The directory tree is the architecture. import-linter checks import directions and cycles; see pyproject.toml."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import nbtape
 SOURCES = Path(nbtape.__file__).parent
 MODULES = [path for path in SOURCES.rglob("*.py") if path.name != "__init__.py"]
 
-#: Names that several modules have because they play the same role in packages side by side.
+#: Names shared by modules with the same role in parallel packages.
 PARALLEL = {"client", "manager"}
 
 
-def test_the_top_level_holds_what_users_import_and_packages() -> None:
+def test_the_top_level_has_only_packages_and_modules_that_users_import() -> None:
     modules = {path.stem for path in MODULES if path.parent == SOURCES}
     assert modules == {"__main__", "_version", "environment", "errors", "results"}
 
 
-def test_every_package_says_what_belongs_there() -> None:
+def test_every_package_has_a_docstring() -> None:
     silent = [
         str(path.relative_to(SOURCES))
         for path in SOURCES.rglob("__init__.py")
@@ -30,7 +30,7 @@ def test_every_package_says_what_belongs_there() -> None:
 
 
 def test_no_two_modules_share_a_name() -> None:
-    # A command and what it runs may: the module in cli/ is named by the command.
+    # A command and the code that it runs may share one: modules in cli/ are named after their command.
     places: dict[str, list[str]] = defaultdict(list)
     for path in MODULES:
         if path.parent != SOURCES / "cli":
@@ -38,23 +38,23 @@ def test_no_two_modules_share_a_name() -> None:
     assert {name for name, paths in places.items() if len(paths) > 1} == PARALLEL
 
 
-def test_every_module_is_named_by_what_it_does() -> None:
+def test_no_module_has_a_generic_name() -> None:
     assert not {path.stem for path in MODULES} & {"utils", "helpers", "misc", "common"}
 
 
 def test_no_module_hides_a_name_that_its_package_imports() -> None:
-    # Importing a submodule sets its name in the package, over whatever the package imported before.
+    # Importing a submodule sets its name in the package and replaces what the package imported before.
     for path in SOURCES.rglob("__init__.py"):
         imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
         names = {alias.asname or alias.name for node in imports for alias in node.names}
         assert not names & {module.stem for module in path.parent.glob("*.py")}, path
 
 
-#: Packages that work in directories that hostile code can write, and methods of paths that open or move files.
+#: Packages that work in directories where hostile code can write, and the path methods that open or move files.
 UNTRUSTED = ("notebook", "session", "export", "replay", "watch", "integrations", "cli", "messages", "summary")
 OPENING = {"read_text", "read_bytes", "write_text", "write_bytes", "symlink_to", "hardlink_to", "unlink", "mkdir"}
 
-#: The only others that they open: files of the installed package, new directories, and a token that the user names.
+#: Other files that they open: files of the installed package, new directories, and a token file named by the user.
 OTHERS = {
     "cli/completion.py: script.read_text",
     "cli/kernel_options.py: directory.mkdir",
@@ -65,8 +65,8 @@ OTHERS = {
 }
 
 
-def test_files_that_hostile_code_can_reach_are_opened_by_one_module() -> None:
-    # Ruff forbids the functions, except the builtin `open`; it does not know which objects are paths.
+def test_only_one_module_opens_files_that_hostile_code_can_reach() -> None:
+    # Ruff bans the functions except the builtin `open`, but does not know which objects are paths.
     found = set()
     for path in (path for package in UNTRUSTED for path in (SOURCES / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):

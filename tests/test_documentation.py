@@ -1,4 +1,4 @@
-"""What the documentation shows is what happens."""
+"""The documentation shows what actually happens."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ NOTEBOOKS = REPOSITORY / "notebooks"
 GUIDES = NOTEBOOKS / "guides"
 README = (REPOSITORY / "README.md").read_text()
 
-#: What agents wrote, without the start page of the site.
+#: Transcripts of agents, without the start page of the site.
 TRANSCRIPTS = sorted(set(NOTEBOOKS.glob("*.md")) - {NOTEBOOKS / "index.md"})
 
 RECORDED_FAILURES = {"parcels": 1}
 
-#: The notebooks of the documentation, which `scripts/notebooks` records.
+#: The notebooks of the documentation, recorded by `scripts/notebooks`.
 RECORDED = sorted(path.stem for path in (NOTEBOOKS / "sources").glob("*.md"))
 
 
@@ -45,7 +45,7 @@ def run(command: list[str], cwd: Path, **variables: str) -> subprocess.Completed
 
 
 @pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda path: path.stem)
-def test_a_transcript_runs_as_its_agent_says(transcript: Path, tmp_path: Path) -> None:
+def test_a_transcript_runs_with_the_expected_failures(transcript: Path, tmp_path: Path) -> None:
     expected = RECORDED_FAILURES.get(transcript.stem, 0)
     done = run(["nbtape", "run", str(transcript), "--keep-going", "--output-dir", str(tmp_path)], cwd=tmp_path)
     assert done.returncode == bool(expected), done.stdout + done.stderr
@@ -58,7 +58,7 @@ def test_a_transcript_runs_as_its_agent_says(transcript: Path, tmp_path: Path) -
         assert "377" in done.stdout
 
 
-def test_a_mistake_is_repaired_by_the_block_after_it(tmp_path: Path) -> None:
+def test_the_failure_in_a_transcript_is_fixed_by_the_next_block(tmp_path: Path) -> None:
     run(["nbtape", "run", str(NOTEBOOKS / "parcels.md"), "--keep-going", "--output-dir", str(tmp_path)], cwd=tmp_path)
     cells = nbformat.read(tmp_path / "parcels.ipynb", as_version=4).cells
     statuses = [cell.metadata.nbtape.status for cell in cells if cell.cell_type == "code"]
@@ -69,7 +69,7 @@ def test_a_mistake_is_repaired_by_the_block_after_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_notebook_of_the_documentation_shows_what_it_does(
+def test_a_notebook_of_the_documentation_is_reproducible(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     if "docker" in name:
@@ -101,20 +101,20 @@ def test_a_notebook_of_the_documentation_is_recorded_from_its_source(name: str) 
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_notebook_of_the_documentation_tells_nothing_of_the_machine_that_recorded_it(name: str) -> None:
+def test_a_notebook_of_the_documentation_has_no_paths_of_the_machine_that_recorded_it(name: str) -> None:
     text = (NOTEBOOKS / f"{name}.ipynb").read_text()
     assert not re.findall(r"/(?:tmp|root|home|Users|private|var/folders)/[^\s\"]*", text)
     assert "environment" not in nbformat.reads(text, as_version=4).metadata.nbtape
 
 
-def test_the_notebooks_of_the_documentation_are_these_and_small() -> None:
+def test_the_notebooks_of_the_documentation_are_complete_and_small() -> None:
     names = ["1-first-steps", "2-docker", "3-servers", "4-replay", "5-agents", "6-recovery"]
     assert names == RECORDED == sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
     assert sum((NOTEBOOKS / f"{name}.ipynb").stat().st_size for name in names) < 600_000
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_every_link_of_a_notebook_leads_somewhere(name: str) -> None:
+def test_every_link_in_a_notebook_has_a_target(name: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", (NOTEBOOKS / "sources" / f"{name}.md").read_text()):
         assert (NOTEBOOKS / target).exists(), target
 
@@ -132,7 +132,7 @@ def test_the_quick_start_prints_what_the_readme_shows(tmp_path: Path) -> None:
     assert (tmp_path / "coding" / "session.ipynb").exists()
 
 
-#: The part of `openai` that the README uses. Its model writes code, reads the output, and answers with it.
+#: The part of `openai` that the README uses, with a model that writes code, reads the output and answers with it.
 OPENAI = """
 from types import SimpleNamespace as Namespace
 
@@ -149,7 +149,7 @@ class OpenAI:
 """
 
 
-def test_the_agent_of_the_readme_runs_the_code_of_its_model_and_records_it(tmp_path: Path) -> None:
+def test_the_agent_in_the_readme_runs_and_records_the_code_of_its_model(tmp_path: Path) -> None:
     _, agent, _ = fences("python")
     (tmp_path / "openai.py").write_text(OPENAI)
     done = run([sys.executable, "-c", agent], cwd=tmp_path)
@@ -158,7 +158,7 @@ def test_the_agent_of_the_readme_runs_the_code_of_its_model_and_records_it(tmp_p
     assert (said.source, code.metadata.nbtape.status) == ("I count.", "ok")
 
 
-def test_the_docker_example_of_the_readme_prints_what_it_says(tmp_path: Path, base_image: str) -> None:
+def test_the_docker_example_in_the_readme_prints_the_shown_output(tmp_path: Path, base_image: str) -> None:
     *_, docker = fences("python")
     (promise,) = re.findall(r"  # (.*)$", docker, flags=re.MULTILINE)
     done = run([sys.executable, "-c", on_base_image(docker, base_image)], cwd=tmp_path)
@@ -166,14 +166,14 @@ def test_the_docker_example_of_the_readme_prints_what_it_says(tmp_path: Path, ba
 
 
 def on_base_image(code: str, base_image: str) -> str:
-    """The code with its containers on an image that needs no registry."""
+    """The code, with containers that use an image available locally."""
     return (
         "import functools, nbtape\n"
         f"nbtape.DockerJupyterServer = functools.partial(nbtape.DockerJupyterServer, base_image={base_image!r})\n{code}"
     )
 
 
-#: The guides whose Python runs on local kernels and servers, in one session for each guide.
+#: Guides whose Python runs on local kernels and servers, in one session per guide.
 RUNNABLE = ["jupyterlab", "recording", "replay", "servers", "troubleshooting"]
 
 
@@ -182,23 +182,23 @@ def guide(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", RUNNABLE)
-def test_the_python_of_a_guide_runs(name: str, tmp_path: Path) -> None:
+def test_the_python_code_in_a_guide_runs(name: str, tmp_path: Path) -> None:
     done = run([sys.executable, "-W", "error", "-c", guide(name)], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_python_of_the_guide_on_docker_runs(tmp_path: Path, base_image: str) -> None:
+def test_the_python_code_in_the_docker_guide_runs(tmp_path: Path, base_image: str) -> None:
     done = run([sys.executable, "-c", on_base_image(guide("docker"), base_image)], cwd=tmp_path)
     assert done.stdout.strip() == "/workspace", done.stderr
 
 
-def test_the_guide_on_resuming_prints_the_variable_of_the_recording(tmp_path: Path) -> None:
+def test_the_guide_on_resuming_prints_the_recorded_variable(tmp_path: Path) -> None:
     done = run([sys.executable, "-c", guide("resume-and-fork")], cwd=tmp_path)
     assert "exit_code=0 output='16' output_files=[]" in done.stdout.splitlines(), done.stderr
     assert (tmp_path / "coding" / "session-fork.ipynb").exists()
 
 
-def test_the_pool_of_the_guide_has_imported_what_it_names(tmp_path: Path) -> None:
+def test_the_pool_in_the_guide_preloads_its_modules(tmp_path: Path) -> None:
     code, _ = fences("python", (GUIDES / "pools.md").read_text())
     use = (
         "pool.fill()\n"
@@ -209,7 +209,7 @@ def test_the_pool_of_the_guide_has_imported_what_it_names(tmp_path: Path) -> Non
     assert done.stdout == "True\n", done.stderr
 
 
-def test_the_pool_of_the_guide_with_containers_can_be_made(tmp_path: Path) -> None:
+def test_the_pool_with_containers_in_the_guide_can_be_created(tmp_path: Path) -> None:
     done = run([sys.executable, "-c", guide("pools")], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
@@ -229,7 +229,7 @@ def needs_more(command: str) -> bool:
     return "--docker" in command or command.startswith(("nbtape image", "nbtape mcp"))
 
 
-def test_the_commands_of_the_readme_work_in_this_order(tmp_path: Path) -> None:
+def test_the_commands_in_the_readme_work_in_order(tmp_path: Path) -> None:
     shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")
     for command in commands():
         if not needs_more(command):
@@ -238,7 +238,7 @@ def test_the_commands_of_the_readme_work_in_this_order(tmp_path: Path) -> None:
     assert (tmp_path / ".bashrc").read_text()
 
 
-def test_the_commands_of_the_readme_on_docker_work(tmp_path: Path, base_image: str) -> None:
+def test_the_docker_commands_in_the_readme_work(tmp_path: Path, base_image: str) -> None:
     source = NOTEBOOKS / "fibonacci.md"
     assert run(["nbtape", "run", str(source), "--output-dir", "runs"], cwd=tmp_path).returncode == 0
     (command,) = [command for command in commands() if "--docker" in command]
@@ -247,7 +247,7 @@ def test_the_commands_of_the_readme_on_docker_work(tmp_path: Path, base_image: s
 
 
 @pytest.mark.parametrize("command", [line for line in commands() if needs_more(line)])
-def test_a_command_of_the_readme_has_valid_options(command: str) -> None:
+def test_a_command_in_the_readme_has_valid_options(command: str) -> None:
     found: click.Command = nbtape
     arguments = shlex.split(command, comments=True)[1:]
     while isinstance(found, click.Group):
@@ -256,7 +256,7 @@ def test_a_command_of_the_readme_has_valid_options(command: str) -> None:
     found.make_context(None, arguments)
 
 
-def test_the_table_of_faults_has_those_that_are_tried() -> None:
+def test_the_table_of_faults_lists_the_tested_ones() -> None:
     tests = (REPOSITORY / "tests").rglob("*.py")
     marks = {
         name
@@ -267,7 +267,7 @@ def test_the_table_of_faults_has_those_that_are_tried() -> None:
     assert set(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)) - {"fault", "---"} == marks
 
 
-def test_the_readme_names_scripts_that_are_there() -> None:
+def test_scripts_named_in_the_readme_exist() -> None:
     scripts = set(re.findall(r"scripts/([\w-]+)", README))
     assert {"demo", "test", "bench"} <= scripts
     for name in scripts:
@@ -275,6 +275,6 @@ def test_the_readme_names_scripts_that_are_there() -> None:
 
 
 @pytest.mark.parametrize("page", [REPOSITORY / "README.md", *sorted(GUIDES.glob("*.md"))], ids=lambda page: page.stem)
-def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+def test_every_link_on_a_page_has_a_target(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         assert target.startswith("https://") or (page.parent / target).exists(), target

@@ -1,4 +1,4 @@
-"""What a kernel runs in: how its answer is read, whatever it is, and what becomes of that in a recording."""
+"""The environment of a kernel: parsing the kernel's answer, whatever it is, and recording it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def answer(text: str) -> dict[str, Any]:
 
 
 def wheel(directory: Path, version: str) -> None:
-    """A package of one line, as pip installs it."""
+    """Write a wheel with one module that pip can install."""
     directory.mkdir(exist_ok=True)
     info = f"nbtape_thing-{version}.dist-info"
     with zipfile.ZipFile(directory / f"nbtape_thing-{version}-py3-none-any.whl", "w") as file:
@@ -44,7 +44,7 @@ def install(what: str) -> str:
     return f"!rm -rf lib; {sys.executable} -m pip install --no-index --find-links wheels --target lib {what}"
 
 
-def test_a_notebook_gives_back_what_it_was_told() -> None:
+def test_an_environment_survives_a_round_trip_through_json() -> None:
     assert read_environment(json.loads(json.dumps(TOLD.to_dict()))) == TOLD
 
 
@@ -63,11 +63,11 @@ def test_a_notebook_gives_back_what_it_was_told() -> None:
     ],
     ids=range(9),
 )
-def test_an_answer_that_makes_no_sense_is_none(reply: Any) -> None:
+def test_an_invalid_answer_is_ignored(reply: Any) -> None:
     assert reported_environment(reply) is None
 
 
-def test_packages_of_odd_names_or_versions_reach_no_requirements_file() -> None:
+def test_packages_with_odd_names_or_versions_are_not_in_the_requirements() -> None:
     odd = {"good": "1.0", "--index-url": "1", "a\nb": "1", "x @ https://example.org": "1", "fine": "1\n--pre", "n": 1}
     environment = read_environment({**TOLD.to_dict(), "packages": odd, "python": "3\n--pre"})
     assert environment is not None
@@ -75,7 +75,7 @@ def test_packages_of_odd_names_or_versions_reach_no_requirements_file() -> None:
     assert lines == ["# Python 3 --pre on linux-x86_64", "good==1.0"]
 
 
-def test_requirements_are_comments_where_pip_could_not_fetch_them() -> None:
+def test_packages_that_pip_cannot_fetch_are_comments_in_the_requirements() -> None:
     assert TOLD.requirements().splitlines() == [
         "# Python 3.12.1 on linux-x86_64",
         "# own==1  (from no index)",
@@ -83,7 +83,7 @@ def test_requirements_are_comments_where_pip_could_not_fetch_them() -> None:
     ]
 
 
-def test_differences_are_told_by_what_was_and_what_is() -> None:
+def test_differences_show_the_old_and_the_new_version() -> None:
     after = replace(TOLD, python="3.13.0", packages={"pandas": "3.1.1", "numpy": "2.0"})
     assert list(map(str, differences(TOLD, after))) == [
         "Python 3.12.1 → 3.13.0",
@@ -97,18 +97,18 @@ def test_differences_are_told_by_what_was_and_what_is() -> None:
 @pytest.mark.parametrize(
     "code", ["!pip install x", "%conda install x", "uv add x", "import pip", "apt-get -y install x"]
 )
-def test_code_that_may_install_is_known(code: str) -> None:
+def test_code_that_may_install_packages_is_recognized(code: str) -> None:
     assert may_install(code)
 
 
 @pytest.mark.parametrize("code", ["d.update(x)", "pipe.fit(x)", "print('installed')", "x = 1"])
-def test_code_that_does_not_install_is_asked_nothing(code: str) -> None:
+def test_other_code_is_not_taken_for_an_installation(code: str) -> None:
     assert not may_install(code)
 
 
 @pytest.mark.usefixtures("leaves_nothing")
 class TestRecording:
-    def test_it_is_recorded_before_anything_runs(self, output_dir: Path) -> None:
+    def test_the_environment_is_recorded_before_anything_runs(self, output_dir: Path) -> None:
         told = read_notebook(record(output_dir))["metadata"]["nbtape"]["environment"]
         assert told["python"] == ".".join(map(str, sys.version_info[:3]))
         assert told["packages"]["ipykernel"] == metadata.version("ipykernel")
@@ -120,7 +120,7 @@ class TestRecording:
         }
         assert installed <= set(told["packages"].items())
 
-    def test_what_a_block_installs_is_recorded_with_it(self, output_dir: Path) -> None:
+    def test_packages_installed_by_a_block_are_recorded_with_it(self, output_dir: Path) -> None:
         wheels = output_dir / "wheels"
         wheel(wheels, "1.0")
         wheel(wheels, "1.5")
@@ -144,14 +144,14 @@ class TestRecording:
         ]
         assert "nbtape-thing" not in read_notebook(path)["metadata"]["nbtape"]["environment"]["packages"]
 
-    def test_the_question_leaves_no_trace_in_the_session(self, output_dir: Path) -> None:
+    def test_querying_the_environment_leaves_no_trace_in_the_session(self, output_dir: Path) -> None:
         before = "a = None\na = set(globals())"
         path = record(output_dir, before, "'pip install'", "print(sorted(set(globals()) - a), _)")
         cell = code_cells(path)[2]
         assert cell["execution_count"] == 3
         assert stream_text(cell) == "['_2', '_i2', '_i3'] pip install\n"
 
-    def test_a_kernel_that_lies_costs_nothing_but_its_answer(self, output_dir: Path) -> None:
+    def test_a_false_answer_of_the_kernel_affects_only_the_environment(self, output_dir: Path) -> None:
         lie = "import platform\nplatform.python_version = lambda: 'x' * 10_000_000\n'pip install nothing'"
         path = record(output_dir, lie, "print('fine')")
         assert [cell["metadata"]["nbtape"]["status"] for cell in code_cells(path)] == ["ok", "ok"]
@@ -178,7 +178,7 @@ def test_the_command_prints_a_requirements_file(output_dir: Path) -> None:
     assert told["packages"]["ipykernel"] == metadata.version("ipykernel")
 
 
-def test_the_command_says_where_nothing_is_told(output_dir: Path) -> None:
+def test_the_command_reports_a_notebook_without_an_environment(output_dir: Path) -> None:
     path = output_dir / "foreign.ipynb"
     path.write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
     done = command(str(path))
@@ -186,5 +186,5 @@ def test_the_command_says_where_nothing_is_told(output_dir: Path) -> None:
     assert "has no record of its environment" in done.stderr
 
 
-def test_a_difference_says_what_came_and_went() -> None:
+def test_a_difference_shows_none_for_a_missing_value() -> None:
     assert str(Difference("image", None, "python")) == "image none → python"

@@ -1,4 +1,4 @@
-"""Every error pickles, says what to do, and has its place in the tree that the module's docstring draws."""
+"""Every error pickles, ends with what to do, and is in the tree shown in the module's docstring."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from nbtape.results import CellResult, CodeResult
 RESULT = CodeResult(1, "text", ["/a"], "error", [CellResult(0, "id", "error", error_name="E")], Path("/x/n.ipynb"))
 NOTEBOOK = Path("/x/n.ipynb")
 
-#: One of each, as the library raises them, and what its message tells people to do.
+#: One example of each error as the library raises it, and the advice in its message.
 EXAMPLES: list[tuple[BaseException, str]] = [
     (NbtapeError("Something. Do this."), "Do this."),
     (KernelError("Something. Do this."), "Do this."),
@@ -70,13 +70,13 @@ def own_classes() -> dict[str, type[BaseException]]:
     }
 
 
-def test_every_error_is_tried_here() -> None:
+def test_every_error_has_an_example() -> None:
     assert {type(error) for error, _ in EXAMPLES} == set(own_classes().values())
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("error", [error for error, _ in EXAMPLES], ids=IDS)
-def test_an_error_pickles_with_all_it_knows(error: BaseException, protocol: int) -> None:
+def test_an_error_pickles_with_all_attributes(error: BaseException, protocol: int) -> None:
     for twin in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error), copy.deepcopy(error)):
         assert type(twin) is type(error)
         assert str(twin) == str(error)
@@ -85,32 +85,32 @@ def test_an_error_pickles_with_all_it_knows(error: BaseException, protocol: int)
 
 
 @pytest.mark.parametrize(("error", "advice"), EXAMPLES, ids=IDS)
-def test_a_message_ends_in_what_to_do(error: BaseException, advice: str) -> None:
+def test_a_message_ends_with_what_to_do(error: BaseException, advice: str) -> None:
     assert str(error).endswith(advice)
 
 
-def test_a_notebook_that_cannot_be_written_is_named_with_the_reason_and_what_to_do() -> None:
+def test_a_notebook_write_error_names_the_notebook_and_the_reason() -> None:
     text = str(NotebookWriteError(NOTEBOOK, "the disk is full. Free some space."))
     assert text.startswith("The notebook /x/n.ipynb could not be written: the disk is full. Free some space. ")
 
 
-def test_a_kernel_that_is_not_installed_is_told_in_autogens_words_with_those_that_are() -> None:
+def test_the_error_for_a_missing_kernel_uses_autogens_wording_and_lists_installed_ones() -> None:
     text = str(KernelNotInstalledError("julia", ["python3", "bash"]))
     assert text.startswith("Kernel julia is not installed.")
     assert "Installed kernels: bash, python3." in text
 
 
-def test_a_machine_without_kernels_is_not_told_to_name_one_of_none() -> None:
+def test_without_any_kernel_the_error_suggests_installing_one() -> None:
     text = str(KernelNotInstalledError("julia"))
     assert "No kernels are installed." in text
     assert "ipykernel" in text, "where no kernel is installed, what to do is to install one"
 
 
-def test_an_output_directory_is_missed_in_autogens_words() -> None:
+def test_the_error_for_an_output_directory_uses_autogens_wording() -> None:
     assert str(OutputDirectoryError(Path("/x/y"), "is a file.")) == "Output directory /x/y is a file."
 
 
-def test_the_tree_is_as_it_is_drawn() -> None:
+def test_the_docstring_shows_the_tree_of_errors() -> None:
     drawn: dict[str, str] = {}
     branch: list[str] = []
     for line in inspect.cleandoc(errors.__doc__ or "").splitlines():
@@ -127,12 +127,12 @@ def test_the_tree_is_as_it_is_drawn() -> None:
         assert own_classes()[name].__bases__[0].__name__ == parent
 
 
-def test_a_value_that_cannot_work_is_a_value_error_too() -> None:
+def test_errors_about_invalid_values_are_value_errors_too() -> None:
     for error in (KernelNotInstalledError, OutputDirectoryError, NotebookReadError, SourceError):
         assert issubclass(error, ValueError)
 
 
-def test_only_an_interrupt_is_no_nbtape_error() -> None:
+def test_every_error_except_an_interrupt_is_an_nbtape_error() -> None:
     assert [name for name, error in own_classes().items() if not issubclass(error, NbtapeError)] == ["BlockInterrupted"]
     assert issubclass(BlockInterrupted, KeyboardInterrupt)
     assert not issubclass(BlockInterrupted, Exception)

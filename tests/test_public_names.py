@@ -1,4 +1,4 @@
-"""The public names, and what it costs to have them."""
+"""The public names, and the cost of importing them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 import nbtape
 
-#: What is imported where it is used, so that `import nbtape` stays light.
+#: Modules that are imported on first use, so that `import nbtape` stays light.
 HEAVY = [
     "click",
     "httpx",
@@ -26,7 +26,7 @@ HEAVY = [
 ]
 
 
-def test_the_public_names_are_these() -> None:
+def test_the_list_of_public_names() -> None:
     assert nbtape.__all__ == [
         "CODE_WRITER_SYSTEM_MESSAGE",
         "AsyncJupyterCodeExecutor",
@@ -68,11 +68,11 @@ def test_the_public_names_are_these() -> None:
     ]
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     assert [name for name in nbtape.__all__ if not hasattr(nbtape, name)] == []
 
 
-def test_nothing_else_is_there_that_looks_public() -> None:
+def test_nothing_else_looks_public() -> None:
     submodules = {name for name, value in vars(nbtape).items() if type(value).__name__ == "module"}
     found = {name for name in dir(nbtape) if not name.startswith("_")} - submodules - {"annotations"}
     assert found == set(nbtape.__all__)

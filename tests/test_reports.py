@@ -1,4 +1,4 @@
-"""The test run itself: what a test prints reaches its report, whatever it is."""
+"""Reports of the test run itself can hold anything that a test prints."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import logging
 from sendable_reports import sendable
 
 
-def test_lone_surrogates_do_not_end_a_run_in_several_processes() -> None:
-    """Without the plugin pytest-xdist ends here with an internal error."""
+def test_lone_surrogates_do_not_stop_a_parallel_test_run() -> None:
+    """Without the plugin, pytest-xdist fails here with an internal error."""
     logging.getLogger(__name__).warning("half an emoji: %s", "\ud83d")
 
 

@@ -1,4 +1,4 @@
-"""Outputs → text that an agent can read: whole or honestly shortened, and without a person's terminal codes."""
+"""Text of outputs for an agent: complete or marked as shortened, and without terminal codes."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def test_a_text_is_never_longer_than_its_limit(text: str, limit: int) -> None:
 
 
 @given(st.text(max_size=400), st.integers(0, 20))
-def test_a_text_within_its_limit_stays_as_it_is(text: str, more: int) -> None:
+def test_a_text_within_its_limit_is_unchanged(text: str, more: int) -> None:
     assert shorten(text, len(text) + more, WHERE) == text
 
 
 @given(st.integers(200, 5000), st.integers(100, 199))
 @example(10_000, 150)
 @example(1_000_000, 150)
-def test_a_shortened_text_keeps_head_and_tail_and_counts_what_is_left_out(size: int, limit: int) -> None:
+def test_a_shortened_text_keeps_head_and_tail_and_counts_omitted_characters(size: int, limit: int) -> None:
     text = "".join(itertools.islice(itertools.cycle("abcdefghijklmnopqrstuvwxyz0123456789\n"), size))
     short = shorten(text, limit, WHERE)
     notice = NOTICE.search(short)
@@ -102,7 +102,7 @@ def test_a_shortened_text_keeps_head_and_tail_and_counts_what_is_left_out(size: 
         ("cut off \x1b", "cut off "),
     ],
 )
-def test_terminal_codes_go_and_the_text_stays(raw: str, plain: str) -> None:
+def test_terminal_codes_are_removed_and_the_text_is_kept(raw: str, plain: str) -> None:
     assert strip_escapes(raw) == plain
 
 
@@ -114,13 +114,13 @@ def test_no_escape_is_left(text: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="\x1b\x90\x98\x9b\x9c\x9d\x9e\x9f")))
-def test_text_without_escapes_stays_as_it_is(text: str) -> None:
+def test_text_without_escapes_is_unchanged(text: str) -> None:
     assert strip_escapes(text) == text
 
 
-@pytest.mark.timeout(60)  # a quadratic cost would be hours
+@pytest.mark.timeout(60)  # With quadratic cost this would take hours.
 @pytest.mark.parametrize("piece", ["\x1b]", "\x1b[", "\x1b[0", "\x1b", "\x1b]x\x1b", "\x9b0;"])
-def test_hostile_escapes_cost_linear_time(piece: str) -> None:
+def test_hostile_escapes_take_linear_time(piece: str) -> None:
     assert "\x1b" not in strip_escapes(piece * 300_000)
 
 
@@ -134,26 +134,26 @@ def test_no_escape_of_an_output_reaches_the_agent(outputs: list[dict[str, Any]])
 
 @given(st.lists(STREAMS))
 @example([stream("a\x1b[3"), stream("1mb")])
-def test_streams_are_joined_with_nothing_in_between(outputs: list[dict[str, Any]]) -> None:
+def test_streams_are_joined_without_a_separator(outputs: list[dict[str, Any]]) -> None:
     assert cell_text(outputs, {}) == "".join(strip_escapes(output["text"]) for output in outputs)
 
 
-def test_everything_but_a_stream_starts_on_a_line_of_its_own() -> None:
+def test_every_output_except_streams_starts_on_a_new_line() -> None:
     outputs = [stream("a"), display(text_plain="b"), stream("c\n"), stream("d\n", "stderr"), display(text_plain="e")]
     assert cell_text(outputs, {}) == "a\nb\nc\nd\ne"
 
 
-def test_a_traceback_reads_as_it_was_raised() -> None:
+def test_a_traceback_is_shown_without_terminal_codes() -> None:
     error = {"output_type": "error", "ename": "ValueError", "evalue": "x", "traceback": ["\x1b[31mA\x1b[0m", "B"]}
     assert cell_text([stream("before\n"), error], {}) == "before\nA\nB"
 
 
-def test_an_error_without_a_traceback_names_itself() -> None:
+def test_an_error_without_a_traceback_shows_its_name_and_value() -> None:
     error = {"output_type": "error", "ename": "ValueError", "evalue": "x", "traceback": []}
     assert output_text(error) == "ValueError: x"
 
 
-def test_a_saved_picture_is_its_path_and_a_table_its_text_and_its_path() -> None:
+def test_a_saved_image_shows_its_path_and_a_table_its_text_and_path() -> None:
     saved = {0: ["Image data saved to /x/n_0_0.png"], 1: ["HTML data saved to /x/n_0_1.html"]}
     outputs = [
         display(image_png="aaaa", text_plain="<Figure size 640x480>"),
@@ -177,23 +177,23 @@ def test_base64_text_never_reaches_the_agent() -> None:
         (display(), ""),
     ],
 )
-def test_the_most_readable_text_of_a_bundle_is_told(output: dict[str, Any], text: str) -> None:
+def test_the_most_readable_text_of_a_bundle_is_used(output: dict[str, Any], text: str) -> None:
     assert output_text(output) == text
 
 
-def test_a_bundle_without_text_is_at_least_named() -> None:
+def test_a_bundle_without_text_shows_its_type() -> None:
     assert "video/mp4" in output_text(display(video_mp4="AAAA"))
 
 
 # Results
 
 
-def test_a_result_prints_as_autogens() -> None:
+def test_a_result_prints_like_autogens_result() -> None:
     assert str(CodeResult(0, "Hello, World!\n")) == r"exit_code=0 output='Hello, World!\n' output_files=[]"
     assert str(CodeResult(1, "it's", ["/a b.png"])) == "exit_code=1 output=\"it's\" output_files=['/a b.png']"
 
 
-def test_the_exit_codes_are_those_documented() -> None:
+def test_the_exit_codes_are_the_documented_ones() -> None:
     assert EXIT_CODES == {
         "ok": 0,
         "error": 1,
@@ -210,13 +210,13 @@ def test_the_texts_of_blocks_are_joined_by_a_newline() -> None:
     assert (joined.exit_code, joined.status, joined.notebook) == (0, "ok", NOTEBOOK)
 
 
-def test_no_blocks_give_an_empty_result() -> None:
+def test_without_blocks_the_result_is_empty() -> None:
     assert str(join_cells([], NOTEBOOK, 100)) == "exit_code=0 output='' output_files=[]"
     assert join_cells([], NOTEBOOK, 100).kernel_epoch == 0
 
 
 @given(st.lists(st.builds(cell, st.sampled_from(list(EXIT_CODES)), st.text(max_size=50)), max_size=6))
-def test_the_status_is_that_of_the_first_block_that_did_not_go_well(cells: list[CellResult]) -> None:
+def test_the_status_is_that_of_the_first_block_that_did_not_succeed(cells: list[CellResult]) -> None:
     joined = join_cells(cells, NOTEBOOK, 150)
     assert joined.status == next((cell.status for cell in cells if cell.status != "ok"), "ok")
     assert joined.exit_code == EXIT_CODES[joined.status]
@@ -229,17 +229,17 @@ def test_blocks_that_were_not_run_are_counted() -> None:
     assert join_cells([cell("error", "E"), cell("not_run")], NOTEBOOK, 100).output == "E\n1 more block was not run."
 
 
-def test_a_shortened_result_says_where_the_whole_is() -> None:
+def test_a_shortened_result_names_the_notebook_with_the_full_output() -> None:
     joined = join_cells([cell(output="x" * 5000)], NOTEBOOK, 200)
     assert f"full output in {NOTEBOOK}" in joined.output
 
 
-def test_files_come_in_the_order_of_the_blocks() -> None:
+def test_files_are_in_the_order_of_the_blocks() -> None:
     joined = join_cells([cell(output_files=["/b"]), cell(output_files=["/a", "/c"])], NOTEBOOK, 100)
     assert joined.output_files == ["/b", "/a", "/c"]
 
 
-def test_the_epoch_is_that_of_the_last_kernel() -> None:
+def test_the_kernel_generation_is_that_of_the_last_block_that_ran() -> None:
     assert join_cells([cell(kernel_epoch=2), cell(kernel_epoch=3), cell("not_run")], NOTEBOOK, 100).kernel_epoch == 3
 
 
@@ -250,7 +250,7 @@ def test_results_pickle(protocol: int) -> None:
 
 
 @given(st.lists(st.builds(cell, st.sampled_from(list(EXIT_CODES)), st.text(max_size=50)), max_size=3))
-def test_a_result_as_json_says_all(cells: list[CellResult]) -> None:
+def test_a_result_as_json_is_complete(cells: list[CellResult]) -> None:
     result = join_cells(cells, NOTEBOOK, 100)
     told = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert set(told) == {*(field for field in CodeResult.__dataclass_fields__), "kernel_epoch"}
@@ -260,5 +260,5 @@ def test_a_result_as_json_says_all(cells: list[CellResult]) -> None:
     assert all(set(one) == set(CellResult.__dataclass_fields__) for one in told["cells"])
 
 
-def test_a_result_without_a_notebook_is_json_too() -> None:
+def test_a_result_without_a_notebook_can_be_json() -> None:
     assert json.loads(json.dumps(CodeResult(0, "").to_dict()))["notebook"] is None
