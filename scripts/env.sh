@@ -1,13 +1,13 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2154  # $repo
-# What scripts say, and virtual environments under .venv/, for all in scripts/ and .ci/run, which source this with $repo
-# set to the top of the repository. It needs a POSIX shell and Python; nothing of ours has to be installed.
+# Messages, and virtual environments under .venv/, for all scripts and .ci/run, which source this with $repo set to the
+# top of the repository. It needs a POSIX shell and Python; no package of the repository has to be installed.
 
-# What the caller's shell is set up for stays outside: another project's modules, another environment's pip.
+# Ignore the setup of the caller's shell: modules of another project, pip of another environment.
 unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX
 export PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# Runs on Python 2 as well, to say politely that it is too old.
+# Runs on Python 2 as well, to report that it is too old.
 probe='
 import sys
 state = "old"
@@ -29,10 +29,10 @@ fail() {
     exit 1
 }
 
-# Sets $python and $python_version: $PYTHON and no other if it is set, else the first that will do.
+# Sets $python and $python_version: only $PYTHON if it is set, else the first suitable one.
 python=''
 find_python() {
-    # Once found, it stays: the next environment is not made from the one that was activated last.
+    # Keep the one that was found, so that the next environment does not use the one activated last.
     [ -z "$python" ] || return 0
     if [ -n "${PYTHON:-}" ]; then
         set -- "$PYTHON"
@@ -58,12 +58,12 @@ find_python() {
     fail "no Python found: install Python 3.11 or newer (https://www.python.org/downloads/), or $again"
 }
 
-# One line that changes whenever one of these files, relative to the repository, does.
+# One line that changes whenever one of these files (paths relative to the repository) changes.
 checksum() {
     (cd "$repo" && find "$@" -type f ! -name '*.pyc' -exec cksum {} + | LC_ALL=C sort | cksum)
 }
 
-# dependencies GROUP...: one line that changes whenever what is installed from pyproject.toml does: the dependencies,
+# dependencies GROUP...: one line that changes whenever the requirements in pyproject.toml change: the dependencies,
 # extras, commands and entry points of nbtape, and these dependency groups. Settings of tools do not count.
 dependencies() {
     find_python
@@ -76,11 +76,11 @@ print(hashlib.sha256(repr((data["project"], groups)).encode()).hexdigest()[:16])
 ' "$repo/pyproject.toml" "$@"
 }
 
-# Runs a long quiet command, with dots on the terminal while it lasts.
+# Runs a long, quiet command, with dots on the terminal while it runs.
 patiently() {
     ticker=''
     if [ -t 2 ]; then
-        # The parent is asked for, so that a killed script leaves no dots behind.
+        # Check the parent, so that a killed script leaves no dots behind.
         (while sleep 2 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do printf '.' >&2; done) &
         ticker=$!
     fi
@@ -94,8 +94,8 @@ patiently() {
     return "$outcome"
 }
 
-# use_env NAME CONTENTS PIP-ARGUMENT...: sets $venv to .venv/NAME with that installed, and makes it the active one.
-# Nothing is done where the stamp of the last time says the same Python, place, arguments and CONTENTS (a checksum).
+# use_env NAME CONTENTS PIP-ARGUMENT...: sets $venv to .venv/NAME with these packages installed, and activates it.
+# It does nothing else if the stamp of the last run has the same Python, path, arguments and CONTENTS (a checksum).
 use_env() {
     name=$1 files=$2
     shift 2
@@ -105,7 +105,7 @@ use_env() {
     stamp=$venv/nbtape.stamp
     place="Python $python_version in $venv"
 
-    # A moved repository or an upgraded Python leaves an environment that only looks whole.
+    # After the repository is moved or Python is upgraded, an environment looks complete but is not.
     if ! "$venv/bin/python" -c '' 2>/dev/null || [ "$(sed -n 1p "$stamp" 2>/dev/null)" != "$place" ]; then
         say "Creating the environment .venv/$name with Python $python_version ($python)"
         patiently "$python" -m venv --clear "$venv" ||
@@ -127,13 +127,13 @@ use_env() {
     export VIRTUAL_ENV="$venv" PATH="$venv/bin:$PATH"
 }
 
-# Errors are all that -qq lets through.
+# -qq prints only errors.
 install_all() {
     "$venv/bin/python" -m pip install -qq 'pip>=25.1' &&
         (cd "$repo" && "$venv/bin/python" -m pip install -qq "$@")
 }
 
-# The package in place, so that changed sources count at once, and what the tests need.
+# An editable install, so that changed sources count at once, and the dependencies of the tests.
 use_test_env() {
     use_env test "$(dependencies test)" --editable '.[export]' --group test
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NOTEBOOKS: Final = Path(__file__).parents[1] / "notebooks"
 SOURCES: Final = NOTEBOOKS / "sources"
 
-#: What never repeats: durations and the head of `nbtape show`, and random numbers.
+#: What differs in each run: durations, the head of `nbtape show`, and random numbers.
 NEVER_REPEATS: Final = (
     r" +\d+(?:\.\d+)? (?:ms|s|min)\b",
     r"^(?:recorded|by|ran on) {2,}.*",
@@ -32,11 +32,11 @@ def record(source: Path) -> None:
         CalledProcessError: A block failed.
     """
     with tempfile.TemporaryDirectory() as directory:
-        # An image may have to be built.
+        # An image may have to be built first.
         command = [sys.executable, "-m", "nbtape", "run", str(source), "--output-dir", directory, "--timeout", "240"]
         subprocess.run(command, check=True, cwd=directory)  # noqa: S603  (ourselves)
         recorded = Path(directory, f"{source.stem}.ipynb").read_text(encoding="utf-8")
-    # A replay compares paths in its own directory as relative, too. The kernel sees that without symbolic links.
+    # A replay also compares paths in its own directory as relative. The kernel sees them without symbolic links.
     for path in (str(Path(directory).resolve()), directory):
         recorded = recorded.replace(path, ".")
     notebook = nbformat.reads(recorded, as_version=4)
@@ -45,7 +45,7 @@ def record(source: Path) -> None:
 
 
 def make_public(notebook: NotebookNode) -> None:
-    """Leave out the environment and the files, and note for each cell which text a replay must not compare."""
+    """Leave out the environment and the files, and mark in each cell the text that a replay must not compare."""
     del notebook["metadata"]["nbtape"]["environment"]
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
@@ -58,7 +58,7 @@ def make_public(notebook: NotebookNode) -> None:
 
 
 def main(names: list[str]) -> None:
-    """Record the notebooks of these names; without any, all."""
+    """Record the notebooks with these names; without names, all."""
     there = {path.stem: path for path in sorted(SOURCES.glob("*.md"))}
     if unknown := set(names) - there.keys():
         sys.exit(f"There is no source of {', '.join(sorted(unknown))}: name some of {', '.join(there)}.")

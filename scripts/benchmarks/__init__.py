@@ -1,1 +1,1 @@
-"""What `scripts/bench` measures: `rows.py` says what is compared, `ways/` how each peer does it."""
+"""What `scripts/bench` measures: `rows.py` has the comparisons, `ways/` how each peer does the work."""

@@ -1,6 +1,6 @@
-"""Measures nbtape beside its peers; `scripts/bench --help` says what, and starts it in the environment of nbtape.
+"""Measure nbtape and its peers; `scripts/bench` starts this in nbtape's environment, and its `--help` has the rows.
 
-The times come from probes: processes in the environments of the peers. This program imports the standard library only,
+The times come from probes: processes in the environments of the peers. This program imports only the standard library
 and psutil.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Measure, tell, and judge if asked to; or tell what would be measured."""
+    """Measure and print the results, and check the goals if asked; or list the rows or peers."""
     arguments = parsed()
     wanted: list[Row] = arguments.only
     if arguments.list:
@@ -50,15 +50,15 @@ def main() -> None:
 
 
 def peers_of(wanted: Iterable[Row]) -> list[str]:
-    """Whose environments are needed."""
+    """Return the peers whose environments are needed."""
     used = {way.peer for row in wanted for way in row.ways}
     return [peer for peer in PEERS if peer in used]
 
 
 def run(wanted: Sequence[Row], arguments: argparse.Namespace) -> int:
-    """Measure all that is wanted, and tell what came of it; the exit code."""
+    """Measure the requested rows, print the results and return the exit code."""
     quick: bool = arguments.quick
-    # A shell that starts us in the background has Ctrl-C ignored, by all processes of ours: ag2's server ends by that.
+    # A shell that starts this in the background makes all its processes ignore Ctrl-C; ag2's server is stopped by it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     facts: dict[str, Any] = {"machine": machine()}
     before = os.getloadavg()[0]
@@ -82,7 +82,7 @@ def run(wanted: Sequence[Row], arguments: argparse.Namespace) -> int:
 
 
 def fill(argument: str, plan: Plan, base_image: str) -> str:
-    """What stands for something that is known only now becomes that."""
+    """Replace a placeholder by a value that is known only at run time."""
     match argument:
         case _ if argument == CELLS:
             return str(plan.cells)
@@ -96,7 +96,7 @@ def fill(argument: str, plan: Plan, base_image: str) -> str:
 
 
 def as_report(wanted: Iterable[Row], facts: dict[str, Any], *, quick: bool) -> dict[str, Any]:
-    """All that the table says, and each single figure."""
+    """Return the content of the table, and every single measurement."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": quick,
@@ -106,7 +106,7 @@ def as_report(wanted: Iterable[Row], facts: dict[str, Any], *, quick: bool) -> d
 
 
 def parsed() -> argparse.Namespace:
-    """The arguments, for which `scripts/bench --help` has the words."""
+    """Return the arguments, which `scripts/bench --help` describes."""
     parser = argparse.ArgumentParser(prog="scripts/bench", add_help=False)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--check", action="store_true")

@@ -1,4 +1,4 @@
-"""What a row is: ways to do the same work, how often each is taken, and the goals; and what came of it."""
+"""A row: the ways to do the same work, how often each is measured, the goals, and the results."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Way:
 
     Args:
         key: Its name in the row.
-        label: Its name for people.
-        does: What does it, `module:function` in `ways`.
-        arguments: The function's; `{cells}` is the plan's.
-        whole: A step is the whole work: a single one is taken.
-        once: It is taken in the first round only, for it takes minutes.
+        label: Its name in the table.
+        does: The code that does it, `module:function` in `ways`.
+        arguments: The function's arguments; `{cells}` stands for the plan's.
+        whole: A step is the whole work, so only one step is taken.
+        once: It is measured in the first round only, because it takes minutes.
     """
 
     key: str
@@ -39,7 +39,7 @@ class Way:
 
     @property
     def peer(self) -> str:
-        """Who does it."""
+        """The peer that does it."""
         return self.does.partition(":")[0]
 
 
@@ -49,11 +49,11 @@ class Goal:
 
     Args:
         way: The key of the way.
-        most: The most that it may be: times, or what the figure is in where there is nothing beside it.
+        most: The maximum: a ratio, or a value in the unit of the figure if there is no peer.
         beside: The key of the peer that it is compared with.
         of: The figure.
-        difference: It is what it takes more than the peer, not how many times as much.
-        full: It depends on the length of the work, and is judged in a full run only.
+        difference: Compare the difference to the peer instead of the ratio.
+        full: It depends on the length of the work, and is checked in a full run only.
     """
 
     way: str
@@ -65,7 +65,7 @@ class Goal:
 
     @property
     def is_ratio(self) -> bool:
-        """Whether it is a number of times."""
+        """Whether it is a ratio."""
         return bool(self.beside) and not self.difference
 
 
@@ -74,9 +74,9 @@ class Plan:
     """How much is measured.
 
     Args:
-        rounds: How often a row is taken, each time by fresh processes.
-        steps: How often each way is taken in a round.
-        batch: How often one way is, before it is the turn of the next.
+        rounds: How often a row is measured, each time with fresh processes.
+        steps: How many steps each way takes in a round.
+        batch: How many steps one way takes before the next way continues.
         cells: The cells of a notebook that a step runs as a whole.
     """
 
@@ -88,22 +88,22 @@ class Plan:
 
 @dataclass(slots=True)
 class Row:
-    """What is compared with each other.
+    """One comparison.
 
     Args:
         key: Its name for `--only`.
-        title: Its name for people.
-        ways: Who does the work. The goals say who is measured by whom.
-        goals: What is to be reached.
+        title: Its name in the table.
+        ways: The ways to do the work. The goals name the ways to compare.
+        goals: The goals to reach.
         full: How much is measured.
         quick: The same with `--quick`.
-        unit: What the table has the times in.
-        process: Whether a process takes many steps, or each step a process of its own, imports included.
-        total: Whether the steps are parts of one work, and their sum is what counts.
+        unit: The unit of the times in the table.
+        process: Whether one process takes many steps, or a fresh one each step, including imports.
+        total: Whether the steps are parts of one task, and their sum is the result.
         docker: Whether it needs a Docker engine.
-        rounds: What was measured, by way.
+        rounds: The measurements of each round, by way.
         failures: Why a way could not be measured.
-        seconds: How long all of that took.
+        seconds: How long the whole row took.
     """
 
     key: str
@@ -121,19 +121,19 @@ class Row:
     seconds: float = 0.0
 
     def plan(self, *, quick: bool) -> Plan:
-        """How much is measured now."""
+        """Return how much is measured in this run."""
         return self.quick if quick else self.full
 
     def label(self, key: str) -> str:
-        """The name of a way for people."""
+        """Return the label of a way."""
         return next(way.label for way in self.ways if way.key == key)
 
     def figures(self, key: str, of: str) -> list[list[float]]:
-        """One figure of a way, round by round."""
+        """Return one figure of a way, for each round."""
         return [figures[key][of] for figures in self.rounds if figures.get(key, {}).get(of)]
 
     def values(self, goal: Goal) -> list[float]:
-        """What each round says of a goal, by its medians: a machine that is slower in a round is so for both."""
+        """Return the value of a goal for each round, by medians: a slow machine affects both ways of a round alike."""
         both = [key for key in (goal.way, goal.beside) if key]
         rounds = [figures for figures in self.rounds if all(figures.get(key, {}).get(goal.of) for key in both)]
         medians = [[median(figures[key][goal.of]) for key in both] for figures in rounds]
@@ -142,12 +142,12 @@ class Row:
         return [ours - theirs if goal.difference else ours / theirs for ours, theirs in medians]
 
     def obstacle(self, goal: Goal) -> str:
-        """Why nothing can be said of a goal; empty if something can."""
+        """Return why a goal cannot be evaluated; empty if it can."""
         failed = [key for key in (goal.way, goal.beside) if key in self.failures]
         return " and ".join(f"{self.label(key)}: {self.failures[key]}" for key in failed)
 
     def verdict(self, goal: Goal, *, quick: bool) -> Verdict:
-        """Whether a goal is met. It is not where nothing can be said, but for what `--quick` does not ask."""
+        """Return whether a goal is met. One that cannot be evaluated is not, unless `--quick` does not require it."""
         if self.failures.get(goal.way) == NO_ENGINE and quick:
             return "not judged"
         values = self.values(goal)

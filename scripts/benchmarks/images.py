@@ -1,4 +1,4 @@
-"""The images in which peers run code in containers: as their documentation has them, on the base image of ours."""
+"""The images in which peers run code in containers: as in their documentation, on nbtape's base image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COMMANDS: Final = {
 CMD python -m jupyter kernelgateway --KernelGatewayApp.ip=0.0.0.0 --KernelGatewayApp.port=8888 \\
     --KernelGatewayApp.auth_token="${TOKEN}" --JupyterApp.answer_yes=true \\
     --JupyterWebsocketPersonality.list_kernels=true""",
-    # A list, for a shell would keep SIGTERM from it.
+    # A list, because a shell would keep SIGTERM from the program.
     "smolagents": """CMD ["jupyter", "kernelgateway", "--KernelGatewayApp.ip=0.0.0.0", \\
     "--KernelGatewayApp.port=8888"]""",
 }
@@ -31,7 +31,7 @@ CMD python -m jupyter kernelgateway --KernelGatewayApp.ip=0.0.0.0 --KernelGatewa
 
 @cache
 def build(peer: str, base_image: str) -> str:
-    """Build the image of a peer, and return its name."""
+    """Build the image of a peer and return its name."""
     name = f"nbtape-bench-{peer}"
     with tempfile.TemporaryDirectory() as directory:
         dockerfile = _DOCKERFILE.format(base_image=base_image, command=_COMMANDS[peer])

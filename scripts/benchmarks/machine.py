@@ -1,4 +1,4 @@
-"""What it was measured with: versions, and the machine as far as it tells."""
+"""The test conditions: versions, and the machine as far as it reports them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.sessions import REPO, environment_name, python_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: What counts in each environment: that of nbtape, then those of its peers.
+#: The relevant packages of each environment: nbtape's, then those of its peers.
 _PACKAGES: Final = {
     "": (
         *("nbtape", "ipykernel", "jupyter_client", "nbclient", "nbformat", "papermill", "pyzmq"),
@@ -40,7 +40,7 @@ for name in sys.argv[1:]:
 
 
 def versions(peers: Iterable[str]) -> dict[str, dict[str, str]]:
-    """The versions of what was measured, by environment."""
+    """Return the versions of what was measured, by environment."""
     found = {}
     for peer in ["", *peers]:
         said = _said(str(python_of(peer)), "-c", _TELL, *_PACKAGES[peer])
@@ -52,7 +52,7 @@ def versions(peers: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def machine() -> dict[str, str]:
-    """The machine, as far as it tells."""
+    """Describe the machine as far as it reports."""
     docker = _said("docker", "version", "--format", "{{.Server.Version}}")
     return {
         "cpu": _cpu(),
@@ -65,7 +65,7 @@ def machine() -> dict[str, str]:
 
 
 def _said(*command: str) -> str:
-    """What a command prints; nothing if there is no such command, or it fails."""
+    """Return the output of a command; empty if there is no such command, or it fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
@@ -86,7 +86,7 @@ def _os() -> str:
 
 
 def _file_system(path: Path) -> str:
-    """The type of the file system that holds `path`: of the mounts above it, the nearest."""
+    """Return the type of the file system that holds `path`: that of the nearest mount above it."""
     if sys.platform == "darwin":  # /dev/disk1 on / (apfs, local, journaled)
         mounts = [line.partition(" on ")[2].rpartition(" (") for line in _said("mount").splitlines()]
         types = {place: options.partition(",")[0] for place, _, options in mounts}

@@ -1,4 +1,4 @@
-"""Takes the rounds of a row: the ways in turn, by fresh processes, and once more in the beginning."""
+"""Measure the rounds of a row: the ways alternate, in fresh processes, with an extra first step as a warm-up."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
     from benchmarks.comparisons import Figures, Plan, Row, Way
 
-#: Steps that warm a process up, at most: notebooks that are saved as a whole cost more with each cell.
+#: The most steps that warm up a process: notebooks that are saved as a whole cost more with each cell.
 _WARM_UP: Final = 5
 
 
 def measure(row: Row, plan: Plan, fill: Callable[[str], str]) -> None:
-    """Take all rounds of a row.
+    """Measure all rounds of a row.
 
     Args:
-        row: What to measure, and where to put it.
-        plan: How much.
-        fill: Puts into an argument of a way what is known only now.
+        row: The row to measure; it stores the results.
+        plan: How much to measure.
+        fill: Replaces placeholders in the arguments of a way.
     """
     if row.docker and not _engine_answers():
         row.failures = {way.key: NO_ENGINE for way in row.ways}
@@ -46,7 +46,7 @@ def measure(row: Row, plan: Plan, fill: Callable[[str], str]) -> None:
 
 
 def _take_fresh(row: Row, plan: Plan, ways: Sequence[tuple[Way, list[str]]]) -> dict[str, Figures]:
-    """Each step by a process of its own. The first of each is not counted: it fills the caches of the machine."""
+    """Take each step in a process of its own. The first step of each way is not counted: it warms up the disk cache."""
     taken: dict[str, Figures] = {way.key: {} for way, _ in ways}
     for number in range(plan.steps + 1):
         for way, arguments in _by_turns(ways, number):
@@ -61,7 +61,7 @@ def _take_fresh(row: Row, plan: Plan, ways: Sequence[tuple[Way, list[str]]]) -> 
 
 
 def _take_warm(row: Row, plan: Plan, ways: Sequence[tuple[Way, list[str]]]) -> dict[str, Figures]:
-    """All steps of a way by one process, in batches, and a few before that warm it up."""
+    """Take all steps of a way in one process, in batches, after a few warm-up steps."""
     taken: dict[str, Figures] = {way.key: {} for way, _ in ways}
     with contextlib.ExitStack() as stack:
         sessions: dict[str, Session] = {}
@@ -91,7 +91,7 @@ def _take_warm(row: Row, plan: Plan, ways: Sequence[tuple[Way, list[str]]]) -> d
 
 @contextlib.contextmanager
 def _telling_failures(row: Row, way: Way) -> Iterator[None]:
-    """What fails for one way is noted in the row, and the others go on."""
+    """Record the failure of one way in the row, and continue with the others."""
     try:
         yield
     except (ProbeError, OSError, subprocess.SubprocessError) as exc:
@@ -100,7 +100,7 @@ def _telling_failures(row: Row, way: Way) -> Iterator[None]:
 
 
 def _by_turns(ways: Sequence[tuple[Way, list[str]]], number: int) -> Sequence[tuple[Way, list[str]]]:
-    """The ways, every other time from the last to the first: A B, B A, A B."""
+    """Yield the ways, reversed every other time: A B, B A, A B."""
     return ways if number % 2 else ways[::-1]
 
 

@@ -1,10 +1,10 @@
-"""Takes steps of one way, in the environment of a peer, as often as it is told to on its standard input.
+"""Takes steps of one way, in the environment of a peer, as requested on its standard input.
 
 Usage: python probe.py MODULE:FUNCTION [ARGUMENT]...
 
-It says `0` once it is ready. Each line that it reads is a number of steps, and is answered by a line with what they
-measured. At the end of the input it ends the way and says how many seconds that took. Nothing is imported here that
-an empty interpreter does not have anyway: a step may measure imports.
+It prints `0` once it is ready. Each input line is a number of steps, answered by a line with their measurements. At the
+end of the input it finishes the way and prints how many seconds that took. It imports only modules that an empty
+interpreter has loaded anyway: a step may measure imports.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importlib import import_module
 
 def main() -> None:
     """Take the steps."""
-    # Kernels and libraries print, too. That goes where errors go.
+    # Output of kernels and libraries goes to stderr.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def take(step, answers) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001  (typing is not imported here)
-    """Take as many steps as each line says."""
+    """Take as many steps as each line requests."""
     while line := sys.stdin.readline():
         answers.write(f"{[step() for _ in range(int(line))]!r}\n")
 

@@ -1,4 +1,4 @@
-"""Where the time of nbtape's own process goes: each thread of a probe under cProfile, by package and by function."""
+"""Profile nbtape's own process: each thread of a probe under cProfile, by package and by function."""
 
 # A program that prints.
 # ruff: noqa: T201
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The variable that names the file to which a probe writes its profile; `probe` asks for it, too.
+#: The variable that names the file to which a probe writes its profile; `probe` reads it too.
 _TARGET: Final = "NBTAPE_BENCH_PROFILE"
 
-#: What costs no time of a processor.
+#: Functions that wait and use no processor time.
 _WAITS: Final = re.compile(r"'(poll|select|acquire|join|wait|get|recv)' of|time\.sleep|_queue|acquire_lock")
 
-#: Lines that are told.
+#: Printed lines.
 _PACKAGES: Final = 12
 _FUNCTIONS: Final = 20
 
@@ -41,16 +41,16 @@ _Function = tuple[str, int, str]
 
 @contextlib.contextmanager
 def profiled() -> Iterator[None]:
-    """Profile this thread and all that are started meanwhile, and write the sum to the file."""
+    """Profile this thread and all threads that start in the meantime, and write the sum to the file."""
     profiles = [cProfile.Profile()]
 
     def begin(*_: object) -> None:
-        """What a new thread calls at its first call or return."""
+        """Start the profile of a new thread, at its first call or return."""
         sys.setprofile(None)
         profiles.append(profile := cProfile.Profile())
         profile.enable()
 
-    threading.setprofile(begin)  # cProfile knows one thread only
+    threading.setprofile(begin)  # cProfile covers one thread only
     profiles[0].enable()
     try:
         yield
@@ -61,7 +61,7 @@ def profiled() -> Iterator[None]:
 
 
 def tell(row: Row, plan: Plan, fill: Callable[[str], str]) -> None:
-    """Take the steps of a round in nbtape's way, which the goals are for, and print where they spend their time."""
+    """Take the steps of a round in nbtape's way, which the goals are for, and print where it spends its time."""
     way = next(way for way in row.ways if way.key == row.goals[0].way)
     count = 1 if way.whole or row.process == "fresh" else plan.steps
     stats = _taken(way, [fill(argument) for argument in way.arguments], count)
@@ -77,7 +77,7 @@ def tell(row: Row, plan: Plan, fill: Callable[[str], str]) -> None:
 
 
 def _taken(way: Way, arguments: list[str], count: int) -> dict[_Function, Any]:
-    """Take so many steps in a process that is profiled; what `pstats` has of each function."""
+    """Take the steps in a profiled process; return the `pstats` data of each function."""
     with tempfile.TemporaryDirectory(prefix="nbtape-bench-") as directory:
         os.environ[_TARGET] = str(Path(directory) / "profile")
         with Session(way, arguments) as session:
@@ -99,7 +99,7 @@ def _most(spent: Mapping[T, float], count: int) -> list[tuple[T, float]]:
 
 
 def _package(function: _Function) -> str:
-    """Whose code it is: the package, or for what is written in C that."""
+    """Return the package of a function; for C code, a common name."""
     path = Path(function[0])
     if path.name == "~":
         return "written in C"

@@ -1,4 +1,4 @@
-"""What is compared with what, row by row, and the goals."""
+"""The rows and their goals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benchmarks.comparisons import Goal, Plan, Row, Way
 
 _X: Final = "x=1"
 _IMPORTS: Final = "import pandas, matplotlib.pyplot"
-#: The bytes of a picture, which is random: nothing can be saved by compressing it.
+#: The bytes of an image. They are random, so that compression saves nothing.
 _PICTURE: Final = "100_000"
 _SHOW: Final = """
 import base64, os
@@ -21,7 +21,7 @@ _LINES: Final = "for n in range(100_000):\n    print(f'{n:>99}')"
 _FLUSHED: Final = "for n in range(20_000):\n    print(n, flush=True)"
 _PLOT: Final = "plt.plot(range(100), [n**1.5 for n in range(100)])\nplt.show()"
 
-#: What `benchmarks.__main__` puts in their place.
+#: Placeholders that `benchmarks.__main__` replaces.
 CELLS: Final = "{cells}"
 BASE_IMAGE: Final = "{base image}"
 AUTOGEN_IMAGE: Final = "{autogen image}"
@@ -233,7 +233,7 @@ _LONG: Final = (
             Way("nbformat", "nbformat.write", "saving:by_nbformat", (_PICTURE,), once=True),
         ],
         [Goal("nbtape", 5), Goal("nbtape", 1 / 50, "nbformat", full=True)],
-        # All of a way without a pause: a session may spend a tenth of the time that passes.
+        # All steps of a way without a pause: a session may spend a tenth of the elapsed time on saving.
         full=Plan(3, steps=1000, batch=1000),
         quick=Plan(1, steps=200, batch=200),
         unit="s",
@@ -301,5 +301,5 @@ _REPLAYS: Final = (
 
 
 def rows() -> list[Row]:
-    """All rows, with nothing measured yet."""
+    """Return all rows, without measurements."""
     return [*_FIRST, *_CELLS, *_MANY, *_MUCH_OUTPUT, *_LONG, *_REPLAYS]

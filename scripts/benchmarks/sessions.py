@@ -1,4 +1,4 @@
-"""A process that takes steps of one way when it is its turn, seen from outside: its answers, its CPU and memory."""
+"""A process that takes steps of one way on request, seen from outside: its answers, CPU time and memory."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ if TYPE_CHECKING:
     from benchmarks.comparisons import Figures, Way
 
 REPO: Final = Path(__file__).resolve().parents[2]
-#: Whose ways have an environment of their own. All others are in that of nbtape.
+#: Peers with an environment of their own. All others run in nbtape's.
 PEERS: Final = ("autogen", "ag2", "smolagents", "jupyter_kernel_client")
 
-#: Seconds after which a step is taken to hang. The longest takes eight minutes on a quiet machine.
+#: Seconds after which a step counts as hanging. The longest takes eight minutes on an idle machine.
 _LIMIT: Final = 2400
 
 
 class ProbeError(Exception):
-    """A way could not be taken, and why."""
+    """A way could not be measured, with the reason."""
 
 
 def environment_name(peer: str) -> str:
-    """The name of a peer as its environment bears it."""
+    """Return a peer's name as used in the name of its environment."""
     return peer.replace("_", "-")
 
 
 def python_of(peer: str) -> Path:
-    """The Python of the environment in which the ways of a peer run."""
+    """Return the Python of the environment in which the ways of a peer run."""
     if peer not in PEERS:
         return Path(sys.executable)
     return REPO / ".venv" / f"bench-{environment_name(peer)}" / "bin" / "python"
 
 
 class Session:
-    """One process, from when it is ready for steps until it has ended.
+    """One process, from when it is ready for steps until it exits.
 
     Args:
-        way: What it does.
-        arguments: The way's.
+        way: The work that it does.
+        arguments: The arguments of the way.
 
     Raises:
         ProbeError: It failed, here or in any method.
@@ -74,7 +74,7 @@ class Session:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 text=True,
-                # Ctrl-C is for us, who let it end as always.
+                # Ctrl-C is for this process, which then stops the probe as usual.
                 start_new_session=True,
             )
             self._stack.callback(self._end)
@@ -88,7 +88,7 @@ class Session:
         self._stack.__exit__(exc_type, exc, traceback)
 
     def take(self, count: int) -> Figures:
-        """Take so many steps; what each measured, and the CPU that each took in the mean."""
+        """Take some steps; return the measurements of each, and their mean CPU time."""
         before = self._cpu()
         self._input.write(f"{count}\n")
         self._input.flush()
@@ -97,12 +97,12 @@ class Session:
         return {**figures, "cpu": [(self._cpu() - before) / count] * count}
 
     def stop(self) -> float:
-        """End it, and return the seconds that the way took for that."""
+        """Stop it, and return the seconds that the way took for that."""
         self._input.close()
         return float(self._answer())
 
     def memory(self) -> float:
-        """The bytes that the process has in memory, without those of its kernels."""
+        """Return the bytes that the process has in memory, without its kernels."""
         import psutil  # type: ignore[import-untyped,unused-ignore]
 
         return float(psutil.Process(self._process.pid).memory_info().rss)
@@ -111,8 +111,8 @@ class Session:
     def _input(self) -> Any:  # noqa: ANN401  (a pipe)
         return self._process.stdin
 
-    def _answer(self) -> Any:  # noqa: ANN401  (what a probe says)
-        """The next line of the process."""
+    def _answer(self) -> Any:  # noqa: ANN401  (answer of a probe)
+        """Return the next line of the process."""
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], _LIMIT)
         if not ready:
@@ -125,7 +125,7 @@ class Session:
         return ast.literal_eval(line)
 
     def _cpu(self) -> float:
-        """Seconds of CPU, of the process and of all that it started and that still run or that it has waited for."""
+        """Return the CPU seconds of the process and its children, running or waited for."""
         import psutil
 
         seconds = 0.0
@@ -137,7 +137,7 @@ class Session:
         return seconds
 
     def _end(self) -> None:
-        """Let it end by itself, or else end it."""
+        """Let it exit, or kill it."""
         with contextlib.suppress(OSError):
             self._input.close()
         try:
@@ -150,10 +150,10 @@ class Session:
 
 
 def _surroundings(python: Path, directory: Path) -> dict[str, str]:
-    """The same conditions for all: nobody's IPython profile, byte code kept, the environment of the peer active."""
+    """Return the same environment for all: no IPython profile, byte code kept, the environment of the peer active."""
     variables = {**os.environ, "IPYTHONDIR": str(directory / "ipython")}
     for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
         variables.pop(name, None)
     prefix = python.parent.parent
-    # IPython adds the packages of whatever VIRTUAL_ENV names.
+    # IPython adds the packages of the environment in VIRTUAL_ENV.
     return {**variables, "VIRTUAL_ENV": str(prefix), "PATH": f"{prefix / 'bin'}{os.pathsep}{os.environ['PATH']}"}

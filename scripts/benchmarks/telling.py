@@ -1,4 +1,4 @@
-"""What came of it: for people a table, for programs JSON, and a sentence for each goal that is missed."""
+"""Print the results: a table, JSON, and a sentence for each missed goal."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from benchmarks.comparisons import Goal, Row, Way
 
-#: What a figure of bytes is in; all others are seconds.
+#: The figures in bytes; all others are in seconds.
 _BYTES = ("growth", "uss")
 
 
 def goals_list(rows: Iterable[Row]) -> str:
-    """The rows and their goals, for `--help`."""
+    """Return the rows and their goals, for `--help`."""
     lines = []
     for row in rows:
         lines += [f"    {row.key:22}{row.title}"]
@@ -25,7 +25,7 @@ def goals_list(rows: Iterable[Row]) -> str:
 
 
 def table(rows: Iterable[Row], *, quick: bool) -> str:
-    """The times and what they come to."""
+    """Return the table of the times and the goals."""
     return "\n".join(chain.from_iterable(_table_of(row, quick=quick) for row in rows)).strip("\n")
 
 
@@ -42,7 +42,7 @@ def _table_of(row: Row, *, quick: bool) -> Iterator[str]:
 
 
 def _subject(row: Row, goal: Goal) -> str:
-    """Who is to reach it, where that does not go without saying."""
+    """Return the way that a goal is for, if a row has goals for more than one."""
     return f"{row.label(goal.way)}: " if len({goal.way for goal in row.goals}) > 1 else ""
 
 
@@ -62,7 +62,7 @@ def _line(row: Row, way: Way) -> str:
 
 
 def _finding(row: Row, goal: Goal) -> str:
-    """What was found of a goal: the median of the rounds, and between what they lie."""
+    """Return the result for a goal: the median of the rounds and their range."""
     values = row.values(goal)
     if not values:
         return row.obstacle(goal)
@@ -95,7 +95,7 @@ def _told(value: float, of: str) -> str:
 
 
 def missed(rows: Iterable[Row], *, quick: bool) -> list[str]:
-    """A sentence for each goal that is missed."""
+    """Return a sentence for each missed goal."""
     return [
         f"{row.key}: {_subject(row, goal)}{_finding(row, goal)}, and the goal is {_demand(row, goal)}"
         for row in rows
@@ -105,7 +105,7 @@ def missed(rows: Iterable[Row], *, quick: bool) -> list[str]:
 
 
 def as_dict(row: Row, *, quick: bool) -> dict[str, Any]:
-    """All that was measured, each single figure included; in seconds and bytes."""
+    """Return all measurements, in seconds and bytes."""
     return {
         "row": row.key,
         "title": row.title,

@@ -34,7 +34,7 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
-# Dashes between words only: options are code.
+# En dashes between words only; options are code.
 smartquotes_action = "D"
 
 autoclass_content = "both"
@@ -44,7 +44,7 @@ autodoc_type_aliases = {"Status": "Status"}
 autodoc_default_options = {"members": True, "inherited-members": "dict,list,BaseException"}
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
-# Frameworks, whose pins collide.
+# Frameworks, whose versions collide.
 autodoc_mock_imports = [
     "ag2",
     "agents",
@@ -63,10 +63,10 @@ def _fill(_app: Sphinx, _name: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Connect the generated parts."""
+    """Connect the functions that generate parts of pages."""
     app.connect("source-read", _fill)
     app.connect("autodoc-before-process-signature", expand_signature)
     app.connect("autodoc-process-signature", signature_over_mock)
-    # Before napoleon, which reads the arguments.
+    # Before napoleon, which parses the arguments.
     app.connect("autodoc-process-docstring", show_options, priority=400)
     app.connect("autodoc-process-docstring", link_names, priority=450)

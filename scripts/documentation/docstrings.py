@@ -1,4 +1,4 @@
-"""How docstrings become the API reference: names in backticks are links, and executors show their options.
+"""Turn docstrings into the API reference: names in backticks become links, and executors show their options.
 
 The functions are called by Sphinx: https://www.sphinx-doc.org/en/master/usage/extensions/autodoc.html#event-reference
 """
@@ -18,12 +18,12 @@ from nbtape.session.options import DEFAULTS, Options
 _BACKTICKS: Final = re.compile(r"(?<![`:\w])`([^`]+)`(?!`)")
 _NAME: Final = re.compile(r"[A-Za-z_][\w.]*")
 
-#: What the docstring of an executor says instead of its options.
+#: What the docstring of an executor has instead of its options.
 _SEE_OPTIONS: Final = re.compile(r"( *)options: See `nbtape\.Options`\.")
 
 
 def link_names(_app: Any, _what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
-    """Turn Markdown's code in a docstring into what reStructuredText has for it: links to names, and literals."""
+    """Turn Markdown code in a docstring into reStructuredText: links to names, and literals."""
     lines[:] = [_BACKTICKS.sub(_role, line) for line in lines]
 
 
@@ -40,7 +40,7 @@ def show_options(_app: Any, what: str, _name: str, _obj: object, _options: objec
 
 
 def option_lines() -> list[str]:
-    """The lines that describe the options, as in the docstring of `Options`."""
+    """Return the lines that describe the options, as in the docstring of `Options`."""
     _, _, described = inspect.cleandoc(Options.__doc__ or "").partition("Args:\n")
     return inspect.cleandoc(described).splitlines()
 
@@ -59,9 +59,9 @@ def expand_signature(_app: Any, function: object, _bound: bool) -> None:  # noqa
 def signature_over_mock(
     _app: Any, what: str, _name: str, obj: Any, _options: object, signature: str | None, returned: str | None
 ) -> tuple[str | None, str | None] | None:
-    """Show the signature of a class whose base class is of a framework, which is mocked: that of its `__init__`.
+    """Show the signature of a class with a mocked framework class as its base: that of its `__init__`.
 
-    The fields that a data class inherits are not known.
+    The fields that a data class inherits are unknown.
     """
     if what != "class" or not signature or not signature.startswith("(*args: "):
         return None
@@ -73,7 +73,7 @@ def signature_over_mock(
     _, *parameters = constructor.parameters.values()
     own = constructor.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
     shown = stringify_signature(own, unqualified_typehints=True)
-    # A class of AutoGen's integration has the name of one of nbtape.
+    # A class of the AutoGen integration has the same name as one of nbtape.
     if obj.__module__ != "nbtape.integrations.autogen":
         shown = re.sub(r"(?<![\w.])JupyterCodeExecutor\b", "~nbtape.JupyterCodeExecutor", shown)
     return shown, returned

@@ -1,6 +1,6 @@
 """The generated parts of the reference, as Markdown.
 
-A page names the part it wants in a comment: `<!-- generated: commands -->`.
+A page names a part in a comment: `<!-- generated: commands -->`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 _MARK: Final = re.compile(r"<!-- generated: ([\w-]+) -->")
 
-#: What Markdown would read as markup.
+#: Characters that Markdown reads as markup.
 _MARKUP: Final = re.compile(r"([\\`*_<>\[\]|#])")
 
-#: What is code in the text of a help: options, variables and nbtape's own commands.
+#: Code in help texts: options, variables and nbtape's own commands.
 _CODE: Final = re.compile(r"(?<![\w`])(--[a-z][\w-]*|-[a-z](?![\w-])|[A-Z]+_[A-Z_]+|nbtape\[\w+\])")
 
 
@@ -35,7 +35,7 @@ _FAULTS: Final = re.compile(r"\]\((?:\.\./)+tests/faults\.md(?=[)#])")
 
 
 def fill(page: str) -> str:
-    """Replace the comments of a page with the parts that they name, and lead its links to the site.
+    """Replace the comments of a page with the parts that they name, and point its links at the site.
 
     Raises:
         KeyError: There is no such part.
@@ -44,7 +44,7 @@ def fill(page: str) -> str:
 
 
 def all_commands() -> Iterator[tuple[click.Context, click.Command]]:
-    """`nbtape` and its commands, in the order of the help."""
+    """Return `nbtape` and its commands, in the order of the help."""
     yield from _walk(click.Context(command_line, info_name="nbtape", **command_line.context_settings))
 
 
@@ -61,7 +61,7 @@ def _walk(context: click.Context) -> Iterator[tuple[click.Context, click.Command
 
 
 def commands() -> str:
-    """A section for each command: usage, help, options, tables and examples."""
+    """Return a section for each command: usage, help, options, tables and examples."""
     return "\n".join(_command(context, command) for context, command in all_commands())
 
 
@@ -71,7 +71,7 @@ def _command(context: click.Context, command: click.Command) -> str:
     if examples := getattr(command, "examples", ()):
         parts.append("```console\n" + "".join(f"$ {example}\n" for example in examples) + "```")
     records = [option.get_help_record(context) for option in command.get_params(context)]
-    # A hidden option has none, an argument has one without a meaning.
+    # A hidden option has no record; an argument has one without a description.
     parts.append(_definitions("Options", [record for record in records if record and record[1]]))
     if isinstance(command, click.Group):
         inner = {name: command.commands[name].get_short_help_str(limit=200) for name in command.list_commands(context)}
@@ -86,7 +86,7 @@ def _command(context: click.Context, command: click.Command) -> str:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """The paragraphs of a help text; click keeps the lines of one that begins with a backspace."""
+    """Return the paragraphs of a help text; click keeps the line breaks of one that begins with a backspace."""
     for paragraph in text.replace("\f", "").split("\n\n"):
         if paragraph.startswith("\b\n"):
             yield f"```text\n{paragraph.removeprefix(chr(8)).strip(chr(10))}\n```"
@@ -99,7 +99,7 @@ def _definitions(title: str, terms: Iterable[tuple[str, str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text of a help in one line of Markdown; options, variables and what stands in backticks are code."""
+    """Return help text as one line of Markdown, with options, variables and text in backticks as code."""
     pieces = re.split(r"(`[^`]+`)", " ".join(text.split()))
     return "".join(piece if index % 2 else _escaped(piece) for index, piece in enumerate(pieces))
 
@@ -110,7 +110,7 @@ def _escaped(text: str) -> str:
 
 
 def option_variables() -> dict[str, list[str]]:
-    """The options that each environment variable sets, each with its command."""
+    """Return the options that each environment variable sets, each with its command."""
     found: dict[str, list[str]] = {}
     for context, command in all_commands():
         for option in command.get_params(context):
@@ -120,7 +120,7 @@ def option_variables() -> dict[str, list[str]]:
 
 
 def variables() -> str:
-    """A table of the environment variables that set options."""
+    """Return a table of the environment variables that set options."""
     commands_of_all = len(list(all_commands()))
     rows_ = []
     for variable, options in option_variables().items():
@@ -131,7 +131,7 @@ def variables() -> str:
 
 
 def exit_codes() -> str:
-    """A table of the exit codes: meaning, the statuses that lead to it, and the commands that use it."""
+    """Return a table of the exit codes: meaning, statuses that cause it, and commands that use it."""
     rows_ = []
     for code, meaning in MEANINGS.items():
         statuses = [f"`{status}`" for status, its_code in EXIT_CODES.items() if its_code == code]
@@ -146,7 +146,7 @@ def exit_codes() -> str:
 
 
 def metadata() -> str:
-    """Tables of the keys that nbtape adds to a notebook, from the docstring of the module that writes them."""
+    """Return tables of the keys that nbtape adds to a notebook, from the docstring of the module that writes them."""
     _, _, text = (nbtape.notebook.document.__doc__ or "").partition("\n\n")  # without the line for developers
     return "\n\n".join(_metadata_parts(text))
 
@@ -160,7 +160,7 @@ def _metadata_parts(text: str) -> Iterator[str]:
 
 
 def _keys(lines: Sequence[str]) -> list[tuple[str, str]]:
-    """The rows for indented lines `key   meaning`; lines that are further in continue a meaning or name inner keys."""
+    """Return table rows for indented lines `key   meaning`; deeper lines continue a meaning or name inner keys."""
     found: list[tuple[str, list[str]]] = []
     outer = ""
     for line in lines:
@@ -177,7 +177,7 @@ def _keys(lines: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def benchmarks() -> str:
-    """What `scripts/bench` measures, row by row, and the goals."""
+    """Return what `scripts/bench` measures, row by row, and the goals."""
     lines = []
     for line in goals_list(rows()).splitlines():
         if line.startswith(" " * 5):
@@ -189,7 +189,7 @@ def benchmarks() -> str:
 
 
 def errors() -> str:
-    """An entry for each class of nbtape.errors, in the order of its tree."""
+    """Return an entry for each class of nbtape.errors, in the order of its tree."""
     classes = [each for each in vars(nbtape.errors).values() if isinstance(each, type)]
     names = [each.__name__ for each in classes if each.__module__ == "nbtape.errors"]
     entries = "".join(f".. autoexception:: {name}\n\n" for name in names)
@@ -197,7 +197,7 @@ def errors() -> str:
 
 
 def system_message() -> str:
-    """`CODE_WRITER_SYSTEM_MESSAGE`, word for word."""
+    """Return `CODE_WRITER_SYSTEM_MESSAGE`, word for word."""
     return f"````text\n{nbtape.CODE_WRITER_SYSTEM_MESSAGE.strip()}\n````"
 
 

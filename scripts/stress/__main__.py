@@ -2,8 +2,8 @@
 
 It runs in an environment that has nbtape and what its tests need.
 
-Each session is played by a process of its own (`play.py`), for that may be killed or hang; what it leaves is
-judged here.
+Each session runs in a process of its own (`play.py`), because it may be killed or hang; its remains are checked
+here.
 """
 
 # A program that prints and starts itself, and belongs to no package.
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 REPO: Final = Path(__file__).resolve().parents[2]
-#: Servers to be had and notebooks to be read are the tests' business; the processes that play find it there, too.
+#: The tests have helpers for servers and notebooks; the processes that play import them from there too.
 sys.path.append(str(REPO / "tests" / "support"))
 
 import docker  # noqa: E402  (like the rest, after the path)
@@ -46,20 +46,20 @@ from stress.shrink import shrink  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: Seconds that a session has, and each of its steps adds, until it is taken to hang.
+#: Seconds until a session counts as hanging: for the session, and for each of its steps.
 _LIMIT: Final = 60
 _STEP_LIMIT: Final = 20
-#: Seconds between lines of progress; for shortening one session; and how often a shorter one is tried.
+#: Seconds between lines of progress; seconds to shorten one session; tries for each shorter one.
 _PROGRESS: Final = 10
 _SHRINK_LIMIT: Final = 180
 _TRIES: Final = 3
-#: Of a breach, the sessions that are shortened: what breaks everything is told once.
+#: How many sessions with the same breach are shortened, so that one that breaks everything is not repeated.
 _SHRUNK: Final = 5
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was done so far, by place."""
+    """The progress so far, for each place."""
 
     sessions: Counter[str] = field(default_factory=Counter)
     steps: Counter[str] = field(default_factory=Counter)
@@ -74,13 +74,13 @@ class Tally:
         self.breaches[session.place] += bool(breaches)
 
     def line(self) -> str:
-        """All of it in one line."""
+        """Return the totals in one line."""
         places = ", ".join(f"{place} {count}" for place, count in self.sessions.items())
         total = f"{self.sessions.total()} sessions, {self.steps.total()} steps, {self.faults.total()} faults"
         return f"{total} ({places}), {self.breaches.total()} with breaches"
 
     def table(self) -> str:
-        """All of it, for the end."""
+        """Return the totals for the end."""
         counters = (self.sessions, self.steps, self.faults)
         places = [(place, [counter[place] for counter in counters], self.breaches[place]) for place in self.sessions]
         rows = [*places, ("all", [counter.total() for counter in counters], self.breaches.total())]
@@ -91,10 +91,10 @@ class Tally:
 
 
 class Machine:
-    """What this machine has to play sessions on.
+    """The places where this machine can play sessions.
 
     Args:
-        home: Where sessions leave what they leave.
+        home: The directory for the files of sessions.
     """
 
     def __init__(self, home: Path) -> None:
@@ -109,17 +109,17 @@ class Machine:
 
     @property
     def places(self) -> list[str]:
-        """Where sessions can be played."""
+        """Return the places where sessions can be played."""
         return [place for place in PLACES if self._docker is not None or not place.startswith("docker")]
 
     def prepare(self) -> None:
-        """Have the image built, which is no session's business."""
+        """Build the image, so that no session has to."""
         if self._docker is not None:
             with DockerJupyterServer(base_image=self._base_image or None):
                 pass
 
     def play(self, session: Session) -> tuple[list[Breach], Path]:
-        """Play a session; what is wrong with what it left, and where that is."""
+        """Play a session; return its breaches and the directory of its files."""
         directory = self._home / str(next(self._numbers))
         temp = directory / "tmp"
         temp.mkdir(parents=True)
@@ -129,18 +129,18 @@ class Machine:
             breaches = judge_process(session, journal, code)
             breaches += self._judge_machine(session, directory, temp, given)
         notebooks = {line["track"]: Path(line["notebook"]) for line in journal if "notebook" in line}
-        told = {line["label"]: line for line in journal if "label" in line}
+        results = {line["label"]: line for line in journal if "label" in line}
         for track, notebook in notebooks.items():
             labels = {block.label for block in session.blocks(track)}
             truth = read_truth(directory / "server" / "files" if session.place == "plain" else notebook.parent)
             truth = {name: count for name, count in truth.items() if name.partition(".")[0].rstrip("t") in labels}
-            mine = {label: line for label, line in told.items() if label in labels}
+            mine = {label: line for label, line in results.items() if label in labels}
             breaches += judge(Played(session, track, notebook, truth, mine))
         return breaches, directory
 
     @contextlib.contextmanager
     def _given(self, session: Session, directory: Path) -> Iterator[dict[str, Any]]:
-        """What the process that plays has to know besides the session."""
+        """Return what the playing process needs to know besides the session."""
         limit = _LIMIT + _STEP_LIMIT * len(session.steps)
         given = {"session": session.to_line(), "limit": limit, "base_image": self._base_image or None}
         if session.place != "plain":
@@ -151,7 +151,7 @@ class Machine:
 
     @staticmethod
     def _run(session: Session, directory: Path, temp: Path, given: Mapping[str, Any]) -> int:
-        """Play it in a process of its own; the exit code."""
+        """Play it in a separate process and return the exit code."""
         (directory / "session.json").write_text(json.dumps(given))
         for track in session.tracks:
             (directory / f"track{track}").mkdir()
@@ -165,17 +165,17 @@ class Machine:
                 stderr=log,
                 start_new_session=True,
             )
-            # It ends itself when it hangs, and says where; this is for one that cannot even do that.
+            # It kills itself when it hangs, and reports where; this is for a process that cannot do even that.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(given["limit"] + 30)
             process.kill()
             return process.wait()
 
     def _judge_machine(self, session: Session, directory: Path, temp: Path, given: Mapping[str, Any]) -> list[Breach]:
-        """What is left on this machine when the process has ended."""
+        """Check what is left on this machine after the process has exited."""
         if any(step.name == "die" for step in session.steps):
             eventually(lambda: not _processes(temp))
-            sweep(temp)  # as the next start does, for processes that were killed
+            sweep(temp)  # as the next start does for killed processes
         elif session.place == "plain":
             info = JupyterConnectionInfo("127.0.0.1", use_https=False, port=given["port"], token=TOKEN)
             eventually(lambda: not kernels_of(info))
@@ -183,7 +183,7 @@ class Machine:
                 return [Breach("nothing is left", "the server", "no kernel", str(kernels))]
         eventually(lambda: not self._left(directory, temp))
         left = self._left(directory, temp)
-        for process in _processes(temp):  # no session is to suffer from another
+        for process in _processes(temp):  # so that no other session is affected
             with contextlib.suppress(psutil.Error):
                 process.kill()
         return [Breach("nothing is left", "the machine", "nothing", what) for what in left]
@@ -199,7 +199,7 @@ class Machine:
 
 
 def _processes(temp: Path) -> list[psutil.Process]:
-    """The processes of a session: those that have its directory for temporary files."""
+    """Return the processes of a session: those that have its temporary directory."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -209,11 +209,11 @@ def _processes(temp: Path) -> list[psutil.Process]:
 
 
 class StressTest:
-    """Sessions one after the other, until the time is over.
+    """Run sessions one after the other, until the time is over.
 
     Args:
         machine: Where they are played.
-        tally: What they come to.
+        tally: Counts the results.
     """
 
     def __init__(self, machine: Machine, tally: Tally) -> None:
@@ -222,7 +222,7 @@ class StressTest:
         self._told = 0
 
     def run(self, seed: int, places: list[str], seconds: float, count: int | None) -> None:
-        """Draw sessions and play them, on each place in turn, for some seconds, or until there were so many."""
+        """Draw sessions and play them on each place in turn, until the time or the number of sessions is reached."""
         end = time.monotonic() + seconds
         told = 0.0
         for number in itertools.count() if count is None else range(count):
@@ -235,7 +235,7 @@ class StressTest:
                 return
 
     def try_session(self, session: Session, drawn: str) -> None:
-        """Play a session, and tell a breach."""
+        """Play a session and report a breach."""
         breaches, directory = self._machine.play(session)
         self._tally.add(session, breaches)
         if not breaches:
@@ -248,7 +248,7 @@ class StressTest:
             self._shorten(session, breaches)
 
     def _shorten(self, session: Session, breaches: list[Breach]) -> None:
-        """Find a shorter session that breaks the same promise, and tell it."""
+        """Find a shorter session with the same breach, and report it."""
         promises = {breach.promise for breach in breaches}
         end = time.monotonic() + _SHRINK_LIMIT
         last: list[tuple[list[Breach], Path]] = []
@@ -278,7 +278,7 @@ def _tell(breaches: list[Breach]) -> None:
 
 
 def parsed() -> argparse.Namespace:
-    """The arguments, for which `scripts/stress-test --help` has the words."""
+    """Return the arguments, which `scripts/stress-test --help` describes."""
     parser = argparse.ArgumentParser(prog="scripts/stress-test", add_help=False)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int)
@@ -289,11 +289,11 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Torture; 1 if a promise was broken."""
+    """Run the stress test; return 1 if a promise was broken."""
     arguments = parsed()
-    # A shell that starts us in the background has us ignore Ctrl-C, and with us all kernels.
+    # A shell that starts this in the background lets it and all its kernels ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers are ended on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops servers on the way out
     home = Path(tempfile.mkdtemp(prefix="nbtape-stress-"))
     machine, tally = Machine(home), Tally()
     stress = StressTest(machine, tally)

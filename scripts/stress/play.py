@@ -1,10 +1,10 @@
-"""Plays one stress session in this process, which may not survive it, and keeps a journal of what it was told.
+"""Play one stress session in this process, which may be killed, and keep a journal of the results.
 
-The journal is a file of JSON lines, each written at once. The first says how each executor is called on disk, the last
-what is left in this process after all was stopped.
+The journal is a file of JSON lines, each written at once. The first has the name of each executor's files, the last
+what is left in this process after everything was stopped.
 """
 
-# A program that stress.py starts, and that belongs to no package.
+# A program that __main__.py starts, and that belongs to no package.
 # ruff: noqa: T201
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 
     from stress.steps import Block
 
-#: Seconds that no connection is taken while the other end is "away".
+#: Seconds for which no connection is accepted while the other end is "away".
 _AWAY: Final = 1.0
-#: Threads of each blocking executor: for two calls at once, and what is done to them.
+#: Threads of each blocking executor: for two concurrent calls, and for what interrupts them.
 _POOL: Final = 4
 
 
 class Journal:
-    """What happened, as it happens.
+    """A journal of events, written as they happen.
 
     Args:
         path: The file.
@@ -65,14 +65,14 @@ class Journal:
 
 
 class Track:
-    """One executor, and what is done to it, step by step.
+    """One executor and its steps.
 
     Args:
-        number: Which it is.
-        session: What is done.
+        number: The number of the executor.
+        session: The session to play.
         executor: The executor.
-        journal: Where it is noted.
-        proxy: What its connections go through, if anything.
+        journal: The journal for its results.
+        proxy: The proxy for its connections, if any.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Track:
         self._pool = ThreadPoolExecutor(_POOL, f"track-{number}")
 
     async def play(self) -> None:
-        """All its steps, one more block that must be answered, and the stop."""
+        """Play all its steps, one more block that must be answered, and the stop."""
         for label, step in enumerate(self._session.steps):
             if step.track == self._number:
                 await self._step(KINDS[step.name].act, step.blocks(str(label)), step.delay / 1000)
@@ -102,7 +102,7 @@ class Track:
 
     async def _step(self, act: str, blocks: list[Block], delay: float) -> None:
         if act in {"cut", "away", "tear", "die"}:
-            await self._try("start", self._do("start"))  # what is cut is a conversation, and not a start
+            await self._try("start", self._do("start"))  # the fault cuts a running session, not its start
         half = len(blocks) // 2 if blocks and blocks[-1].label.endswith("d") else len(blocks)
         calls = [asyncio.ensure_future(self._run(part)) for part in (blocks[:half], blocks[half:]) if part]
         await asyncio.sleep(delay)
@@ -124,7 +124,7 @@ class Track:
             await self._do(act)
 
     async def _run(self, blocks: list[Block]) -> None:
-        """Have blocks run in one call, and note what it is said to have come to."""
+        """Run blocks in one call, and record the result that the caller gets."""
         if not blocks:
             return
         labels = [block.label for block in blocks]
@@ -135,13 +135,13 @@ class Track:
                 facts = {"status": cell.status, "incomplete": cell.outputs_incomplete, "note": cell.note}
                 self._journal.note(label=label, output=cell.output, epoch=cell.kernel_epoch, **facts)
 
-    async def _try(self, what: str, work: Awaitable[Any]) -> Any:  # noqa: ANN401  (whatever it comes to)
-        """Await it; an exception is noted, and the session goes on."""
+    async def _try(self, what: str, work: Awaitable[Any]) -> Any:  # noqa: ANN401  (any result)
+        """Await something; record an exception, and continue the session."""
         try:
             return await work
         except asyncio.CancelledError:
             self._journal.note(track=self._number, cancelled=what)
-        except Exception as exc:  # noqa: BLE001  (whatever it is, it is for the judge)
+        except Exception as exc:  # noqa: BLE001  (recorded for the judge)
             self._journal.note(track=self._number, failed=what, error=f"{type(exc).__name__}: {exc}")
 
     def _do(self, name: str, *arguments: object) -> Awaitable[Any]:
@@ -164,7 +164,7 @@ def _break(proxy: Proxy, how: str) -> None:
 
 @contextlib.contextmanager
 def _source(place: str, given: dict[str, Any]) -> Iterator[tuple[Any, Proxy | None]]:
-    """What the executors are given to have their kernels from, and what stands before it."""
+    """Return the source of kernels for the executors, and the proxy before it."""
     if place == "local":
         yield None, None
     elif place == "server":
@@ -202,9 +202,9 @@ async def _play(session: Session, given: dict[str, Any], directory: Path, journa
 
 
 def _open_files() -> dict[str, str]:
-    """What this process has open."""
+    """Return the open files of this process."""
     found = {}
-    for link in Path("/proc/self/fd").glob("*"):  # elsewhere than on Linux, nobody tells
+    for link in Path("/proc/self/fd").glob("*"):  # only Linux reports them
         with contextlib.suppress(OSError):
             found[link.name] = str(link.readlink())
     return {number: what for number, what in found.items() if not what.startswith("/proc/")}
@@ -215,8 +215,8 @@ def _own_threads() -> set[str]:
 
 
 def _left(files: dict[str, str]) -> list[str]:
-    """What is left in this process that was not there before."""
-    gc.collect()  # what nobody refers to is nobody's leak
+    """Return what is left in this process that was not there before."""
+    gc.collect()  # unreferenced objects are not leaks
     eventually(lambda: not descendants() and not _own_threads() and not _open_files().keys() - files.keys())
     opened = [what for number, what in _open_files().items() if number not in files]
     return [
@@ -227,7 +227,7 @@ def _left(files: dict[str, str]) -> list[str]:
 
 
 def _watch(seconds: float) -> None:
-    """End this process when it hangs, and say where: all threads, and the tasks of all event loops."""
+    """Kill this process when it hangs, and report where: all threads, and the tasks of all event loops."""
 
     def dump() -> None:
         faulthandler.dump_traceback(all_threads=True)
@@ -243,7 +243,7 @@ def _watch(seconds: float) -> None:
 
 
 def main() -> None:
-    """Play the session that `session.json` in the directory of the argument describes."""
+    """Play the session that `session.json` describes, in the directory of the argument."""
     directory = Path(sys.argv[1])
     given = json.loads((directory / "session.json").read_text())
     session = Session.from_line(given["session"])

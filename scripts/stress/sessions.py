@@ -1,4 +1,4 @@
-"""A stress session as data: drawn by chance from a seed, written as one line, and read from it again."""
+"""A stress session as data: drawn at random from a seed, written as one line, and read from it again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stress.steps import KINDS, LONG_TIMEOUT, SHORT_TIMEOUT, Block
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: What kernels can be had from, and which of them a proxy can stand before.
+#: The sources of kernels, and which of them can be behind a proxy.
 PLACES: Final = ("local", "server", "docker", "docker-none", "server-proxy", "plain")
 PROXIED: Final = frozenset({"server-proxy", "plain"})
 
@@ -26,9 +26,9 @@ class Step:
 
     Args:
         name: Its kind, one of `KINDS`.
-        size: How much of it, mostly lines.
-        delay: Milliseconds until something is done to it.
-        track: Whose it is, of the executors that work side by side.
+        size: Its size, mostly a number of lines.
+        delay: Milliseconds until its fault.
+        track: The number of the executor, of those that run concurrently.
     """
 
     name: str
@@ -37,17 +37,17 @@ class Step:
     track: int = 0
 
     def blocks(self, label: str) -> list[Block]:
-        """Its code blocks."""
+        """Return its code blocks."""
         return KINDS[self.name].write(label, self.size)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What is done to one server, or none, by executors that work side by side.
+    """The steps of concurrent executors on one server, or on local kernels.
 
     Args:
-        place: What the kernels come from, one of `PLACES`.
-        is_async: Whether the executors are `AsyncJupyterCodeExecutor`, and not the blocking ones.
+        place: The source of kernels, one of `PLACES`.
+        is_async: Whether the executors are `AsyncJupyterCodeExecutor` instead of the blocking ones.
         steps: The steps; those of one track run one after the other.
     """
 
@@ -57,19 +57,19 @@ class Session:
 
     @classmethod
     def draw(cls, seed: int, place: str) -> Self:
-        """The session of a seed, which is always the same."""
-        chance = random.Random(f"{seed} {place}")  # noqa: S311  (it is to be had again)
+        """Return the session of a seed, which is always the same."""
+        chance = random.Random(f"{seed} {place}")  # noqa: S311  (must be reproducible)
         is_async = chance.random() < 0.5  # noqa: PLR2004  (a coin)
         surroundings = {"async"} if is_async else set()
         is_slow = chance.random() < 0.25  # noqa: PLR2004  (deadlines take time)
-        # A cut takes seconds to mend: not where blocks have but few.
+        # Recovery from a cut takes seconds, which slow sessions with their short timeouts do not have.
         surroundings |= {"slow"} if is_slow else {"proxy"} if place in PROXIED else set()
         surroundings |= {"ours"} if place != "plain" else set()
         cuts = "proxy" in surroundings
-        # A server's answer to the wish for a kernel may be lost with the connection: only one executor asks there.
+        # If the connection drops while a kernel is being created, it may keep running: allow only one executor.
         tracks = 1 if cuts else chance.choice((1, 1, 2, 3))
         steps = [cls._draw_step(chance, surroundings, tracks) for _ in range(chance.randint(3, _LONGEST))]
-        if chance.random() < 0.1:  # noqa: PLR2004  (our own process is killed in every tenth)
+        if chance.random() < 0.1:  # noqa: PLR2004  (the playing process is killed in one of ten)
             steps.append(Step("die", chance.randint(100, 2000), chance.randint(0, 1500)))
         return cls(place, is_async, tuple(steps))
 
@@ -82,43 +82,43 @@ class Session:
 
     @property
     def timeout(self) -> int:
-        """Seconds that each block has."""
+        """Return the seconds that each block has."""
         return SHORT_TIMEOUT if any("slow" in KINDS[step.name].needs for step in self.steps) else LONG_TIMEOUT
 
     @property
     def tracks(self) -> list[int]:
-        """The executors."""
+        """Return the numbers of the executors."""
         return sorted({step.track for step in self.steps})
 
     @property
     def faults(self) -> int:
-        """How many of its steps break something."""
+        """Return how many of its steps are faults."""
         return sum(KINDS[step.name].is_fault for step in self.steps)
 
     def blocks(self, track: int) -> list[Block]:
-        """All blocks of an executor, the one that must be answered at the end included."""
+        """Return all blocks of an executor, including the one at the end that must be answered."""
         written = [(str(n), step) for n, step in enumerate(self.steps) if step.track == track]
         return [block for label, step in written for block in step.blocks(label)] + self.last_blocks(track)
 
     def last_blocks(self, track: int) -> list[Block]:
-        """What every executor must answer, whatever was done to it."""
+        """Return the blocks that every executor must answer after any fault."""
         return [] if any(step.name == "die" for step in self.steps) else Step("recall").blocks(f"end{track}")
 
     def having(self, steps: Iterable[Step]) -> Session:
-        """The same with other steps."""
+        """Return the same session with other steps."""
         return Session(self.place, self.is_async, tuple(steps))
 
     def to_line(self) -> str:
-        """Itself as JSON, for `--replay`."""
+        """Return the session as JSON, for `--replay`."""
         steps = [[step.name, step.size, step.delay, step.track] for step in self.steps]
         return json.dumps({"place": self.place, "async": self.is_async, "steps": steps})
 
     @classmethod
     def from_line(cls, line: str) -> Self:
-        """The session that `to_line` wrote.
+        """Read the session that `to_line` wrote.
 
         Raises:
-            ValueError: The line is none.
+            ValueError: The line is not a session.
         """
         try:
             told: dict[str, Any] = json.loads(line)

@@ -1,4 +1,4 @@
-"""Shortens a session that shows a breach, by trying ever smaller parts of it: delta debugging."""
+"""Shorten a session with a breach by trying smaller and smaller parts of it: delta debugging."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def shrink(session: Session, shows: Callable[[Session], bool]) -> Session:
-    """The shortest session that was found to show what `session` shows.
+    """Return the shortest session found that has the same breach as `session`.
 
     Args:
-        session: One that shows it.
-        shows: Plays a session and says whether it shows the same; False for all when there is no time left.
+        session: A session with the breach.
+        shows: Plays a session and returns whether it has the same breach; always False when the time is over.
     """
     parts = 2
     while len(session.steps) > 1:
@@ -40,7 +40,7 @@ def _without_a_part(session: Session, parts: int) -> Iterator[Session]:
 
 
 def _smaller(session: Session, position: int) -> Iterator[Session]:
-    """The session with one step of a smaller size; the smallest first."""
+    """Return the session with one smaller step; the smallest first."""
     size = session.steps[position].size
     for smaller in {size // 100, size // 10} - {0, size}:
         yield session.having(_at(session, position, replace(session.steps[position], size=smaller)))

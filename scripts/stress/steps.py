@@ -1,7 +1,7 @@
-"""What stress does to a kernel: each kind of step with the code that it runs, and what must be true of its cells.
+"""The steps of a stress session: each kind with the code that it runs and the expected state of its cells.
 
-Every line that a block prints bears a mark: whose it is, and its number. Before the first, the code notes that it ran;
-after each, how far it has come: in files that outlive the kernel, so that nothing is believed that the notebook says.
+Every line that a block prints has a mark: its label and its number. Before the first line, the code records that it
+ran; after each, how far it has come: in files that outlive the kernel, so that no check relies on the notebook.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: Seconds that a block has in a session that runs into deadlines, and in all others.
+#: Seconds that a block has in a session that runs into timeouts, and in all others.
 SHORT_TIMEOUT: Final = 6
 LONG_TIMEOUT: Final = 60
 
-#: Where the code notes what it did, below its working directory.
+#: Where the code records its progress, below its working directory.
 TRUTH: Final = "truth"
 
 _PRELUDE: Final = """\
@@ -46,7 +46,7 @@ def forge(kind, content, parent=None):
     except Exception: pass  # some cannot even be sent
 """
 
-#: What hostile code may send. It goes out before the lines of its block, which must all be there nevertheless.
+#: Messages that hostile code may send. They go out before the lines of its block, which must all be recorded.
 _FORGERIES: Final = (
     "for text in (None, 7, ['a'], {}, '\\ud800'): forge('stream', {'name': 'stdout', 'text': text})",
     "for data in (None, [], 'x', {'text/plain': 7}): forge('display_data', dict.fromkeys(_PARTS, data))",
@@ -62,7 +62,7 @@ _FORGERIES: Final = (
     "for parent in ({}, {'msg_id': 7}, {'header': None}): forge('stream', {'name': 'x', 'text': 'y'}, parent)",
 )
 
-#: What is no message at all. A server other than ours is silenced by it for a while.
+#: Bytes that are not messages. They silence a server other than nbtape's for a while.
 _GARBAGE: Final = (
     "for frame in (b'', b'{}', b'\\xff', 10_000 * b'['): kernel.iopub_thread.send_multipart([frame, frame])",
     "for frame in (b'{}', b'null', b'[1]', b'\\xff'): kernel.iopub_thread.send_multipart([*_FRAMES, *4 * [frame]])",
@@ -70,7 +70,7 @@ _GARBAGE: Final = (
 
 _PICTURE: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
-#: Ways to take the standard output away. After the last one it is back.
+#: Ways to take standard output away. After the last one it is back.
 _MUTES: Final = (
     "import sys; sys.stdout.close()",
     "import io, sys; sys.stdout = io.StringIO()",
@@ -80,18 +80,18 @@ _MUTES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A code block, and what must be true of its cell.
+    """A code block and the expected state of its cell.
 
     Args:
-        label: Whose lines these are.
-        code: What runs.
-        language: Its label for nbtape.
-        statuses: How it may end.
-        first: The number of the first line that is to be seen.
+        label: The label of its lines.
+        code: The code that runs.
+        language: Its language label.
+        statuses: The statuses it may have.
+        first: The number of the first line that is visible.
         must: The lines that must be there although the kernel was killed after them.
-        may: The lines that are there if the code comes to its end; the most in any case.
-        pictures: The same of images.
-        mutes: After it, what is printed may be seen by nobody as long as the kernel lives.
+        may: The lines that are there if the code completes; the maximum in any case.
+        images: The number of images, in the same way.
+        mutes: After it, output may be invisible as long as the kernel lives.
     """
 
     label: str
@@ -101,7 +101,7 @@ class Block:
     first: int = 0
     must: int = 0
     may: int = 0
-    pictures: int = 0
+    images: int = 0
     mutes: bool = False
 
 
@@ -110,14 +110,14 @@ class Kind:
     """A kind of step.
 
     Args:
-        write: Its blocks, for a label and a size.
+        write: Returns its blocks, for a label and a size.
         weight: How often it is drawn.
-        sizes: The least and the largest size.
-        act: What is done while the blocks run, or, where there are none, alone.
-        delays: The least and the most milliseconds until then.
-        needs: Where it can be: on an `async` face, through a `proxy`, in a `slow` session, as the `last` step, on
-            kernels that are `ours` all the way.
-        is_fault: Whether it breaks something.
+        sizes: The minimum and maximum size.
+        act: The action while the blocks run, or, without blocks, the only action.
+        delays: The minimum and maximum milliseconds until the action.
+        needs: Its requirements: an `async` executor, a `proxy`, a `slow` session, to be the `last` step, or kernels
+            that are all `ours`.
+        is_fault: Whether it is a fault.
     """
 
     write: Callable[[str, int], list[Block]]
@@ -130,13 +130,13 @@ class Kind:
 
 
 def python(label: str, code: str, lines: int = 0, **promise: object) -> Block:
-    """A block of Python with the marks of `label`."""
+    """Return a block of Python with the marks of `label`."""
     block = Block(label, _PRELUDE.format(label=label) + code, may=lines)
     return replace(block, **promise) if promise else block  # type: ignore[arg-type]  # each by its name
 
 
 def statuses(*names: str) -> frozenset[str]:
-    """How a block may end."""
+    """Return the statuses that a block may have."""
     return frozenset(names)
 
 
@@ -166,7 +166,7 @@ def _clear(label: str, size: int) -> list[Block]:
 def _picture(label: str, size: int) -> list[Block]:
     code = f"import base64\nfrom IPython.display import Image\npng = base64.b64decode('{_PICTURE}')\n"
     code += f"for n in range({size}):\n    say(n)\n    display(Image(data=png, format='png'))"
-    return [python(label, code, size, pictures=size)]
+    return [python(label, code, size, images=size)]
 
 
 def _error(label: str, size: int) -> list[Block]:
@@ -220,7 +220,7 @@ def _garble(label: str, size: int) -> list[Block]:
 
 
 def _dies(how: str, status: str = "kernel_died") -> Callable[[str, int], list[Block]]:
-    """Lines that must be there, time to send them, lines that may be, and the end."""
+    """Write lines that must be there, time to send them, lines that may be there, and the end of the kernel."""
 
     def write(label: str, size: int) -> list[Block]:
         code = f"{_says(f'range({size})')}time.sleep(0.5)\n{_says(f'range({size}, {2 * size})')}{how}"
@@ -248,7 +248,7 @@ def _endless(label: str, size: int) -> list[Block]:
 
 
 def _long(*how: str) -> Callable[[str, int], list[Block]]:
-    """Two blocks that print for a while, and may end in these ways besides."""
+    """Return two blocks that print for a while and may also have these statuses."""
     ways = statuses("ok", *how)
 
     def write(label: str, size: int) -> list[Block]:
@@ -273,11 +273,11 @@ _KILL: Final = "import signal; os.kill(os.getpid(), signal.SIGKILL)"
 _STOP: Final = "import signal; os.kill(os.getpid(), signal.SIGSTOP)"
 _CRASH: Final = "import ctypes; ctypes.string_at(0)"
 
-#: A tear may lose the block itself, and nobody can know whether it ran: that is an error which says so.
+#: A tear may lose the block itself, so it is unknown whether it ran: the error reports that.
 _TORN: Final = ("error",)
 
 KINDS: Final[Mapping[str, Kind]] = {
-    # What works.
+    # Steps that work
     "print": Kind(_print, weight=8, is_fault=False),
     "burst": Kind(_print, weight=6, sizes=(100, 2000), is_fault=False),
     "display": Kind(_display, sizes=(1, 60), is_fault=False),
@@ -291,7 +291,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "join": Kind(_join, is_fault=False),
     "pair": Kind(_pair, is_fault=False),
     "markdown": Kind(_nothing, weight=1, act="markdown", is_fault=False),
-    # What fails.
+    # Steps that fail
     "error": Kind(_error),
     "perl": Kind(_perl, weight=1),
     "mute": Kind(_mute, sizes=(0, 2), weight=2),
@@ -304,7 +304,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "freeze": Kind(_dies(_STOP, "timeout"), needs=frozenset({"slow"})),
     "swallow": Kind(_swallow, needs=frozenset({"slow"})),
     "endless": Kind(_endless, needs=frozenset({"slow"})),
-    # What others do meanwhile.
+    # Actions during a block
     "interrupt": Kind(_long("interrupted", "not_run"), sizes=(100, 1500), act="interrupt", delays=(0, 1500)),
     "cancel": Kind(
         _long("interrupted", "not_run"),

@@ -111,7 +111,7 @@ def test_contradictions_with_the_facts_noted_by_the_code_are_found(
 
 def test_a_result_that_differs_from_its_cell_is_found(recorded: Played) -> None:
     told = {"status": "ok", "incomplete": False, "output": "@0:0@\n"}
-    found = {breach.promise for breach in judge(replace(recorded, told={"0": told, "1": told}))}
+    found = {breach.promise for breach in judge(replace(recorded, results={"0": told, "1": told}))}
     assert found == {"a result has its cell's lines", "a result is as its cell"}
 
 

@@ -1,6 +1,6 @@
-"""How each peer does a work, a module for each, which runs in the environment of that peer.
+"""How each peer does the work: one module per peer, which runs in the environment of that peer.
 
-A way is a generator: it yields a step, once it is ready for one, and ends what it began when it is gone on with. A step
-does the work once and returns what it measured: `wall` (seconds), and whatever else can only be seen from there. What
-belongs to the peer is imported inside: by the way what is not measured, by the step what is.
+A way is a generator: it yields a step once it is ready for one, and cleans up when it is resumed. A step does the work
+once and returns its measurements: `wall` (seconds), and whatever only the step can measure. Imports of the peer are
+inside the functions: those that are not measured in the way, those that are measured in the step.
 """

@@ -29,7 +29,7 @@ def first_result() -> Iterator[Callable[[], dict[str, float]]]:
 
 
 def cells(code: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """A warm cell by the embedded executor."""
+    """A warm cell with the embedded executor."""
     from autogen.coding.jupyter import EmbeddedIPythonCodeExecutor
 
     executor = EmbeddedIPythonCodeExecutor()
@@ -39,7 +39,7 @@ def cells(code: str) -> Iterator[Callable[[], dict[str, float]]]:
 
 
 def cells_on_server(code: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """A warm cell by its client, on a Kernel Gateway as it starts one."""
+    """A warm cell with its client, on a Kernel Gateway that ag2 starts."""
     from autogen.coding.jupyter import JupyterCodeExecutor, LocalJupyterServer
 
     with LocalJupyterServer() as server:

@@ -49,7 +49,7 @@ def cells(code: str) -> Iterator[Callable[[], dict[str, float]]]:
 
 
 def first_result_in_docker(image: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """From DockerJupyterServer, the image being there, to the result of `print(1)`. Its end is the server's."""
+    """From DockerJupyterServer, with its image built, to the result of `print(1)`. `stop` is the server's."""
     import asyncio
     from pathlib import Path
 
@@ -94,10 +94,10 @@ async def _start_docker(image: str, directory: str) -> tuple[Any, Any]:
 
     server = DockerJupyterServer(custom_image_name=image, bind_dir=directory)
     executor = DockerJupyterCodeExecutor(jupyter_server=server, output_dir=directory, timeout=60)
-    for _ in range(6000):  # it takes a container that runs for a server that answers
+    for _ in range(6000):  # it needs a running container before its server can answer
         try:
             await executor.start()
-        except Exception:  # noqa: BLE001  (whatever a connection that is refused raises there)
+        except Exception:  # noqa: BLE001  (any error of a refused connection)
             await asyncio.sleep(0.01)
         else:
             return server, executor

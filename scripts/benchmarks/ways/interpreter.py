@@ -1,4 +1,4 @@
-"""An interpreter that imports something, or nothing: from its start to its end."""
+"""An interpreter that imports a module, or nothing: from its start to its exit."""
 
 from __future__ import annotations
 

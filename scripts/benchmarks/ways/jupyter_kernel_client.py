@@ -1,4 +1,4 @@
-"""jupyter-kernel-client, on a jupyter_server as people run it."""
+"""jupyter-kernel-client, on a jupyter_server with usual settings."""
 
 from __future__ import annotations
 

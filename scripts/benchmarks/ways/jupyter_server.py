@@ -1,4 +1,4 @@
-"""A jupyter_server as people run it, for those who need one."""
+"""A jupyter_server with usual settings, for the ways that need one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def run_server() -> Iterator[tuple[int, str]]:
-    """Its port and its token. It ends with the block."""
+    """Run the server; return its port and token. It stops at the end of the `with` block."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     token = secrets.token_hex()
@@ -38,7 +38,7 @@ def run_server() -> Iterator[tuple[int, str]]:
 
 def _await_answer(url: str) -> None:
     for _ in range(600):
-        with contextlib.suppress(OSError), urllib.request.urlopen(url):  # noqa: S310  (http, of this machine)
+        with contextlib.suppress(OSError), urllib.request.urlopen(url):  # noqa: S310  (local http)
             return
         time.sleep(0.1)
     raise RuntimeError("jupyter_server did not answer within a minute")

@@ -1,4 +1,4 @@
-"""nbclient as one who writes a library on it would use it."""
+"""nbclient as a library that is built on it would use it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def _first_result(began: float) -> dict[str, float]:
 
 
 def cells(code: str, path: str = "") -> Iterator[Callable[[], dict[str, float]]]:
-    """A warm cell, and with a path `nbformat.write` after it."""
+    """A warm cell; with a path, followed by `nbformat.write`."""
     import asyncio
 
     import nbformat
@@ -65,7 +65,7 @@ def cells(code: str, path: str = "") -> Iterator[Callable[[], dict[str, float]]]
 async def _run(client: Any, code: str) -> Any:  # noqa: ANN401  (a NotebookClient, a cell)
     import nbformat
 
-    # Not new_code_cell, which validates: nobody need pay that on the way.
+    # Not new_code_cell, which validates: that is not required here.
     number = len(client.nb.cells)
     fields = {"id": f"cell-{number}", "cell_type": "code", "metadata": {}, "source": code}
     cell = nbformat.from_dict({**fields, "outputs": [], "execution_count": None})

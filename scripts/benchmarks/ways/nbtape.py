@@ -1,4 +1,4 @@
-"""nbtape. What it runs, it records."""
+"""nbtape, which records everything it runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: All is recorded: what is cut costs nothing.
+#: Record everything, because output that is cut costs nothing.
 _UNBOUNDED: Final = 1 << 40
 
 
@@ -18,7 +18,7 @@ def first_result() -> Iterator[Callable[[], dict[str, float]]]:
 
 
 def first_result_on_server() -> Iterator[Callable[[], dict[str, float]]]:
-    """The same on a LocalJupyterServer that runs."""
+    """The same on a running LocalJupyterServer."""
     from nbtape import LocalJupyterServer
 
     with LocalJupyterServer() as server:
@@ -26,7 +26,7 @@ def first_result_on_server() -> Iterator[Callable[[], dict[str, float]]]:
 
 
 def first_result_of_server() -> Iterator[Callable[[], dict[str, float]]]:
-    """The same with the start of that server."""
+    """The same including the start of that server."""
     from nbtape import LocalJupyterServer
 
     def step() -> dict[str, float]:
@@ -39,8 +39,8 @@ def first_result_of_server() -> Iterator[Callable[[], dict[str, float]]]:
 
 
 def first_result_in_docker(base_image: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """From DockerJupyterServer, the image being there, to the result of `print(1)`. Its end is the server's."""
-    import httpx  # noqa: F401  (what is imported on the way is not to be measured)
+    """From DockerJupyterServer, with its image built, to the result of `print(1)`. `stop` is the server's."""
+    import httpx  # noqa: F401  (imports here are not measured)
     import websockets  # noqa: F401
 
     from nbtape import DockerJupyterServer
@@ -61,7 +61,7 @@ def first_result_in_docker(base_image: str) -> Iterator[Callable[[], dict[str, f
 
 
 def first_result_from_pool() -> Iterator[Callable[[], dict[str, float]]]:
-    """The same with a kernel out of a pool that has been filled."""
+    """The same with a kernel from a filled pool."""
     from nbtape import KernelPool
 
     with KernelPool(size=2) as pool:
@@ -73,7 +73,7 @@ def first_result_from_pool() -> Iterator[Callable[[], dict[str, float]]]:
         yield step
 
 
-def _first_print(place: Any = None) -> dict[str, float]:  # noqa: ANN401  (whatever an executor takes)
+def _first_print(place: Any = None) -> dict[str, float]:  # noqa: ANN401  (any source)
     began = time.perf_counter()
     from nbtape import CodeBlock, JupyterCodeExecutor
 
@@ -86,7 +86,7 @@ def _first_print(place: Any = None) -> dict[str, float]:  # noqa: ANN401  (whate
     return {"wall": seconds}
 
 
-#: A kernel's own memory, by its own word: what no other process shares.
+#: A kernel's own memory, as reported by the kernel: the memory that no other process shares.
 _TELL_USS: Final = """
 with open("/proc/self/smaps_rollup") as _file:
     print(sum(int(line.split()[1]) for line in _file if line.startswith("Private")))
@@ -94,12 +94,12 @@ with open("/proc/self/smaps_rollup") as _file:
 
 
 def first_import(imports: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """From the constructor to the result of a block of imports, on a kernel that is started."""
+    """From the constructor to the result of a block of imports, on a newly started kernel."""
     yield lambda: _first_import(imports)
 
 
 def first_import_forked(imports: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """The same on a kernel that is forked meanwhile: the clock runs from when another has emptied the pool."""
+    """The same on a newly forked kernel: the clock starts after another executor has emptied the pool."""
     from nbtape import CodeBlock, JupyterCodeExecutor, KernelPool
 
     modules = imports.removeprefix("import ").split(", ")
@@ -129,12 +129,12 @@ def _first_import(imports: str, place: Any = None, began: float | None = None) -
 
 
 def cells(code: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """A warm cell on a kernel of this machine."""
+    """A warm cell on a local kernel."""
     yield from _cells(code)
 
 
 def cells_after(code: str, count: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """The same in a session that has run so many."""
+    """The same in a session that has already run some cells."""
     for step in _cells(code):
         for _ in range(int(count)):
             step()
@@ -142,7 +142,7 @@ def cells_after(code: str, count: str) -> Iterator[Callable[[], dict[str, float]
 
 
 def sessions(at_once: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """50 sessions on one event loop, so many at once, each with ten cells that tell its number."""
+    """50 sessions on one event loop, some of them concurrently, each with ten cells that print their number."""
     import asyncio
 
     from nbtape import AsyncJupyterCodeExecutor, CodeBlock
@@ -176,7 +176,7 @@ def cells_on_server(code: str) -> Iterator[Callable[[], dict[str, float]]]:
 
 
 def cells_on_jupyter_server(code: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """The same on a jupyter_server as people run it."""
+    """The same on a jupyter_server with usual settings."""
     from benchmarks.ways.jupyter_server import run_server
     from nbtape import JupyterConnectionInfo
 

@@ -1,4 +1,4 @@
-"""A notebook run again as a whole, kernel included: by papermill, with its own engine or ours, or by nbclient."""
+"""Run a whole notebook again, including the kernel: papermill with its own engine or nbtape's, or nbclient."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 def replay(engine: str, cells: str, code: str, first: str = "") -> Iterator[Callable[[], dict[str, float]]]:
-    """By papermill, which saves after each cell.
+    """Run with papermill, which saves after each cell.
 
     Args:
-        engine: The name of papermill's engine, or of ours.
-        cells: How many there are.
-        code: What they do.
-        first: What the first one does, if that is something else.
+        engine: The name of papermill's engine, or of nbtape's.
+        cells: The number of cells.
+        code: Their code.
+        first: The code of the first cell, if it differs.
     """
     import papermill  # type: ignore[import-untyped]
 
-    import nbtape.replay.papermill_engine  # noqa: F401  (what warms up is not counted)
+    import nbtape.replay.papermill_engine  # noqa: F401  (warm-up is not measured)
 
     _write(cells, code, first)
 
@@ -35,7 +35,7 @@ def replay(engine: str, cells: str, code: str, first: str = "") -> Iterator[Call
 
 
 def replay_by_nbclient(saved: str, cells: str, code: str, first: str = "") -> Iterator[Callable[[], dict[str, float]]]:
-    """By nbclient, `saved` by nbformat.write after each cell, or not (empty)."""
+    """Run with nbclient; if `saved`, with nbformat.write after each cell."""
     import nbformat
     from nbclient import NotebookClient
 

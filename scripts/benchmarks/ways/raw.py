@@ -1,4 +1,4 @@
-"""Kernels without a library around them: what nothing can be quicker than."""
+"""Kernels without a library around them: the lower bound."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def first_result() -> Iterator[Callable[[], dict[str, float]]]:
-    """From the start of a bare kernel process to its `kernel_info_reply`, over a unix socket: what is quickest."""
+    """From the start of a bare kernel process to its `kernel_info_reply`, over a unix socket, the fastest transport."""
     import subprocess
     import sys
     from pathlib import Path
@@ -26,7 +26,7 @@ def first_result() -> Iterator[Callable[[], dict[str, float]]]:
         path, connection = write_connection_file(f"{place}.json", key=session.key, transport="ipc", ip=place)
         with zmq.Context() as context, context.socket(zmq.DEALER) as shell:
             shell.linger = 0
-            # The kernel binds late. It is tried every few milliseconds, and then finds the request waiting.
+            # The kernel binds late. Connect every few milliseconds, so that it finds the request waiting.
             shell.reconnect_ivl = 5
             began = time.perf_counter()
             kernel = subprocess.Popen([sys.executable, "-m", "ipykernel_launcher", "-f", path])  # noqa: S603  (ours)
@@ -47,7 +47,7 @@ def first_result() -> Iterator[Callable[[], dict[str, float]]]:
 
 
 def cells(code: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """A cell by jupyter_client alone: its messages are read and kept."""
+    """A cell with jupyter_client alone: its messages are read and kept."""
     from jupyter_client.manager import start_new_kernel
 
     manager, client = start_new_kernel()

@@ -1,4 +1,4 @@
-"""A notebook that grows by a picture a step and is saved after each: no kernel, only what saving costs."""
+"""A notebook that grows by one image per step and is saved after each: no kernel, only the cost of saving."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def by_nbtape(size: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """As a session saves it at the end of each cell: in the notebook, or where that has become dear in its journal.
+    """Save as a session does after each cell: to the notebook, or to its journal when that is cheaper.
 
     Args:
-        size: The bytes of a picture.
+        size: The bytes of an image.
     """
     import asyncio
 
@@ -40,7 +40,7 @@ def by_nbtape(size: str) -> Iterator[Callable[[], dict[str, float]]]:
 
 
 def by_nbformat(size: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """By nbformat.write."""
+    """Save with nbformat.write."""
     import nbformat
 
     notebook = nbformat.v4.new_notebook()

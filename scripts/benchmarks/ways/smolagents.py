@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def first_result_in_docker(image: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """From DockerExecutor, the image being there, to the result of `print(1)`. Its end is the container's."""
+    """From DockerExecutor, with its image built, to the result of `print(1)`. `stop` is the container's."""
     import smolagents.remote_executors  # noqa: F401  (is not to be measured)
 
     executors = []
