@@ -1,4 +1,4 @@
-"""Collect the tests of a framework only where it is installed: their pins collide, so each has its own environment.
+"""Collect a framework's tests only where it is installed: versions collide, so each has its own environment.
 
 `scripts/test --full` makes these environments and runs the tests in each.
 """
@@ -21,4 +21,4 @@ FRAMEWORKS = {
 }
 collect_ignore = [name for name, package in FRAMEWORKS.items() if find_spec(package) is None]
 if len(collect_ignore) == len(FRAMEWORKS):
-    collect_ignore.append("test_notebooks.py")  # runs the notebook of whichever framework is there
+    collect_ignore.append("test_notebooks.py")  # replays the notebook of each installed framework

@@ -1,4 +1,4 @@
-"""ag2 up to 0.14: its agents take our executor as it is, and the old name of one with a kernel of this machine."""
+"""ag2 up to 0.14: its agents use nbtape's executor unchanged, and the old executor name runs a local kernel."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ display(Image(data=base64.b64decode(picture), format="png"))
 
 
 class Model:
-    """A stub of OpenAI's HTTP API, which answers by turn.
+    """A stub of OpenAI's HTTP API that returns scripted answers.
 
     Args:
-        answers: What it says, one after the other.
+        answers: Its answers, in order.
     """
 
     def __init__(self, *answers: str) -> None:
@@ -78,7 +78,7 @@ class Model:
 
     @contextmanager
     def serving(self) -> Iterator[dict[str, Any]]:
-        """Serve on a port of this machine; the `llm_config` of agents that ask it."""
+        """Serve on a local port and return the `llm_config` for agents that use it."""
         model = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -149,7 +149,7 @@ def writer_of(llm_config: dict[str, Any]) -> ConversableAgent:
 
 
 def reply(agent: ConversableAgent, message: str) -> str:
-    """What an agent with an executor replies to a message."""
+    """Return an agent's reply to a message, with an executor."""
     sender = ConversableAgent("sender", llm_config=False, code_execution_config=False, human_input_mode="NEVER")
     replied: Any = agent.generate_reply([{"role": "user", "content": message}], sender=sender)
     return str(replied)
@@ -169,7 +169,7 @@ def executor(output_dir: Path) -> Iterator[JupyterCodeExecutor]:
 
 
 @pytest.mark.parametrize("kind", [JupyterCodeExecutor, EmbeddedIPythonCodeExecutor])
-def test_it_is_an_executor_as_autogen_defines_it(kind: Callable[..., Any], output_dir: Path) -> None:
+def test_the_executor_implements_autogens_protocol(kind: Callable[..., Any], output_dir: Path) -> None:
     executor = kind(output_dir=output_dir)
     assert isinstance(kind, CodeExecutor), "as autogen's own tests ask"
     assert isinstance(executor, CodeExecutor)
@@ -177,19 +177,19 @@ def test_it_is_an_executor_as_autogen_defines_it(kind: Callable[..., Any], outpu
     assert runner_of(executor).code_executor is executor
 
 
-def test_it_runs_the_code_blocks_of_autogen(executor: JupyterCodeExecutor) -> None:
+def test_the_executor_runs_autogens_code_blocks(executor: JupyterCodeExecutor) -> None:
     result = executor.execute_code_blocks([HostCodeBlock(code="print('Hello, World!')", language="python")])
     assert str(result) == "exit_code=0 output='Hello, World!\\n' output_files=[]"
 
 
 @pytest.mark.parametrize("message", [FAILS, REPAIRS, ENDS, "~~~\nno fence of theirs\n~~~", "```\nprint(1)\n```"])
-def test_the_extractor_finds_what_autogens_finds(message: str) -> None:
+def test_the_extractor_finds_the_same_blocks_as_autogens(message: str) -> None:
     ours = [(block.language, block.code.strip()) for block in MarkdownCodeExtractor().extract_code_blocks(message)]
     theirs = [(block.language, block.code.strip()) for block in HostExtractor().extract_code_blocks(message)]
     assert [block for block in ours if block[1] != "no fence of theirs"] == theirs
 
 
-def test_the_content_of_a_message_may_be_parts(executor: JupyterCodeExecutor) -> None:
+def test_the_content_of_a_message_can_be_a_list_of_parts(executor: JupyterCodeExecutor) -> None:
     sender = ConversableAgent("sender", llm_config=False, code_execution_config=False)
     parts = [{"type": "text", "text": "Look:"}, {"type": "text", "text": python("print(6 * 7)")}]
     replied: Any = runner_of(executor).generate_reply([{"role": "user", "content": parts}], sender=sender)
@@ -219,7 +219,7 @@ def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both(executor: Jupy
     assert stream_text(cells[5]) == "377\n"
 
 
-def test_the_model_is_told_how_its_code_is_run_and_what_came_of_it(executor: JupyterCodeExecutor) -> None:
+def test_the_model_gets_instructions_and_the_result_of_its_code(executor: JupyterCodeExecutor) -> None:
     model = Model(FAILS, REPAIRS, ENDS)
     with model.serving() as llm_config:
         runner_of(executor).initiate_chat(writer_of(llm_config), message=TASK)
@@ -229,14 +229,14 @@ def test_the_model_is_told_how_its_code_is_run_and_what_came_of_it(executor: Jup
     assert model.requests[2]["messages"][-1]["content"].endswith("Code output: 377\n")
 
 
-async def test_the_chat_runs_on_an_event_loop_too(executor: JupyterCodeExecutor) -> None:
+async def test_the_chat_also_runs_on_an_event_loop(executor: JupyterCodeExecutor) -> None:
     with Model(FAILS, REPAIRS, ENDS).serving() as llm_config:
         chat = await runner_of(executor).a_initiate_chat(writer_of(llm_config), message=TASK)
     assert chat.chat_history[-2]["content"] == "exitcode: 0 (execution succeeded)\nCode output: 377\n"
     assert len(code_cells(executor.notebook)) == 3
 
 
-def test_several_agents_share_a_server_and_each_has_a_kernel_of_its_own(output_dir: Path) -> None:
+def test_agents_that_share_a_server_each_have_their_own_kernel(output_dir: Path) -> None:
     (output_dir / "one").mkdir()
     with (
         LocalJupyterServer() as server,
@@ -251,7 +251,7 @@ def test_several_agents_share_a_server_and_each_has_a_kernel_of_its_own(output_d
         assert "NameError" in reply(second, python("print(kept)"))
 
 
-def test_a_group_chat_has_its_code_run(executor: JupyterCodeExecutor) -> None:
+def test_the_code_of_a_group_chat_is_run(executor: JupyterCodeExecutor) -> None:
     def next_speaker(last: Agent, group: GroupChat) -> Agent:
         return group.agents[1] if last is group.agents[0] else group.agents[0]
 
@@ -270,15 +270,15 @@ def test_a_group_chat_has_its_code_run(executor: JupyterCodeExecutor) -> None:
 # State
 
 
-def test_an_agent_that_is_reset_goes_on_with_the_kernel_it_has(executor: JupyterCodeExecutor) -> None:
-    """ag2 0.14 restarts no executor, whatever the docstring of its Protocol says; state is the executor's."""
+def test_a_reset_agent_keeps_its_kernel(executor: JupyterCodeExecutor) -> None:
+    """ag2 0.14 restarts no executor, despite the docstring of its Protocol; the executor keeps its state."""
     agent = runner_of(executor)
     reply(agent, python("kept = 7"))
     agent.reset()
     assert reply(agent, python("print(kept)")).endswith("Code output: 7\n")
 
 
-def test_a_restart_by_the_host_gives_a_fresh_kernel_and_the_notebook_goes_on(executor: JupyterCodeExecutor) -> None:
+def test_a_restart_by_the_host_gives_a_fresh_kernel_in_the_same_notebook(executor: JupyterCodeExecutor) -> None:
     agent = runner_of(executor)
     reply(agent, python("kept = 7"))
     agent.code_executor.restart()
@@ -286,7 +286,7 @@ def test_a_restart_by_the_host_gives_a_fresh_kernel_and_the_notebook_goes_on(exe
     assert [cell["metadata"]["nbtape"]["kernel_epoch"] for cell in code_cells(executor.notebook)] == [1, 2]
 
 
-def test_a_timeout_is_told_as_a_failure_and_the_state_is_kept(output_dir: Path) -> None:
+def test_a_timeout_is_reported_as_a_failure_and_the_state_is_kept(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=1) as executor:
         agent = runner_of(executor)
         told = reply(agent, python("kept = 7\nprint('begun', flush=True)\nimport time; time.sleep(60)"))
@@ -295,7 +295,7 @@ def test_a_timeout_is_told_as_a_failure_and_the_state_is_kept(output_dir: Path) 
         assert reply(agent, python("print(kept)")).endswith("Code output: 7\n")
 
 
-def test_a_dead_kernel_is_told_as_a_failure_and_the_next_message_gets_a_fresh_one(
+def test_a_dead_kernel_is_reported_as_a_failure_and_the_next_message_gets_a_fresh_one(
     executor: JupyterCodeExecutor,
 ) -> None:
     agent = runner_of(executor)
@@ -327,7 +327,7 @@ def test_the_old_name_has_the_old_arguments_and_defaults(output_dir: Path, monke
         ({"kernel_name": "invalid_kernel_name"}, r"Kernel .* is not installed\."),
     ],
 )
-def test_the_old_name_refuses_what_it_refused(options: dict[str, Any], message: str) -> None:
+def test_the_old_name_rejects_the_same_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EmbeddedIPythonCodeExecutor(**options)
 
@@ -340,8 +340,8 @@ def test_the_old_name_needs_no_ag2() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_old_name_runs_what_it_ran(output_dir: Path) -> None:
-    """What ag2's test/coding/test_embedded_ipython_code_executor.py promises, in our words."""
+def test_the_old_name_runs_the_same_code(output_dir: Path) -> None:
+    """What ag2's test/coding/test_embedded_ipython_code_executor.py promises, in other words."""
     with EmbeddedIPythonCodeExecutor(timeout=30, output_dir=str(output_dir)) as executor:
 
         def run(*codes: str, language: str = "python") -> Any:
@@ -370,10 +370,10 @@ def test_two_blocks_of_one_message_share_a_kernel_under_the_old_name(output_dir:
     assert told == "exitcode: 0 (execution succeeded)\nCode output: \n492\n"
 
 
-# The end
+# Shutdown
 
 
-def test_an_executor_that_is_forgotten_with_its_agent_takes_its_kernel_along(output_dir: Path) -> None:
+def test_the_kernel_stops_when_an_agent_and_its_executor_are_garbage_collected(output_dir: Path) -> None:
     before = descendants()
     agent = runner_of(EmbeddedIPythonCodeExecutor(output_dir=output_dir))
     assert descendants() == before, "it starts at the first use"

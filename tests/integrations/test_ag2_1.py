@@ -68,13 +68,13 @@ def coder(tool: Any, *turns: Any, **options: Any) -> Agent:
 
 
 async def results(reply: Any) -> list[ToolResultEvent]:
-    """What the model got for its calls, in its order."""
+    """Return the results that the model got for its calls, in order."""
     events = await reply.history.get_events()
     return [result for event in events if isinstance(event, ToolResultsEvent) for result in event.results]
 
 
 async def texts(reply: Any) -> list[str]:
-    """What the model was told of its calls."""
+    """Return the texts that the model got for its calls."""
     return [
         "".join(part.content for part in event.result.parts if isinstance(part, TextInput))
         for event in await results(reply)
@@ -88,7 +88,7 @@ def statuses(notebook: Path) -> list[str]:
 # The contract
 
 
-def test_it_is_an_environment_as_ag2_defines_it(executor: AsyncJupyterCodeExecutor) -> None:
+def test_the_executor_implements_ag2s_environment(executor: AsyncJupyterCodeExecutor) -> None:
     environment = JupyterCodeEnvironment(executor)
     assert isinstance(environment, CodeEnvironment)
     assert SandboxCodeTool(environment).environment is environment
@@ -96,7 +96,7 @@ def test_it_is_an_environment_as_ag2_defines_it(executor: AsyncJupyterCodeExecut
     assert environment.supported_languages == ("python", "bash")
 
 
-async def test_a_run_gives_what_ag2_asks_for(executor: AsyncJupyterCodeExecutor) -> None:
+async def test_a_run_returns_the_fields_that_ag2_expects(executor: AsyncJupyterCodeExecutor) -> None:
     async with executor:
         environment = JupyterCodeEnvironment(executor)
         assert await environment.run("n = 21 * 2\nprint(n)", "python") == CodeRunResult("42", 0)
@@ -106,7 +106,7 @@ async def test_a_run_gives_what_ag2_asks_for(executor: AsyncJupyterCodeExecutor)
     assert "ZeroDivisionError" in failed.output
 
 
-async def test_it_starts_at_the_first_use_and_not_before(executor: AsyncJupyterCodeExecutor) -> None:
+async def test_the_kernel_starts_at_the_first_use(executor: AsyncJupyterCodeExecutor) -> None:
     before = descendants()
     agent = coder(code_tool(executor), call("print(1)"), "Done.")
     assert descendants() == before
@@ -115,7 +115,7 @@ async def test_it_starts_at_the_first_use_and_not_before(executor: AsyncJupyterC
     await executor.stop()
 
 
-async def test_every_copy_that_an_agent_makes_of_the_tool_has_the_same_kernel(
+async def test_all_copies_of_the_tool_share_one_kernel(
     executor: AsyncJupyterCodeExecutor,
 ) -> None:
     tool = code_tool(executor)
@@ -127,7 +127,7 @@ async def test_every_copy_that_an_agent_makes_of_the_tool_has_the_same_kernel(
     assert executor.kernel_epoch == 1
 
 
-async def test_the_model_is_told_what_the_tool_is(executor: AsyncJupyterCodeExecutor) -> None:
+async def test_the_model_gets_a_description_of_the_tool(executor: AsyncJupyterCodeExecutor) -> None:
     config = TrackingConfig(TestConfig("Nothing to do."))
     await Agent("coder", config=config, tools=[code_tool(executor)]).ask("Hello.")
     ((schema,),) = [model_call.tools for model_call in config.calls]
@@ -172,7 +172,7 @@ async def test_the_kernel_keeps_its_state_from_turn_to_turn(executor: AsyncJupyt
         assert (await texts(again))[-1] == "40"
 
 
-async def test_calls_of_one_message_run_in_its_order_and_its_text_is_recorded_once(
+async def test_calls_of_one_message_run_in_order_and_its_text_is_recorded_once(
     executor: AsyncJupyterCodeExecutor,
 ) -> None:
     codes = ["n = [0]", *(f"n.append({number}); print(n)" for number in range(1, 8))]
@@ -182,7 +182,7 @@ async def test_calls_of_one_message_run_in_its_order_and_its_text_is_recorded_on
     assert [cell["source"] for cell in read_notebook(executor.notebook)["cells"]] == ["Step by step.", *codes]
 
 
-async def test_a_call_that_is_not_let_through_holds_up_none_after_it(executor: AsyncJupyterCodeExecutor) -> None:
+async def test_a_rejected_call_does_not_block_later_calls(executor: AsyncJupyterCodeExecutor) -> None:
     async def refuse(call_next: Any, event: Any, context: Any) -> Any:
         if "forbidden" in event.arguments:
             return ToolResultEvent.from_call(event, "Refused.")
@@ -195,7 +195,7 @@ async def test_a_call_that_is_not_let_through_holds_up_none_after_it(executor: A
     assert [cell["source"] for cell in code_cells(executor.notebook)] == ["print(1)", "print(3)"]
 
 
-async def test_a_call_that_fails_holds_up_none_after_it(executor: AsyncJupyterCodeExecutor) -> None:
+async def test_a_failed_call_does_not_block_later_calls(executor: AsyncJupyterCodeExecutor) -> None:
     async with executor:
         first, second = await texts(
             await coder(code_tool(executor), [call("1/0"), call("print(2)")], "Done.").ask("Go.")
@@ -204,7 +204,7 @@ async def test_a_call_that_fails_holds_up_none_after_it(executor: AsyncJupyterCo
     assert second == "2"
 
 
-async def test_the_text_goes_before_the_code_also_when_another_tool_is_called_first(
+async def test_the_text_is_recorded_before_the_code_even_if_another_tool_is_called_first(
     executor: AsyncJupyterCodeExecutor,
 ) -> None:
     def look_up(word: str) -> str:
@@ -220,10 +220,12 @@ async def test_the_text_goes_before_the_code_also_when_another_tool_is_called_fi
     ]
 
 
-# What goes wrong
+# Failures
 
 
-async def test_a_language_that_is_not_offered_is_recorded_and_not_run(executor: AsyncJupyterCodeExecutor) -> None:
+async def test_a_language_that_the_tool_does_not_offer_is_recorded_and_not_run(
+    executor: AsyncJupyterCodeExecutor,
+) -> None:
     async with executor:
         tool = code_tool(executor, languages=("python",))
         reply = await coder(tool, call("touch made", "bash"), call("print(1)"), "Done.").ask("Go.")
@@ -232,7 +234,7 @@ async def test_a_language_that_is_not_offered_is_recorded_and_not_run(executor: 
     assert not executor.notebook.with_name("made").exists()
 
 
-async def test_a_language_that_the_kernel_lacks_is_told(executor: AsyncJupyterCodeExecutor) -> None:
+async def test_a_language_that_the_kernel_cannot_run_is_reported(executor: AsyncJupyterCodeExecutor) -> None:
     async with executor:
         tool = code_tool(executor, languages=("python", "javascript"))
         (told,) = await texts(await coder(tool, call("let x", "javascript"), "Done.").ask("Go."))
@@ -240,7 +242,7 @@ async def test_a_language_that_the_kernel_lacks_is_told(executor: AsyncJupyterCo
     assert told.endswith("[exit code: 1]")
 
 
-async def test_a_timeout_is_told_with_what_was_printed_and_the_state_is_kept(output_dir: Path) -> None:
+async def test_a_timeout_is_reported_with_the_output_and_the_state_is_kept(output_dir: Path) -> None:
     executor = AsyncJupyterCodeExecutor(output_dir=output_dir, timeout=1)
     async with executor:
         slow = call("kept = 7\nprint('begun', flush=True)\nimport time\ntime.sleep(60)")
@@ -253,7 +255,7 @@ async def test_a_timeout_is_told_with_what_was_printed_and_the_state_is_kept(out
     assert statuses(executor.notebook) == ["timeout", "ok"]
 
 
-async def test_a_dead_kernel_is_told_and_the_next_call_gets_a_fresh_one(executor: AsyncJupyterCodeExecutor) -> None:
+async def test_a_dead_kernel_is_reported_and_the_next_call_gets_a_fresh_one(executor: AsyncJupyterCodeExecutor) -> None:
     async with executor:
         dies = call("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
         reply = await coder(code_tool(executor), dies, call("print('alive')"), "Done.").ask("Go.")
@@ -282,7 +284,7 @@ async def test_a_cancelled_turn_interrupts_its_block_and_the_next_turn_works(out
     assert statuses(executor.notebook) == ["interrupted", "ok"]
 
 
-async def test_a_turn_with_a_deadline_of_its_own_ends_by_it(executor: AsyncJupyterCodeExecutor) -> None:
+async def test_a_turn_stops_at_its_own_deadline(executor: AsyncJupyterCodeExecutor) -> None:
     async with executor:
         await executor.start()
         with pytest.raises(TimeoutError):
@@ -305,7 +307,7 @@ async def test_a_notebook_that_cannot_be_written_is_an_error_of_the_tool(executo
         executor.notebook.rmdir()
 
 
-def test_another_event_loop_gets_a_fresh_kernel_and_the_model_is_told(executor: AsyncJupyterCodeExecutor) -> None:
+def test_another_event_loop_gets_a_fresh_kernel_and_the_model_a_notice(executor: AsyncJupyterCodeExecutor) -> None:
     tool = code_tool(executor)
 
     async def turn(code: str) -> list[str]:
@@ -321,10 +323,10 @@ def test_another_event_loop_gets_a_fresh_kernel_and_the_model_is_told(executor: 
     assert told.endswith("\nFalse")
 
 
-# Pictures
+# Images
 
 
-async def test_a_plot_is_told_as_a_file_alone_where_that_is_wanted(executor: AsyncJupyterCodeExecutor) -> None:
+async def test_a_plot_can_be_reported_as_a_file_name_only(executor: AsyncJupyterCodeExecutor) -> None:
     async with executor:
         tool = code_tool(executor, show_pictures=False)
         (event,) = await results(await coder(tool, call(PLOT), "Done.").ask("Go."))
@@ -333,7 +335,7 @@ async def test_a_plot_is_told_as_a_file_alone_where_that_is_wanted(executor: Asy
 
 
 class ChatCompletions:
-    """OpenAI's older API, which takes no pictures from tools; it has code run, and then ends.
+    """OpenAI's older API, which takes no images from tools; it calls the code tool and then stops.
 
     Args:
         code: The code.
@@ -358,7 +360,7 @@ class ChatCompletions:
         return httpx2.Response(200, json=answer)
 
 
-async def test_a_provider_that_takes_no_pictures_from_tools_is_told_the_files(
+async def test_a_provider_that_takes_no_images_from_tools_gets_the_file_names(
     executor: AsyncJupyterCodeExecutor,
 ) -> None:
     model = ChatCompletions(PLOT)
@@ -381,7 +383,7 @@ async def test_a_plot_is_shown(executor: AsyncJupyterCodeExecutor) -> None:
     assert [type(part) for part in plain.result.parts] == [TextInput]
 
 
-async def test_of_calls_at_the_same_time_each_is_shown_its_own_plots(executor: AsyncJupyterCodeExecutor) -> None:
+async def test_concurrent_calls_each_get_their_own_plots(executor: AsyncJupyterCodeExecutor) -> None:
     async with executor:
         tool = code_tool(executor)
         both = [call(PLOT.replace("plot.png", "a.png")), call(PLOT.replace("plot.png", "b.png"))]
@@ -391,7 +393,7 @@ async def test_of_calls_at_the_same_time_each_is_shown_its_own_plots(executor: A
             assert picture.data == executor.notebook.with_name(f"{name}.png").read_bytes()
 
 
-# The end of the program
+# Program exit
 
 PROGRAM = """
 import asyncio, json, os, signal, sys

@@ -1,4 +1,4 @@
-"""What a model is told of what came of its code."""
+"""What a model gets about the result of its code."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def opened(content: bytes) -> Image.Image:
     return Image.open(io.BytesIO(content))
 
 
-def test_output_is_told_as_it_is() -> None:
+def test_output_is_returned_unchanged() -> None:
     assert answer(CodeResult(0, "42\n")) == "42"
 
 
-def test_silence_is_told_in_words() -> None:
+def test_missing_output_is_reported() -> None:
     assert answer(CodeResult(0, "")) == "The code ran and printed nothing."
     assert answer(CodeResult(1, "", status="not_run")) == "The code stopped with status not_run."
 
 
-def test_each_file_has_a_line_and_none_has_two() -> None:
+def test_each_file_is_listed_once() -> None:
     result = CodeResult(0, "Image data saved to /a/x.png\n", ["/a/x.png", "/a/table.csv"])
     assert answer(result) == "Image data saved to /a/x.png\nFile written: /a/table.csv"
 
@@ -53,7 +53,7 @@ def test_many_files_are_counted() -> None:
 
 
 @pytest.mark.usefixtures("leaves_nothing")
-def test_what_a_session_shows_and_writes_is_told(output_dir: Path) -> None:
+def test_images_and_files_of_a_session_are_reported(output_dir: Path) -> None:
     show = "from PIL import Image\ndisplay(Image.new('RGB', (3000, 100)))\nImage.new('L', (9, 9)).save('own.png')"
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         result = run(executor, show)
@@ -65,7 +65,7 @@ def test_what_a_session_shows_and_writes_is_told(output_dir: Path) -> None:
         assert [opened(each.content).size for each in shown] == [(1024, 34), (9, 9)]
 
 
-def test_pictures_are_png_and_no_larger_than_is_sensible(tmp_path: Path) -> None:
+def test_images_are_png_and_limited_in_size(tmp_path: Path) -> None:
     paths = [
         picture(tmp_path / "large.jpg", (4000, 2000)),
         picture(tmp_path / "small.png"),
@@ -79,13 +79,13 @@ def test_pictures_are_png_and_no_larger_than_is_sensible(tmp_path: Path) -> None
     assert {each.mime_type for each in found} == {"image/png"}
 
 
-def test_the_last_pictures_count_and_each_once(tmp_path: Path) -> None:
+def test_the_last_images_are_kept_and_each_only_once(tmp_path: Path) -> None:
     paths = [picture(tmp_path / f"{number}.png") for number in range(5)]
     assert [each.path for each in pictures(of_files(*paths, paths[4]), most=2)] == paths[3:]
     assert pictures(of_files(*paths), most=0) == []
 
 
-def test_what_is_no_picture_is_left_out(tmp_path: Path) -> None:
+def test_files_that_are_not_images_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "cut.png").write_bytes(picture(tmp_path / "whole.png", (500, 500)).read_bytes()[:100])
     (tmp_path / "drawing.svg").write_text("<svg/>")
@@ -98,10 +98,10 @@ def test_what_is_no_picture_is_left_out(tmp_path: Path) -> None:
     assert pictures(of_files(*(tmp_path / name for name in names))) == []
 
 
-def test_a_picture_that_would_fill_the_memory_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_image_that_would_fill_the_memory_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bomb = picture(tmp_path / "bomb.png")
     content = bytearray(bomb.read_bytes())
-    content[16:24] = struct.pack(">II", 9000, 9000)  # of which there is no need to hold all to say so
+    content[16:24] = struct.pack(">II", 9000, 9000)  # the size alone is enough to reject it
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     bomb.write_bytes(content)
     with caplog.at_level("INFO", "nbtape"):

@@ -1,4 +1,4 @@
-"""AutoGen's contract of a code executor, and its agents and tools with ours, on models that replay."""
+"""AutoGen's contract of a code executor, and its agents and tools with nbtape's executor, on replayed models."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def statuses(notebook: Path) -> list[str]:
 
 
 def told(notebook: Path) -> list[tuple[str, str]]:
-    """The cells of a notebook: their kind, and what stands in them."""
+    """Return the cells of a notebook: their type and source."""
     return [(cell["cell_type"], cell["source"].strip()) for cell in read_notebook(notebook)["cells"]]
 
 
@@ -121,7 +121,7 @@ def replays(*messages: str | CreateResult) -> ReplayChatCompletionClient:
 
 
 def calls(code: str, said: str) -> CreateResult:
-    """What a model answers that says something and has the tool run code."""
+    """Return the answers of a model that writes a message and calls the code tool."""
     call = FunctionCall(id="1", name="CodeExecutor", arguments=json.dumps({"code": code}))
     usage = RequestUsage(prompt_tokens=0, completion_tokens=0)
     return CreateResult(finish_reason="function_calls", content=[call], usage=usage, cached=False, thought=said)
@@ -130,7 +130,7 @@ def calls(code: str, said: str) -> CreateResult:
 # The contract of a result
 
 
-def test_it_is_a_code_executor_and_a_component() -> None:
+def test_the_executor_is_an_autogen_code_executor_and_component() -> None:
     for face in (JupyterCodeExecutor, DockerJupyterCodeExecutor):
         assert issubclass(face, CodeExecutor)
         assert issubclass(face, Component)
@@ -139,7 +139,7 @@ def test_it_is_a_code_executor_and_a_component() -> None:
     assert issubclass(JupyterCodeResult, CodeResult)
 
 
-async def test_a_result_equals_what_autogen_has(output_dir: Path) -> None:
+async def test_a_result_equals_autogens_own(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
         result = await run(executor, "print('hello')", "a = 100 + 100; print(a)")
         assert result == JupyterCodeResult(exit_code=0, output="hello\n\n200\n", output_files=[])
@@ -147,7 +147,7 @@ async def test_a_result_equals_what_autogen_has(output_dir: Path) -> None:
         assert await run(executor, "a") != JupyterCodeResult(exit_code=0, output="201", output_files=[])
 
 
-async def test_an_error_comes_after_what_was_printed_and_ends_the_call(output_dir: Path) -> None:
+async def test_an_error_follows_the_printed_output_and_ends_the_call(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
         result = await run(executor, "print('before')\n1 / 0", "print('never')")
         assert (result.exit_code, result.output_files) == (1, [])
@@ -158,7 +158,7 @@ async def test_an_error_comes_after_what_was_printed_and_ends_the_call(output_di
         assert (await run(executor, "print('next')")).output == "next\n"
 
 
-async def test_pictures_are_files_and_the_text_has_their_repr(output_dir: Path) -> None:
+async def test_images_are_files_and_the_text_has_their_repr(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
         result = await run(executor, SHOW_IMAGE)
     picture = output_dir / "session_0_0.png"
@@ -166,13 +166,13 @@ async def test_pictures_are_files_and_the_text_has_their_repr(output_dir: Path) 
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-async def test_files_that_code_wrote_are_output_files(output_dir: Path) -> None:
+async def test_files_written_by_code_are_output_files(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
         result = await run(executor, "open('table.csv', 'w').write('a,b')")
     assert result == JupyterCodeResult(0, "3", [output_dir / "table.csv"])
 
 
-async def test_an_option_has_the_paths_of_files_in_the_text(output_dir: Path) -> None:
+async def test_an_option_adds_the_paths_of_files_to_the_text(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir, name_files=True) as executor:
         shown = await run(executor, SHOW_IMAGE)
         assert shown.output == f"Image data saved to {output_dir / 'session_0_0.png'}"
@@ -188,7 +188,7 @@ async def test_shell_blocks_run_as_autogen_labels_them(output_dir: Path) -> None
     assert result == JupyterCodeResult(0, "42\n\nPython\n", [])
 
 
-async def test_a_dead_kernel_is_a_result_and_the_next_call_is_told(output_dir: Path) -> None:
+async def test_a_dead_kernel_is_a_result_and_the_next_call_reports_the_fresh_kernel(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
         died = await run(executor, "kept = 1\nprint('last', flush=True)\nimport os\nos.kill(os.getpid(), 9)")
         assert died.exit_code == 137
@@ -203,7 +203,7 @@ async def test_a_dead_kernel_is_a_result_and_the_next_call_is_told(output_dir: P
 # Timeout and cancellation
 
 
-async def test_a_timeout_raises_and_the_kernel_goes_on(output_dir: Path) -> None:
+async def test_a_timeout_raises_and_the_kernel_continues(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir, timeout=2) as executor:
         with pytest.raises(
             asyncio.TimeoutError, match=r"(?s)^begun\n.*Timeout: stopped after 2 s\. Variables are kept"
@@ -216,21 +216,21 @@ async def test_a_timeout_raises_and_the_kernel_goes_on(output_dir: Path) -> None
         assert stream_text(after) == "7\n"
 
 
-async def test_a_timeout_tells_what_the_blocks_before_it_printed(output_dir: Path) -> None:
+async def test_a_timeout_error_has_the_output_of_earlier_blocks(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir, timeout=2) as executor:
         with pytest.raises(asyncio.TimeoutError, match=r"(?s)^first\n.*begun\n.*Timeout.*1 more block was not run"):
             await run(executor, "print('first')", SLEEPS, "print('never')")
         assert statuses(executor.notebook) == ["ok", "timeout", "not_run"]
 
 
-async def test_each_block_has_the_whole_timeout(output_dir: Path) -> None:
+async def test_the_timeout_applies_to_each_block(output_dir: Path) -> None:
     nap = "import time\ntime.sleep(1.2)\nprint('slept')"
     async with JupyterCodeExecutor(output_dir=output_dir, timeout=2) as executor:
         assert (await run(executor, nap, nap)).output == "slept\n\nslept\n"
 
 
 @pytest.mark.parametrize("cancel", ["here", "in a thread"])
-async def test_a_cancelled_token_ends_the_block_and_the_kernel_goes_on(output_dir: Path, cancel: str) -> None:
+async def test_a_cancelled_token_stops_the_block_and_the_kernel_continues(output_dir: Path, cancel: str) -> None:
     token = CancellationToken()
 
     def on_output(_: object) -> None:
@@ -247,7 +247,7 @@ async def test_a_cancelled_token_ends_the_block_and_the_kernel_goes_on(output_di
         assert await run(executor, "print(kept)") == JupyterCodeResult(0, "7\n", [])
 
 
-async def test_code_that_swallows_the_interrupt_is_cancelled_all_the_same(output_dir: Path) -> None:
+async def test_code_that_swallows_the_interrupt_is_cancelled_too(output_dir: Path) -> None:
     token = CancellationToken()
     code = (
         "print('begun', flush=True)\nimport time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('ha')"
@@ -258,7 +258,7 @@ async def test_code_that_swallows_the_interrupt_is_cancelled_all_the_same(output
         assert (await run(executor, "print('next')")).output == "next\n"
 
 
-async def test_with_a_token_that_was_cancelled_nothing_runs(output_dir: Path) -> None:
+async def test_a_token_cancelled_before_the_call_runs_nothing(output_dir: Path) -> None:
     token = CancellationToken()
     token.cancel()
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
@@ -268,7 +268,7 @@ async def test_with_a_token_that_was_cancelled_nothing_runs(output_dir: Path) ->
         assert (await run(executor, "print('next')")).output == "next\n"
 
 
-async def test_a_call_that_waits_for_its_turn_is_cancelled_without_running(output_dir: Path) -> None:
+async def test_a_queued_call_is_cancelled_without_running(output_dir: Path) -> None:
     begun, token, other = asyncio.Event(), CancellationToken(), CancellationToken()
     async with JupyterCodeExecutor(output_dir=output_dir, on_output=lambda _: begun.set()) as executor:
         first = asyncio.ensure_future(executor.execute_code_blocks(python(SLEEPS), token))
@@ -285,7 +285,7 @@ async def test_a_call_that_waits_for_its_turn_is_cancelled_without_running(outpu
         assert statuses(executor.notebook) == ["interrupted"]
 
 
-async def test_a_cancelled_task_is_a_cancelled_call(output_dir: Path) -> None:
+async def test_cancelling_a_task_cancels_its_call(output_dir: Path) -> None:
     begun = asyncio.Event()
     async with JupyterCodeExecutor(output_dir=output_dir, on_output=lambda _: begun.set()) as executor:
         call = asyncio.ensure_future(run(executor, SLEEPS))
@@ -296,7 +296,7 @@ async def test_a_cancelled_task_is_a_cancelled_call(output_dir: Path) -> None:
         assert await run(executor, "print(kept)") == JupyterCodeResult(0, "7\n", [])
 
 
-def test_a_token_may_be_cancelled_when_its_loop_is_closed(output_dir: Path) -> None:
+def test_a_token_can_be_cancelled_after_its_loop_is_closed(output_dir: Path) -> None:
     token = CancellationToken()
 
     async def once() -> JupyterCodeResult:
@@ -309,10 +309,10 @@ def test_a_token_may_be_cancelled_when_its_loop_is_closed(output_dir: Path) -> N
     assert token.is_cancelled()
 
 
-# The life of an executor
+# Lifecycle
 
 
-async def test_nothing_runs_before_the_start_and_after_the_stop(output_dir: Path) -> None:
+async def test_nothing_runs_before_start_or_after_stop(output_dir: Path) -> None:
     executor = JupyterCodeExecutor(output_dir=output_dir)
     with pytest.raises(RuntimeError, match="Executor must be started before executing cells"):
         await run(executor, "print('never')")
@@ -328,7 +328,7 @@ async def test_nothing_runs_before_the_start_and_after_the_stop(output_dir: Path
     assert statuses(executor.notebook) == ["ok"]
 
 
-async def test_a_restart_takes_the_variables_and_keeps_the_recording(output_dir: Path) -> None:
+async def test_a_restart_drops_the_variables_and_continues_the_recording(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
         await run(executor, "kept = 1")
         await executor.restart()
@@ -337,14 +337,14 @@ async def test_a_restart_takes_the_variables_and_keeps_the_recording(output_dir:
         assert statuses(executor.notebook) == ["ok", "ok"]
 
 
-async def test_a_restart_starts_what_was_not_started(output_dir: Path) -> None:
+async def test_a_restart_starts_an_executor_that_was_not_started(output_dir: Path) -> None:
     executor = JupyterCodeExecutor(output_dir=output_dir)
     await executor.restart()
     assert (await run(executor, "print(1)")).output == "1\n"
     await executor.stop()
 
 
-async def test_a_stop_ends_a_block_that_runs(output_dir: Path) -> None:
+async def test_a_stop_interrupts_the_running_block(output_dir: Path) -> None:
     begun = asyncio.Event()
     executor = JupyterCodeExecutor(output_dir=output_dir, on_output=lambda _: begun.set())
     await executor.start()
@@ -365,13 +365,13 @@ def test_a_constructor_starts_nothing(output_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 0.5, float("nan")])
-def test_a_timeout_that_cannot_work_is_refused_in_autogens_words(timeout: float, temp_dir: Path) -> None:
+def test_an_invalid_timeout_is_rejected_with_autogens_message(timeout: float, temp_dir: Path) -> None:
     with pytest.raises(ValueError, match=r"Timeout must be greater than or equal to 1\."):
         JupyterCodeExecutor(timeout=timeout)
     assert list(temp_dir.iterdir()) == []
 
 
-def test_what_cannot_work_is_refused_and_leaves_no_directory(temp_dir: Path) -> None:
+def test_invalid_options_are_rejected_and_leave_no_directory(temp_dir: Path) -> None:
     with pytest.raises(KernelNotInstalledError, match="Kernel nokernel is not installed"):
         JupyterCodeExecutor("nokernel")
     with pytest.raises(TypeError, match="Unknown option speed"):
@@ -379,13 +379,13 @@ def test_what_cannot_work_is_refused_and_leaves_no_directory(temp_dir: Path) -> 
     assert list(temp_dir.iterdir()) == []
 
 
-def test_a_directory_that_cannot_be_made_is_refused(output_dir: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_rejected(output_dir: Path) -> None:
     (output_dir / "file").touch()
     with pytest.raises(OutputDirectoryError):
         JupyterCodeExecutor(output_dir=output_dir / "file" / "below")
 
 
-async def test_a_temporary_directory_is_the_default_and_stays(temp_dir: Path) -> None:
+async def test_the_default_is_a_temporary_directory_that_is_kept(temp_dir: Path) -> None:
     async with JupyterCodeExecutor() as executor:
         result = await run(executor, SHOW_IMAGE)
     assert result.output_files[0].parent == executor.output_dir
@@ -423,7 +423,7 @@ async def test_executors_on_one_server_have_a_kernel_each(output_dir: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["server", "connection info", "URL", "URL with token", "AutoGen's connection info"])
-async def test_whatever_says_where_a_server_is_will_do(output_dir: Path, kind: str) -> None:
+async def test_a_server_can_be_given_as_url_connection_info_or_object(output_dir: Path, kind: str) -> None:
     with LocalJupyterServer() as server:
         info = server.connection_info
         known: dict[str, Callable[[], dict[str, Any]]] = {
@@ -443,7 +443,7 @@ async def test_whatever_says_where_a_server_is_will_do(output_dir: Path, kind: s
                     executor.dump_component()
 
 
-async def test_a_container_is_used_as_autogens_docker_executor_uses_it(
+async def test_a_container_is_used_like_autogens_docker_executor(
     container: DockerJupyterServer, output_dir: Path
 ) -> None:
     executor = DockerJupyterCodeExecutor(container, timeout=2, output_dir=output_dir)
@@ -460,14 +460,14 @@ async def test_a_container_is_used_as_autogens_docker_executor_uses_it(
         await executor.stop()
 
 
-def test_without_an_output_dir_it_is_what_the_container_has_mounted(container: DockerJupyterServer) -> None:
+def test_the_default_output_dir_is_the_mounted_directory_of_the_container(container: DockerJupyterServer) -> None:
     mounted = container._bind_dir
     assert mounted is not None
     assert DockerJupyterCodeExecutor(container).output_dir == mounted
     assert JupyterCodeExecutor(jupyter_server=container).notebook.parent == mounted
 
 
-def test_a_docker_executor_never_runs_on_this_machine(temp_dir: Path) -> None:
+def test_a_docker_executor_never_runs_code_locally(temp_dir: Path) -> None:
     with pytest.raises(ValueError, match="jupyter_server= is missing"):
         DockerJupyterCodeExecutor(None)
     assert list(temp_dir.iterdir()) == []
@@ -488,7 +488,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-async def test_a_component_that_is_dumped_is_loaded_as_it_was(output_dir: Path) -> None:
+async def test_a_dumped_component_is_loaded_unchanged(output_dir: Path) -> None:
     executor = JupyterCodeExecutor("python3", 30, output_dir, notebook="analysis", **OPTIONS)
     dumped = executor.dump_component()
     assert dumped.provider == "nbtape.integrations.autogen.JupyterCodeExecutor"
@@ -505,14 +505,14 @@ async def test_a_component_that_is_dumped_is_loaded_as_it_was(output_dir: Path) 
         assert (await run(loaded, SHOW_IMAGE)).output == f"Image data saved to {output_dir / 'analysis_0_0.png'}"
 
 
-def test_each_loaded_component_has_a_temporary_directory_of_its_own() -> None:
+def test_each_loaded_component_has_its_own_temporary_directory() -> None:
     executor = JupyterCodeExecutor()
     dumped = executor.dump_component()
     assert dumped.config == {"kernel_name": "python3", "timeout": 60, "name_files": False}
     assert JupyterCodeExecutor.load_component(dumped).output_dir != executor.output_dir
 
 
-async def test_what_autogen_has_dumped_of_its_own_executor_is_loaded(output_dir: Path) -> None:
+async def test_a_dump_of_autogens_own_executor_can_be_loaded(output_dir: Path) -> None:
     theirs = {"kernel_name": "python3", "timeout": 60, "output_dir": str(output_dir)}
     provider = "nbtape.integrations.autogen.JupyterCodeExecutor"
     async with JupyterCodeExecutor.load_component({"provider": provider, "config": theirs}) as executor:
@@ -537,7 +537,7 @@ def test_the_url_of_a_server_is_dumped(face: type[JupyterCodeExecutor], output_d
         {"jupyter_server": LocalJupyterServer(token="mysecret")},
     ],
 )
-def test_a_token_is_never_dumped_and_the_refusal_says_what_to_do(given: dict[str, Any], output_dir: Path) -> None:
+def test_a_token_is_never_dumped_and_the_error_names_the_remedy(given: dict[str, Any], output_dir: Path) -> None:
     executor = JupyterCodeExecutor(output_dir=output_dir, **given)
     for dump in (executor.dump_component, PythonCodeExecutionTool(executor).dump_component):
         with pytest.raises(ValueError, match=r"(?i)create this executor in your program") as caught:
@@ -551,7 +551,7 @@ def test_a_function_is_not_dumped(output_dir: Path) -> None:
         executor.dump_component()
 
 
-def test_a_component_with_what_is_no_part_of_it_is_refused_and_not_shown(output_dir: Path) -> None:
+def test_a_component_with_unknown_fields_is_rejected_without_showing_them(output_dir: Path) -> None:
     dumped = JupyterCodeExecutor(output_dir=output_dir).dump_component()
     dumped.config["token"] = "mysecret"
     with pytest.raises(ValidationError, match="token") as caught:
@@ -559,7 +559,7 @@ def test_a_component_with_what_is_no_part_of_it_is_refused_and_not_shown(output_
     assert "mysecret" not in str(caught.value)
 
 
-async def test_agents_and_tools_are_dumped_with_it(output_dir: Path) -> None:
+async def test_agents_and_tools_are_dumped_with_their_executor(output_dir: Path) -> None:
     executor = JupyterCodeExecutor(output_dir=output_dir)
     context = NotebookContext(executor, BufferedChatCompletionContext(5))
     agent = CodeExecutorAgent("coder", executor, model_client=replays("Hello."), model_context=context)
@@ -595,7 +595,7 @@ async def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both(output_d
         assert sum(isinstance(event, CodeGenerationEvent) for event in events) == 3
         assert result.messages[-1].to_text() == "The 14th Fibonacci number is 377."
 
-        # What the agent said is in its place, before the executor is stopped.
+        # The agent's message is in place before the executor is stopped.
         assert told(executor.notebook) == [
             ("markdown", "I compute it with a helper."),
             ("code", 'kept = 14\nprint("trying", flush=True)\nfibonacci(kept)'),
@@ -610,7 +610,7 @@ async def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both(output_d
     assert read_notebook(executor.notebook)["cells"][-1]["metadata"]["nbtape"]["agent"] == "coder"
 
 
-async def test_an_agent_runs_code_as_a_tool_and_says_why(output_dir: Path) -> None:
+async def test_an_agent_runs_code_as_a_tool_and_its_message_is_recorded(output_dir: Path) -> None:
     code = f"{DEFINES}\nprint(fibonacci(14))"
     model = replays(calls(code, "I compute it."), "The 14th Fibonacci number is 377.")
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
@@ -633,7 +633,7 @@ async def test_an_agent_runs_code_as_a_tool_and_says_why(output_dir: Path) -> No
         ]
 
 
-async def test_a_tool_says_whether_code_succeeded_and_has_the_state_of_the_last_call(output_dir: Path) -> None:
+async def test_a_tool_reports_success_and_keeps_the_state_of_the_last_call(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
         tool = PythonCodeExecutionTool(executor)
         failed = await tool.run_json({"code": "a = 5\na / 0"}, CancellationToken())
@@ -642,7 +642,7 @@ async def test_a_tool_says_whether_code_succeeded_and_has_the_state_of_the_last_
         assert (again.success, again.output) == (True, "5\n")
 
 
-async def test_a_model_is_told_of_a_timeout_and_what_came_before_it(output_dir: Path) -> None:
+async def test_a_model_gets_a_timeout_and_the_output_before_it(output_dir: Path) -> None:
     model = replays(calls(SLEEPS, ""), calls("print(kept)", ""), "It is 7.")
     async with JupyterCodeExecutor(output_dir=output_dir, timeout=1) as executor:
         agent = AssistantAgent(
@@ -660,7 +660,7 @@ async def test_a_model_is_told_of_a_timeout_and_what_came_before_it(output_dir: 
     assert statuses(executor.notebook) == ["timeout", "ok"]
 
 
-async def test_a_run_of_an_agent_is_cancelled_with_its_token(output_dir: Path) -> None:
+async def test_cancelling_a_token_cancels_the_agents_run(output_dir: Path) -> None:
     token = CancellationToken()
     async with JupyterCodeExecutor(output_dir=output_dir, on_output=lambda _: token.cancel()) as executor:
         agent = CodeExecutorAgent("coder", executor, model_client=replays(f"```python\n{SLEEPS}\n```"))
@@ -670,8 +670,8 @@ async def test_a_run_of_an_agent_is_cancelled_with_its_token(output_dir: Path) -
         assert statuses(executor.notebook) == ["interrupted", "ok"]
 
 
-async def test_a_call_of_a_tool_is_cancelled_with_its_token(output_dir: Path) -> None:
-    # Not through AssistantAgent: it waits for ever for any tool that is cancelled (microsoft/autogen, issue 7956).
+async def test_cancelling_a_token_cancels_the_tool_call(output_dir: Path) -> None:
+    # Not through AssistantAgent: it waits forever for any canceled tool (microsoft/autogen, issue 7956).
     token = CancellationToken()
     async with JupyterCodeExecutor(output_dir=output_dir, on_output=lambda _: token.cancel()) as executor:
         workbench = StaticWorkbench([PythonCodeExecutionTool(executor)])
@@ -682,7 +682,7 @@ async def test_a_call_of_a_tool_is_cancelled_with_its_token(output_dir: Path) ->
         assert statuses(executor.notebook) == ["interrupted", "ok"]
 
 
-async def test_a_team_of_a_writer_and_an_executor_is_recorded_with_what_the_writer_says(output_dir: Path) -> None:
+async def test_a_team_of_a_writer_and_an_executor_is_recorded_with_the_writers_messages(output_dir: Path) -> None:
     model = replays(FAILS, WORKS)
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
         writer = AssistantAgent("writer", model, model_context=NotebookContext(executor))
@@ -698,7 +698,7 @@ async def test_a_team_of_a_writer_and_an_executor_is_recorded_with_what_the_writ
         assert statuses(executor.notebook) == ["error", "ok", "ok"]
 
 
-async def test_an_executor_agent_without_a_model_runs_what_it_is_sent(output_dir: Path) -> None:
+async def test_an_executor_agent_without_a_model_runs_the_code_it_is_sent(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
         agent = CodeExecutorAgent("computer", executor)
         task = TextMessage(content="```python\nprint('hello')\n```\n```sh\necho there\n```", source="user")
@@ -706,7 +706,7 @@ async def test_an_executor_agent_without_a_model_runs_what_it_is_sent(output_dir
     assert response.chat_message.to_text() == "hello\n\nthere\n"
 
 
-# What an agent says
+# Messages of agents
 
 
 async def said(context: ChatCompletionContext, *texts: str) -> None:
@@ -714,7 +714,7 @@ async def said(context: ChatCompletionContext, *texts: str) -> None:
         await context.add_message(AssistantMessage(content=text, source="coder"))
 
 
-async def test_code_that_was_not_approved_is_in_the_notebook_as_it_was_said(output_dir: Path) -> None:
+async def test_code_that_was_not_approved_is_recorded_as_a_message(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
         agent = CodeExecutorAgent(
             "coder",
@@ -730,7 +730,7 @@ async def test_code_that_was_not_approved_is_in_the_notebook_as_it_was_said(outp
         ]
 
 
-async def test_what_nobody_runs_is_recorded_at_the_latest_with_the_stop(output_dir: Path) -> None:
+async def test_a_message_without_a_run_is_recorded_by_the_stop(output_dir: Path) -> None:
     message = "Have a look:\n\n```python\nprint(1)\n```"
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
         context = NotebookContext(executor)
@@ -745,7 +745,7 @@ async def test_what_nobody_runs_is_recorded_at_the_latest_with_the_stop(output_d
     ]
 
 
-async def test_what_is_said_before_the_start_and_after_the_stop_starts_nothing(output_dir: Path) -> None:
+async def test_messages_before_start_and_after_stop_start_nothing(output_dir: Path) -> None:
     executor = JupyterCodeExecutor(output_dir=output_dir)
     context = NotebookContext(executor)
     before = descendants()
@@ -758,14 +758,14 @@ async def test_what_is_said_before_the_start_and_after_the_stop_starts_nothing(o
     assert told(executor.notebook) == [("code", "print(1)")]
 
 
-async def test_what_an_agent_says_is_left_out_by_a_switch(output_dir: Path) -> None:
+async def test_recording_of_agent_messages_can_be_switched_off(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir, record_messages=False) as executor:
         await said(NotebookContext(executor), "Hello.", "Code:\n```python\nprint(1)\n```")
         await run(executor, "print(1)\n")
     assert told(executor.notebook) == [("code", "print(1)")]
 
 
-async def test_only_what_agents_say_is_recorded(output_dir: Path) -> None:
+async def test_only_messages_of_agents_are_recorded(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
         context = NotebookContext(executor)
         await context.add_message(UserMessage(content="What is the price?", source="user"))
@@ -776,7 +776,7 @@ async def test_only_what_agents_say_is_recorded(output_dir: Path) -> None:
     assert told(executor.notebook) == [("markdown", "It is 7."), ("markdown", "# By hand")]
 
 
-async def test_a_context_keeps_messages_as_the_one_within(output_dir: Path) -> None:
+async def test_a_recording_context_keeps_messages_like_its_inner_context(output_dir: Path) -> None:
     executor = JupyterCodeExecutor(output_dir=output_dir)
     within = BufferedChatCompletionContext(buffer_size=2)
     context = NotebookContext(executor, within)

@@ -1,4 +1,4 @@
-"""The LangChain tool in agents of LangChain and LangGraph, whose model says what a test has it say."""
+"""The LangChain tool in agents of LangChain and LangGraph with a scripted model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DIE = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
 
 
 class ScriptedModel(BaseChatModel):  # type: ignore[misc,unused-ignore]
-    """Says its lines one after the other, and keeps what it was told before each."""
+    """Returns its messages in order, and keeps the input of each call."""
 
     lines: list[AIMessage]
     told: list[list[Any]] = Field(default_factory=list)
@@ -55,7 +55,7 @@ class ScriptedModel(BaseChatModel):  # type: ignore[misc,unused-ignore]
 
 
 def says(text: str, *codes: str) -> AIMessage:
-    """What a model says, with a tool call for each code."""
+    """Return a model's message, with a tool call for each code."""
     calls = [
         {"name": "run_code", "args": {"code": code}, "id": f"{abs(hash((text, code)))}-{place}", "type": "tool_call"}
         for place, code in enumerate(codes)
@@ -64,14 +64,14 @@ def says(text: str, *codes: str) -> AIMessage:
 
 
 def play(tool: Any, *lines: AIMessage) -> tuple[list[ToolMessage], ScriptedModel]:
-    """What the tool answers in an agent whose model says the lines, without an event loop."""
+    """Return the tool's answers in an agent whose model returns the lines, without an event loop."""
     model = ScriptedModel(lines=[*lines, AIMessage("Done.")])
     state = create_agent(model, [tool], name="coder").invoke({"messages": [("user", "What is fib(14)?")]})
     return answers(state), model
 
 
 async def aplay(tool: Any, *lines: AIMessage) -> list[ToolMessage]:
-    """The same on this event loop."""
+    """Return the same on this event loop."""
     model = ScriptedModel(lines=[*lines, AIMessage("Done.")])
     agent = create_agent(model, [tool], name="coder")
     return answers(await agent.ainvoke({"messages": [("user", "What is fib(14)?")]}))
@@ -85,7 +85,7 @@ def statuses(notebook: Path) -> list[str]:
     return [cell["metadata"]["nbtape"]["status"] for cell in code_cells(notebook)]
 
 
-def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both_and_what_was_said(output_dir: Path) -> None:
+def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both_with_the_messages(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30, agent="somebody") as executor:
         told, model = play(code_tool(executor), says("Recursion will do.", WRONG), says("A *loop*, then.", RIGHT))
     assert "NameError" in told[0].content
@@ -104,7 +104,7 @@ def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both_and_what_was_s
     assert cells[0]["metadata"]["nbtape"]["agent"] == "coder"
 
 
-def test_the_model_is_told_of_one_parameter(output_dir: Path) -> None:
+def test_the_tool_has_one_parameter(output_dir: Path) -> None:
     _, model = play(code_tool(output_dir=output_dir))
     (tool,) = (each["function"] for each in model.tools)
     assert (tool["name"], tool["description"]) == ("run_code", TOOL_DESCRIPTION)
@@ -113,7 +113,7 @@ def test_the_model_is_told_of_one_parameter(output_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [JupyterCodeExecutor, AsyncJupyterCodeExecutor])
-async def test_both_kinds_of_executor_serve_an_event_loop(output_dir: Path, kind: Any) -> None:
+async def test_both_kinds_of_executor_work_on_an_event_loop(output_dir: Path, kind: Any) -> None:
     executor = kind(output_dir=output_dir, timeout=30)
     told = await aplay(code_tool(executor), says("First.", WRONG), says("Again.", RIGHT))
     assert told[1].content == "377 kept"
@@ -122,7 +122,7 @@ async def test_both_kinds_of_executor_serve_an_event_loop(output_dir: Path, kind
         await stopping
 
 
-def test_without_an_agent_it_is_called_as_any_tool_is(output_dir: Path) -> None:
+def test_the_tool_can_be_called_without_an_agent(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         tool = code_tool(executor)
         assert tool.invoke({"code": "x = 21\nprint(x)"}) == "21"
@@ -140,13 +140,13 @@ def test_a_plot_reaches_the_model_as_an_image(output_dir: Path) -> None:
     assert [block["type"] for block in told.content_blocks] == ["text", "image"]
 
 
-def test_a_model_without_eyes_is_told_the_file_alone(output_dir: Path) -> None:
+def test_a_model_without_image_input_gets_only_the_file_name(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         (told,), _ = play(code_tool(executor, show_pictures=False), says("", SHOW_IMAGE))
     assert told.content == f"Image data saved to {output_dir / 'session_0_0.png'}"
 
 
-def test_a_timeout_and_a_dead_kernel_are_told_and_the_next_call_works(output_dir: Path) -> None:
+def test_a_timeout_and_a_dead_kernel_are_reported_and_the_next_call_works(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=1) as executor:
         told, _ = play(
             code_tool(executor), says("", FOREVER), says("", "print(kept)"), says("", DIE), says("", "print('alive')")
@@ -172,7 +172,7 @@ def test_the_text_of_a_message_with_several_calls_is_recorded_once(output_dir: P
     assert len(cells) == 3
 
 
-async def test_calls_of_one_message_run_in_its_order_on_an_event_loop(output_dir: Path) -> None:
+async def test_calls_of_one_message_run_in_order_on_an_event_loop(output_dir: Path) -> None:
     counts = [f"n = {place}" if not place else f"n += {place}\nprint(n)" for place in range(5)]
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         told = await aplay(code_tool(executor), says("Counting.", *counts))
@@ -180,7 +180,7 @@ async def test_calls_of_one_message_run_in_its_order_on_an_event_loop(output_dir
     assert [cell["source"] for cell in read_notebook(executor.notebook)["cells"]] == ["Counting.", *counts]
 
 
-def test_who_wants_no_messages_gets_none(output_dir: Path) -> None:
+def test_recording_of_messages_can_be_switched_off(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30, record_messages=False) as executor:
         play(code_tool(executor), says("Recursion will do.", "print(1)"))
     assert [cell["cell_type"] for cell in read_notebook(executor.notebook)["cells"]] == ["code"]
@@ -204,7 +204,7 @@ async def test_a_cancelled_run_interrupts_its_blocks_and_the_next_one_works(outp
         await stopping
 
 
-async def test_cancelling_a_call_that_waits_its_turn_stops_that_call_and_no_other(output_dir: Path) -> None:
+async def test_cancelling_a_queued_call_stops_only_that_call(output_dir: Path) -> None:
     begun, go = asyncio.Event(), output_dir / "go"
     waiting = f"print('begun', flush=True)\nimport pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists():\n"
     with JupyterCodeExecutor(output_dir=output_dir / "run", timeout=60, on_output=telling(begun)) as executor:
@@ -222,7 +222,7 @@ async def test_cancelling_a_call_that_waits_its_turn_stops_that_call_and_no_othe
 
 
 def telling(begun: asyncio.Event) -> Callable[[object], None]:
-    """A listener that sets an event of this loop, from whichever thread it is called."""
+    """Return a listener that sets an event of this loop, from any thread."""
     loop = asyncio.get_running_loop()
 
     def tell(_: object) -> None:
@@ -231,7 +231,7 @@ def telling(begun: asyncio.Event) -> Callable[[object], None]:
     return tell
 
 
-def test_where_no_kernel_starts_the_model_is_told_and_the_run_goes_on(output_dir: Path) -> None:
+def test_a_kernel_that_cannot_start_is_reported_to_the_model_and_the_run_continues(output_dir: Path) -> None:
     server = "http://127.0.0.1:9/"
     executor = JupyterCodeExecutor(server, token="very-secret", output_dir=output_dir, startup_timeout=5)
     (told,), _ = play(code_tool(executor), says("", "print(1)"))
@@ -241,7 +241,7 @@ def test_where_no_kernel_starts_the_model_is_told_and_the_run_goes_on(output_dir
     assert "very-secret" not in told.content
 
 
-def test_what_ran_is_told_even_if_it_cannot_be_recorded(output_dir: Path) -> None:
+def test_output_is_returned_even_if_it_cannot_be_recorded(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         notebook = executor.notebook
         spoil = f"import os\nos.rename({str(notebook)!r}, 'moved')\nos.mkdir({str(notebook)!r})\nprint('ran')"
@@ -252,12 +252,12 @@ def test_what_ran_is_told_even_if_it_cannot_be_recorded(output_dir: Path) -> Non
     assert "\nran\n" in told.content
 
 
-def test_an_async_executor_serves_no_call_without_a_loop(output_dir: Path) -> None:
+def test_an_async_executor_rejects_calls_without_an_event_loop(output_dir: Path) -> None:
     with pytest.raises(NotImplementedError):
         code_tool(AsyncJupyterCodeExecutor(output_dir=output_dir)).invoke({"code": "1"})
 
 
-def test_an_executor_that_the_tool_makes_goes_with_the_tool(output_dir: Path) -> None:
+def test_an_executor_created_by_the_tool_stops_with_the_tool(output_dir: Path) -> None:
     tool = code_tool(output_dir=output_dir, timeout=30, notebook="made")
     assert tool.invoke({"code": "print(1)"}) == "1"
     assert any(thread.name == "nbtape" for thread in threading.enumerate())
@@ -267,7 +267,7 @@ def test_an_executor_that_the_tool_makes_goes_with_the_tool(output_dir: Path) ->
     assert statuses(output_dir / "made.ipynb") == ["ok"]
 
 
-def test_an_executor_and_what_one_is_made_of_are_not_both_taken(output_dir: Path) -> None:
+def test_an_executor_and_its_options_cannot_both_be_given(output_dir: Path) -> None:
     with pytest.raises(TypeError, match="not both"):
         code_tool(JupyterCodeExecutor(output_dir=output_dir), timeout=5)
     with pytest.raises(ValueError, match="timeout= must be a finite number"):

@@ -50,7 +50,7 @@ ACCEPT = {"Accept": "application/json, text/event-stream"}
 
 @contextlib.asynccontextmanager
 async def connected(output_dir: Path, **options: Any) -> AsyncIterator[Client]:
-    """A client of a server in this process."""
+    """Connect a client to a server in this process."""
     async with Client(NotebookServer(**{"output_dir": output_dir, "timeout": 30, **options})) as client:
         yield client
 
@@ -64,7 +64,7 @@ async def run(client: Client, code: str, **arguments: Any) -> CallToolResult:
 
 
 def text(result: CallToolResult) -> str:
-    """The text of a result."""
+    """Return the text of a result."""
     return "".join(block.text for block in result.content if block.type == "text")
 
 
@@ -84,21 +84,21 @@ def statuses(notebook: Path) -> list[str]:
 
 @dataclass
 class Gate:
-    """What code waits for.
+    """A file that code waits for.
 
     Args:
-        path: A file, beside no notebook, for that would record it.
+        path: The file, in a directory without a notebook, which would record it.
     """
 
     path: Path
 
     def open(self) -> None:
-        """Let the code go on."""
+        """Let the code continue."""
         self.path.touch()
 
     @property
     def wait(self) -> str:
-        """Code that prints "begun" and waits."""
+        """Return code that prints "begun" and waits."""
         return (
             "import os, time\nprint('begun', flush=True)\n"
             f"while not os.path.exists({str(self.path)!r}):\n    time.sleep(0.01)\n"
@@ -106,7 +106,7 @@ class Gate:
 
 
 async def has_begun(output_dir: Path, name: str = "session") -> None:
-    """Wait until the notebook shows that the block that runs has printed something."""
+    """Wait until the notebook shows that the running block has printed something."""
     notebook = output_dir / f"{name}.ipynb"
 
     def begun() -> bool:
@@ -121,10 +121,10 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
     return Gate(tmp_path_factory.mktemp("gate") / "open")
 
 
-# What the tools do.
+# What the tools do
 
 
-async def test_the_tools_tell_a_model_what_they_do_and_a_client_what_they_change(output_dir: Path) -> None:
+async def test_the_tools_describe_their_use_and_their_side_effects(output_dir: Path) -> None:
     async with connected(output_dir) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert tools["run_code"].description == TOOL_DESCRIPTION
@@ -139,7 +139,7 @@ async def test_the_tools_tell_a_model_what_they_do_and_a_client_what_they_change
     assert not any(tool.output_schema for tool in tools.values())
 
 
-async def test_another_kernel_is_told_to_the_model(output_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_model_gets_the_name_of_another_kernel(output_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = output_dir / "jupyter" / "kernels" / "other"
     spec.mkdir(parents=True)
     described = {"argv": ["false", "{connection_file}"], "display_name": "Other", "language": "other"}
@@ -194,7 +194,7 @@ async def test_a_plot_is_an_image_of_a_sensible_size(output_dir: Path) -> None:
         assert drawn.size == (3000, 1500)
 
 
-async def test_a_plot_comes_with_an_error_too(output_dir: Path) -> None:
+async def test_a_plot_is_returned_together_with_an_error(output_dir: Path) -> None:
     async with connected(output_dir) as client:
         result = await run(client, f"{PICTURE}.save('p.png')\n1/0")
     assert result.is_error
@@ -202,7 +202,7 @@ async def test_a_plot_comes_with_an_error_too(output_dir: Path) -> None:
     assert "ZeroDivisionError" in text(result)
 
 
-async def test_output_is_bounded_and_the_notebook_has_it_all(output_dir: Path, gate: Gate) -> None:
+async def test_output_is_limited_and_the_notebook_is_complete(output_dir: Path, gate: Gate) -> None:
     async with connected(output_dir, max_output_chars=2000) as client:
         result = await run(client, "print('head', 'x' * 100_000, 'tail')")
         left = await run(client, f"print('y' * 100_000)\n{gate.wait}", wait=0)
@@ -220,7 +220,7 @@ async def test_output_is_bounded_and_the_notebook_has_it_all(output_dir: Path, g
     assert len(stream_text(code_cells(output_dir / "session.ipynb")[0])) > 100_000
 
 
-async def test_a_long_block_is_left_running_and_polled(output_dir: Path, gate: Gate) -> None:
+async def test_a_long_block_keeps_running_and_can_be_polled(output_dir: Path, gate: Gate) -> None:
     async with connected(output_dir) as client:
         left = await run(client, f"{gate.wait}\nprint('done')", wait=0.5)
         assert not left.is_error
@@ -234,13 +234,13 @@ async def test_a_long_block_is_left_running_and_polled(output_dir: Path, gate: G
         gate.open()
         ended = await call(client, "poll_code", block=1)
         assert (ended.is_error, text(ended)) == (False, "begun\ndone")
-        assert text(await call(client, "poll_code")) == "begun\ndone"  # as often as anybody asks
+        assert text(await call(client, "poll_code")) == "begun\ndone"  # and again for each poll
         assert text(await run(client, "print('next')")) == "next"
         assert text(await call(client, "poll_code", block=1)) == "begun\ndone"
         assert (await call(client, "poll_code", block=7)).is_error
 
 
-async def test_a_block_that_was_left_running_keeps_others_from_waiting_for_it(output_dir: Path, gate: Gate) -> None:
+async def test_calls_do_not_wait_for_a_block_that_was_left_running(output_dir: Path, gate: Gate) -> None:
     async with connected(output_dir) as client:
         await run(client, gate.wait, wait=0)
         for tool, arguments in (
@@ -257,7 +257,7 @@ async def test_a_block_that_was_left_running_keeps_others_from_waiting_for_it(ou
     assert len(read_notebook(output_dir / "session.ipynb")["cells"]) == 2
 
 
-async def test_calls_that_come_together_run_one_after_the_other(output_dir: Path) -> None:
+async def test_simultaneous_calls_run_one_after_the_other(output_dir: Path) -> None:
     async with connected(output_dir) as client:
         codes = ["n = [1]", "n.append(2)", "n.append(3)", "print(n)"]
         results = await asyncio.gather(*(run(client, code) for code in codes))
@@ -265,7 +265,7 @@ async def test_calls_that_come_together_run_one_after_the_other(output_dir: Path
     assert statuses(output_dir / "session.ipynb") == ["ok"] * 4
 
 
-async def test_an_interrupt_stops_what_runs_and_keeps_variables(output_dir: Path, gate: Gate) -> None:
+async def test_an_interrupt_stops_the_running_block_and_keeps_variables(output_dir: Path, gate: Gate) -> None:
     async with connected(output_dir) as client:
         first = asyncio.ensure_future(run(client, f"kept = 7\n{gate.wait}"))
         await has_begun(output_dir)
@@ -282,7 +282,9 @@ async def test_an_interrupt_stops_what_runs_and_keeps_variables(output_dir: Path
     assert statuses(output_dir / "session.ipynb") == ["interrupted", "ok"]
 
 
-async def test_a_restart_stops_what_runs_and_tells_that_variables_are_gone(output_dir: Path, gate: Gate) -> None:
+async def test_a_restart_stops_the_running_block_and_reports_that_variables_are_gone(
+    output_dir: Path, gate: Gate
+) -> None:
     async with connected(output_dir) as client:
         await run(client, f"gone = 7\n{gate.wait}", wait=0)
         await has_begun(output_dir)
@@ -298,7 +300,7 @@ async def test_a_restart_stops_what_runs_and_tells_that_variables_are_gone(outpu
     assert statuses(output_dir / "session.ipynb") == ["interrupted", "ok"]
 
 
-async def test_a_timeout_is_told_and_is_that_of_the_call(output_dir: Path, gate: Gate) -> None:
+async def test_a_timeout_is_reported_and_can_be_set_per_call(output_dir: Path, gate: Gate) -> None:
     async with connected(output_dir) as client:
         late = await run(client, f"kept = 7\n{gate.wait}", timeout=1)
         assert late.is_error
@@ -310,7 +312,7 @@ async def test_a_timeout_is_told_and_is_that_of_the_call(output_dir: Path, gate:
     assert (first["metadata"]["nbtape"]["timeout"], second["metadata"]["nbtape"]["timeout"]) == (1, 30)
 
 
-async def test_a_dead_kernel_is_told_and_the_next_call_works(output_dir: Path) -> None:
+async def test_a_dead_kernel_is_reported_and_the_next_call_works(output_dir: Path) -> None:
     async with connected(output_dir) as client:
         dead = await run(client, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
         assert dead.is_error
@@ -371,7 +373,7 @@ async def test_variables_are_listed(output_dir: Path) -> None:
     assert re.fullmatch(r"n \(int, \d+ bytes\) = 42\nwords \(list, 2, \d+ bytes\) = \['a\\nb', 'c'\]", listed), listed
 
 
-async def test_lists_are_bounded(output_dir: Path) -> None:
+async def test_lists_are_limited(output_dir: Path) -> None:
     code = "globals().update((f'n{i:03}', 'x' * 150) for i in range(150))\n"
     code += "for i in range(150):\n    open('y' * 150 + str(i), 'w').close()"
     async with connected(output_dir, max_output_chars=2000) as client:
@@ -466,7 +468,7 @@ os.symlink('../../' + {secret!r}.rsplit('/', 1)[1], 'deep/up.txt')
         ),
     ],
 )
-async def test_what_is_not_a_file_of_the_output_directory_is_not_fetched(output_dir: Path, name: str) -> None:
+async def test_only_files_of_the_output_directory_can_be_fetched(output_dir: Path, name: str) -> None:
     (output_dir / "secret.txt").write_text(SECRET)
     inside = output_dir / "inside"
     async with connected(inside) as client:
@@ -478,8 +480,8 @@ async def test_what_is_not_a_file_of_the_output_directory_is_not_fetched(output_
 
 
 async def client_refusal(client: Client, name: str) -> str:
-    """How the fetching of a file is refused."""
-    if name == "\ud800":  # no client of ours can send it, and JSON can
+    """Return the error with which fetching a file is rejected."""
+    if name == "\ud800":  # JSON can carry it, but no client of the tests can send it
         name = json.loads('"\\ud800"')
         with contextlib.suppress(UnicodeEncodeError):
             refused = await call(client, "fetch_file", name=name)
@@ -492,7 +494,7 @@ async def client_refusal(client: Client, name: str) -> str:
     return text(refused)
 
 
-async def test_a_link_in_place_of_the_notebook_shows_no_other_one(output_dir: Path, gate: Gate) -> None:
+async def test_a_link_that_replaces_the_notebook_shows_no_other_file(output_dir: Path, gate: Gate) -> None:
     other = {"cells": [{"cell_type": "raw", "metadata": {}, "source": SECRET}], "metadata": {}}
     (output_dir / "other.ipynb").write_text(json.dumps({**other, "nbformat": 4, "nbformat_minor": 4}))
     inside = output_dir / "inside"
@@ -507,7 +509,7 @@ async def test_a_link_in_place_of_the_notebook_shows_no_other_one(output_dir: Pa
     assert statuses(inside / "session.ipynb") == ["ok"]
 
 
-async def test_what_keeps_code_from_being_run_is_a_tool_error_in_plain_words(output_dir: Path) -> None:
+async def test_a_failure_to_run_code_is_a_plain_tool_error(output_dir: Path) -> None:
     (output_dir / "parent").mkdir()
     async with connected(output_dir / "parent" / "runs") as client:
         (output_dir / "parent").rmdir()
@@ -519,7 +521,7 @@ async def test_what_keeps_code_from_being_run_is_a_tool_error_in_plain_words(out
         assert text(await run(client, "1")) == "1"
 
 
-async def test_a_block_that_ran_and_cannot_be_recorded_says_both(output_dir: Path) -> None:
+async def test_a_block_that_ran_but_cannot_be_recorded_reports_both(output_dir: Path) -> None:
     async with connected(output_dir / "runs") as client:
         failed = await run(client, "import os, shutil\nprint('done', flush=True)\nshutil.rmtree(os.getcwd())")
         assert failed.is_error
@@ -528,21 +530,21 @@ async def test_a_block_that_ran_and_cannot_be_recorded_says_both(output_dir: Pat
         assert "No such file" in text(await call(client, "read_notebook"))
 
 
-def test_values_that_cannot_work_are_refused_by_the_constructor(output_dir: Path) -> None:
+def test_invalid_values_are_rejected_by_the_constructor(output_dir: Path) -> None:
     with pytest.raises(ValueError, match="timeout= must be a finite number of seconds, at least 1"):
         NotebookServer(output_dir=output_dir, timeout=0)
     with pytest.raises(ValueError, match="does not exist"):
         NotebookServer(output_dir=output_dir / "no" / "such")
 
 
-async def test_a_listener_of_the_user_hears_the_outputs(output_dir: Path) -> None:
+async def test_the_users_on_output_gets_the_outputs(output_dir: Path) -> None:
     heard: list[str] = []
     async with connected(output_dir, on_output=lambda output: heard.append(output["text"])) as client:
         await run(client, "print('hello')")
     assert "".join(heard) == "hello\n"
 
 
-# The command on standard input and output.
+# The command on standard input and output
 
 
 def command(*arguments: str) -> list[str]:
@@ -555,7 +557,7 @@ def stdio(output_dir: Path, *arguments: str) -> StdioServerParameters:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_standard_input_and_output_serve_a_client_of_each_era(output_dir: Path, gate: Gate, mode: str) -> None:
+async def test_stdio_serves_a_client_of_each_protocol_version(output_dir: Path, gate: Gate, mode: str) -> None:
     reports: list[str | None] = []
 
     async def hear(_: float, __: float | None, message: str | None) -> None:
@@ -589,7 +591,7 @@ exec "$@"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home in which there is a client, and the command."""
+    """Create a home directory with a client and the command."""
     program = tmp_path / "bin" / "claude"
     program.parent.mkdir()
     program.write_text(CLIENT)
@@ -612,7 +614,7 @@ async def test_an_example_of_the_help_serves_a_client(line: str, home: Path, req
 
 @pytest.mark.parametrize("line", [line for line in examples("mcp") if "--http" in line])
 def test_an_example_of_the_help_serves_on_http(line: str, home: Path) -> None:
-    line = line.replace("8931", "0")  # for whoever has that port
+    line = line.replace("8931", "0")  # in case the port is in use
     with subprocess.Popen(["sh", "-c", f"exec {line}"], cwd=home, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert re.fullmatch(r"Serving MCP at http://127\.0\.0\.1:\d+/mcp\n", process.stderr.readline())
@@ -621,11 +623,11 @@ def test_an_example_of_the_help_serves_on_http(line: str, home: Path) -> None:
 
 
 class Wire:
-    """A client by hand, of the protocol with a handshake, that sees every line.
+    """A hand-written client of the protocol with a handshake, which sees every line.
 
     Args:
-        output_dir: That of the server.
-        arguments: More of the command line.
+        output_dir: The server's output directory.
+        arguments: More command-line arguments.
     """
 
     def __init__(self, output_dir: Path, *arguments: str) -> None:
@@ -658,7 +660,7 @@ class Wire:
         return self.answer(self._number)
 
     def answer(self, number: int) -> dict[str, Any]:
-        """The answer to a request; whatever comes before it is of the protocol too."""
+        """Return the answer to a request; everything before it must be valid protocol too."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             message: dict[str, Any] = json.loads(line)
@@ -687,7 +689,7 @@ def kernel_of(wire: Wire) -> int:
 
 @pytest.mark.parametrize("state", ["busy", "idle"])
 @pytest.mark.parametrize("end", ["close", "vanish", signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_the_end_of_the_client_and_a_signal_end_the_kernel_and_complete_the_notebook(
+def test_a_client_that_disconnects_and_a_signal_stop_the_kernel_and_complete_the_notebook(
     end: str | signal.Signals, state: str, wire: Wire, output_dir: Path, gate: Gate
 ) -> None:
     assert "result" in wire.answer(wire.post("run_code", code="print(1)"))
@@ -734,7 +736,7 @@ def test_a_second_signal_does_not_wait(wire: Wire, output_dir: Path) -> None:
 
 @pytest.fixture
 def silent(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A kernel spec whose kernels never answer; the file that they make when they are started."""
+    """Install a kernel spec whose kernels never answer; return the file that they create when they start."""
     jupyter = tmp_path_factory.mktemp("jupyter")
     directory = jupyter / "kernels" / "silent"
     directory.mkdir(parents=True)
@@ -746,7 +748,7 @@ def silent(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, "interrupt"])
-def test_the_start_of_a_kernel_is_called_off(end: str | signal.Signals, silent: Path, output_dir: Path) -> None:
+def test_the_start_of_a_kernel_can_be_cancelled(end: str | signal.Signals, silent: Path, output_dir: Path) -> None:
     wire = Wire(output_dir, "--kernel", "silent")
     with wire.process:
         call = wire.post("run_code", code="print(1)")
@@ -765,7 +767,7 @@ def test_the_start_of_a_kernel_is_called_off(end: str | signal.Signals, silent: 
 
 
 def refused(*arguments: str, **environment: str) -> str:
-    """How the command is refused."""
+    """Return the error with which the command rejects its arguments."""
     done = subprocess.run(
         command(*arguments), env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
     )
@@ -774,7 +776,7 @@ def refused(*arguments: str, **environment: str) -> str:
     return done.stderr
 
 
-def test_what_does_not_go_together_is_refused(output_dir: Path) -> None:
+def test_conflicting_options_are_rejected(output_dir: Path) -> None:
     assert "--allow-remote needs --http" in refused("--allow-remote")
     assert "is not [HOST:]PORT" in refused("--http", "localhost:http")
     assert "Use one of them" in refused("--docker", "--server", "http://127.0.0.1:1/")
@@ -792,12 +794,12 @@ def test_what_does_not_go_together_is_refused(output_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "\n", "two words", "two\nlines", "ünicode", "\0", "x" * 5000])
-def test_a_file_without_a_token_is_refused(content: str, output_dir: Path) -> None:
+def test_a_token_file_without_a_token_is_rejected(content: str, output_dir: Path) -> None:
     (file := output_dir / "token").write_text(content)
     assert "holds no valid token. Write one line" in refused("--http", "0", "--token-file", str(file)).splitlines()[-1]
 
 
-def test_without_the_sdk_one_line_says_what_to_install() -> None:
+def test_without_the_sdk_the_error_names_the_extra_to_install() -> None:
     code = "import sys\nsys.modules['mcp'] = None\nsys.argv[1:] = ['mcp']\nfrom nbtape.cli import main\nmain()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
@@ -805,18 +807,18 @@ def test_without_the_sdk_one_line_says_what_to_install() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-# The command on streamable HTTP.
+# The command on streamable HTTP
 
 
 class Served:
-    """The server on HTTP, in a process of its own.
+    """The server on HTTP, in a separate process.
 
     Args:
-        output_dir: Its own.
-        endpoint: Where it is to listen.
-        arguments: More of the command line.
-        token: What is in the variable; None for one that the server makes.
-        files: How many files it may have open.
+        output_dir: Its output directory.
+        endpoint: The address to listen on.
+        arguments: More command-line arguments.
+        token: The value of the variable; None to let the server generate one.
+        files: The number of files it may open.
         stdin: Its standard input.
     """
 
@@ -901,9 +903,7 @@ def served(output_dir: Path) -> Iterator[Served]:
         (BEARER, 200),
     ],
 )
-def test_only_who_has_the_token_and_comes_from_here_gets_in(
-    headers: dict[str, str], status: int, shared: Served
-) -> None:
+def test_only_local_requests_with_the_token_are_accepted(headers: dict[str, str], status: int, shared: Served) -> None:
     port = str(shared.port)
     sent = [(name.encode(), value.replace("{port}", port).encode("latin-1")) for name, value in headers.items()]
     answer = opening(shared.url, [(b"Accept", ACCEPT["Accept"].encode()), *sent])
@@ -917,7 +917,7 @@ def test_only_who_has_the_token_and_comes_from_here_gets_in(
 
 
 def opening(url: str, headers: Any) -> httpx.Response:
-    """The answer to the first request of a client of the protocol with a handshake."""
+    """Return the answer to the first request of a client of the protocol with a handshake."""
     return httpx.post(url, json=INITIALIZE, headers=headers, trust_env=False)
 
 
@@ -935,14 +935,14 @@ INITIALIZE = {
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server on which no code is run."""
+    """Share a server on which no code runs."""
     server = Served(tmp_path_factory.mktemp("shared"), "127.0.0.1:0")
     with server.process:
         yield server
         server.process.kill()
 
 
-def test_two_of_a_header_are_refused(shared: Served) -> None:
+def test_duplicate_headers_are_rejected(shared: Served) -> None:
     twice = [*ACCEPT.items(), ("Authorization", f"Bearer {TOKEN}"), ("Authorization", f"Bearer {TOKEN}")]
     assert opening(shared.url, twice).status_code == 401
     origins = [
@@ -955,7 +955,7 @@ def test_two_of_a_header_are_refused(shared: Served) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_http_serves_a_client_of_each_era(served: Served, output_dir: Path, mode: str) -> None:
+async def test_http_serves_a_client_of_each_protocol_version(served: Served, output_dir: Path, mode: str) -> None:
     reports: list[str | None] = []
 
     async def hear(_: float, __: float | None, message: str | None) -> None:
@@ -974,7 +974,9 @@ async def test_http_serves_a_client_of_each_era(served: Served, output_dir: Path
     assert TOKEN not in served.log.read_text()
 
 
-async def test_a_call_is_cancelled_over_http_in_each_era(served: Served, output_dir: Path, gate: Gate) -> None:
+async def test_a_call_can_be_cancelled_over_http_in_each_protocol_version(
+    served: Served, output_dir: Path, gate: Gate
+) -> None:
     for count, mode in enumerate(("auto", "legacy"), 1):
         async with served.client(mode=mode) as client:
             cancelled = asyncio.ensure_future(run(client, f"kept = 7\n{gate.wait}"))
@@ -986,9 +988,7 @@ async def test_a_call_is_cancelled_over_http_in_each_era(served: Served, output_
         assert statuses(output_dir / "session.ipynb") == ["interrupted", "ok"] * count
 
 
-async def test_the_block_of_a_client_with_a_session_that_vanishes_goes_on(
-    served: Served, output_dir: Path, gate: Gate
-) -> None:
+async def test_a_block_continues_when_its_client_disconnects(served: Served, output_dir: Path, gate: Gate) -> None:
     arguments = {"code": f"{gate.wait}\nprint('done')"}
     called = {"name": "run_code", "arguments": arguments, "_meta": {"progressToken": 1}}
     async with httpx.AsyncClient(headers={**ACCEPT, **BEARER}, timeout=60, trust_env=False) as http:
@@ -1006,12 +1006,12 @@ async def test_the_block_of_a_client_with_a_session_that_vanishes_goes_on(
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_the_server_with_open_requests(
+async def test_a_signal_stops_the_server_despite_open_requests(
     served: Served, output_dir: Path, gate: Gate, end: signal.Signals
 ) -> None:
     started = served.process.pid
     async with contextlib.AsyncExitStack() as stack:
-        with contextlib.suppress(Exception):  # whatever a client makes of a server that is gone
+        with contextlib.suppress(Exception):  # any error that a client raises when its server is gone
             client = await stack.enter_async_context(served.client(mode="legacy"))
             asked = asyncio.ensure_future(run(client, gate.wait))
             await has_begun(output_dir)
@@ -1027,7 +1027,7 @@ async def test_a_signal_ends_the_server_with_open_requests(
     assert "Traceback" not in served.log.read_text()
 
 
-async def test_a_token_is_made_and_told_once(output_dir: Path) -> None:
+async def test_a_token_is_generated_and_printed_once(output_dir: Path) -> None:
     server = Served(output_dir, "127.0.0.1:0", token=None)
     with server.process:
         (token,) = re.findall(r"shown only once: (\S+)\n", server.log.read_text())
@@ -1071,7 +1071,7 @@ async def test_a_kernel_sees_no_token(way: str, output_dir: Path) -> None:
     assert TOKEN not in server.log.read_text()
 
 
-async def test_what_other_machines_reach_needs_the_token_too(output_dir: Path) -> None:
+async def test_requests_from_other_machines_need_the_token_too(output_dir: Path) -> None:
     server = Served(output_dir, "0.0.0.0:0", "--allow-remote")
     server.url = server.url.replace("0.0.0.0", "127.0.0.1")
     with server.process:
@@ -1086,7 +1086,7 @@ async def test_what_other_machines_reach_needs_the_token_too(output_dir: Path) -
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS)
-async def test_connections_that_are_held_keep_nobody_out(beginning: str, output_dir: Path) -> None:
+async def test_idle_connections_do_not_block_other_clients(beginning: str, output_dir: Path) -> None:
     server = Served(output_dir, "0", files=256)
     with server.process, held(server.port, BEGINNINGS[beginning], 300) as connections:
         async with server.client() as client:
@@ -1121,14 +1121,14 @@ def test_running_out_of_file_descriptors_is_survived(output_dir: Path) -> None:
         assert server.process.wait(15) == -signal.SIGTERM
 
 
-def test_half_a_body_is_given_up_even_with_the_token(shared: Served) -> None:
+def test_an_incomplete_body_times_out_even_with_the_token(shared: Served) -> None:
     head = f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
     with begin(shared.port, head + b"Content-Length: 9\r\n\r\n{") as connection:
         assert eventually(lambda: is_closed(connection), 30)
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 5000000", b"Transfer-Encoding: chunked"])
-def test_a_body_that_is_too_large_is_refused(length: bytes, shared: Served) -> None:
+def test_a_body_that_is_too_large_is_rejected(length: bytes, shared: Served) -> None:
     head = f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
     chunk = b" " * 1_000_000
     body = chunk * 5 if b"Content" in length else (b"f4240\r\n" + chunk + b"\r\n") * 5 + b"0\r\n\r\n"
@@ -1137,12 +1137,12 @@ def test_a_body_that_is_too_large_is_refused(length: bytes, shared: Served) -> N
     assert opening(shared.url, {**ACCEPT, **BEARER}).status_code == 200
 
 
-def test_headers_are_bounded(shared: Served) -> None:
+def test_headers_are_limited_in_size(shared: Served) -> None:
     with begin(shared.port, b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX: " + b"x" * 1_000_000) as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
-# Clients that others wrote, each in an environment of its own.
+# Clients of other projects, each in its own environment
 
 FASTMCP = """
 import asyncio, json, sys
@@ -1207,7 +1207,7 @@ console.log(JSON.stringify({ names, results, left: left.text, polled: polled.con
 
 
 def environment(name: str, *steps: list[str]) -> Path:
-    """A directory below .venv that is made once, by commands that run in it."""
+    """Create a directory below .venv once, with commands that run in it."""
     directory = REPOSITORY / ".venv" / name
     stamp, wanted = directory / "nbtape.stamp", repr(steps)
     if not stamp.exists() or stamp.read_text() != wanted:
@@ -1221,7 +1221,7 @@ def environment(name: str, *steps: list[str]) -> Path:
 
 @pytest.fixture(params=["fastmcp", "typescript"], scope="module")
 def other_client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The command of a client with an SDK of its own."""
+    """Return the command of a client with its own SDK."""
     if request.param == "fastmcp":
         pip = ["bin/python", "-m", "pip", "install", "--quiet", "fastmcp-slim[client]>=4.1,<5"]
         directory = environment("mcp-fastmcp", [sys.executable, "-m", "venv", "."], pip)
@@ -1238,7 +1238,9 @@ def other_client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 
 @pytest.mark.parametrize("transport", ["stdio", "http"])
-def test_a_client_that_others_wrote_gets_all_of_it(other_client: list[str], output_dir: Path, transport: str) -> None:
+def test_a_client_of_another_project_can_use_all_tools(
+    other_client: list[str], output_dir: Path, transport: str
+) -> None:
     slow = "import time\nprint('slowly', flush=True)\ntime.sleep(1.5)\nfibonacci(14)"
     codes = json.dumps([f"{FIBONACCI}\nfibonaci(14)", slow, PICTURE])
     with contextlib.ExitStack() as stack:
@@ -1265,11 +1267,11 @@ def test_a_client_that_others_wrote_gets_all_of_it(other_client: list[str], outp
     assert statuses(output_dir / "session.ipynb") == ["error", "ok", "ok", "ok"]
 
 
-# In a container.
+# In a container
 
 
 def containers(client: docker.DockerClient, directory: Path) -> set[str]:
-    """The containers in which a directory is mounted."""
+    """Return the containers in which a directory is mounted."""
     running = client.containers.list(all=True, ignore_removed=True)
     return {
         str(container.id)
@@ -1278,7 +1280,7 @@ def containers(client: docker.DockerClient, directory: Path) -> set[str]:
     }
 
 
-async def test_code_runs_in_a_container_that_ends_with_the_server(
+async def test_code_runs_in_a_container_that_stops_with_the_server(
     output_dir: Path, base_image: str, docker_client: docker.DockerClient
 ) -> None:
     arguments = ("--docker", "--base-image", base_image, "--network", "none")

@@ -16,7 +16,7 @@ RUN_OF_AG2 = r"TERMINATING RUN \([-0-9a-f]{36}\)"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
-def test_a_notebook_shows_what_it_does(name: str, tmp_path: Path) -> None:
+def test_a_notebook_is_as_recorded(name: str, tmp_path: Path) -> None:
     notebook = Path(shutil.copy(NOTEBOOKS / f"{name}.ipynb", tmp_path))
     nbformat.validate(nbformat.read(notebook, as_version=4))
     report = replay(notebook, timeout=120, settings=ReplaySettings(extra=(RUN_OF_AG2,)))

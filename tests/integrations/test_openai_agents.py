@@ -1,4 +1,4 @@
-"""The tool of the OpenAI Agents SDK in agents whose model says what a test has it say."""
+"""The tool of the OpenAI Agents SDK in agents with a scripted model."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ RIGHT = "a, b = 0, 1\nfor _ in range(14):\n    a, b = b, a + b\nprint(a, seen)"
 FOREVER = "kept = 7\nprint('begun', flush=True)\nimport time\ntime.sleep(600)"
 DIE = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
 
-#: Without an account, there is nobody to trace for.
+#: Without an account, there is nowhere to send traces.
 CONFIG = RunConfig(tracing_disabled=True)
 
 
 class ScriptedModel(Model):
-    """Says its lines one after the other, and keeps what it was told before each."""
+    """Returns its messages in order, and keeps the input of each call."""
 
     def __init__(self, *lines: list[Any]) -> None:
         self._lines = [*lines, says("Done.")]
@@ -64,7 +64,7 @@ class ScriptedModel(Model):
 
 
 def says(text: str, *codes: str) -> list[Any]:
-    """What a model says, with a tool call for each code."""
+    """Return a model's message, with a tool call for each code."""
     content = [ResponseOutputText(text=text, type="output_text", annotations=[])]
     message = ResponseOutputMessage(id="m", content=content, role="assistant", status="completed", type="message")
     calls = [
@@ -80,12 +80,12 @@ def says(text: str, *codes: str) -> list[Any]:
 
 
 async def play(tool: Any, *lines: list[Any], hooks: MessageHooks | None = None) -> list[Any]:
-    """What the tool answers in an agent whose model says the lines."""
+    """Return the tool's answers in an agent whose model returns the lines."""
     return answers(await Runner.run(ScriptedModel(*lines).agent(tool), "Hello.", hooks=hooks, run_config=CONFIG))
 
 
 def answers(run: Any) -> list[Any]:
-    """What the model is told, as the SDK sends it."""
+    """Return what the model gets, as the SDK sends it."""
     return [item.raw_item["output"] for item in run.new_items if isinstance(item, ToolCallOutputItem)]
 
 
@@ -94,7 +94,7 @@ def statuses(notebook: Path) -> list[str]:
 
 
 def telling(begun: asyncio.Event) -> Callable[[object], None]:
-    """A listener that sets an event of this loop, from whichever thread it is called."""
+    """Return a listener that sets an event of this loop, from any thread."""
     loop = asyncio.get_running_loop()
 
     def tell(_: object) -> None:
@@ -115,7 +115,7 @@ async def stop(executor: JupyterCodeExecutor | AsyncJupyterCodeExecutor) -> None
         await stopping
 
 
-async def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both_and_what_was_said(
+async def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both_with_the_messages(
     output_dir: Path, kind: Any
 ) -> None:
     executor = kind(output_dir=output_dir, timeout=30, agent="somebody")
@@ -139,13 +139,13 @@ async def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both_and_what
     assert cells[0]["metadata"]["nbtape"]["agent"] == "coder"
 
 
-async def test_without_the_hooks_the_notebook_has_the_code_alone(output_dir: Path) -> None:
+async def test_without_the_hooks_the_notebook_has_only_the_code(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         assert await play(code_tool(executor), says("Recursion will do.", "print(1)")) == ["1"]
     assert [cell["cell_type"] for cell in read_notebook(executor.notebook)["cells"]] == ["code"]
 
 
-async def test_the_model_is_told_of_one_parameter(output_dir: Path) -> None:
+async def test_the_tool_has_one_parameter(output_dir: Path) -> None:
     model = ScriptedModel()
     await Runner.run(model.agent(code_tool(output_dir=output_dir)), "Hello.", run_config=CONFIG)
     (tool,) = model.tools
@@ -154,7 +154,7 @@ async def test_the_model_is_told_of_one_parameter(output_dir: Path) -> None:
     assert tool.params_json_schema["required"] == ["code"]
 
 
-def test_it_serves_runs_without_a_loop_one_after_the_other(output_dir: Path) -> None:
+def test_the_tool_serves_consecutive_runs_on_separate_event_loops(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         tool = code_tool(executor)
         run = Runner.run_sync(ScriptedModel(says("", "x = 21\nprint(x)")).agent(tool), "Hello.", run_config=CONFIG)
@@ -174,13 +174,13 @@ async def test_a_plot_reaches_the_model_as_an_image(output_dir: Path) -> None:
     assert base64.b64decode(content).startswith(b"\x89PNG")
 
 
-async def test_a_model_without_eyes_is_told_the_file_alone(output_dir: Path) -> None:
+async def test_a_model_without_image_input_gets_only_the_file_name(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         (told,) = await play(code_tool(executor, show_pictures=False), says("", SHOW_IMAGE))
     assert told == f"Image data saved to {output_dir / 'session_0_0.png'}"
 
 
-async def test_a_timeout_and_a_dead_kernel_are_told_and_the_next_call_works(output_dir: Path, kind: Any) -> None:
+async def test_a_timeout_and_a_dead_kernel_are_reported_and_the_next_call_works(output_dir: Path, kind: Any) -> None:
     executor = kind(output_dir=output_dir, timeout=1)
     lines = says("", FOREVER), says("", "print(kept)"), says("", DIE), says("", "print('alive')")
     told = await play(code_tool(executor), *lines)
@@ -196,7 +196,7 @@ async def test_a_timeout_and_a_dead_kernel_are_told_and_the_next_call_works(outp
     assert statuses(executor.notebook) == ["timeout", "ok", "kernel_died", "ok"]
 
 
-async def test_calls_of_one_message_run_in_its_order_and_its_text_is_recorded_once(output_dir: Path, kind: Any) -> None:
+async def test_calls_of_one_message_run_in_order_and_its_text_is_recorded_once(output_dir: Path, kind: Any) -> None:
     counts = [f"n = {place}" if not place else f"n += {place}\nprint(n)" for place in range(5)]
     executor = kind(output_dir=output_dir, timeout=30)
     hooks = MessageHooks()
@@ -206,7 +206,7 @@ async def test_calls_of_one_message_run_in_its_order_and_its_text_is_recorded_on
     assert [cell["source"] for cell in read_notebook(executor.notebook)["cells"]] == ["Counting.", *counts]
 
 
-async def test_who_wants_no_messages_gets_none(output_dir: Path) -> None:
+async def test_recording_of_messages_can_be_switched_off(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30, record_messages=False) as executor:
         hooks = MessageHooks()
         await play(code_tool(executor, messages=hooks), says("Recursion will do.", "print(1)"), hooks=hooks)
@@ -229,7 +229,7 @@ async def test_a_cancelled_run_interrupts_its_blocks_and_the_next_one_works(outp
     assert statuses(executor.notebook) == ["interrupted", "ok"]
 
 
-async def test_cancelling_a_run_that_waits_its_turn_stops_that_run_and_no_other(
+async def test_cancelling_a_queued_run_stops_only_that_run(
     output_dir: Path, kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, go = asyncio.Event(), output_dir / "go"
@@ -259,7 +259,7 @@ async def test_cancelling_a_run_that_waits_its_turn_stops_that_run_and_no_other(
     await stop(executor)
 
 
-async def test_where_no_kernel_starts_the_model_is_told_and_the_run_goes_on(output_dir: Path) -> None:
+async def test_a_kernel_that_cannot_start_is_reported_to_the_model_and_the_run_continues(output_dir: Path) -> None:
     server = "http://127.0.0.1:9/"
     executor = JupyterCodeExecutor(server, token="very-secret", output_dir=output_dir, startup_timeout=5)
     (told,) = await play(code_tool(executor), says("", "print(1)"))
@@ -268,7 +268,7 @@ async def test_where_no_kernel_starts_the_model_is_told_and_the_run_goes_on(outp
     assert "very-secret" not in told
 
 
-async def test_what_ran_is_told_even_if_it_cannot_be_recorded(output_dir: Path) -> None:
+async def test_output_is_returned_even_if_it_cannot_be_recorded(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         notebook = executor.notebook
         spoil = f"import os\nos.rename({str(notebook)!r}, 'moved')\nos.mkdir({str(notebook)!r})\nprint('ran')"
@@ -278,7 +278,7 @@ async def test_what_ran_is_told_even_if_it_cannot_be_recorded(output_dir: Path) 
     assert "\nran\n" in told
 
 
-async def test_an_executor_that_the_tool_makes_goes_with_the_tool(output_dir: Path) -> None:
+async def test_an_executor_created_by_the_tool_stops_with_the_tool(output_dir: Path) -> None:
     tool = code_tool(output_dir=output_dir, timeout=30, notebook="made")
     (told,) = await play(tool, says("", "print(1)"))
     assert told == "1"
@@ -289,7 +289,7 @@ async def test_an_executor_that_the_tool_makes_goes_with_the_tool(output_dir: Pa
     assert statuses(output_dir / "made.ipynb") == ["ok"]
 
 
-def test_an_executor_and_what_one_is_made_of_are_not_both_taken(output_dir: Path) -> None:
+def test_an_executor_and_its_options_cannot_both_be_given(output_dir: Path) -> None:
     with pytest.raises(TypeError, match="not both"):
         code_tool(JupyterCodeExecutor(output_dir=output_dir), timeout=5)
     with pytest.raises(ValueError, match="timeout= must be a finite number"):

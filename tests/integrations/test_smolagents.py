@@ -1,4 +1,4 @@
-"""smolagents' `CodeAgent` with a kernel of ours: real agents, real kernels, and a model that follows a script."""
+"""smolagents' `CodeAgent` on kernels of nbtape: real agents, real kernels and a scripted model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class ScriptedModel(Model):  # type: ignore[misc,unused-ignore]
-    """Says one thing after the other, and remembers what it was told."""
+    """Returns scripted messages in order, and keeps its input."""
 
     def __init__(self, *says: str) -> None:
         super().__init__(model_id="scripted")
@@ -55,7 +55,7 @@ class ScriptedModel(Model):  # type: ignore[misc,unused-ignore]
 
 
 class StreamingModel(ScriptedModel):
-    """The same, a letter at a time."""
+    """The same, one letter at a time."""
 
     def generate_stream(self, *args: Any, **options: Any) -> Iterator[ChatMessageStreamDelta]:
         for letter in self.generate(*args, **options).content:
@@ -63,7 +63,7 @@ class StreamingModel(ScriptedModel):
 
 
 def step(code: str, thought: str = "Next.") -> str:
-    """What a model says: up to the closing tag, which ends it."""
+    """Return a model's message up to the closing tag, which stops it."""
     return f"{thought}\n<code>\n{code}\n"
 
 
@@ -72,7 +72,7 @@ def agent(executor: JupyterExecutor, *says: str, tools: tuple[Any, ...] = (), **
 
 
 def observations(ran: CodeAgent) -> list[str]:
-    """What the model was told of each step: its output, or its error."""
+    """Return what the model got for each step: its output or its error."""
     steps = [each for each in ran.memory.steps if hasattr(each, "observations")]
     return [str(each.error) if each.error else each.observations for each in steps]
 
@@ -91,7 +91,7 @@ def add(one: int, other: int) -> int:
 
     Args:
         one: A number.
-        other: Another one.
+        other: Another number.
     """
     return one + other
 
@@ -115,12 +115,12 @@ def executor(output_dir: Path, leaves_nothing: None) -> Iterator[JupyterExecutor
 
 @pytest.fixture
 def ready(executor: JupyterExecutor) -> JupyterExecutor:
-    """An executor that can be asked for final answers."""
+    """Return an executor that accepts final answers."""
     executor.send_tools({"final_answer": FinalAnswerTool()})
     return executor
 
 
-# A run of an agent, and the notebook that it leaves.
+# A run of an agent, and its notebook
 
 
 def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both(executor: JupyterExecutor) -> None:
@@ -141,10 +141,10 @@ def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both(executor: Jupy
     assert [output["data"]["text/plain"] for output in cells[-1]["outputs"]] == ["Final answer: 377"]
 
 
-def test_the_notebook_reads_in_the_order_in_which_things_were_said(executor: JupyterExecutor) -> None:
+def test_the_notebook_has_messages_and_code_in_order(executor: JupyterExecutor) -> None:
     with agent(executor, step("final_answer(add(n, 1))", "I add."), tools=(add,), name="adder") as ran:
         executor.listen_to(ran)
-        executor.listen_to(ran)  # which changes nothing
+        executor.listen_to(ran)  # has no effect
         ran.run("Add one.", additional_args={"n": 1})
     kinds = [cell["cell_type"] for cell in read_notebook(executor.notebook)["cells"]]
     assert kinds == ["markdown", "markdown", "code", "markdown", "code", "markdown", "code"]
@@ -157,7 +157,7 @@ def test_the_notebook_reads_in_the_order_in_which_things_were_said(executor: Jup
     assert read_notebook(executor.notebook)["cells"][5]["metadata"]["nbtape"] == {"agent": "adder"}
 
 
-def test_a_replay_gives_the_same(executor: JupyterExecutor) -> None:
+def test_a_replay_gives_the_same_outputs(executor: JupyterExecutor) -> None:
     with agent(executor, step("n + missing"), step("final_answer(add(n, 1))"), tools=(add,)) as ran:
         assert ran.run("Add one.", additional_args={"n": 1}) == 2
     report = replay(executor.notebook)
@@ -174,19 +174,19 @@ def test_any_tool_can_run_the_notebook_again(executor: JupyterExecutor) -> None:
     assert document["cells"][-1]["outputs"] == cells[-1]["outputs"]
 
 
-def test_an_agent_runs_again_on_what_it_has(executor: JupyterExecutor) -> None:
+def test_a_second_run_of_an_agent_uses_the_same_variables(executor: JupyterExecutor) -> None:
     with agent(executor, step("x = 6\nfinal_answer(x)"), step("final_answer(x * 7)")) as ran:
         assert ran.run("First.") == 6
         assert ran.run("Second.", reset=False) == 42
 
 
-def test_a_tool_that_code_has_overwritten_is_there_in_the_next_run(executor: JupyterExecutor) -> None:
+def test_a_tool_overwritten_by_code_is_available_in_the_next_run(executor: JupyterExecutor) -> None:
     with agent(executor, step("answer = final_answer\nfinal_answer = 3\nanswer(1)"), step("final_answer(2)")) as ran:
         assert ran.run("First.") == 1
         assert ran.run("Second.") == 2
 
 
-# The final answer.
+# The final answer
 
 
 def test_code_stops_at_the_final_answer(ready: JupyterExecutor) -> None:
@@ -195,7 +195,7 @@ def test_code_stops_at_the_final_answer(ready: JupyterExecutor) -> None:
     assert not ready("print('after')").is_final_answer
 
 
-def test_a_final_answer_comes_from_wherever_it_is_called(ready: JupyterExecutor) -> None:
+def test_a_final_answer_can_be_given_from_anywhere_in_the_code(ready: JupyterExecutor) -> None:
     ready("def finish(x):\n    final_answer(x)")
     assert ready("for x in range(9):\n    if x == 5: finish(x)").output == 5
     assert ready("import asyncio\nawait asyncio.sleep(0)\nfinal_answer(answer=6)").output == 6
@@ -220,7 +220,7 @@ ANSWERS: dict[str, Any] = {
 }
 
 
-def test_final_answers_come_as_what_they_are(ready: JupyterExecutor) -> None:
+def test_final_answers_keep_their_type(ready: JupyterExecutor) -> None:
     for code, answer in ANSWERS.items():
         output = ready(f"final_answer({code})")
         assert output.is_final_answer
@@ -231,12 +231,12 @@ def test_final_answers_come_as_what_they_are(ready: JupyterExecutor) -> None:
     assert str(deep) == "[" * 150 + "0" + "]" * 150
 
 
-def test_a_dataclass_comes_as_a_dict(ready: JupyterExecutor) -> None:
+def test_a_dataclass_is_returned_as_a_dict(ready: JupyterExecutor) -> None:
     code = "from dataclasses import dataclass\n@dataclass\nclass Point:\n    x: int\nfinal_answer(Point(3))"
     assert ready(code).output == {"__dataclass__": "Point", "__module__": "__main__", "x": 3}
 
 
-def test_five_megabytes_come_whole(ready: JupyterExecutor) -> None:
+def test_a_final_answer_of_five_megabytes_is_complete(ready: JupyterExecutor) -> None:
     output = ready("final_answer('äb\\n' * 600_000 + 'x' * 3_300_000)")
     assert output.output == "äb\n" * 600_000 + "x" * 3_300_000
     assert len(output.logs) < 1000
@@ -256,12 +256,12 @@ def test_an_image_is_returned_and_shown(executor: JupyterExecutor) -> None:
     assert f"Image data saved to {files[0]}" in observations(ran)[0]
 
 
-def test_images_may_be_within_other_data(ready: JupyterExecutor) -> None:
+def test_images_can_be_nested_in_other_data(ready: JupyterExecutor) -> None:
     code = "from PIL import Image\nfinal_answer({'all': [Image.new('CMYK', (3, 4)), Image.new('L', (5, 6))]})"
     assert [image.size for image in ready(code).output["all"]] == [(3, 4), (5, 6)]
 
 
-def test_what_cannot_be_handed_over_is_told_and_can_be_repaired(executor: JupyterExecutor) -> None:
+def test_an_answer_that_cannot_be_returned_is_reported_and_can_be_repaired(executor: JupyterExecutor) -> None:
     with agent(executor, step("x = object()\nfinal_answer(x)"), step("final_answer(str(type(x)))")) as ran:
         assert ran.run("Answer.") == "<class 'object'>"
     told = observations(ran)[0]
@@ -270,7 +270,7 @@ def test_what_cannot_be_handed_over_is_told_and_can_be_repaired(executor: Jupyte
     assert statuses(executor.notebook) == ["ok", "error", "ok"]
 
 
-def test_an_answer_that_would_not_be_recorded_is_refused(output_dir: Path) -> None:
+def test_an_answer_that_cannot_be_recorded_is_rejected(output_dir: Path) -> None:
     executor = JupyterExecutor(output_dir=output_dir, max_cell_chars=2000)
     executor.send_tools({"final_answer": FinalAnswerTool()})
     with pytest.raises(AgentError, match=r"It has 3,006 characters as JSON, more than the limit of 1,200\. Write"):
@@ -282,7 +282,7 @@ def test_an_answer_that_would_not_be_recorded_is_refused(output_dir: Path) -> No
 
 
 class Checked(FinalAnswerTool):  # type: ignore[misc,unused-ignore]
-    """A final answer of one's own, as smolagents' tests have it."""
+    """A custom final answer, as in smolagents' tests."""
 
     inputs = {  # noqa: RUF012  (a class attribute, as smolagents has it)
         "first": {"type": "string", "description": "One part."},
@@ -293,7 +293,7 @@ class Checked(FinalAnswerTool):  # type: ignore[misc,unused-ignore]
         return first + "-" + second
 
 
-def test_the_final_answer_may_be_a_tool_of_its_own(executor: JupyterExecutor) -> None:
+def test_the_final_answer_can_be_a_custom_tool(executor: JupyterExecutor) -> None:
     checked = Checked()
     for _ in range(2):
         executor.send_tools({"final_answer": checked})
@@ -302,10 +302,10 @@ def test_the_final_answer_may_be_a_tool_of_its_own(executor: JupyterExecutor) ->
     assert checked("a", "b") == "a-b"
 
 
-# What the model is told.
+# What the model gets
 
 
-def test_the_last_value_is_told_apart_from_what_was_printed(executor: JupyterExecutor) -> None:
+def test_the_last_value_is_separate_from_the_printed_output(executor: JupyterExecutor) -> None:
     output = executor("print('4')\n2 + 2")
     assert (output.logs, output.output, output.is_final_answer) == ("4\n", "4", False)
     assert executor("2 + 2").logs == ""
@@ -313,7 +313,7 @@ def test_the_last_value_is_told_apart_from_what_was_printed(executor: JupyterExe
     assert (silent.logs, silent.output) == ("The code ran and printed nothing.\n", None)
 
 
-def test_files_and_pictures_are_named(executor: JupyterExecutor) -> None:
+def test_files_and_images_are_named(executor: JupyterExecutor) -> None:
     output = executor("open('own.txt', 'w').write('x')")
     assert output.output == "1"
     assert output.logs.endswith(f"File written: {executor.notebook.parent / 'own.txt'}\n")
@@ -323,7 +323,7 @@ def test_files_and_pictures_are_named(executor: JupyterExecutor) -> None:
     assert "Image" in output.output
 
 
-def test_output_is_bounded_and_the_notebook_has_it_all(output_dir: Path) -> None:
+def test_output_is_limited_and_the_notebook_is_complete(output_dir: Path) -> None:
     executor = JupyterExecutor(output_dir=output_dir, max_output_chars=1000)
     output = executor("print('x' * 50_000)\n'y' * 50_000")
     assert len(output.logs) < 1100
@@ -335,14 +335,14 @@ def test_output_is_bounded_and_the_notebook_has_it_all(output_dir: Path) -> None
     executor.cleanup()
 
 
-def test_what_was_printed_before_an_error_is_told_with_it(executor: JupyterExecutor) -> None:
+def test_an_error_is_reported_with_the_output_before_it(executor: JupyterExecutor) -> None:
     with pytest.raises(AgentError, match=r"(?s)halfway.*ZeroDivisionError: division by zero"):
         executor("print('halfway')\n1 / 0")
     with pytest.raises(AgentError, match="SyntaxError"):
         executor('print("Missing Parenthesis')
 
 
-def test_pictures_reach_a_model_that_sees(executor: JupyterExecutor) -> None:
+def test_images_reach_a_model_with_image_input(executor: JupyterExecutor) -> None:
     draw = step("from PIL import Image\ndisplay(Image.new('RGB', (7, 5)))")
     says = [draw, step("print('none')"), "no code at all", step("final_answer(1)")]
     with agent(executor, *says, step_callbacks=[executor.add_pictures]) as ran:
@@ -351,10 +351,10 @@ def test_pictures_reach_a_model_that_sees(executor: JupyterExecutor) -> None:
     assert [[image.size for image in step] if step else None for step in images] == [[(7, 5)], None, None, None]
 
 
-# Messages.
+# Messages
 
 
-def test_all_that_an_agent_says_is_recorded(executor: JupyterExecutor) -> None:
+def test_all_messages_of_an_agent_are_recorded(executor: JupyterExecutor) -> None:
     says = [
         "The plan:\n```python\nx\n```",
         "No code: here.",
@@ -371,14 +371,14 @@ def test_all_that_an_agent_says_is_recorded(executor: JupyterExecutor) -> None:
     assert said == ["The plan:\n```python\nx\n```", "No code: here.", "Before.\n\nBetween.", "Fenced.\n\nSeen."]
 
 
-def test_the_last_words_of_an_agent_that_runs_out_of_steps_are_recorded(executor: JupyterExecutor) -> None:
+def test_the_last_message_of_an_agent_that_runs_out_of_steps_is_recorded(executor: JupyterExecutor) -> None:
     with agent(executor, step("x = 1"), "As code: <code>x = 1</code>", max_steps=1) as ran:
         executor.listen_to(ran)
         assert ran.run("Talk.") == "As code: <code>x = 1</code>"
     assert markdown(executor.notebook)[-2:] == ["Next.", "As code: <code>x = 1</code>"]
 
 
-def test_what_is_streamed_is_recorded_too(executor: JupyterExecutor) -> None:
+def test_streamed_messages_are_recorded(executor: JupyterExecutor) -> None:
     model = StreamingModel(step("final_answer(1)", "Letter by letter."))
     with CodeAgent(tools=[], model=model, executor=executor, verbosity_level=-1, stream_outputs=True) as ran:
         executor.listen_to(ran)
@@ -394,7 +394,7 @@ def test_the_thought_of_a_structured_output_is_recorded(executor: JupyterExecuto
     assert markdown(executor.notebook)[-1] == "I think."
 
 
-def test_who_does_not_want_messages_has_none(output_dir: Path) -> None:
+def test_messages_are_not_recorded_if_switched_off(output_dir: Path) -> None:
     executor = JupyterExecutor(output_dir=output_dir, record_messages=False)
     with agent(executor, step("final_answer(1)", "Secret.")) as ran:
         executor.listen_to(ran)
@@ -402,7 +402,7 @@ def test_who_does_not_want_messages_has_none(output_dir: Path) -> None:
     assert [text.split(":")[0] for text in markdown(executor.notebook)] == ["**Tools of the agent**"]
 
 
-def test_an_agent_that_is_listened_to_saves_its_own_model(executor: JupyterExecutor) -> None:
+def test_an_agent_with_recorded_messages_saves_its_own_model(executor: JupyterExecutor) -> None:
     ran = agent(executor)
     model = ran.model
     saved = ran.to_dict()["model"]
@@ -413,10 +413,10 @@ def test_an_agent_that_is_listened_to_saves_its_own_model(executor: JupyterExecu
     assert not hasattr(ran.model, "generate_stream")
 
 
-# Tools and variables.
+# Tools and variables
 
 
-def test_variables_arrive_as_what_they_are(executor: JupyterExecutor) -> None:
+def test_variables_keep_their_type(executor: JupyterExecutor) -> None:
     image = PIL.Image.new("RGB", (4, 3))
     day = datetime.date(2026, 1, 2)
     values = {"n": 14, "words": ["a", {"b": None}], "nan": math.nan, "day": day, "image": image, "not a name": 1}
@@ -427,13 +427,13 @@ def test_variables_arrive_as_what_they_are(executor: JupyterExecutor) -> None:
     assert code_cells(executor.notebook)[0]["source"].startswith("n = 14\nwords = ['a', {'b': None}]\n")
 
 
-def test_what_would_need_pickle_is_not_sent(executor: JupyterExecutor) -> None:
+def test_variables_that_need_pickle_are_not_sent(executor: JupyterExecutor) -> None:
     ran = agent(executor, step("final_answer(1)"))
     with pytest.raises(SerializationError, match=r"The variable thing cannot be sent to the kernel without pickle"):
         ran.run("Take it.", additional_args={"thing": object()})
 
 
-def test_no_variables_and_no_tools_make_no_cells(executor: JupyterExecutor) -> None:
+def test_without_variables_and_tools_no_cells_are_added(executor: JupyterExecutor) -> None:
     executor.send_variables({})
     executor.send_tools({})
     executor("1")
@@ -448,7 +448,7 @@ def test_agents_are_not_sent_to_a_kernel(executor: JupyterExecutor) -> None:
 
 
 class Shout(Tool):  # type: ignore[misc,unused-ignore]
-    """A tool that needs a package that nobody has."""
+    """A tool that requires a package that is not published."""
 
     name = "shout"
     description = "Shouts."
@@ -473,7 +473,7 @@ def make_wheel(directory: Path) -> None:
 
 @pytest.fixture
 def package_index(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only place from which kernels can install anything."""
+    """The only index from which kernels can install packages."""
     wheels, installed = tmp_path_factory.mktemp("wheels"), tmp_path_factory.mktemp("installed")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
@@ -482,7 +482,7 @@ def package_index(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     return wheels
 
 
-def test_what_a_tool_requires_is_installed_if_it_is_missing(package_index: Path, executor: JupyterExecutor) -> None:
+def test_missing_requirements_of_a_tool_are_installed(package_index: Path, executor: JupyterExecutor) -> None:
     make_wheel(package_index)
     with agent(executor, step("final_answer(shout('hello'))"), tools=(Shout(),)) as ran:
         assert ran.run("Shout.") == "HELLO"
@@ -491,14 +491,14 @@ def test_what_a_tool_requires_is_installed_if_it_is_missing(package_index: Path,
 
 
 @pytest.mark.usefixtures("package_index")
-def test_what_cannot_be_installed_is_said_as_the_run_begins(executor: JupyterExecutor) -> None:
+def test_a_requirement_that_cannot_be_installed_is_reported_when_the_run_begins(executor: JupyterExecutor) -> None:
     ran = agent(executor, step("final_answer(shout('hello'))"), tools=(Shout(),))
     with pytest.raises(AgentError, match=r"(?s)could not be sent.*pip could not install nbtape_test_loud\."):
         ran.run("Shout.")
 
 
 @pytest.mark.usefixtures("package_index")
-def test_what_is_there_is_not_installed(output_dir: Path) -> None:
+def test_installed_requirements_are_not_installed_again(output_dir: Path) -> None:
     imports = ["PIL", "json.decoder", "*", "Pillow"]
     executor = JupyterExecutor(output_dir=output_dir, additional_imports=imports)
     executor.send_tools({})
@@ -507,10 +507,10 @@ def test_what_is_there_is_not_installed(output_dir: Path) -> None:
     executor.cleanup()
 
 
-# Trouble.
+# Failures
 
 
-def test_a_timeout_is_told_and_the_next_step_goes_on(output_dir: Path) -> None:
+def test_a_timeout_is_reported_and_the_next_step_continues(output_dir: Path) -> None:
     executor = JupyterExecutor(output_dir=output_dir, timeout=2)
     says = [step("x = 5\nprint('begun')\nwhile True: pass"), step("final_answer(x)")]
     with agent(executor, *says) as ran:
@@ -521,7 +521,7 @@ def test_a_timeout_is_told_and_the_next_step_goes_on(output_dir: Path) -> None:
     assert statuses(executor.notebook) == ["ok", "timeout", "ok"]
 
 
-def test_after_a_kernel_died_tools_and_variables_are_back(executor: JupyterExecutor) -> None:
+def test_tools_and_variables_are_restored_after_a_kernel_died(executor: JupyterExecutor) -> None:
     says = [
         step("x = 5\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)"),
         step("print('x' in globals())\nadd(n, 1)"),
@@ -538,7 +538,7 @@ def test_after_a_kernel_died_tools_and_variables_are_back(executor: JupyterExecu
     assert "A fresh kernel was started, so the tools" in "".join(markdown(executor.notebook))
 
 
-def test_a_kernel_that_died_between_two_steps_is_told_of(executor: JupyterExecutor) -> None:
+def test_a_kernel_that_died_between_two_steps_is_reported(executor: JupyterExecutor) -> None:
     with agent(executor, step("final_answer(add(n, 2))"), tools=(add,)) as ran:
         ran.run("Add.", additional_args={"n": 1})
         executor("x = 1\nexit()")
@@ -557,7 +557,7 @@ class Trap:
         return (Path.touch, (self.path,))
 
 
-def test_nothing_is_unpickled_whatever_a_kernel_says(ready: JupyterExecutor, tmp_path: Path) -> None:
+def test_nothing_from_a_kernel_is_unpickled(ready: JupyterExecutor, tmp_path: Path) -> None:
     trap = tmp_path / "trapped"
     payload = "pickle:" + base64.b64encode(pickle.dumps(Trap(trap))).decode()
     raising = f"class FinalAnswerException(BaseException): pass\nraise FinalAnswerException({payload!r})"
@@ -571,7 +571,7 @@ def test_nothing_is_unpickled_whatever_a_kernel_says(ready: JupyterExecutor, tmp
 
 
 def bomb() -> bytes:
-    """A small file of a large image."""
+    """Return a small file of a large image."""
     made = io.BytesIO()
     PIL.Image.new("L", (1, 1)).save(made, "PNG")
     content = bytearray(made.getvalue())
@@ -598,19 +598,19 @@ FORGED = {
 }
 
 
-def test_forged_answers_are_refused(ready: JupyterExecutor) -> None:
+def test_forged_answers_are_rejected(ready: JupyterExecutor) -> None:
     texts = [repr(json.dumps(forged)) for forged in FORGED.values()]
     for text in [*texts, "'[' * 100_000", "'9' * 10_000", "''"]:
         with pytest.raises(AgentError, match="The final answer from the kernel is invalid"):
             ready(f"display({{{MIME_TYPE!r}: {text}}}, raw=True)")
 
 
-def test_an_answer_that_is_followed_by_an_error_is_none(ready: JupyterExecutor) -> None:
+def test_an_answer_followed_by_an_error_does_not_count(ready: JupyterExecutor) -> None:
     with pytest.raises(AgentError, match="ZeroDivisionError"):
         ready(f"display({{{MIME_TYPE!r}: '1'}}, raw=True)\n1 / 0")
 
 
-def test_a_server_that_is_not_there_is_said_at_once(output_dir: Path) -> None:
+def test_an_unreachable_server_is_reported_at_once(output_dir: Path) -> None:
     executor = JupyterExecutor("http://127.0.0.1:9", output_dir=output_dir, token="secret-token")
     with pytest.raises(ServerError) as raised:
         agent(executor, step("final_answer(1)")).run("Run.")
@@ -618,11 +618,11 @@ def test_a_server_that_is_not_there_is_said_at_once(output_dir: Path) -> None:
     executor.cleanup()
 
 
-# Kernels and executors.
+# Kernels and executors
 
 
 @pytest.mark.usefixtures("leaves_nothing")
-def test_two_agents_on_one_server_keep_apart(output_dir: Path) -> None:
+def test_two_agents_on_one_server_are_separate(output_dir: Path) -> None:
     with LocalJupyterServer() as server:
         names = ("one", "other")
         executors = [JupyterExecutor(server, output_dir=output_dir, notebook=name) for name in names]
@@ -634,7 +634,7 @@ def test_two_agents_on_one_server_keep_apart(output_dir: Path) -> None:
     assert [statuses(each.notebook) for each in executors] == [["ok"] * 4] * 2
 
 
-def test_an_executor_that_exists_is_used_and_left_running(output_dir: Path) -> None:
+def test_a_given_executor_is_used_and_keeps_running(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as given:
         given.execute_code_blocks([CodeBlock("x = 41", "python")])
         with agent(JupyterExecutor(executor=given), step("final_answer(x + 1)")) as ran:
@@ -644,7 +644,7 @@ def test_an_executor_that_exists_is_used_and_left_running(output_dir: Path) -> N
             JupyterExecutor(executor=given, output_dir=output_dir)
 
 
-def test_an_agent_goes_on_with_a_recorded_notebook(output_dir: Path) -> None:
+def test_an_agent_continues_a_recorded_notebook(output_dir: Path) -> None:
     executor = JupyterExecutor(output_dir=output_dir)
     with agent(executor, step("x = 40\nfinal_answer(x)")) as ran:
         assert ran.run("Begin.") == 40

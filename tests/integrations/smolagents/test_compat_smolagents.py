@@ -25,7 +25,7 @@ CODE = "x = 1"
 
 
 class RememberingModel(Model):  # type: ignore[misc,unused-ignore]
-    """Remembers where each of its messages was to stop."""
+    """Remembers the stop sequences of each message."""
 
     def __init__(self) -> None:
         super().__init__(model_id="remembering")
@@ -40,7 +40,7 @@ def agent(**options: Any) -> CodeAgent:
     return CodeAgent(tools=[], model=RememberingModel(), verbosity_level=-1, **options)
 
 
-def test_the_code_of_tools_defines_them() -> None:
+def test_the_source_of_tools_defines_them() -> None:
     names: dict[str, Any] = {}
     exec(tools_code({"final_answer": FinalAnswerTool()}), names)
     assert names["final_answer"]("yes") == "yes", CHANGED
@@ -70,7 +70,9 @@ def test_answers_are_read_from_json() -> None:
         (f"Think.\n```py\n{CODE}\n```", None),
     ],
 )
-def test_what_is_said_is_all_but_the_code_that_smolagents_finds(message: str, tags: tuple[str, str] | None) -> None:
+def test_a_message_is_the_text_without_the_code_that_smolagents_finds(
+    message: str, tags: tuple[str, str] | None
+) -> None:
     ran = agent(code_block_tags=tags)
     assert parse_code_blobs(message, ran.code_block_tags) == CODE, CHANGED
     assert said_around_code(ran, message, ["Observation:"]) == "Think."
@@ -81,7 +83,7 @@ def test_a_structured_output_has_a_thought() -> None:
     assert said_around_code(agent(), message, ["Observation:"]) == "Think."
 
 
-def test_messages_whose_code_is_not_run_are_known_by_where_they_stop() -> None:
+def test_messages_whose_code_is_not_run_are_recognized_by_their_stop_sequences() -> None:
     ran = agent(planning_interval=1, max_steps=1)
     ran.run("Count.")
     assert task_of(ran) == "Count.", CHANGED
