@@ -1,4 +1,4 @@
-"""The table of faults, from what the tests have seen."""
+"""Make the table of faults from the observations of the tests."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, Final
 
 KINDS: Final = ("local", "LocalJupyterServer", "container", "jupyter_server", "Enterprise Gateway")
 PAGE: Final = Path(__file__).parents[1] / "tests" / "faults.md"
-#: The table's place in the page.
+#: The position of the table in the page.
 PLACE: Final = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def table(observations: list[dict[str, Any]]) -> str:
-    """A row for each fault, in the order of the first tries."""
+    """Return a table with a row for each fault, in the order of the first tries."""
     faults = dict.fromkeys(observation["fault"] for observation in observations)
     rows = [_row(fault, [each for each in observations if each["fault"] == fault]) for fault in faults]
-    head = ["fault", "what is seen", "the block took", *KINDS]
+    head = ["fault", "effect", "time", *KINDS]
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -46,7 +46,7 @@ def _verdict(kind: str, tries: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Print the table, and write it into its page."""
+    """Print the table and, if requested, write it to its page."""
     seen, *options = sys.argv[1:]
     observations = [json.loads(line) for line in Path(seen).read_text(encoding="utf-8").splitlines()]
     made = f"\n{table(observations)}\nSeen with Python {platform.python_version()} on {platform.system()}.\n\n"

@@ -1,4 +1,4 @@
-"""What all tests share: fixtures, and no silent skips where NBTAPE_NO_SKIPS is set."""
+"""Shared fixtures; with NBTAPE_NO_SKIPS set, a skipped test fails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytest.register_assert_rewrite(
 )
 pytest_plugins = ["full_matrix", "observing", "sendable_reports", "warm_kernels"]
 
-# A shell that starts us in the background has us ignore Ctrl-C, and all that we start: tests of Ctrl-C would wait.
+# A shell that starts pytest in the background lets it and its children ignore Ctrl-C; tests of Ctrl-C would hang.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -55,14 +55,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def output_dir(tmp_path: Path) -> Path:
-    """Where an executor records."""
+    """Return the directory in which an executor records."""
     return tmp_path
 
 
 @pytest.fixture
 def temp_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The temporary directory of this test and of all processes it starts; its name is as short as /tmp's can be."""
-    tmp_path_factory.getbasetemp()  # is made once for all tests, and not in here
+    """Give this test and its processes a temporary directory of their own, with a name as short as /tmp's can be."""
+    tmp_path_factory.getbasetemp()  # created once for all tests, outside this directory
     directory = Path(tempfile.mkdtemp(prefix="t"))
     monkeypatch.setenv("TMPDIR", str(directory))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -72,40 +72,40 @@ def temp_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def leaves_nothing(temp_dir: Path) -> Iterator[None]:
-    """Fail a test that leaves a process, a thread or a directory of ours behind, whatever it was about."""
+    """Fail a test that leaves a process, a thread or a directory of nbtape behind."""
     processes, threads = descendants(), set(threading.enumerate())
     yield
     assert eventually(lambda: not descendants() - processes), "processes are left behind"
     assert eventually(lambda: not _own_threads() - threads), "threads are left behind"
-    sweep(temp_dir)  # as the next start does, for processes that were killed
+    sweep(temp_dir)  # as the next start does for killed processes
     assert eventually(lambda: not list(temp_dir.glob("nbtape-*"))), "directories of kernels are left behind"
 
 
 def _own_threads() -> set[threading.Thread]:
-    """The threads that run, but for the pool of the event loop that pytest-asyncio ends after the fixtures."""
+    """Return the running threads, except the event loop's pool, which pytest-asyncio stops after the fixtures."""
     return {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
 
 
-# Servers that many tests share: each is started once, when the first of them wants it.
+# Shared servers: each starts once, when the first test needs it.
 
 
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[LocalJupyterServer]:
-    """A server of ours."""
+    """Run a server that nbtape starts."""
     with LocalJupyterServer() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalJupyterServer]:
-    """A server of ours with pages, for what all tests have in their directories."""
+    """Run a server that nbtape starts, with pages, for the directories of all tests."""
     with LocalJupyterServer(lab=True, root_dir=tmp_path_factory.getbasetemp()) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def far_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterConnectionInfo]:
-    """Somebody's jupyter_server: below a path, with https, and with a certificate that nobody else trusts."""
+    """Run an external jupyter_server below a path, over https, with a certificate that nothing else trusts."""
     home = tmp_path_factory.mktemp("far")
     authority = trustme.CA()
     authority.cert_pem.write_to_path(home / "ca.pem")
@@ -123,7 +123,7 @@ def far_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterConn
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Somebody's JupyterLab."""
+    """Run an external JupyterLab."""
     from jupyterlab_pages import jupyterlab
 
     with jupyterlab(tmp_path_factory.mktemp("lab")) as lab:
@@ -132,17 +132,17 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def enterprise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterConnectionInfo]:
-    """An Enterprise Gateway."""
+    """Run an Enterprise Gateway."""
     with enterprise_gateway(tmp_path_factory.mktemp("enterprise")) as info:
         yield info
 
 
-# What needs Docker is skipped where there is none.
+# Tests that need Docker are skipped if there is no engine.
 
 
 @pytest.fixture(scope="session")
 def docker_client() -> Iterator[docker.DockerClient]:
-    """The engine of this machine."""
+    """Connect to the local Docker engine."""
     try:
         client = docker.from_env()
     except docker.errors.DockerException as exc:
@@ -153,7 +153,7 @@ def docker_client() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture(scope="session")
 def base_image(docker_client: docker.DockerClient) -> str:
-    """What images are built on: that of scripts/base-image if it is there, else the default, from a registry."""
+    """Return the base for images: the one scripts/base-image builds if it exists, else the default from a registry."""
     names = [tag for image in docker_client.images.list("nbtape-base") for tag in image.tags]
     if names:
         return str(names[0])
@@ -163,18 +163,18 @@ def base_image(docker_client: docker.DockerClient) -> str:
 
 @pytest.fixture(scope="session")
 def container(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerJupyterServer]:
-    """A container in which the directories of all tests are mounted."""
+    """Run a container in which the directories of all tests are mounted."""
     with DockerJupyterServer(base_image=base_image, bind_dir=tmp_path_factory.getbasetemp()) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def science_image(docker_client: docker.DockerClient, base_image: str) -> str:
-    """An image in which the transcripts of the documentation can run."""
+    """Build an image in which the transcripts of the documentation can run."""
     return have_image(Engine(docker_client), Recipe(base_image, ("matplotlib", "pandas")))
 
 
-# A skip that nobody reads is a test that nobody runs: in CI it fails, and the failure says what was skipped.
+# A skip that no one reads hides a test that never runs: in CI it fails and names what was skipped.
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -201,7 +201,7 @@ def _refuse_skip(report: Any) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of half a mebibyte."""
+    """Mount a disk of 512 KiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -217,14 +217,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, as the system has it."""
+    """Start the system's Chromium."""
     from playwright.sync_api import sync_playwright
 
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
         pytest.skip("There is no Chromium: install it, as .ci/run does.")
     with sync_playwright() as playwright:
-        # Chromium does not make its own sandbox for root.
+        # Chromium cannot create its own sandbox for root.
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
         browser.close()

@@ -1,4 +1,4 @@
-"""The blocking face wherever it is used: script, thread, loop, Jupyter, and processes that end as they should not."""
+"""The blocking executor in a script, a thread, an event loop and Jupyter, and in processes that exit abnormally."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def say(**facts):
     print(json.dumps(facts), flush=True)
 """
 
-#: For a test that forgets an executor: of that, Python warns rightly.
+#: For a test that drops an executor without stopping it, about which Python rightly warns.
 forgets = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
-#: In a script: say that a block has begun to print.
+#: In a script: report that a block has begun to print.
 SAY_BEGUN = "lambda output: output['output_type'] == 'stream' and say(begun=True)"
 
 FOREVER = "print('begun', flush=True)\nimport time\ntime.sleep(600)"
@@ -57,7 +57,7 @@ def run(executor: JupyterCodeExecutor, *codes: str) -> CodeResult:
 
 @contextmanager
 def script(directory: Path, code: str) -> Iterator[Script]:
-    """A Python process of its own that runs `code`, in a session of its own as in a terminal of its own."""
+    """Return a separate Python process that runs `code`, in a session of its own as if in its own terminal."""
     path = directory / "script.py"
     path.write_text(PRELUDE + textwrap.dedent(code))
     with subprocess.Popen(
@@ -75,7 +75,7 @@ def script(directory: Path, code: str) -> Iterator[Script]:
 
 
 class Script:
-    """A script that runs, and what it says."""
+    """A running script and its output."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -83,19 +83,19 @@ class Script:
         self._stdout: IO[str] = process.stdout
 
     def hear(self) -> Any:
-        """What it says next; the timeout of the test is the deadline."""
+        """Return its next line; the timeout of the test is the deadline."""
         line = self._stdout.readline()
         assert line, f"the script ended: {self.process.communicate()[1]}"
         return json.loads(line)
 
     def end(self, seconds: float = 20) -> str:
-        """Wait for its end, which must be a good one and without a word on stderr; return the rest of what it said."""
+        """Wait for its exit, which must be clean and without output on stderr; return the rest of its output."""
         out, err = self.process.communicate(timeout=seconds)
         assert (self.process.returncode, err) == (0, "")
         return out
 
 
-# Where it is used
+# Environments
 
 
 def test_it_works_in_a_plain_script(tmp_path: Path) -> None:
@@ -116,13 +116,13 @@ def test_it_works_in_a_thread(output_dir: Path) -> None:
         executor.stop()
 
 
-async def test_it_works_where_a_loop_runs(output_dir: Path) -> None:
+async def test_it_works_inside_a_running_event_loop(output_dir: Path) -> None:
     assert asyncio.get_running_loop().is_running()
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         assert run(executor, "print(1)").output == "1\n"
 
 
-def test_it_works_after_asyncio_run_came_and_went(output_dir: Path) -> None:
+def test_it_works_after_asyncio_run_has_finished(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         asyncio.run(asyncio.sleep(0))
         assert run(executor, "print(1)").output == "1\n"
@@ -146,7 +146,7 @@ def test_it_works_in_a_jupyter_cell(output_dir: Path) -> None:
     assert stream_text(code_cells(output_dir / "inner" / "session.ipynb")[0]) == "within\n"
 
 
-def test_eight_work_side_by_side(output_dir: Path) -> None:
+def test_eight_executors_work_in_parallel(output_dir: Path) -> None:
     together = threading.Barrier(8)
 
     def session(number: int) -> tuple[Path, str]:
@@ -165,7 +165,7 @@ def test_eight_work_side_by_side(output_dir: Path) -> None:
         assert [stream_text(cell) for cell in code_cells(notebook)] == ["", output]
 
 
-def test_two_of_one_name_write_two_notebooks(output_dir: Path) -> None:
+def test_two_executors_with_the_same_notebook_name_write_two_notebooks(output_dir: Path) -> None:
     with (
         JupyterCodeExecutor(output_dir=output_dir, notebook="same") as one,
         JupyterCodeExecutor(output_dir=output_dir, notebook="same") as two,
@@ -180,7 +180,7 @@ def test_two_of_one_name_write_two_notebooks(output_dir: Path) -> None:
 # On an event loop
 
 
-async def test_cancelling_a_call_on_an_event_loop_stops_that_call_and_no_other(output_dir: Path) -> None:
+async def test_cancelling_a_call_on_an_event_loop_stops_only_that_call(output_dir: Path) -> None:
     begun, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def tell(_: object) -> None:
@@ -204,7 +204,7 @@ async def test_cancelling_a_call_on_an_event_loop_stops_that_call_and_no_other(o
     assert [cell["metadata"]["nbtape"]["status"] for cell in code_cells(executor.notebook)] == ["interrupted", "ok"]
 
 
-async def test_calls_on_an_event_loop_run_in_their_order(output_dir: Path) -> None:
+async def test_calls_on_an_event_loop_run_in_order(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         codes = ["n = 0", *(f"n = n * 2 + {place}\nprint(n)" for place in range(5))]
         calls = [executor.aexecute_code_blocks([CodeBlock(code, "python")]) for code in codes]
@@ -212,7 +212,7 @@ async def test_calls_on_an_event_loop_run_in_their_order(output_dir: Path) -> No
     assert [result.output for result in results[1:]] == ["0\n", "1\n", "4\n", "11\n", "26\n"]
 
 
-def test_what_the_first_caller_has_in_its_context_is_not_kept(output_dir: Path) -> None:
+def test_the_context_of_the_first_caller_is_not_kept(output_dir: Path) -> None:
     class Held:
         pass
 
@@ -260,7 +260,7 @@ def test_ctrl_c_keeps_output_and_leaves_the_executor_usable(tmp_path: Path, to: 
     assert statuses == ["interrupted", "not_run", "ok"]
 
 
-def test_ctrl_c_that_nobody_catches_ends_the_process_with_a_complete_notebook(tmp_path: Path) -> None:
+def test_an_uncaught_ctrl_c_exits_with_a_complete_notebook(tmp_path: Path) -> None:
     code = f"""
         with JupyterCodeExecutor(on_output={SAY_BEGUN}) as executor:
             run(executor, {FOREVER!r})
@@ -275,7 +275,7 @@ def test_ctrl_c_that_nobody_catches_ends_the_process_with_a_complete_notebook(tm
     assert (cell["metadata"]["nbtape"]["status"], stream_text(cell)) == ("interrupted", "begun\n")
 
 
-def test_ctrl_c_in_a_call_that_waits_its_turn_stops_that_call_and_no_other(tmp_path: Path) -> None:
+def test_ctrl_c_in_a_queued_call_stops_only_that_call(tmp_path: Path) -> None:
     code = """
         begun, go = threading.Event(), "go"
         executor = JupyterCodeExecutor(on_output=lambda _: begun.set())
@@ -323,14 +323,14 @@ def test_ctrl_c_while_the_kernel_starts_leaves_nothing(tmp_path: Path, temp_dir:
 
 
 def is_leader(pid: int) -> bool:
-    """Whether a process leads its group, as a kernel does."""
+    """Return whether a process leads its group, as a kernel does."""
     return os.getpgid(pid) == pid
 
 
-# Executors that are forgotten, and processes that die
+# Executors that are not stopped, and processes that die
 
 
-def test_a_script_that_forgets_to_stop_exits_at_once_and_its_kernel_is_gone(tmp_path: Path, temp_dir: Path) -> None:
+def test_a_script_that_never_calls_stop_exits_at_once_and_leaves_no_kernel(tmp_path: Path, temp_dir: Path) -> None:
     code = """
         executor = JupyterCodeExecutor()
         say(kernel=int(run(executor, "import os\\nprint(os.getpid())").output))
@@ -343,7 +343,7 @@ def test_a_script_that_forgets_to_stop_exits_at_once_and_its_kernel_is_gone(tmp_
     assert len(code_cells(tmp_path / "session.ipynb")) == 1
 
 
-def test_a_kernel_whose_script_forgets_to_stop_it_ends_in_order(tmp_path: Path) -> None:
+def test_a_kernel_whose_script_never_calls_stop_is_shut_down_cleanly(tmp_path: Path) -> None:
     code = """
         executor = JupyterCodeExecutor()
         run(executor, "import atexit\\natexit.register(open('farewell', 'w').write, 'bye')")
@@ -375,8 +375,8 @@ def test_a_script_that_exits_while_another_thread_waits_for_a_block_leaves_no_ke
 
 
 @pytest.mark.parametrize("doing", ["idle", "busy", "frozen"])
-@pytest.mark.fault("the client killed (SIGKILL)", seen="The kernel and its files are gone soon.")
-def test_when_its_process_is_killed_the_kernel_notices(tmp_path: Path, temp_dir: Path, doing: str) -> None:
+@pytest.mark.fault("the client killed (SIGKILL)", seen="The kernel exits and its files are removed.")
+def test_a_kernel_exits_when_its_client_process_is_killed(tmp_path: Path, temp_dir: Path, doing: str) -> None:
     code = f"""
         executor = JupyterCodeExecutor(on_output=lambda output: print(output["text"], end="", flush=True))
         run(executor, "import json, os, sys\\nprint(json.dumps(os.getpid()))")
@@ -395,12 +395,12 @@ def test_when_its_process_is_killed_the_kernel_notices(tmp_path: Path, temp_dir:
         killed.process.wait()
         assert eventually(lambda: not is_running(kernel))
     for directory in temp_dir.glob("nbtape-*"):
-        shutil.rmtree(directory)  # nobody is left to do it
+        shutil.rmtree(directory)  # no one else will do it
     assert code_cells(tmp_path / "session.ipynb")[0]["metadata"]["nbtape"]["status"] == "ok"
 
 
 @forgets
-def test_an_executor_that_is_forgotten_takes_its_kernel_and_its_thread_along(output_dir: Path) -> None:
+def test_a_garbage_collected_executor_stops_its_kernel_and_its_thread(output_dir: Path) -> None:
     processes, threads = descendants(), set(threading.enumerate())
     executor = JupyterCodeExecutor(output_dir=output_dir)
     run(executor, "print(1)")
@@ -413,7 +413,7 @@ def test_an_executor_that_is_forgotten_takes_its_kernel_and_its_thread_along(out
 
 
 @pytest.mark.fault("fork of the client", seen="The fork exits; the kernel stays with its owner.")
-def test_a_fork_that_exits_takes_nothing_along(tmp_path: Path) -> None:
+def test_a_fork_that_exits_stops_nothing(tmp_path: Path) -> None:
     code = """
         import warnings
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: a fork of a process with threads
@@ -435,10 +435,10 @@ def test_a_fork_that_exits_takes_nothing_along(tmp_path: Path) -> None:
         forked.end()
 
 
-# Its life
+# Lifecycle
 
 
-def test_a_second_stop_is_harmless_and_use_after_it_starts_afresh(output_dir: Path) -> None:
+def test_a_second_stop_is_harmless_and_use_after_it_starts_a_fresh_kernel(output_dir: Path) -> None:
     executor = JupyterCodeExecutor(output_dir=output_dir)
     executor.stop()
     run(executor, "x = 1")
@@ -453,7 +453,7 @@ def test_a_second_stop_is_harmless_and_use_after_it_starts_afresh(output_dir: Pa
     assert len(code_cells(executor.notebook)) == 2
 
 
-def test_an_interrupt_before_the_start_and_after_the_stop_is_harmless(output_dir: Path) -> None:
+def test_an_interrupt_before_start_or_after_stop_is_harmless(output_dir: Path) -> None:
     executor = JupyterCodeExecutor(output_dir=output_dir)
     executor.interrupt()
     assert run(executor, "print(1)").output == "1\n"
@@ -467,7 +467,7 @@ def test_stops_from_several_threads_at_once_are_harmless(output_dir: Path) -> No
     assert all_end([executor.stop] * 4)
 
 
-def test_a_call_that_waits_its_turn_outlives_a_stop(output_dir: Path) -> None:
+def test_a_queued_call_still_runs_after_a_stop(output_dir: Path) -> None:
     begun = threading.Event()
     executor = JupyterCodeExecutor(output_dir=output_dir, on_output=lambda _: begun.set())
     running = threading.Thread(target=run, args=[executor, FOREVER], daemon=True)
@@ -479,7 +479,7 @@ def test_a_call_that_waits_its_turn_outlives_a_stop(output_dir: Path) -> None:
     executor.stop()
 
 
-def test_calls_queue_after_a_stop_as_they_did_before(output_dir: Path) -> None:
+def test_calls_still_queue_after_a_stop(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor, ThreadPoolExecutor() as pool:
         for _ in range(2):
             calls = [pool.submit(run, executor, "import time\ntime.sleep(0.2)") for _ in range(3)]
@@ -487,7 +487,7 @@ def test_calls_queue_after_a_stop_as_they_did_before(output_dir: Path) -> None:
             executor.stop()
 
 
-def test_a_call_from_within_the_listener_does_not_hang(output_dir: Path) -> None:
+def test_a_call_from_on_output_does_not_hang(output_dir: Path) -> None:
     def listen(_: object) -> None:
         executor.add_markdown("printed something")
 
@@ -497,14 +497,14 @@ def test_a_call_from_within_the_listener_does_not_hang(output_dir: Path) -> None
 
 
 def all_end(acts: list[Callable[[], Any]], seconds: float = 20) -> bool:
-    """Whether acts that begin at once, each in a thread, all end within some seconds."""
+    """Return whether calls that begin at once, each in a thread, all return within some seconds."""
     threads = [threading.Thread(target=act, daemon=True) for act in acts]
     for thread in threads:
         thread.start()
     return eventually(lambda: not any(thread.is_alive() for thread in threads), seconds)
 
 
-def test_a_call_may_have_a_timeout_of_its_own(output_dir: Path) -> None:
+def test_a_call_can_set_its_own_timeout(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=60) as executor:
         result = executor.execute_code_blocks([CodeBlock("import time\ntime.sleep(30)", "python")], timeout=1)
         assert result.status == "timeout"

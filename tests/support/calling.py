@@ -1,4 +1,4 @@
-"""The command as a test calls it: its output captured, on a terminal, stopped in the middle, or beside a session."""
+"""Run the nbtape command in tests: with captured output, on a terminal, interrupted, or next to a session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "nbtape"]
 
 
 def nbtape(*arguments: object, cwd: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """What the command comes to."""
+    """Run the command and return its result."""
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
         cwd=cwd,
@@ -36,7 +36,7 @@ def nbtape(*arguments: object, cwd: Path, stdin: str = "", **environment: str) -
 
 
 def examples(name: str) -> list[str]:
-    """What the help of a command says under Examples."""
+    """Return the example lines in the help of a command."""
     command = [*COMMAND, *name.split(), "--help"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     section = told.partition("\nExamples:\n")[2].partition("\n\n")[0]
@@ -44,14 +44,14 @@ def examples(name: str) -> list[str]:
 
 
 class Seen(NamedTuple):
-    """What a person saw."""
+    """What a user saw on the terminal."""
 
     text: str
     returncode: int
 
     @property
     def screen(self) -> list[str]:
-        """The lines that stand there in the end."""
+        """The final lines on the screen."""
         import pyte
 
         screen = pyte.Screen(90, 500)
@@ -60,7 +60,7 @@ class Seen(NamedTuple):
 
 
 def on_a_terminal(*arguments: object, cwd: Path, **environment: str) -> Seen:
-    """What the command writes to a terminal of 90 columns, on which both its outputs are."""
+    """Run the command on a terminal of 90 columns, with stdout and stderr on it."""
     ours, its = pty.openpty()
     variables = {**os.environ, "COLUMNS": "90", "TERM": "xterm-256color", **environment}
     with subprocess.Popen(
@@ -74,7 +74,7 @@ def on_a_terminal(*arguments: object, cwd: Path, **environment: str) -> Seen:
 
 
 class Ended(NamedTuple):
-    """How a command ended that was stopped."""
+    """How an interrupted command exited."""
 
     returncode: int
     stdout: str
@@ -82,7 +82,7 @@ class Ended(NamedTuple):
 
 
 def interrupted_when(mark: Path, *arguments: object, cwd: Path, kill: Callable[[int, int], None]) -> Ended:
-    """SIGINT, when the file `mark` is there: by `os.kill`, or by `os.killpg`, as a terminal does it for a Ctrl-C."""
+    """Send SIGINT once the file `mark` exists: with `os.kill`, or with `os.killpg` as a terminal does for Ctrl-C."""
     command = [*COMMAND, *map(str, arguments)]
     with subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -97,7 +97,7 @@ def interrupted_when(mark: Path, *arguments: object, cwd: Path, kill: Callable[[
 
 
 def processes_in(directory: Path) -> list[int]:
-    """The processes that work in a directory, or below."""
+    """Return the processes whose working directory is `directory` or below it."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -106,12 +106,12 @@ def processes_in(directory: Path) -> list[int]:
     return found
 
 
-#: Variables by which a terminal is known.
+#: Variables that identify a terminal.
 TERMINALS = {"TERM", "TERM_PROGRAM", "LC_TERMINAL", "KITTY_WINDOW_ID", "TMUX", "STY"}
 
 
 class Watching:
-    """`nbtape watch` in a process of its own, on a terminal or not."""
+    """`nbtape watch` in a separate process, with or without a terminal."""
 
     def __init__(self, *arguments: object, cwd: Path, terminal: dict[str, str] | None = None) -> None:
         ours, its = os.pipe() if terminal is None else pty.openpty()
@@ -149,7 +149,7 @@ class Watching:
 
 
 def drain(file: int, into: bytearray) -> None:
-    """Read what is written until nobody holds the other end; Linux tells that of a terminal by an error."""
+    """Read until the other end is closed everywhere; for a terminal, Linux reports that as an error."""
     with contextlib.suppress(OSError):
         while piece := os.read(file, 65536):
             into += piece

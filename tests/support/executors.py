@@ -1,4 +1,4 @@
-"""What tests of executors share: an executor on any kind of kernel, and what a test says to the code that it runs."""
+"""Shared by tests of executors: an executor on any kind of kernel, and signals to the code that it runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from nbtape.kernels.sources import Server
 
-#: The smallest picture there is, as a cell that shows it.
+#: A cell that shows the smallest possible image.
 SHOW_IMAGE = """\
 import base64
 from IPython.display import Image, display
@@ -31,7 +31,7 @@ picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADh
 display(Image(data=base64.b64decode(picture), format="png"))
 """
 
-#: A kernel that answers its next question and is dead before it is idle. The answer to the code itself comes first.
+#: Makes a kernel answer its next request and die before it is idle. The answer to this code itself comes first.
 DIES_AFTER_ITS_NEXT_ANSWER = """\
 import os, time
 session, answers = get_ipython().kernel.session, []
@@ -47,7 +47,7 @@ def send_and_die(stream, msg_or_type, *args, **options):
 session.send = send_and_die
 """
 
-#: More messages than ZeroMQ keeps of its own accord, while whoever reads them, the kernel's parent, is stopped.
+#: More messages than ZeroMQ buffers by default, while the kernel's parent, which reads them, is stopped.
 FLOOD_WHILE_THE_PARENT_STANDS_STILL = """\
 import os, signal
 os.kill(os.getppid(), signal.SIGSTOP)
@@ -66,27 +66,27 @@ class Factory(Protocol):
 
 @dataclass
 class Signal:
-    """What a test says to the code that it runs.
+    """A signal from a test to the code that it runs.
 
     Args:
-        path: A file that both see.
-        directory: How the code calls its directory, if otherwise than we do.
+        path: A file that both can access.
+        directory: The path of its directory as the code sees it, if that differs.
     """
 
     path: Path
     directory: str = ""
 
     def give(self, *_: object) -> None:
-        """Let the code go on. Fits as `on_output`: then it goes on when its first output has come in."""
+        """Let the code continue. Works as `on_output`: the code then continues after its first output has arrived."""
         self.path.touch()
 
     def in_code(self, path: Path) -> str:
-        """What the code calls a file beside the signal."""
+        """Return the path, as the code sees it, of a file next to the signal."""
         return f"{self.directory}/{path.name}" if self.directory else str(path)
 
     @property
     def wait(self) -> str:
-        """Code that waits for the signal."""
+        """Return code that waits for the signal."""
         return (
             "import pathlib, time\n"
             "_until = time.monotonic() + 30\n"
@@ -105,7 +105,7 @@ def blocks(*codes: str, language: str = "python") -> list[CodeBlock]:
 
 
 def record(directory: Path, *codes: str, source: Server = None, **options: Any) -> Path:
-    """A notebook of a session in which some blocks were run, each in a call of its own."""
+    """Run each block in a call of its own and return the session's notebook."""
     with JupyterCodeExecutor(source, **{"output_dir": directory, "timeout": 30, **options}) as executor:
         for code in codes:
             run(executor, code)
@@ -113,7 +113,7 @@ def record(directory: Path, *codes: str, source: Server = None, **options: Any) 
 
 
 def check_fresh(executor: JupyterCodeExecutor) -> None:
-    """The next block runs on a fresh kernel, and is told; the one after that is not."""
+    """Check that the next block runs on a fresh kernel with a notice, and that the one after that has none."""
     epoch = executor.kernel_epoch
     told = run(executor, "print('alive')")
     assert told.status == "ok"
@@ -128,7 +128,7 @@ def indented(code: str) -> str:
 
 
 def prints_late(signal: Signal) -> tuple[str, Path]:
-    """A block that prints "early", and "late" from a thread after a signal; a file that is there when it has."""
+    """Return a block that prints "early", then "late" from a thread after a signal; and a file written after that."""
     printed = signal.path.with_name("printed")
     code = (
         f"def later():\n{indented(signal.wait)}\n    print('late', flush=True)\n"
@@ -139,7 +139,7 @@ def prints_late(signal: Signal) -> tuple[str, Path]:
 
 
 def stopped_by(executor: JupyterCodeExecutor, stop: Callable[[], object], begun: threading.Event) -> CodeResult:
-    """Of a block that prints "begun" and sleeps, and one after it, in a thread: what `stop` makes of them."""
+    """Run a block that prints "begun" and sleeps, and one after it; return the result after `stop` was called."""
     with ThreadPoolExecutor() as pool:
         call = pool.submit(run, executor, "kept = 7\nprint('begun')\nimport time\ntime.sleep(60)", "print('rest')")
         assert begun.wait(30)
@@ -151,27 +151,27 @@ def stopped_by(executor: JupyterCodeExecutor, stop: Callable[[], object], begun:
 class Executors:
     """The executors under test."""
 
-    #: Where kernels come from, for the table of faults.
+    #: The kind of kernel, for the table of faults.
     kind = "local"
 
     #: Seconds until a dead kernel is noticed.
     notices_death_within = 2.5
 
-    #: Seconds after which a kernel that was asked for is surely still on its way.
+    #: Seconds after which a requested kernel is certainly still starting.
     is_starting_after = 0.05
 
-    #: Where code sees the directories of all tests; empty if that is where we see them.
+    #: The path at which code sees the directories of all tests; empty if it is the same as here.
     mount = ""
 
     @pytest.fixture
     def source(self) -> Server:
-        """Where kernels come from; None for those of this machine."""
+        """Return the source of kernels; None for local kernels."""
         raise NotImplementedError
 
     @pytest.fixture
     def signal(self, tmp_path_factory: pytest.TempPathFactory) -> Signal:
         directory = tmp_path_factory.mktemp("signal")
-        directory.chmod(0o777)  # code in a container is not root, and answers here
+        directory.chmod(0o777)  # code in a container is not root and writes its answer here
         return Signal(directory / "given", self.mount and f"{self.mount}/{directory.name}")
 
     @pytest.fixture
@@ -191,7 +191,7 @@ class Executors:
 
 
 def install(jupyter_path: Path, name: str, argv: list[str], **fields: Any) -> str:
-    """Install a kernel spec, and return its name."""
+    """Install a kernel spec and return its name."""
     directory = jupyter_path / "kernels" / name
     directory.mkdir(parents=True)
     spec = {"argv": argv, "display_name": name, "language": "python", **fields}
@@ -200,5 +200,5 @@ def install(jupyter_path: Path, name: str, argv: list[str], **fields: Any) -> st
 
 
 def kernel_pid(executor: JupyterCodeExecutor) -> int:
-    """The process of its kernel."""
+    """Return the process id of the executor's kernel."""
     return int(run(executor, "import os\nprint(os.getpid())").output.splitlines()[-1])

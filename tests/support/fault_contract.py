@@ -1,7 +1,6 @@
-"""Faults that a session must survive, on whatever kernel: what happens, what is seen of it, and what comes next.
+"""Faults that a session must survive on every kind of kernel: the fault, its visible effect, and the next block.
 
-More of them are in the contract suite, where they are marked in the same way. `scripts/faults` makes the table of what
-was seen.
+More faults are in the contract suite, marked in the same way. `scripts/faults` makes a table of the observed effects.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ if TYPE_CHECKING:
 
 fault = pytest.mark.fault
 
-NEVER_RETURNS = "sum(range(10**15))"  # and looks at no signal meanwhile
+NEVER_RETURNS = "sum(range(10**15))"  # and does not check for signals
 
 #: A block that prints a hundred numbers, a few at a time.
 COUNTING = "import time\nfor n in range(100):\n    print(n, flush=True)\n    time.sleep(0.05)"
 
 
 class EndFaults(Executors):
-    """How a kernel's process may end, besides what the contract has."""
+    """Ways in which a kernel's process may exit, in addition to those of the contract."""
 
     @fault("crash in native code (SIGSEGV)")
     def test_a_crash_in_native_code_is_a_dead_kernel(self, make: Factory, signal: Signal) -> None:
@@ -56,7 +55,7 @@ class EndFaults(Executors):
         check_fresh(executor)
 
     @fault("no memory left for the process (RLIMIT_AS)")
-    def test_a_lack_of_memory_is_an_error_and_costs_nothing_else(self, executor: JupyterCodeExecutor) -> None:
+    def test_running_out_of_memory_is_an_error_and_keeps_the_kernel(self, executor: JupyterCodeExecutor) -> None:
         run(executor, "import resource\nkept = 7\nlimit = resource.getrlimit(resource.RLIMIT_AS)")
         bound = "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()"
         result = run(
@@ -67,10 +66,10 @@ class EndFaults(Executors):
 
 
 class DisobedienceFaults(Executors):
-    """Code that does not take an interrupt as it is meant."""
+    """Code that does not obey an interrupt."""
 
-    @fault("interrupt while native code runs that looks at none")
-    def test_native_code_that_cannot_be_interrupted_loses_its_kernel(self, make: Factory) -> None:
+    @fault("interrupt during native code that ignores it")
+    def test_native_code_that_ignores_the_interrupt_gets_its_kernel_killed(self, make: Factory) -> None:
         executor = make(timeout=1, interrupt_grace=1)
         result = run(executor, f"print('before', flush=True)\n{NEVER_RETURNS}", "print('rest')")
         assert [cell.status for cell in result.cells] == ["timeout", "not_run"]
@@ -89,26 +88,26 @@ class DisobedienceFaults(Executors):
 
 
 class SabotageFaults(Executors):
-    """Blocks that break what they run in."""
+    """Blocks that break the process they run in."""
 
-    @fault("children that go on printing")
-    def test_children_that_go_on_printing_disturb_nobody_and_end_with_the_kernel(
+    @fault("children that keep printing")
+    def test_children_that_keep_printing_block_nothing_and_stop_with_the_kernel(
         self, executor: JupyterCodeExecutor
     ) -> None:
         code = "import subprocess\nchild = subprocess.Popen(['sh', '-c', 'while :; do echo child; sleep 0.01; done'])"
         assert run(executor, code).status == "ok"
         for n in range(5):
-            # In one piece, between which no child comes.
+            # In one write, so that no output of a child comes in between.
             result = run(executor, f"import time\ntime.sleep(0.1)\nprint('block {n}\\n', end='')")
             assert (result.status, f"block {n}\n" in result.output) == ("ok", True)
         assert "poll: None\n" in run(executor, "print(f'poll: {child.poll()}\\n', end='')").output
 
     @fault("`sys.stdout` replaced")
     @pytest.mark.parametrize("value", first(1, ["None", "open('/dev/null', 'w')", "object()"]))
-    def test_what_was_printed_before_stdout_is_replaced_is_kept(self, make: Factory, value: str) -> None:
+    def test_output_from_before_stdout_is_replaced_is_kept(self, make: Factory, value: str) -> None:
         executor = make(timeout=3, interrupt_grace=1)
         run(executor, f"import sys\nprint('before')\nsys.stdout = {value}")
-        # The kernel sends what is left in the old one when its time has come, and not at the end of a block.
+        # The kernel sends what is left in the old stdout on its next periodic flush, not at the end of a block.
         run(executor, "import sys, time\ntime.sleep(0.5)\nsys.stdout = sys.__stdout__")
         executor.restart()
         assert run(executor, "print('whole')").output.endswith("whole\n")
@@ -116,9 +115,7 @@ class SabotageFaults(Executors):
 
     @fault("stdout closed")
     @pytest.mark.parametrize("code", ["sys.stdout.close()", "os.close(1)", "os.close(1); os.close(2)"])
-    def test_a_stdout_that_is_closed_is_whole_again_after_a_restart(
-        self, executor: JupyterCodeExecutor, code: str
-    ) -> None:
+    def test_a_closed_stdout_works_again_after_a_restart(self, executor: JupyterCodeExecutor, code: str) -> None:
         result = run(executor, f"import os, sys\nprint('before', flush=True)\n{code}", "kept = 7")
         assert result.output.startswith("before\n")
         assert result.status in {"ok", "error"}
@@ -144,7 +141,7 @@ class SabotageFaults(Executors):
         ),
         ids=["builtins", "display", "main", "modules", "globals", "ipython", "signals", "json"],
     )
-    def test_a_block_that_breaks_python_ends_and_a_restart_mends_it(self, make: Factory, code: str) -> None:
+    def test_a_block_that_breaks_python_finishes_and_a_restart_repairs_it(self, make: Factory, code: str) -> None:
         executor = make(timeout=2, interrupt_grace=1)
         run(executor, code)
         run(executor, "print('perhaps')")
@@ -170,7 +167,7 @@ class SabotageFaults(Executors):
         ),
         ids=["idle", "dead", "none", "stream", "error", "input", "shutdown"],
     )
-    def test_forged_messages_cost_no_more_than_their_own_block(
+    def test_forged_messages_affect_only_their_own_block(
         self, make: Factory, kind: str, content: dict[str, Any]
     ) -> None:
         executor = make(timeout=5, interrupt_grace=1)
@@ -188,8 +185,8 @@ class SabotageFaults(Executors):
         assert "after" not in stream_text(second)
         assert stream_text(first) in {"before\n", "before\nafter\n", "before\n['not', 'text']after\n"}
 
-    @fault("bytes on the kernel's own sockets that are no messages")
-    def test_what_is_no_message_costs_no_time(self, executor: JupyterCodeExecutor) -> None:
+    @fault("bytes on the kernel's own sockets that are not messages")
+    def test_invalid_bytes_on_the_kernels_sockets_cause_no_delay(self, executor: JupyterCodeExecutor) -> None:
         garbage = (
             "io = get_ipython().kernel.iopub_thread\n"
             "for frames in ([b'garbage'], [b''], [b'<IDS|MSG>'], [b'<IDS|MSG>', b'', b'{', b'', b'', b'']):\n"
@@ -200,7 +197,7 @@ class SabotageFaults(Executors):
         assert result.cells[0].duration < 5
         assert run(executor, "print('next')").output == "next\n"
 
-    @fault("an answer that the kernel forgets")
+    @fault("an answer that the kernel never sends")
     @pytest.mark.parametrize("forgotten", first(1, ["execute_reply", "idle"]))
     def test_a_kernel_that_forgets_to_answer_is_kept(self, make: Factory, forgotten: str) -> None:
         executor = make(timeout=2, interrupt_grace=4)
@@ -221,7 +218,7 @@ class SabotageFaults(Executors):
         assert executor.kernel_epoch == 1
 
     @fault("the kernel's sockets closed by the code")
-    def test_a_block_that_closes_the_kernels_sockets_ends_at_its_deadline(self, make: Factory) -> None:
+    def test_a_block_that_closes_the_kernels_sockets_is_stopped_at_its_deadline(self, make: Factory) -> None:
         executor = make(timeout=2, interrupt_grace=1)
         run(executor, "print('before', flush=True)\nget_ipython().kernel.iopub_socket.close()", "print('rest')")
         executor.restart()
@@ -255,10 +252,10 @@ class ErrorFaults(Executors):
 
 
 class HandFaults(Executors):
-    """Several hands on one executor, at any moment."""
+    """Concurrent callers of one executor, at random times."""
 
-    @fault("cancelled at up to 50 random moments", seen="`CancelledError`; what was printed is kept.")
-    async def test_calls_that_are_cancelled_at_random_moments_leave_a_clean_kernel(
+    @fault("canceled at up to 50 random times", seen="`CancelledError`; what was printed is kept.")
+    async def test_calls_cancelled_at_random_times_leave_a_clean_kernel(
         self, source: Server, output_dir: Path, caplog: pytest.LogCaptureFixture, *, full: bool
     ) -> None:
         chance = random.Random(5)
@@ -276,11 +273,11 @@ class HandFaults(Executors):
             lines = stream_text(cell).splitlines()
             assert lines == [f"{n} {line}" for line in range(len(lines))]
             assert len(lines) == 20 or cell["metadata"]["nbtape"]["status"] == "interrupted"
-        gc.collect()  # asyncio tells then of an exception that nobody has looked at
+        gc.collect()  # asyncio now reports exceptions that were never retrieved
         assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
-    @fault("Ctrl-C at up to 50 random moments")
-    def test_ctrl_c_at_random_moments_leaves_a_clean_kernel(
+    @fault("Ctrl-C at up to 50 random times")
+    def test_ctrl_c_at_random_times_leaves_a_clean_kernel(
         self, source: Server, output_dir: Path, *, full: bool
     ) -> None:
         chance = random.Random(6)
@@ -288,7 +285,7 @@ class HandFaults(Executors):
         with Client(source, output_dir, str(moments), 30, script=INTERRUPTED) as client:
             for _ in range(moments):
                 client.wait_begun()
-                time.sleep(chance.uniform(0, 0.2))  # the moment
+                time.sleep(chance.uniform(0, 0.2))  # a random time
                 client.process.send_signal(signals.SIGINT)
             assert client.result() == "ok"
         cells = code_cells(output_dir / "client.ipynb")
@@ -299,7 +296,7 @@ class HandFaults(Executors):
             assert len(lines) == 100 or cell["metadata"]["nbtape"]["status"] in {"interrupted", "not_run"}
 
     @fault("used from 16 threads at once")
-    def test_sixteen_threads_get_each_its_own_results(self, executor: JupyterCodeExecutor) -> None:
+    def test_sixteen_threads_each_get_their_own_results(self, executor: JupyterCodeExecutor) -> None:
         run(executor, "done = []")
 
         def work(thread: int) -> list[str]:
@@ -325,17 +322,17 @@ class HandFaults(Executors):
 
 
 class StandstillFaults(Executors):
-    """A client, or everything, stands still for a while."""
+    """A client, or all processes, stopped for a while."""
 
-    #: Seconds for which everything does.
+    #: Seconds for which all processes are stopped.
     stands_still_for = 5
 
     def processes(self, client: Client) -> list[psutil.Process]:
-        """Those that stand still with the whole machine: the client's, and what its kernel needs."""
+        """Return the processes that are stopped with the whole machine: the client and those its kernel needs."""
         return [client.process, *client.process.children(recursive=True)]
 
     @fault("the client stopped (SIGSTOP) during up to 20,000 outputs")
-    def test_a_client_that_is_stopped_loses_nothing(self, source: Server, output_dir: Path, *, full: bool) -> None:
+    def test_a_stopped_client_loses_nothing(self, source: Server, output_dir: Path, *, full: bool) -> None:
         count, seconds = (20_000, 5) if full else (5_000, 2)
         code = (
             "from IPython.display import display\nimport time\nprint('begun', flush=True)\ntime.sleep(0.5)\n"
@@ -348,8 +345,8 @@ class StandstillFaults(Executors):
         cell = code_cells(output_dir / "client.ipynb")[0]
         assert [output["data"]["text/plain"] for output in cell["outputs"][1:]] == [str(n) for n in range(count)]
 
-    @fault("a wall clock that jumps by days, forth and back")
-    def test_a_clock_that_jumps_changes_no_deadline(self, source: Server, output_dir: Path, tmp_path: Path) -> None:
+    @fault("a wall clock that jumps by days in both directions")
+    def test_a_jumping_wall_clock_changes_no_deadline(self, source: Server, output_dir: Path, tmp_path: Path) -> None:
         clock = tmp_path / "clock"
         clock.write_text("+0")
         code = f"print('begun', flush=True)\n{COUNTING}\ntime.sleep(60)"
@@ -364,7 +361,7 @@ class StandstillFaults(Executors):
         assert stream_text(cell).splitlines()[1:] == [str(n) for n in range(100)]
 
     @fault("the whole machine suspended, a minute on a server (SIGSTOP of client, server and kernel)")
-    def test_when_everything_stands_still_for_a_while_nothing_is_lost(self, source: Server, output_dir: Path) -> None:
+    def test_a_suspended_machine_loses_nothing(self, source: Server, output_dir: Path) -> None:
         code = f"import os\nprint('begun', os.getpid(), flush=True)\n{COUNTING}"
         with Client(source, output_dir, code, timeout=200) as client:
             client.wait_begun()
@@ -401,7 +398,7 @@ with executor:
     print(result.status, round(result.cells[0].duration, 1), int(peak) // 1024, len(result.output), flush=True)
 """
 
-#: Is interrupted in each of as many blocks as `code` says; a block that ends too early is followed by a sleep.
+#: Is interrupted in each of `code` blocks; a block that finishes early is followed by a sleep.
 INTERRUPTED = """
 import time
 with executor:
@@ -419,7 +416,7 @@ with executor:
 
 
 class Client:
-    """A process of its own that runs one block.
+    """A separate process that runs one block.
 
     Args:
         source: Where its kernel comes from.
@@ -452,7 +449,7 @@ class Client:
 
     @staticmethod
     def stand_still(processes: list[psutil.Process], seconds: float) -> None:
-        """Stop processes, for some seconds. No race is hidden here: the time itself is the fault."""
+        """Stop processes for some seconds. This sleep hides no race: the time itself is the fault."""
         for process in processes:
             process.send_signal(signals.SIGSTOP)
         time.sleep(seconds)
@@ -460,7 +457,7 @@ class Client:
             process.send_signal(signals.SIGCONT)
 
     def result(self) -> str:
-        """The status of the block."""
+        """Return the status of the block."""
         out, _ = self._popen.communicate(timeout=250)
         self.status, duration, peak, answer = out.splitlines()[-1].split()
         self.duration, self.peak, self.answer = float(duration), int(peak), int(answer)
@@ -469,7 +466,7 @@ class Client:
 
 
 def false_clock(clock: Path) -> dict[str, str]:
-    """The environment of a process whose wall clock goes by a file (https://github.com/wolfcw/libfaketime)."""
+    """Return the environment of a process whose wall clock follows a file (https://github.com/wolfcw/libfaketime)."""
     libraries = list(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     if not libraries:
         pytest.skip("There is no libfaketime: apt install faketime.")
@@ -482,14 +479,14 @@ def false_clock(clock: Path) -> dict[str, str]:
 
 
 def where(source: Server) -> dict[str, str]:
-    """Where a kernel comes from, as the environment of a `Client`."""
+    """Return the environment variables that give a `Client` its source of kernels."""
     if source is None:
         return {}
     info = source if isinstance(source, JupyterConnectionInfo) else JupyterConnectionInfo.of(source.connection_info)  # type: ignore[union-attr]
     return {"SERVER": info.url, "TOKEN": info.token or ""}
 
 
-#: A hundred megabytes a second, for ever.
+#: Prints 100 MB/s, forever.
 PRINTS_FOR_EVER = """
 import time
 begun, printed = time.monotonic(), 0
@@ -500,7 +497,7 @@ while True:
         time.sleep(0.001)
 """
 
-#: 5,000 pictures that no two of are alike.
+#: 5,000 images, each different.
 SHOWS_PICTURES = """
 import os, struct, zlib
 from IPython.display import Image, display
@@ -530,10 +527,10 @@ fall(10**6)
 
 
 class FloodFaults(Executors):
-    """More than anybody can take: the client's memory stays below 300 MB, and the text says what is left out."""
+    """Floods of output: the client's memory stays below 300 MB, and the text reports what is left out."""
 
     def flood(self, source: Server, output_dir: Path, code: str, timeout: float = 120) -> tuple[Client, Any]:
-        """Run the block in a client of its own; the client, and the cell."""
+        """Run the block in a separate client; return the client and the cell."""
         with Client(source, output_dir, code, timeout) as client:
             client.result()
         assert client.peak < 300, f"the client had {client.peak} MB"
@@ -542,8 +539,8 @@ class FloodFaults(Executors):
         return client, code_cells(output_dir / "client.ipynb")[0]
 
     @pytest.mark.alone
-    @fault("a loop that prints for ever, 100 MB/s")
-    def test_a_loop_that_prints_for_ever(self, source: Server, output_dir: Path) -> None:
+    @fault("a loop that prints forever, 100 MB/s")
+    def test_a_loop_that_prints_forever_is_stopped_at_its_deadline(self, source: Server, output_dir: Path) -> None:
         client, cell = self.flood(source, output_dir, PRINTS_FOR_EVER, timeout=8)
         assert client.status == "timeout"
         assert len(stream_text(cell)) == 16_000_000
@@ -568,14 +565,14 @@ class FloodFaults(Executors):
         assert max(waits) < 2
 
     @fault("one line of 200 MB")
-    def test_one_line_of_200_megabytes(self, source: Server, output_dir: Path) -> None:
+    def test_one_line_of_200_megabytes_is_cut(self, source: Server, output_dir: Path) -> None:
         client, cell = self.flood(source, output_dir, "print('x' * 200_000_000)")
         assert client.status == "ok"
         assert stream_text(cell) == "x" * 16_000_000
         assert cell["metadata"]["nbtape"]["left_out"] == 184_000_001
 
     @fault("up to 50,000 flushed prints")
-    def test_thousands_of_flushed_prints(self, source: Server, output_dir: Path, *, full: bool) -> None:
+    def test_thousands_of_flushed_prints_are_recorded(self, source: Server, output_dir: Path, *, full: bool) -> None:
         count = 50_000 if full else 10_000
         client, cell = self.flood(source, output_dir, f"for n in range({count}):\n    print(n, flush=True)")
         assert client.status == "ok"
@@ -610,7 +607,7 @@ class FloodFaults(Executors):
         assert client.status in {"error", "timeout", "kernel_died"}
         assert cell["metadata"]["nbtape"]["status"] == client.status
 
-    @fault("a repr that never ends")
+    @fault("a repr that never returns")
     def test_a_repr_that_never_ends(self, source: Server, output_dir: Path) -> None:
         code = "class Endless:\n    def __repr__(self):\n        while True:\n            pass\nEndless()"
         client, _ = self.flood(source, output_dir, code, timeout=2)
@@ -620,4 +617,4 @@ class FloodFaults(Executors):
 class FaultContract(
     EndFaults, DisobedienceFaults, SabotageFaults, ErrorFaults, HandFaults, StandstillFaults, FloodFaults
 ):
-    """All of them."""
+    """All fault tests."""

@@ -1,4 +1,4 @@
-"""The option `--full`: without it, tests that repeat a promise at length or on one more kind of kernel are left out."""
+"""The option `--full`; without it, tests that repeat a promise over more inputs or kinds of kernel are left out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from _pytest.mark import ParameterSet
 
-#: How many tests each process has left out.
+#: The number of tests that each process left out.
 _LEFT_OUT: Final = pytest.StashKey[int]()
 
 
@@ -21,12 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def full(pytestconfig: pytest.Config) -> bool:
-    """Whether `--full` is given: a test that asks for it repeats its promise more often then."""
+    """Return whether `--full` is given; a test that uses this repeats its promise more often then."""
     return bool(pytestconfig.getoption("--full"))
 
 
 def first(keep: int, values: Sequence[Any]) -> list[ParameterSet]:
-    """Values for `parametrize`, of which all but the first few are left out without `--full`."""
+    """Return values for `parametrize`; without `--full`, only the first `keep` of them run."""
     arguments = [value if isinstance(value, tuple) else (value,) for value in values]
     return [pytest.param(*each, marks=() if n < keep else pytest.mark.full) for n, each in enumerate(arguments)]
 
@@ -43,13 +43,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
-    if output is not None:  # a worker of pytest-xdist
+    if output is not None:  # a pytest-xdist worker
         output["left_out"] = session.config.stash.get(_LEFT_OUT, 0)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """A worker of pytest-xdist has finished; each of them has collected the same tests."""
+    """Handle the end of a pytest-xdist worker; all workers have collected the same tests."""
     node.config.stash[_LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
 
 

@@ -1,4 +1,4 @@
-"""Connections that hold a server up: with half a request, with none, or with a whole one and then nothing more."""
+"""Connections that keep a server busy: with a partial request, without one, or with a whole one and then silence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: What such a connection sends; PORT stands for the server's.
+#: What such a connection sends; PORT stands for the server's port.
 BEGINNINGS = {
     "nothing": b"",
     "half a line": b"GET /",
@@ -21,7 +21,7 @@ BEGINNINGS = {
 
 
 def begin(port: int, beginning: bytes) -> socket.socket:
-    """Connect, and send the beginning of a request."""
+    """Connect and send the beginning of a request."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=20)
     with contextlib.suppress(ConnectionError):  # closed already
         connection.sendall(beginning.replace(b"PORT", str(port).encode()))
@@ -30,13 +30,13 @@ def begin(port: int, beginning: bytes) -> socket.socket:
 
 @contextlib.contextmanager
 def held(port: int, beginning: bytes, count: int) -> Iterator[list[socket.socket]]:
-    """Hold a number of such connections."""
+    """Hold `count` such connections open."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(begin(port, beginning)) for _ in range(count)]
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Whether the server has closed a connection, with or without an answer before."""
+    """Return whether the server has closed a connection, with or without an answer first."""
     connection.settimeout(0)
     try:
         while connection.recv(1 << 16):

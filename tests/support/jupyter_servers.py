@@ -1,4 +1,4 @@
-"""Jupyter servers that somebody else might run, for tests: real ones, on loopback, with a deadline to start."""
+"""Real Jupyter servers on loopback, started by tests as other users run them, with a timeout to start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TOKEN = "sesame-open-sesame-open"
 
-#: What an Enterprise Gateway needs, in an environment of its own: it wants an older Jupyter than nbtape's.
+#: What an Enterprise Gateway needs, in an environment of its own: it requires an older Jupyter than nbtape does.
 ENTERPRISE_GATEWAY = ["jupyter_enterprise_gateway>=3.2", "ipykernel"]
 ENTERPRISE_ENV = Path(__file__).parents[2] / ".venv" / "enterprise_gateway"
 
@@ -37,14 +37,14 @@ def free_port() -> int:
 
 
 def ask(info: JupyterConnectionInfo, path: str, method: str = "GET", /, **body: Any) -> httpx.Response:
-    """Ask a server as anybody might who knows its token."""
+    """Send a request to a server with its token."""
     trusted = info.make_ssl_context() if info.use_https else True
     url, headers = info.api + path, info.secret_headers
     return httpx.request(method, url, headers=headers, json=body or None, verify=trusted, timeout=30, trust_env=False)
 
 
 def kernels_of(server: LocalJupyterServer | JupyterConnectionInfo) -> set[str]:
-    """The ids of the kernels that a server has."""
+    """Return the ids of the kernels that a server runs."""
     return {kernel["id"] for kernel in ask(server.connection_info, "kernels").json()}
 
 
@@ -52,14 +52,14 @@ def kernels_of(server: LocalJupyterServer | JupyterConnectionInfo) -> set[str]:
 def plain_server(
     home: Path, *options: str, base_path: str = "/", scheme: str = "http", program: str = "jupyter_server"
 ) -> Iterator[int]:
-    """jupyter_server, or what is built on it, as people run it; gives its port.
+    """Run jupyter_server, or a program built on it, with usual settings, and return its port.
 
     Args:
         home: A directory for its files, its settings and its log; kernels work in `home/files`.
-        options: More of the command line.
-        base_path: Where its API lies.
-        scheme: What it speaks, with the options for that.
-        program: What is run, as Python calls it.
+        options: More command-line options.
+        base_path: The path of its API.
+        scheme: `http`, or `https` with the options for it.
+        program: The module to run.
     """
     (home / "files").mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -68,7 +68,7 @@ def plain_server(
         *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1"),
         *(f"--ServerApp.base_url={base_path}", f"--ServerApp.root_dir={home / 'files'}", *options),
     ]
-    if program == "jupyter_server":  # JupyterLab, where it is installed, has every server have its pages
+    if program == "jupyter_server":  # JupyterLab, if installed, adds its pages to every server
         command.append("--ServerApp.jpserver_extensions={'jupyterlab': False}")
     with _serve(command, home, f"{scheme}://127.0.0.1:{port}{base_path}api"):
         yield port
@@ -76,23 +76,23 @@ def plain_server(
 
 @contextlib.contextmanager
 def enterprise_gateway(home: Path) -> Iterator[JupyterConnectionInfo]:
-    """An Enterprise Gateway whose kernels run on this machine."""
+    """Run an Enterprise Gateway whose kernels are local processes."""
     port = free_port()
     home.mkdir(parents=True, exist_ok=True)
     program = _enterprise_env() / "bin" / "jupyter-enterprisegateway"
     command = [str(program), "--ip=127.0.0.1", f"--port={port}", "--port_retries=0"]
-    # Of its environment, kernels get no more than it is told to give them.
+    # Of its environment, kernels get only the variables that it is configured to pass.
     command += ["--ZMQChannelsHandler.limit_rate=False", "--EnterpriseGatewayApp.inherited_envs=PATH"]
     environment = {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
     with _serve(command, home, f"http://127.0.0.1:{port}/api", environment):
-        # It refuses to run kernels as root, and takes our word for who we are.
+        # It refuses to run kernels as root, and trusts the user name it is given.
         yield JupyterConnectionInfo(
             "127.0.0.1", use_https=False, port=port, token=TOKEN, kernel_env={"KERNEL_USERNAME": "alice"}
         )
 
 
 def _enterprise_env() -> Path:
-    """The environment, made once: two minutes that later runs do not spend."""
+    """Create the environment once, which takes two minutes; later runs reuse it."""
     stamp = ENTERPRISE_ENV / "nbtape.stamp"
     wanted = f"{sys.version} {ENTERPRISE_GATEWAY}"
     if not stamp.exists() or stamp.read_text() != wanted:
@@ -127,7 +127,7 @@ def _serve(command: Sequence[str], home: Path, url: str, more: Mapping[str, str]
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Return when the server answers, if only to say that it does not know us."""
+    """Return when the server answers, even if only to reject the request."""
     deadline = time.monotonic() + 60
     while True:
         assert process.poll() is None, log.read_text()

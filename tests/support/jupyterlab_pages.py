@@ -1,4 +1,4 @@
-"""JupyterLab in a browser, for tests: a real one on real files, and what a person sees and does there."""
+"""JupyterLab in a browser, for tests: a real one on real files, and what a user sees and does in it."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Locator, Page
 
-#: Milliseconds for JupyterLab to do something, on a machine that does other things, too.
+#: Milliseconds for JupyterLab to do something on a busy machine.
 PATIENCE = 30_000
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A JupyterLab that somebody runs.
+    """A running JupyterLab.
 
     Args:
-        info: Where it is.
-        files: Where its files begin.
+        info: Its address and token.
+        files: The directory that it shows.
     """
 
     info: JupyterConnectionInfo
     files: Path
 
     def link(self, notebook: Path) -> str:
-        """Where a notebook is, with what lets a browser in."""
+        """Return the link to a notebook, with the token."""
         return f"{self.info.url}lab/tree/{notebook.relative_to(self.files).as_posix()}?reset&token={TOKEN}"
 
 
-#: What its user has set: to be asked nothing about news, and to have times recorded.
+#: Settings: ask nothing about news, and record times.
 SETTINGS = {
     "labconfig/page_config.json": {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}},
     "lab/user-settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {"recordTiming": True},
@@ -49,7 +49,7 @@ SETTINGS = {
 
 @contextlib.contextmanager
 def jupyterlab(home: Path) -> Iterator[Lab]:
-    """JupyterLab as people run it."""
+    """Run JupyterLab with usual settings."""
     for name, settings in SETTINGS.items():
         file = home / "jupyter" / name
         file.parent.mkdir(parents=True)
@@ -59,7 +59,7 @@ def jupyterlab(home: Path) -> Iterator[Lab]:
 
 
 class NotebookPage:
-    """One notebook, open in a tab of its own.
+    """One notebook, open in a browser tab of its own.
 
     Args:
         page: The tab.
@@ -70,37 +70,37 @@ class NotebookPage:
 
     @property
     def cells(self) -> Locator:
-        """Its cells."""
+        """The notebook's cells."""
         return self.page.locator(".jp-Notebook .jp-Cell")
 
     @property
     def title(self) -> Locator:
-        """The title of its tab, with the mark of what is not saved."""
+        """The tab's title, which marks unsaved changes."""
         return self.page.locator("#jp-main-dock-panel .lm-TabBar-tab")
 
     @property
     def dialogs(self) -> Locator:
-        """What asks for an answer, or shows a warning."""
+        """Dialogs that ask for an answer or show a warning."""
         return self.page.locator(".jp-Dialog, .Toastify__toast")
 
     def outputs(self, index: int) -> Locator:
-        """What cell `index` shows."""
+        """Return the outputs that cell `index` shows."""
         return self.cells.nth(index).locator(".jp-OutputArea-output")
 
     def wait_for_kernel(self) -> None:
-        """Return when the page has a kernel, and that is idle."""
+        """Return when the page has an idle kernel."""
         expect(self.page.locator("#jp-bottom-panel")).to_contain_text("| Idle")
 
     def expect_saved(self) -> None:
-        """The page has nothing that is not on disk."""
+        """Expect that the page has no unsaved changes."""
         expect(self.title).not_to_have_class(re.compile("jp-mod-dirty"))
 
     def expect_unsaved(self) -> None:
-        """The page has what is not on disk, and says so."""
+        """Expect that the page has unsaved changes and shows that."""
         expect(self.title).to_have_class(re.compile("jp-mod-dirty"))
 
     def command(self, *names: str) -> None:
-        """Choose something in the menu, by the names that lead there."""
+        """Choose a menu item by the names that lead to it."""
         for name in names:
             self.page.get_by_role("menuitem", name=re.compile(f"^{re.escape(name)}")).first.click()
 
@@ -109,27 +109,27 @@ class NotebookPage:
         self.page.keyboard.press("Control+s")
 
     def answer(self, button: str) -> None:
-        """Answer the question that is asked."""
+        """Answer the open question."""
         self.page.locator(".jp-Dialog button", has_text=re.compile(f"^{button}$")).click()
         expect(self.page.locator(".jp-Dialog")).to_have_count(0)
 
     def answer_if_asked(self, question: str, button: str) -> None:
-        """Answer a question whenever it is asked, which JupyterLab may do or not."""
+        """Answer a question each time it appears; JupyterLab may or may not ask it."""
         dialog = self.page.locator(".jp-Dialog", has_text=question)
         self.page.add_locator_handler(dialog, lambda: self.answer(button))
 
     def select(self, index: int) -> None:
-        """Have a cell selected, and the keyboard speak to the notebook."""
+        """Select a cell and give the notebook the keyboard focus."""
         self.cells.nth(index).locator(".jp-InputPrompt").click()
 
     def write(self, index: int, source: str) -> None:
-        """Put another source into a cell."""
+        """Replace the source of a cell."""
         self.cells.nth(index).locator(".cm-content").click()
         self.page.keyboard.press("Control+a")
         self.page.keyboard.insert_text(source)
 
     def add(self, index: int, source: str) -> int:
-        """Write a cell below another one; its position."""
+        """Write a cell below another one and return its position."""
         count = self.cells.count()
         self.select(index)
         self.page.keyboard.press("b")
@@ -146,24 +146,24 @@ class NotebookPage:
         expect(self.cells).to_have_count(count - 1)
 
     def run_code(self, code: str) -> int:
-        """Add a cell at the end and run it; its position."""
+        """Add a cell at the end, run it, and return its position."""
         index = self.add(self.cells.count() - 1, code)
         self.page.keyboard.press("Control+Enter")
         return index
 
     def expect_output(self, index: int, text: str) -> None:
-        """A cell shows a text, and nothing else."""
+        """Expect that a cell shows only this text."""
         expect(self.outputs(index)).to_have_text(text)
 
 
 @contextlib.contextmanager
 def opened(browser: Browser, link: str, *, clock: bool = False) -> Iterator[NotebookPage]:
-    """A notebook as JupyterLab shows it to somebody who has followed a link.
+    """Open a notebook in JupyterLab from a link.
 
     Args:
-        browser: His browser.
-        link: The link, with what lets him in.
-        clock: Whether the test can have time pass there.
+        browser: The browser to use.
+        link: The link, with the token.
+        clock: Whether the test controls the page's clock.
     """
     context = browser.new_context(viewport={"width": 1280, "height": 1600})
     context.set_default_timeout(PATIENCE)

@@ -1,4 +1,4 @@
-"""What was seen of each fault: a line of JSON for each test that is marked, in the file that `--faults` names."""
+"""Record the effect of each fault: a line of JSON for each marked test, in the file that `--faults` names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from nbtape import CodeResult
 
-#: What the test that runs has seen: status, note and seconds of the first block that did not simply succeed.
+#: What the running test observed: status, note and seconds of the first block that did not simply succeed.
 _seen: list[tuple[str, str, float]] = []
 
 
 def see(status: str, note: str, seconds: float) -> None:
-    """A block ended like this."""
+    """Record how a block ended."""
     _seen.append((status, note, seconds))
 
 
@@ -60,6 +60,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             "note": note,
             "seconds": max([seconds, *(each[2] for each in _seen if each[0] == status)]),
         }
-        with open(file, "a", encoding="utf-8") as lines:  # noqa: PTH123  (as it was named)
+        with open(file, "a", encoding="utf-8") as lines:  # noqa: PTH123  (uses the name as given)
             lines.write(json.dumps(observation) + "\n")
     return report

@@ -1,4 +1,4 @@
-"""Pages in a browser, with what a reader does to them: what they do that they should not."""
+"""Pages in a browser, with a reader's actions, and what a page does that it must not do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from playwright.sync_api import Error
 if TYPE_CHECKING:
     from playwright.sync_api import Dialog, Page, Route
 
-#: What a reader may do: point at things, and click.
+#: A reader's actions: point at elements and click them.
 POINT_AT_ALL = """() => {
     const kinds = ["mouseover", "pointerover", "focus", "toggle", "click", "submit", "animationstart"];
     for (const element of document.querySelectorAll("body *"))
@@ -18,7 +18,7 @@ POINT_AT_ALL = """() => {
                 element.dispatchEvent(new MouseEvent(kind, { bubbles: true, cancelable: true }));
 }"""
 
-#: Elements that are in no page of ours, but for its own style.
+#: Elements that no page of nbtape contains, except for its own style.
 ACTING = (
     "script, iframe, frame, object, embed, form, input, button, link, base, svg, math, template, video, audio, "
     "body style, head style ~ style, meta[http-equiv=refresh i]"
@@ -27,7 +27,7 @@ POSITIONS = "() => [...document.querySelectorAll('main *')].map(e => getComputed
 
 
 class Seen:
-    """What a page does that it should not."""
+    """What a page does that it must not do."""
 
     def __init__(self, page: Page, ours: str = "file:") -> None:
         self._page = page
@@ -51,18 +51,18 @@ class Seen:
             route.abort()
 
     def of(self, url: str) -> list[str]:
-        """Open a page, and point at everything in it."""
+        """Open a page and point at everything in it."""
         self._page.goto(url)
         return self.of_this(url)
 
     def of_this(self, url: str) -> list[str]:
-        """Point at everything in the page that is open."""
+        """Point at everything in the open page."""
         try:
             self._page.evaluate(POINT_AT_ALL)
             self._page.wait_for_load_state()
             if self._page.evaluate("window.pwned"):
                 self.done.append("a script ran")
-        except Error as error:  # it has gone elsewhere meanwhile
+        except Error as error:  # it has navigated away in the meantime
             self.done.append(str(error))
         if self._page.url.partition("#")[0] != url.partition("#")[0]:
             self.done.append(f"went to {self._page.url}")

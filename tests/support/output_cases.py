@@ -1,10 +1,10 @@
-"""The cells of the corpus, and what an analyst would say of each when it is run again, as it was or changed.
+"""The cells of the corpus, and the verdict that an analyst would give each after a second run, unchanged or changed.
 
-`make_corpus.py` runs them. A cell that is run again unchanged must get `again`; each of its changes (what is replaced
-in its code, and by what) must get `different`, or the verdict that stands third.
+`make_corpus.py` runs them. A cell that runs again unchanged must get `again`; each of its changes (the replaced part of
+its code and the replacement) must get `different`, or the verdict in third place.
 """
 
-# A cell stands on one line, so that its changes can be read beside it.
+# A cell is on one line, so that its changes can be read next to it.
 # ruff: noqa: E501
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Change = tuple[str, str] | tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One cell, what it gets when it is run again, and changes of its code."""
+    """One cell, its verdict after a second run, and changes of its code."""
 
     library: str
     name: str
@@ -1302,7 +1302,7 @@ RICH: Final = [
     ),
 ]
 
-#: Written when the judge was done, to see what it makes of cells that it was not made for.
+#: Written after the comparison was finished, to see how it judges cells that it was not developed on.
 HELD_OUT: Final = [
     Case(
         "pandas",

@@ -1,6 +1,6 @@
-"""What somebody could put into an output, a text or a piece of code to have it run where the recording is read.
+"""Payloads for outputs, texts and code that try to run something where the recording is read.
 
-Each, where it works, sets `window.pwned`, or asks https://evil.example for something, or takes the reader there.
+A payload that works sets `window.pwned`, requests something from https://evil.example, or navigates there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def data_url(text: str, kind: str = "text/html") -> str:
 
 
 def huge_png(width: int, height: int) -> str:
-    """A picture of a few bytes that fills the memory of who decodes it, in base64."""
+    """Return a PNG of a few bytes, in base64, that fills the memory of any program that decodes it."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -171,12 +171,12 @@ GROUPS: Final = {
 }
 PAYLOADS: Final = {name: payload for group in GROUPS.values() for name, payload in group.items()}
 
-#: What opens a page by itself, or needs a person: no policy of a page keeps it from that.
+#: Payloads that navigate away, by themselves or after a click; no policy of a page can prevent it.
 LEADS_AWAY: Final = {"refresh"}
 
 
 def everywhere(payloads: Collection[str]) -> NotebookNode:
-    """A notebook with payloads in every place that it has."""
+    """Return a notebook with payloads in every place that it has."""
     payload = " ".join(payloads)[:20_000]
     environment = {"python": payload[:4000], "platform": payload[:4000], "packages": {}, "local": []}
     ours = {"started": payload, "recorded_by": payload, "server": payload}
@@ -193,7 +193,7 @@ def everywhere(payloads: Collection[str]) -> NotebookNode:
 
 
 def cells_of(payload: str) -> list[NotebookNode]:
-    """Cells with a payload in every place that they have."""
+    """Return cells with a payload in every place that they have."""
     data: list[dict[str, object]] = [
         {kind: payload} for kind in ("text/html", "image/svg+xml", "text/markdown", "text/latex", "text/plain")
     ]

@@ -1,4 +1,4 @@
-"""A proxy between client and server that cuts, delays and swallows."""
+"""A proxy between client and server that cuts, delays and drops traffic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Proxy:
-    """Forwards TCP connections to a port of this machine.
+    """Forwards TCP connections to a local port.
 
     Args:
         target: The port.
@@ -24,7 +24,7 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self.port = 0
         self._target = target
-        #: Websockets of kernels that were asked for.
+        #: The number of kernel websockets that were requested.
         self.websockets = 0
         self._links: set[_Link] = set()
         self._server: asyncio.Server | None = None
@@ -32,23 +32,23 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="proxy")
 
     def cut(self) -> None:
-        """End every connection; what is under way arrives, as when a proxy in the middle is restarted with care."""
+        """Close every connection; data in transit arrives, as when a proxy restarts gracefully."""
         self._do(self._each("end"))
 
     def tear(self) -> None:
-        """End every connection; what is under way is lost, as when a cable is pulled and the machine reset."""
+        """Reset every connection; data in transit is lost, as when a cable is unplugged."""
         self._do(self._each("tear"))
 
     def swallow(self) -> None:
-        """Let every connection be, and nothing through it, as when a firewall has forgotten it."""
+        """Keep every connection open but forward nothing, as when a firewall has dropped its state."""
         self._do(self._each("swallow"))
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         self._do(self._close())
 
     def open(self) -> None:
-        """Take connections, at the same port as before."""
+        """Accept connections again, on the same port."""
         self._do(self._open())
 
     def __enter__(self) -> Self:
@@ -103,7 +103,7 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class _Link:
-    """One connection: from the client to here, and from here to the server."""
+    """One connection: from the client to the proxy, and from the proxy to the server."""
 
     def __init__(self, client: Stream, server: Stream, look: Callable[[bytes], None]) -> None:
         self._client, self._server = client, server
@@ -120,7 +120,7 @@ class _Link:
             self.tear()
 
     def end(self) -> None:
-        """The server sees the end at once, and the client when all that the server had sent has come."""
+        """The server sees the close at once; the client sees it after all data from the server has arrived."""
         with contextlib.suppress(OSError):
             self._server[1].write_eof()
 
@@ -135,7 +135,7 @@ class _Link:
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look: Callable[[bytes], None] | None = None
     ) -> None:
-        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: the other side has been ended by us
+        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: the proxy has already closed the other side
             while data := await reader.read(1 << 16):
                 if look is not None:
                     look(data)

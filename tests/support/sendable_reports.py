@@ -17,7 +17,7 @@ def pytest_report_to_serializable() -> Generator[None, Any, Any]:
 
 
 def sendable(value: Any) -> Any:
-    """Copy JSON-like data; what UTF-8 cannot encode is written as an escape."""
+    """Copy JSON-like data; escape what UTF-8 cannot encode."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):

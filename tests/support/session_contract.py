@@ -1,4 +1,4 @@
-"""What a session promises about blocks, languages, texts and variables, whatever carries the messages."""
+"""What a session promises about blocks, languages, texts and variables on every kind of kernel."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ from executors import (
 
 
 class _BlocksAndState(Executors):
-    """One block, one cell; the first that fails stops the rest; state lives on."""
+    """One block is one cell; the first failure stops the rest; state persists."""
 
     def test_hello_world_prints_as_one_line(self, executor: JupyterCodeExecutor) -> None:
         result = run(executor, "print('Hello, World!')")
         assert str(result) == "exit_code=0 output='Hello, World!\\n' output_files=[]"
 
-    def test_state_lives_on_between_blocks_and_calls(self, executor: JupyterCodeExecutor) -> None:
+    def test_state_persists_between_blocks_and_calls(self, executor: JupyterCodeExecutor) -> None:
         assert run(executor, "x = 20", "x += 1").output == "\n"
         assert run(executor, "x *= 2\nprint(x)").output == "42\n"
         assert executor.kernel_epoch == 1
@@ -68,7 +68,7 @@ class _BlocksAndState(Executors):
         assert [cell["execution_count"] for cell in cells[1:]] == [1, 2]
         assert [(cell.index, cell.cell_id) for cell in result.cells] == [(1, cells[1]["id"]), (2, cells[2]["id"])]
 
-    def test_a_failing_block_stops_the_rest_and_only_it_is_sent_again(self, executor: JupyterCodeExecutor) -> None:
+    def test_a_failing_block_stops_the_rest_and_is_not_repeated(self, executor: JupyterCodeExecutor) -> None:
         failed = run(executor, "n = 1", "print('about to'); n += undefined", "n = 100")
         assert (failed.status, failed.exit_code) == ("error", 1)
         assert [cell.status for cell in failed.cells] == ["ok", "error", "not_run"]
@@ -92,7 +92,7 @@ class _BlocksAndState(Executors):
         assert stream_text(cell) == "before\n"
         assert [output["output_type"] for output in cell["outputs"]] == ["stream", "error"]
 
-    def test_no_blocks_are_ok_and_nothing(self, executor: JupyterCodeExecutor) -> None:
+    def test_no_blocks_give_an_ok_and_empty_result(self, executor: JupyterCodeExecutor) -> None:
         assert str(run(executor)) == "exit_code=0 output='' output_files=[]"
         assert code_cells(executor.notebook) == []
 
@@ -106,7 +106,7 @@ class _BlocksAndState(Executors):
         assert (result.status, result.output) == ("ok", "awaited\n")
 
     @pytest.mark.fault("two calls at the same time")
-    def test_calls_that_overlap_queue(self, make: Factory, signal: Signal) -> None:
+    def test_overlapping_calls_run_one_after_the_other(self, make: Factory, signal: Signal) -> None:
         begun = threading.Event()
         executor = make(on_output=lambda _: begun.set())
         first = f"print('first begins', flush=True)\n{signal.wait}\nprint('first ends')"
@@ -123,14 +123,14 @@ class _BlocksAndState(Executors):
 
     @pytest.mark.parametrize("code", ["input('name? ')", "import getpass\ngetpass.getpass()"])
     @pytest.mark.fault("`input()` and `getpass()`")
-    def test_a_question_to_the_user_is_an_error_at_once(self, make: Factory, code: str) -> None:
+    def test_code_that_asks_the_user_for_input_fails_at_once(self, make: Factory, code: str) -> None:
         result = run(make(timeout=20), f"{code}\nprint('answered')")
         assert result.status == "error"
         assert result.cells[0].error_name == "StdinNotImplementedError"
 
 
 class _Languages(Executors):
-    """What a block's label makes of it."""
+    """How a block's language label decides how it runs."""
 
     @pytest.mark.parametrize("label", ["bash", "sh", "shell", "Bash"])
     def test_a_shell_block_runs_in_bash(self, executor: JupyterCodeExecutor, label: str) -> None:
@@ -139,13 +139,15 @@ class _Languages(Executors):
         assert code_cells(executor.notebook)[0]["source"] == '%%bash\nfor n in 1 2; do echo "n=$n"; done'
 
     @pytest.mark.parametrize("code", ["!echo hello", "%%sh\necho hello", "\n!echo hello"])
-    def test_a_shell_block_that_is_for_ipython_stays_as_it_is(self, executor: JupyterCodeExecutor, code: str) -> None:
+    def test_a_shell_block_with_ipython_syntax_is_left_to_ipython(
+        self, executor: JupyterCodeExecutor, code: str
+    ) -> None:
         result = run(executor, code, language="bash")
         assert (result.status, result.output.replace("\r", "")) == ("ok", "hello\n")
         assert code_cells(executor.notebook)[0]["source"] == code
 
     @pytest.mark.parametrize("code", ["!sleep 60", "%%bash\nsleep 60"])
-    def test_a_shell_command_has_the_deadline_of_its_block(self, make: Factory, code: str) -> None:
+    def test_a_shell_command_is_stopped_at_the_deadline_of_its_block(self, make: Factory, code: str) -> None:
         executor = make(timeout=1)
         run(executor, "kept = 7")
         assert run(executor, code).status == "timeout"
@@ -158,9 +160,7 @@ class _Languages(Executors):
         assert "why\n" in result.output
         assert "3" in str(result.cells[0].error_value)
 
-    def test_a_language_that_the_kernel_cannot_run_is_not_run_and_stops_the_rest(
-        self, executor: JupyterCodeExecutor
-    ) -> None:
+    def test_an_unsupported_language_is_not_run_and_stops_the_rest(self, executor: JupyterCodeExecutor) -> None:
         result = executor.execute_code_blocks(
             [CodeBlock("print('before')", "python"), CodeBlock("say 'no'", "perl"), CodeBlock("print('after')", "py")]
         )
@@ -175,26 +175,26 @@ class _Languages(Executors):
         assert result.status == "ok"
         assert result.output.strip() == ""
 
-    def test_an_install_by_the_magic_says_no_more_than_ipython_does(self, executor: JupyterCodeExecutor) -> None:
-        """IPython's remark is printed by the magic itself, whatever pip is told; and it is good advice."""
+    def test_an_install_by_the_magic_prints_only_ipythons_note(self, executor: JupyterCodeExecutor) -> None:
+        """The magic itself prints IPython's note, whatever options pip gets; the note is useful."""
         result = run(executor, "%pip install --no-index pip")
         assert result.status == "ok"
         assert result.output == "Note: you may need to restart the kernel to use updated packages.\n"
 
     @pytest.mark.parametrize("magic", ["!pip", "%pip"])
-    def test_an_install_that_fails_is_loud(self, executor: JupyterCodeExecutor, magic: str) -> None:
+    def test_a_failing_install_prints_its_error(self, executor: JupyterCodeExecutor, magic: str) -> None:
         assert "ERROR" in run(executor, f"{magic} install --no-index /no/such/package").output
 
-    def test_an_install_that_fails_in_a_shell_block_is_an_error(self, executor: JupyterCodeExecutor) -> None:
+    def test_a_failing_install_in_a_shell_block_is_an_error(self, executor: JupyterCodeExecutor) -> None:
         result = run(executor, "pip install --no-index /no/such/package", language="bash")
         assert result.status == "error"
         assert "ERROR" in result.output
 
 
 class _Texts(Executors):
-    """What the agent reads, and what lies beside the notebook."""
+    """What the agent reads, and the files next to the notebook."""
 
-    def test_texts_of_blocks_are_joined_by_one_newline(self, executor: JupyterCodeExecutor) -> None:
+    def test_outputs_of_blocks_are_joined_by_one_newline(self, executor: JupyterCodeExecutor) -> None:
         result = run(executor, "print('1', end='')", "print('2')", "'3'")
         assert result.output == "1\n2\n\n'3'"
 
@@ -214,14 +214,16 @@ class _Texts(Executors):
         assert result.output_files == [str(path)]
         assert path.read_text().endswith("<b>bold</b>")
 
-    def test_unicode_comes_back_as_it_went(self, executor: JupyterCodeExecutor) -> None:
+    def test_unicode_is_returned_unchanged(self, executor: JupyterCodeExecutor) -> None:
         text = "naïve 你好 👩‍👩‍👧 👍🏽 e\u0301 עברית \U00010348"
         code = f"größe = '{text}'  # ü\nprint(größe)"
         assert run(executor, code).output == f"{text}\n"
         (cell,) = code_cells(executor.notebook)
         assert (cell["source"], stream_text(cell)) == (code, f"{text}\n")
 
-    def test_terminal_codes_are_for_people(self, executor: JupyterCodeExecutor) -> None:
+    def test_terminal_codes_are_kept_in_the_notebook_and_removed_for_the_agent(
+        self, executor: JupyterCodeExecutor
+    ) -> None:
         result = run(executor, r"print('\x1b[1;31mred\x1b[0m')" + "\n1/0")
         assert result.output.startswith("red\n")
         assert "ZeroDivisionError" in result.output
@@ -230,7 +232,7 @@ class _Texts(Executors):
         assert stream_text(cell) == "\x1b[1;31mred\x1b[0m\n"
         assert any("\x1b[" in line for line in cell["outputs"][1]["traceback"])
 
-    def test_of_several_long_blocks_the_answer_is_bounded_as_a_whole(self, make: Factory) -> None:
+    def test_the_total_output_of_several_long_blocks_is_limited(self, make: Factory) -> None:
         executor = make(max_output_chars=1000)
         result = run(executor, "print(3000 * 'a')", "print(3000 * 'b')", "print(3000 * 'c')")
         assert len(result.output) <= 1000
@@ -239,9 +241,9 @@ class _Texts(Executors):
 
 
 class _Variables(Executors):
-    """The variables of the kernel can be looked at, whatever they are, and nothing shows that they were."""
+    """Variables of any kind can be listed, and listing them has no visible effect."""
 
-    def test_variables_are_told_with_type_size_shape_and_repr(self, executor: JupyterCodeExecutor) -> None:
+    def test_variables_are_listed_with_type_size_shape_and_repr(self, executor: JupyterCodeExecutor) -> None:
         code = (
             "import os, sys\nn = 42\ntext = 'naïve'\nitems = [1, 'two']\ntable = {'a': {1}}\npair = ()\n"
             "class Point:\n    def __repr__(self):\n        return 'here'\npoint = Point()\n_private = 1\n"
@@ -261,7 +263,7 @@ class _Variables(Executors):
             ("__main__.Point", None, "here"),
         ]
 
-    def test_a_look_leaves_nothing_behind(self, executor: JupyterCodeExecutor) -> None:
+    def test_listing_variables_leaves_nothing_behind(self, executor: JupyterCodeExecutor) -> None:
         run(executor, "import signal, sys\n_names = {*globals()}", "'first'", "'last'", "_modules = {*sys.modules}")
         names = "['_2', '_3', '_i2', '_i3', '_i4', '_i5', '_modules', '_names']"
         notebook = executor.notebook.read_bytes()
@@ -277,7 +279,7 @@ class _Variables(Executors):
         assert result.cells[0].execution_count == 5
         assert len(code_cells(executor.notebook)) == 5
 
-    def test_reprs_that_go_wrong_cost_only_themselves(self, executor: JupyterCodeExecutor) -> None:
+    def test_a_failing_repr_does_not_affect_other_variables(self, executor: JupyterCodeExecutor) -> None:
         code = (
             "import sys, time\n"
             "def kind(told):\n    return type('Kind', (), {'__repr__': lambda self: told()})()\n"
@@ -307,7 +309,7 @@ class _Variables(Executors):
         first, second = code_cells(executor.notebook)
         assert (first["outputs"], stream_text(second), len(second["outputs"])) == ([], "next\n", 1)
 
-    def test_values_that_lie_get_nowhere(self, executor: JupyterCodeExecutor) -> None:
+    def test_values_with_misleading_attributes_are_listed_safely(self, executor: JupyterCodeExecutor) -> None:
         code = (
             "import itertools\n"
             "class Liar:\n"
@@ -334,8 +336,8 @@ class _Variables(Executors):
         assert (told["e"].shape, told["e"].repr) == (None, "'e'")
         assert run(executor, "print(d.asked)").output == "[]\n"
 
-    def test_builtins_that_code_has_replaced_are_not_asked(self, executor: JupyterCodeExecutor) -> None:
-        """The kernel itself gets whole ones still: it could say nothing without them."""
+    def test_listing_variables_does_not_call_replaced_builtins(self, executor: JupyterCodeExecutor) -> None:
+        """The kernel itself still gets intact builtins, because it could not answer without them."""
         code = (
             "import builtins, functools, json, reprlib, sys\n"
             "def breaking(whole):\n"
@@ -354,9 +356,7 @@ class _Variables(Executors):
         told = {variable.name: variable.repr for variable in executor.variables()}
         assert (told["x"], told["exec"]) == ("[1, 'two']", "0")
 
-    def test_of_very_many_variables_the_first_are_told_and_how_many_more_there_are(
-        self, executor: JupyterCodeExecutor
-    ) -> None:
+    def test_very_many_variables_are_cut_to_the_first_ones_and_counted(self, executor: JupyterCodeExecutor) -> None:
         run(executor, "globals().update({f'v{n:05}': n for n in range(10_000)})")
         told = executor.variables()
         assert ([variable.name for variable in told], told.left_out) == ([f"v{n:05}" for n in range(200)], 9_800)
@@ -365,7 +365,7 @@ class _Variables(Executors):
         everything = executor.variables(limit=20_000)
         assert (len(everything), everything.left_out) == (10_000, 0)
 
-    def test_what_a_thread_prints_around_a_look_goes_under_the_last_block(
+    def test_thread_output_while_variables_are_listed_goes_under_the_last_block(
         self, executor: JupyterCodeExecutor, signal: Signal
     ) -> None:
         code, printed = prints_late(signal)
@@ -378,7 +378,9 @@ class _Variables(Executors):
         first, second = code_cells(executor.notebook)
         assert (stream_text(first), stream_text(second)) == ("early\nlate\n", "next\n")
 
-    def test_a_thread_that_prints_for_ever_loses_nothing_to_looks(self, executor: JupyterCodeExecutor) -> None:
+    def test_listing_variables_loses_no_output_of_a_thread_that_prints_forever(
+        self, executor: JupyterCodeExecutor
+    ) -> None:
         code = (
             "import sys, threading, time\ncount = 0\ndef chatter():\n    global count\n    while True:\n"
             "        sys.stdout.write(f'chatter {count}\\n')\n        count += 1\n        time.sleep(0.001)\n"
@@ -393,7 +395,7 @@ class _Variables(Executors):
         assert chatter == list(range(len(chatter))), "each line once, in order"
         assert len(chatter) >= count
 
-    def test_a_look_waits_for_the_block_that_runs(self, make: Factory, signal: Signal) -> None:
+    def test_listing_variables_waits_for_the_running_block(self, make: Factory, signal: Signal) -> None:
         begun = threading.Event()
         executor = make(on_output=lambda _: begun.set())
         with ThreadPoolExecutor() as pool:
@@ -406,7 +408,7 @@ class _Variables(Executors):
             assert block.result(30).status == "ok"
             assert [variable.name for variable in look.result(30)] == ["x"]
 
-    def test_a_look_starts_nothing(self, executor: JupyterCodeExecutor) -> None:
+    def test_listing_variables_starts_no_kernel(self, executor: JupyterCodeExecutor) -> None:
         assert executor.variables() == []
         assert (executor.kernel_epoch, executor.notebook.exists()) == (0, False)
         executor.start()
@@ -416,7 +418,7 @@ class _Variables(Executors):
         assert executor.variables() == []
         assert executor.kernel_epoch == 1
 
-    def test_a_value_that_holds_the_kernel_up_for_good_is_an_error_and_costs_no_variable(
+    def test_a_value_that_blocks_the_kernel_is_an_error_and_keeps_the_variables(
         self, make: Factory, signal: Signal
     ) -> None:
         executor = make(interrupt_grace=1)
@@ -434,7 +436,7 @@ class _Variables(Executors):
         assert executor.kernel_epoch == 1
         assert executor.variables()[-1].repr == "at last"
 
-    def test_a_timer_of_the_code_goes_on(self, executor: JupyterCodeExecutor) -> None:
+    def test_listing_variables_keeps_a_timer_of_the_code_running(self, executor: JupyterCodeExecutor) -> None:
         code = "import signal\ndef ring(*_):\n    pass\nsignal.signal(signal.SIGALRM, ring)\nsignal.alarm(60)"
         run(executor, code)
         assert executor.variables()
@@ -456,15 +458,17 @@ class _Variables(Executors):
         assert executor.kernel_epoch == 1
         check_fresh(executor)
 
-    def test_a_kernel_that_dies_right_after_its_answer_holds_nobody_up(self, executor: JupyterCodeExecutor) -> None:
+    def test_a_kernel_that_dies_right_after_its_answer_does_not_block_the_caller(
+        self, executor: JupyterCodeExecutor
+    ) -> None:
         assert run(executor, DIES_AFTER_ITS_NEXT_ANSWER).status == "ok"
         began = time.monotonic()
-        with suppress(KernelError):  # or the answer, which came
+        with suppress(KernelError):  # or the answer, if it arrived
             executor.variables(timeout=60)
         assert time.monotonic() - began < 20
         check_fresh(executor)
 
-    def test_a_kernel_that_dies_of_a_look_is_an_error(self, executor: JupyterCodeExecutor) -> None:
+    def test_a_kernel_that_dies_while_variables_are_listed_is_an_error(self, executor: JupyterCodeExecutor) -> None:
         code = "import os\nclass Bomb:\n    def __repr__(self):\n        os._exit(3)\nbomb = Bomb()"
         assert run(executor, code).status == "ok"
         with pytest.raises(KernelError, match="kernel died"):
@@ -472,14 +476,14 @@ class _Variables(Executors):
         check_fresh(executor)
 
     @pytest.mark.parametrize("forged", ["{}", "{'variables': 7}", "{'variables': {'status': 'ok', 'data': []}}"])
-    def test_an_answer_that_makes_no_sense_is_an_error(self, executor: JupyterCodeExecutor, forged: str) -> None:
+    def test_an_invalid_answer_of_the_kernel_is_an_error(self, executor: JupyterCodeExecutor, forged: str) -> None:
         run(executor, f"kept = 7\nget_ipython().user_expressions = lambda _: {forged}")
         with pytest.raises(KernelError):
             executor.variables(timeout=2)
         assert run(executor, "print(kept)").output == "7\n"
         assert executor.kernel_epoch == 1
 
-    async def test_a_look_that_is_cancelled_leaves_a_clean_kernel(self, source: Server, output_dir: Path) -> None:
+    async def test_cancelling_a_list_of_variables_leaves_a_clean_kernel(self, source: Server, output_dir: Path) -> None:
         async with AsyncJupyterCodeExecutor(source, output_dir=output_dir) as executor:
             code = "import time\nclass Slow:\n    def __repr__(self):\n        time.sleep(60)\n"
             slow = "".join(f"slow{n} = Slow()\n" for n in range(200))
@@ -495,4 +499,4 @@ class _Variables(Executors):
 
 
 class SessionContract(_BlocksAndState, _Languages, _Texts, _Variables):
-    """What a session must hold. The local kernel and one server run it always, the other kinds with `--full`."""
+    """What a session must guarantee. Local kernels and one server always run it, other kinds with `--full`."""

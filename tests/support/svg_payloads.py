@@ -1,4 +1,4 @@
-"""SVG images that act, load, forge or never end, and images of common libraries that have to look the same."""
+"""SVG images that run code, load, forge or never finish, and images of common libraries that must not change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from payloads import EVIL, RUN, SVG, data_url, huge_png
 
-#: With an element that is drawn in each of them, so that what is left of the image can be looked at.
+#: Each contains a visible element, so that the rest of the image can be checked.
 _SHAPE: Final = '<rect width="90" height="90" fill="green"/>'
 _PIXEL: Final = huge_png(1, 1)
 _FRAME: Final = data_url(f'<svg {SVG} onload="{RUN}"/>', "image/svg+xml")
@@ -17,7 +17,7 @@ def svg(inside: str, attributes: str = "", before: str = "") -> str:
     return f'{before}<svg {SVG} width="90" height="90" {attributes}>{_SHAPE}{inside}</svg>'
 
 
-#: Images of which something inert is left.
+#: Images of which a harmless part is kept.
 DISARMED: Final = {
     "script": svg(f"<script>{RUN}</script>"),
     "script from elsewhere": svg(f'<script href="{EVIL}/x.js"/><script xlink:href="{EVIL}/x.js"/>'),
@@ -94,7 +94,7 @@ DISARMED: Final = {
     ),
 }
 
-#: Images that are refused: they are no SVG in UTF-8, or their document type could change what they say.
+#: Images that are rejected: not SVG in UTF-8, or with a document type that could change their content.
 REFUSED: Final = {
     "document type": f"<!DOCTYPE svg>{svg('')}",
     "document type from elsewhere": f'<!DOCTYPE svg SYSTEM "{EVIL}/x.dtd">{svg("")}',
@@ -126,7 +126,7 @@ REFUSED: Final = {
 
 
 def _levels(level: str, count: int = 9, repeated: int = 12) -> str:
-    """Definitions, each of which uses the one before; `{i}` and `{j}` are their numbers, and `*` repeats."""
+    """Return definitions that each use the one before; `{i}` and `{j}` are their numbers, and `*` repeats."""
     found = []
     for number in range(1, count + 1):
         head, repeats, tail = level.split("*")
@@ -138,7 +138,7 @@ def _levels(level: str, count: int = 9, repeated: int = 12) -> str:
 _LEAF: Final = '<rect id="x0" width="1" height="1"/><rect id="z"/>'
 _PATTERN: Final = '<pattern id="x{i}" width="1" height="1">'
 
-#: Small images that draw more than a browser ends with.
+#: Small images that draw more than a browser can finish.
 BOMBS: Final = {
     "use": svg(_LEAF + _levels('<g id="x{i}">*<use href="#x{j}"/>*</g>') + '<use href="#x9"/>'),
     "use of XLink": svg(_LEAF + _levels('<g id="x{i}">*<use xlink:href="#x{j}"/>*</g>') + '<use xlink:href="#x9"/>'),

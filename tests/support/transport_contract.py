@@ -1,4 +1,4 @@
-"""What every kind of kernel promises about messages: their order, loss, late output, floods, deadlines and deaths."""
+"""What every kind of kernel guarantees about messages: order, loss, late output, floods, deadlines and deaths."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from executors import Executors, Factory, Signal, blocks, check_fresh, indented,
 
 
 class OutputContract(Executors):
-    """What a kernel sends arrives whole, in order, and under the right cell."""
+    """What a kernel sends arrives complete, in order, and under the right cell."""
 
-    def test_chunks_of_a_stream_are_joined_as_they_came(self, executor: JupyterCodeExecutor) -> None:
+    def test_chunks_of_a_stream_are_joined_in_order(self, executor: JupyterCodeExecutor) -> None:
         result = run(executor, "print('a', end='', flush=True)\nprint('b', end='', flush=True)")
         assert result.output == "ab"
         (cell,) = code_cells(executor.notebook)
         assert [output["text"] for output in cell["outputs"]] == ["ab"]
 
-    def test_stdout_and_stderr_are_joined_as_they_came(self, executor: JupyterCodeExecutor) -> None:
+    def test_stdout_and_stderr_are_joined_in_order(self, executor: JupyterCodeExecutor) -> None:
         code = (
             "import sys\nfor n in range(2):\n    print('o', end='', flush=True)\n"
             "    print('e', end='', file=sys.stderr, flush=True)"
@@ -43,7 +43,7 @@ class OutputContract(Executors):
         (cell,) = code_cells(executor.notebook)
         assert [output["name"] for output in cell["outputs"]] == ["stdout", "stderr"] * 2
 
-    def test_of_ten_megabytes_the_agent_gets_both_ends_and_the_notebook_all(self, make: Factory) -> None:
+    def test_ten_megabytes_are_cut_for_the_agent_and_complete_in_the_notebook(self, make: Factory) -> None:
         executor = make(max_output_chars=5000)
         result = run(executor, "for n in range(100_000):\n    print(f'{n:06d} ' + 92 * 'x')")
         assert (result.status, len(result.output) <= 5000) == ("ok", True)
@@ -59,10 +59,8 @@ class OutputContract(Executors):
         (cell,) = code_cells(executor.notebook)
         assert [output["data"]["text/plain"] for output in cell["outputs"]] == [str(n) for n in range(2000)]
 
-    def test_what_a_thread_prints_while_a_later_block_runs_is_kept(
-        self, executor: JupyterCodeExecutor, signal: Signal
-    ) -> None:
-        """Ipykernel 7 labels it with the block that runs, and so does JupyterLab show it; nobody else can know."""
+    def test_thread_output_during_a_later_block_is_kept(self, executor: JupyterCodeExecutor, signal: Signal) -> None:
+        """Ipykernel 7 labels it with the running block, and JupyterLab shows it there; no client can know better."""
         code = (
             f"def later():\n{indented(signal.wait)}\n    print('late')\n"
             "import threading\nthread = threading.Thread(target=later)\nthread.start()\nprint('early')"
@@ -75,7 +73,7 @@ class OutputContract(Executors):
         first, second = code_cells(executor.notebook)
         assert sorted((stream_text(first) + stream_text(second)).split()) == ["early", "late", "next"]
 
-    def test_what_a_thread_prints_between_blocks_goes_under_the_last_one(
+    def test_thread_output_between_blocks_goes_under_the_last_block(
         self, executor: JupyterCodeExecutor, signal: Signal
     ) -> None:
         code, printed = prints_late(signal)
@@ -86,7 +84,7 @@ class OutputContract(Executors):
         first, second = code_cells(executor.notebook)
         assert (stream_text(first), stream_text(second)) == ("early\nlate\n", "next\n")
 
-    def test_what_a_thread_printed_last_is_recorded_at_the_stop(
+    def test_the_last_thread_output_is_recorded_at_the_stop(
         self, executor: JupyterCodeExecutor, signal: Signal
     ) -> None:
         printed = signal.path.with_name("printed")
@@ -102,7 +100,7 @@ class OutputContract(Executors):
         (cell,) = code_cells(executor.notebook)
         assert stream_text(cell) == "early\nlate\n"
 
-    def test_what_a_task_prints_later_goes_under_its_own_cell(self, executor: JupyterCodeExecutor) -> None:
+    def test_late_output_of_a_task_goes_under_its_own_cell(self, executor: JupyterCodeExecutor) -> None:
         code = (
             "import asyncio\ngo = asyncio.Event()\nasync def later():\n    await go.wait()\n    print('late')\n"
             "task = asyncio.create_task(later())\nprint('early')"
@@ -112,8 +110,8 @@ class OutputContract(Executors):
         first, second = code_cells(executor.notebook)
         assert (stream_text(first), stream_text(second)) == ("early\nlate\n", "next\n")
 
-    @pytest.mark.fault("a thread that goes on printing")
-    def test_a_thread_that_prints_for_ever_disturbs_nobody(self, executor: JupyterCodeExecutor) -> None:
+    @pytest.mark.fault("a thread that keeps printing")
+    def test_a_thread_that_prints_forever_does_not_block_other_calls(self, executor: JupyterCodeExecutor) -> None:
         code = (
             "import itertools, sys, threading, time\ndef chatter():\n"
             "    for n in itertools.count():\n        sys.stdout.write(f'chatter {n}\\n')\n        time.sleep(0.001)\n"
@@ -129,7 +127,7 @@ class OutputContract(Executors):
         chatter = [int(number) for number in re.findall(r"chatter (\d+)\n", text)]
         assert chatter == list(range(len(chatter))), "each line once, in order"
 
-    def test_outputs_are_announced_as_they_come(self, make: Factory, signal: Signal) -> None:
+    def test_on_output_is_called_as_outputs_arrive(self, make: Factory, signal: Signal) -> None:
         heard: list[str] = []
 
         def listen(output: Any) -> None:
@@ -140,7 +138,7 @@ class OutputContract(Executors):
         assert (result.status, result.output) == ("ok", "now\nthen\n")
         assert "".join(heard) == "now\nthen\n"
 
-    def test_a_listener_that_fails_changes_nothing(self, make: Factory) -> None:
+    def test_a_failing_on_output_changes_nothing(self, make: Factory) -> None:
         def listen(_: object) -> None:
             raise RuntimeError("the listener is broken")
 
@@ -149,7 +147,7 @@ class OutputContract(Executors):
 
 
 class TimeoutContract(Executors):
-    """One deadline for a block; after it, whatever the code does, an idle kernel."""
+    """A block has one deadline; after it, the kernel is idle, whatever the code does."""
 
     @pytest.mark.fault("the deadline")
     def test_a_timeout_keeps_output_and_state(self, make: Factory) -> None:
@@ -165,14 +163,14 @@ class TimeoutContract(Executors):
         cell = code_cells(executor.notebook)[0]
         assert (stream_text(cell), cell["metadata"]["nbtape"]["status"]) == ("before\n", "timeout")
 
-    def test_late_output_of_a_timed_out_block_is_not_the_next_ones(self, make: Factory) -> None:
+    def test_late_output_of_a_timed_out_block_is_not_added_to_the_next_block(self, make: Factory) -> None:
         executor = make(timeout=1)
         code = "import time\ntry:\n    time.sleep(60)\nfinally:\n    for n in range(1000):\n        print('late', n)"
         result = run(executor, code)
         assert (result.status, "late 999\n" in result.output) == ("timeout", True)
         assert run(executor, "print('clean')").output == "clean\n"
 
-    def test_a_block_that_prints_for_ever_has_the_same_deadline(self, make: Factory) -> None:
+    def test_a_block_that_prints_forever_is_stopped_at_its_deadline(self, make: Factory) -> None:
         executor = make(timeout=1)
         result = run(executor, "kept = 7\nwhile True:\n    print('again')")
         assert result.status == "timeout"
@@ -180,7 +178,7 @@ class TimeoutContract(Executors):
         after = run(executor, "print(kept)")
         assert (after.status, after.output) == ("ok", "7\n")
 
-    def test_a_block_that_displays_for_ever_has_the_same_deadline(self, make: Factory) -> None:
+    def test_a_block_that_displays_forever_is_stopped_at_its_deadline(self, make: Factory) -> None:
         executor = make(timeout=1)
         result = run(executor, "kept = 7\nwhile True:\n    display('again')")
         assert result.status == "timeout"
@@ -201,7 +199,7 @@ class TimeoutContract(Executors):
         assert executor.kernel_epoch == 1
 
     @pytest.mark.fault("interrupt swallowed always")
-    def test_a_block_that_swallows_every_interrupt_loses_its_kernel_and_is_told(self, make: Factory) -> None:
+    def test_a_block_that_swallows_every_interrupt_gets_its_kernel_killed_and_a_note(self, make: Factory) -> None:
         executor = make(timeout=1, interrupt_grace=1)
         code = (
             "import time\nprint('before')\nwhile True:\n    try:\n        time.sleep(60)\n"
@@ -214,13 +212,13 @@ class TimeoutContract(Executors):
         check_fresh(executor)
 
     @pytest.mark.fault("kernel stopped (SIGSTOP)")
-    def test_a_kernel_that_is_stopped_loses_its_life_at_the_deadline(self, make: Factory) -> None:
+    def test_a_stopped_kernel_is_killed_at_the_deadline(self, make: Factory) -> None:
         executor = make(timeout=1, interrupt_grace=1)
         result = run(executor, "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)")
         assert (result.status, result.exit_code) == ("timeout", 124)
         check_fresh(executor)
 
-    def test_a_program_that_the_block_waits_for_is_interrupted_too(self, make: Factory) -> None:
+    def test_a_child_process_that_the_block_waits_for_is_interrupted_too(self, make: Factory) -> None:
         executor = make(timeout=1)
         run(executor, "kept = 7")
         assert run(executor, "import subprocess\nsubprocess.run(['sleep', '60'])").status == "timeout"
@@ -228,7 +226,7 @@ class TimeoutContract(Executors):
 
 
 class DeathContract(Executors):
-    """A kernel that ends is noticed, named and replaced; no block is run twice."""
+    """A kernel that exits is noticed, reported and replaced; no block runs twice."""
 
     @pytest.mark.alone
     @pytest.mark.fault("kernel killed (SIGKILL)")
@@ -251,7 +249,7 @@ class DeathContract(Executors):
         check_fresh(executor)
 
     @pytest.mark.fault("`os._exit()`")
-    def test_a_process_that_ends_itself_is_a_dead_kernel(self, make: Factory, signal: Signal) -> None:
+    def test_a_kernel_process_that_exits_is_a_dead_kernel(self, make: Factory, signal: Signal) -> None:
         executor = make(on_output=signal.give)
         result = run(executor, f"print('before', flush=True)\n{signal.wait}\nimport os\nos._exit(3)")
         assert (result.status, result.exit_code) == ("kernel_died", 137)
@@ -267,18 +265,18 @@ class DeathContract(Executors):
         assert "ariables are gone" in result.output
         check_fresh(executor)
 
-    def test_a_call_goes_on_after_a_block_that_asks_to_exit(self, executor: JupyterCodeExecutor) -> None:
+    def test_a_call_continues_after_a_block_that_asks_to_exit(self, executor: JupyterCodeExecutor) -> None:
         result = run(executor, "x = 1\nexit()", "print('x' in globals())")
         assert result.status == "ok"
         assert result.output.endswith("\nFalse\n")
         assert [cell.kernel_epoch for cell in result.cells] == [1, 2]
 
-    def test_sys_exit_is_an_error_and_ends_nothing(self, executor: JupyterCodeExecutor) -> None:
+    def test_sys_exit_is_an_error_and_keeps_the_kernel(self, executor: JupyterCodeExecutor) -> None:
         result = run(executor, "kept = 7\nimport sys\nsys.exit(3)")
         assert (result.status, result.cells[0].error_name) == ("error", "SystemExit")
         assert run(executor, "print(kept)").output == "7\n"
 
-    def test_a_restart_takes_the_variables_and_says_so(self, executor: JupyterCodeExecutor) -> None:
+    def test_a_restart_drops_the_variables_and_reports_it(self, executor: JupyterCodeExecutor) -> None:
         run(executor, "x = 1")
         executor.restart()
         assert executor.kernel_epoch == 2
@@ -287,13 +285,15 @@ class DeathContract(Executors):
         assert "variables of earlier blocks are gone" in result.output
         assert len(code_cells(executor.notebook)) == 2, "the recording goes on"
 
-    def test_a_restart_of_an_unused_kernel_is_not_worth_a_word(self, executor: JupyterCodeExecutor) -> None:
+    def test_a_restart_of_an_unused_kernel_is_not_reported(self, executor: JupyterCodeExecutor) -> None:
         executor.start()
         executor.restart()
         assert run(executor, "print(1)").output == "1\n"
 
     @pytest.mark.fault("`stop()` twice, and use after it")
-    def test_use_after_stop_starts_a_fresh_kernel_and_goes_on_recording(self, executor: JupyterCodeExecutor) -> None:
+    def test_use_after_stop_starts_a_fresh_kernel_and_continues_the_recording(
+        self, executor: JupyterCodeExecutor
+    ) -> None:
         run(executor, "x = 1")
         notebook = executor.notebook
         executor.stop()
@@ -304,7 +304,7 @@ class DeathContract(Executors):
 
 
 class InterruptContract(Executors):
-    """A block can be stopped from outside; what it printed is kept, and the executor is ready for the next."""
+    """A block can be stopped from outside; its output is kept, and the executor is ready for the next block."""
 
     def test_an_interrupt_from_another_thread_keeps_output_and_state(self, make: Factory) -> None:
         begun = threading.Event()
@@ -349,10 +349,8 @@ class InterruptContract(Executors):
             result = await executor.execute_code_blocks(blocks("print(kept)"))
             assert (result.status, result.output) == ("ok", "7\n")
 
-    @pytest.mark.fault("a call cancelled again and again", seen="`CancelledError`; the cell is `interrupted`.")
-    async def test_a_call_that_is_cancelled_again_and_again_is_still_seen_to_its_end(
-        self, source: Server, output_dir: Path
-    ) -> None:
+    @pytest.mark.fault("a call canceled repeatedly", seen="`CancelledError`; the cell is `interrupted`.")
+    async def test_a_repeatedly_cancelled_call_still_completes(self, source: Server, output_dir: Path) -> None:
         begun = asyncio.Event()
         async with AsyncJupyterCodeExecutor(source, output_dir=output_dir, on_output=lambda _: begun.set()) as executor:
             code = "print('begun')\nimport time\ntime.sleep(60)"
@@ -366,7 +364,7 @@ class InterruptContract(Executors):
             assert (result.status, result.output) == ("ok", "clean\n")
             assert code_cells(executor.notebook)[0]["metadata"]["nbtape"]["status"] == "interrupted"
 
-    async def test_a_call_that_is_cancelled_in_the_queue_runs_nothing(
+    async def test_a_call_cancelled_in_the_queue_runs_nothing(
         self, source: Server, output_dir: Path, signal: Signal
     ) -> None:
         begun = asyncio.Event()
@@ -385,7 +383,7 @@ class InterruptContract(Executors):
             assert result.output == "False\n"
             assert len(code_cells(executor.notebook)) == 2
 
-    async def test_a_call_that_is_cancelled_while_the_kernel_starts_runs_nothing(
+    async def test_a_call_cancelled_while_the_kernel_starts_runs_nothing(
         self, source: Server, output_dir: Path
     ) -> None:
         executor = AsyncJupyterCodeExecutor(source, output_dir=output_dir)
@@ -401,7 +399,7 @@ class InterruptContract(Executors):
         finally:
             await executor.stop()
 
-    async def test_a_deadline_of_the_caller_works_like_a_cancellation(self, source: Server, output_dir: Path) -> None:
+    async def test_a_timeout_of_the_caller_works_like_a_cancellation(self, source: Server, output_dir: Path) -> None:
         async with AsyncJupyterCodeExecutor(source, output_dir=output_dir) as executor:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):
@@ -410,4 +408,4 @@ class InterruptContract(Executors):
 
 
 class TransportContract(OutputContract, TimeoutContract, DeathContract, InterruptContract):
-    """What a kind of kernel must hold, whatever carries its messages. Every kind runs it."""
+    """What every kind of kernel must guarantee, on any transport. Every kind runs it."""

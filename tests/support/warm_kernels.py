@@ -1,6 +1,6 @@
-"""Fork the local kernels of tests that are not about starting them, which takes a fifth of a start's processor time.
+"""Fork the local kernels of tests that do not test the start, which takes a fifth of the processor time.
 
-A test there that needs a kernel of its own starts it from `LocalKernels`.
+Such a test that needs a kernel of its own starts it from `LocalKernels`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PLACES: Final = {Path(__file__).parents[1] / name for name in ("export", "notebo
 @pytest.fixture(scope="session")
 def warm_parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedKernels]:
     kernels = ForkedKernels("python3", (), 60, must=True)
-    # Its process starts here: `leaves_nothing` would count it among those of the first test that forks.
+    # Start its process here: `leaves_nothing` would blame the first test that forks.
     with JupyterCodeExecutor(kernels, output_dir=tmp_path_factory.mktemp("warm")):
         pass
     yield kernels

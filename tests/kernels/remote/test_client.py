@@ -1,4 +1,4 @@
-"""Connections that break: what is lost is said, and no more is lost than must be."""
+"""Broken connections: lost output is reported, and nothing is lost without need."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def proxy(gateway: LocalJupyterServer) -> Iterator[Proxy]:
 
 @pytest.fixture
 def executor(gateway: LocalJupyterServer, proxy: Proxy, output_dir: Path) -> Iterator[JupyterCodeExecutor]:
-    """An executor whose every connection goes through the proxy."""
+    """Return an executor whose connections all go through the proxy."""
     info = dataclasses.replace(gateway.connection_info, port=proxy.port)
     with JupyterCodeExecutor(info, output_dir=output_dir, timeout=60) as executor:
         run(executor, "kept = 7")
@@ -63,7 +63,7 @@ def signal(tmp_path_factory: pytest.TempPathFactory) -> Signal:
 
 
 def meanwhile(act: Callable[[], Any], delay: float) -> threading.Thread:
-    """Do something a while from now, in a thread."""
+    """Do something after a delay, in a thread."""
 
     def later() -> None:
         time.sleep(delay)
@@ -75,7 +75,7 @@ def meanwhile(act: Callable[[], Any], delay: float) -> threading.Thread:
 
 
 def away(proxy: Proxy, seconds: float) -> None:
-    """Cut everything, and let nobody in for some seconds."""
+    """Cut all connections and accept none for some seconds."""
     proxy.close()
     proxy.cut()
     time.sleep(seconds)
@@ -88,11 +88,11 @@ def check_whole(result: CodeResult, text: str) -> None:
 
 
 class TestCuts:
-    """The connection breaks, and comes back within the timeout."""
+    """The connection breaks and is restored within the timeout."""
 
     @pytest.mark.parametrize("seconds", first(1, [0.5, 0, 2]))
-    @pytest.mark.fault("connection cut in mid-block, again and again", kind="LocalJupyterServer")
-    def test_of_a_block_nothing_is_lost_and_nothing_doubled(
+    @pytest.mark.fault("connection cut repeatedly during a block", kind="LocalJupyterServer")
+    def test_a_cut_loses_and_duplicates_no_output_of_a_block(
         self, executor: JupyterCodeExecutor, proxy: Proxy, seconds: float
     ) -> None:
         cutter = meanwhile(lambda: away(proxy, seconds), 0.3)
@@ -104,7 +104,9 @@ class TestCuts:
         assert "outputs_incomplete" not in cell["metadata"]["nbtape"]
         assert run(executor, "print(kept)").output == "7\n"
 
-    def test_a_block_that_ends_while_we_are_away_ends_right(self, executor: JupyterCodeExecutor, proxy: Proxy) -> None:
+    def test_a_block_that_finishes_during_a_cut_has_the_right_result(
+        self, executor: JupyterCodeExecutor, proxy: Proxy
+    ) -> None:
         cutter = meanwhile(lambda: away(proxy, 2), 0.3)
         result = run(executor, COUNT.format(lines=20, pause=0.05) + "\n1/0")
         cutter.join()
@@ -114,18 +116,14 @@ class TestCuts:
         assert not result.cells[0].outputs_incomplete
 
     @pytest.mark.parametrize("seconds", [0, 1])
-    def test_a_block_that_is_sent_after_a_cut_runs(
-        self, executor: JupyterCodeExecutor, proxy: Proxy, seconds: float
-    ) -> None:
+    def test_a_block_sent_after_a_cut_runs(self, executor: JupyterCodeExecutor, proxy: Proxy, seconds: float) -> None:
         cutter = threading.Thread(target=away, args=(proxy, seconds))
         cutter.start()
         check_whole(run(executor, "print(kept)"), "7\n")
         cutter.join()
         assert executor.kernel_epoch == 1
 
-    def test_of_what_a_thread_prints_between_blocks_nothing_is_lost(
-        self, executor: JupyterCodeExecutor, proxy: Proxy
-    ) -> None:
+    def test_thread_output_between_blocks_survives_a_cut(self, executor: JupyterCodeExecutor, proxy: Proxy) -> None:
         count = "for n in range(1000):\n        print('line', n, flush=True)\n        time.sleep(0.002)"
         run(executor, f"import threading, time\ndef count():\n    {count}\nthread = threading.Thread(target=count)")
         assert run(executor, "thread.start()").status == "ok"
@@ -136,7 +134,7 @@ class TestCuts:
         printed = "".join(stream_text(cell) for cell in code_cells(executor.notebook))
         assert sorted(printed.splitlines()) == sorted(f"line {n}" for n in range(1000))
 
-    def test_a_block_that_is_lost_on_its_way_runs_once(self, executor: JupyterCodeExecutor, proxy: Proxy) -> None:
+    def test_a_block_lost_in_transit_runs_once(self, executor: JupyterCodeExecutor, proxy: Proxy) -> None:
         for n in range(20):
             proxy.swallow()
             tearer = meanwhile(proxy.tear, 0.1)
@@ -145,7 +143,7 @@ class TestCuts:
         assert executor.kernel_epoch == 1
 
     @pytest.mark.parametrize("seconds", [0, 1])
-    def test_a_look_at_the_variables_outlives_a_cut(
+    def test_listing_variables_survives_a_cut(
         self, executor: JupyterCodeExecutor, proxy: Proxy, seconds: float
     ) -> None:
         slow = "import time\nclass Slow:\n    def __repr__(self):\n        time.sleep(0.3)\n        return 'slow'\n"
@@ -156,7 +154,9 @@ class TestCuts:
         assert [told[name] for name in ("a", "b", "c", "kept")] == ["slow", "slow", "slow", "7"]
         check_whole(run(executor, "print(kept)"), "7\n")
 
-    def test_a_look_that_is_lost_on_its_way_is_sent_again(self, executor: JupyterCodeExecutor, proxy: Proxy) -> None:
+    def test_a_request_for_variables_lost_in_transit_is_sent_again(
+        self, executor: JupyterCodeExecutor, proxy: Proxy
+    ) -> None:
         for n in range(5):
             proxy.swallow()
             tearer = meanwhile(proxy.tear, 0.1)
@@ -168,12 +168,12 @@ class TestCuts:
         self, executor: JupyterCodeExecutor, proxy: Proxy
     ) -> None:
         check_starts_under_cuts(executor, proxy)
-        # None of those cuts has the server believe that somebody else is there, for whom it would keep nothing.
+        # After these cuts, the server must not believe that another client is attached; it would then buffer nothing.
         cutter = meanwhile(proxy.cut, 0.3)
         check_whole(run(executor, COUNT.format(lines=50, pause=0.02)), counted(50))
         cutter.join()
 
-    def test_a_plain_server_does_not_keep_us_out_after_cuts_while_the_kernel_starts(
+    def test_a_plain_server_accepts_the_client_after_cuts_while_the_kernel_starts(
         self, tmp_path_factory: pytest.TempPathFactory, output_dir: Path
     ) -> None:
         with plain_server(tmp_path_factory.mktemp("plain")) as port, Proxy(port) as proxy:
@@ -210,8 +210,8 @@ class TestCuts:
         assert executor.kernel_epoch == 1
         assert [stream_text(cell) for cell in code_cells(executor.notebook)[1:]] == number * [counted(20)]
 
-    @pytest.mark.fault("connection torn off in the middle of a message", kind="LocalJupyterServer")
-    def test_what_is_torn_off_is_either_there_or_said(
+    @pytest.mark.fault("connection reset in the middle of a message", kind="LocalJupyterServer")
+    def test_output_lost_in_a_reset_is_complete_or_reported(
         self, executor: JupyterCodeExecutor, proxy: Proxy, *, full: bool
     ) -> None:
         for n in range(0, 10, 1 if full else 3):
@@ -225,7 +225,7 @@ class TestCuts:
 
 
 def check_starts_under_cuts(executor: JupyterCodeExecutor, proxy: Proxy) -> None:
-    """Kernels start although the connection breaks while the server waits for them."""
+    """Check that kernels start although the connection breaks while the server waits for them."""
     for n in range(8):
         before = proxy.websockets
 
@@ -239,14 +239,14 @@ def check_starts_under_cuts(executor: JupyterCodeExecutor, proxy: Proxy) -> None
         cutter.start()
         executor.restart()
         cutter.join()
-        # All connections are made again before the next round counts them.
+        # All connections are restored before the next round counts them.
         assert run(executor, "print('kept' in globals())").output.endswith("\nFalse\n")
 
 
 class TestLosses:
-    """What may be missing is said, in the result and in the notebook, and nothing hangs."""
+    """Possibly missing output is reported, in the result and in the notebook, and nothing hangs."""
 
-    def test_a_cut_while_another_client_is_attached_is_said_where_lines_are_lost(
+    def test_a_cut_with_another_client_attached_is_reported_if_lines_are_lost(
         self, executor: JupyterCodeExecutor, gateway: LocalJupyterServer, proxy: Proxy
     ) -> None:
         with attached(gateway.connection_info, executor):
@@ -256,20 +256,22 @@ class TestLosses:
         check_missing(executor, result, delivery.CUT)
         assert run(executor, "print(kept)").output == "7\n"
 
-    def test_another_client_alone_is_no_loss(self, executor: JupyterCodeExecutor, gateway: LocalJupyterServer) -> None:
+    def test_another_client_alone_is_not_reported_as_a_loss(
+        self, executor: JupyterCodeExecutor, gateway: LocalJupyterServer
+    ) -> None:
         with attached(gateway.connection_info, executor) as other:
             for _ in range(20):
                 other()
                 check_whole(run(executor, COUNT.format(lines=3, pause=0)), counted(3))
 
-    def test_a_connection_that_is_swallowed_is_found_out(self, executor: JupyterCodeExecutor, proxy: Proxy) -> None:
+    def test_a_silently_dropped_connection_is_detected(self, executor: JupyterCodeExecutor, proxy: Proxy) -> None:
         swallower = meanwhile(proxy.swallow, 0.3)
         result = run(executor, COUNT.format(lines=50, pause=0.02))
         swallower.join()
         check_missing(executor, result, delivery.CUT)
         assert run(executor, "print(kept)").output == "7\n"
 
-    def test_a_rate_limit_that_eats_output_is_said(
+    def test_output_lost_to_a_rate_limit_is_reported(
         self, tmp_path_factory: pytest.TempPathFactory, output_dir: Path
     ) -> None:
         with (
@@ -280,7 +282,7 @@ class TestLosses:
             check_missing(executor, result, delivery.RATE_LIMITED)
             check_whole(run(executor, "print('small')"), "small\n")
 
-    def test_no_more_is_said_of_it_than_is_true(self, executor: JupyterCodeExecutor) -> None:
+    def test_a_printed_rate_limit_message_is_not_reported_as_a_loss(self, executor: JupyterCodeExecutor) -> None:
         code = "import sys\nprint('IOPub data rate exceeded.\\nno', file=sys.stderr)"
         assert not run(executor, code).cells[0].outputs_incomplete
 
@@ -294,15 +296,15 @@ def check_missing(executor: JupyterCodeExecutor, result: CodeResult, why: str) -
 
 
 class TestHalves:
-    """A block ends with a reply and with `idle`; one of them, or both, may not come."""
+    """A block finishes with a reply and with `idle`; one or both of them may be lost."""
 
     @pytest.mark.parametrize("kinds", [{"execute_reply"}, {"idle"}, {"execute_reply", "idle"}])
     @pytest.mark.parametrize("code", first(1, ["print('before')", "print('before')\n1/0"]))
-    def test_a_block_ends_right_whichever_half_is_lost(
+    def test_a_block_has_the_right_result_if_reply_or_idle_is_lost(
         self, executor: JupyterCodeExecutor, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, kinds: set[str], code: str
     ) -> None:
         lose(monkeypatch, kinds)
-        if len(kinds) > 1:  # nothing says then that there is anything to wait for, but the end of the connection
+        if len(kinds) > 1:  # no message then shows that anything is left to wait for, only the end of the connection
             cutter = meanwhile(proxy.cut, 0.5)
         result = run(executor, code)
         if len(kinds) > 1:
@@ -310,11 +312,11 @@ class TestHalves:
         assert result.status == ("error" if "1/0" in code else "ok")
         assert result.cells[0].error_name == ("ZeroDivisionError" if "1/0" in code else None)
         assert result.output.startswith("before\n")
-        # Where its outputs ended, nobody can know that has lost both its ends and the connection.
+        # If both ends and the connection were lost, no one can know where the outputs ended.
         assert result.cells[0].outputs_incomplete == (len(kinds) > 1)
         assert run(executor, "print(kept)").output == "7\n"
 
-    def test_messages_of_another_session_are_not_taken_for_ours(
+    def test_messages_of_another_session_are_ignored(
         self, executor: JupyterCodeExecutor, gateway: LocalJupyterServer, signal: Signal
     ) -> None:
         with attached(gateway.connection_info, executor) as other:
@@ -332,7 +334,7 @@ class TestHalves:
 
 
 def lose(monkeypatch: pytest.MonkeyPatch, kinds: set[str]) -> None:
-    """Lose messages of the next block, each kind once, on their way from the connection to the client."""
+    """Lose messages of the next block, each kind once, between the connection and the client."""
     left = set(kinds)
     take = delivery.Ledger.take
 
@@ -347,10 +349,10 @@ def lose(monkeypatch: pytest.MonkeyPatch, kinds: set[str]) -> None:
 
 
 class TestEnds:
-    """The server goes, or the kernel."""
+    """The server or the kernel stops."""
 
     @pytest.mark.fault("server killed in mid-block", kind="jupyter_server")
-    def test_a_server_that_dies_in_mid_block_is_an_end_within_the_timeout(
+    def test_a_server_that_dies_during_a_block_stops_it_within_the_timeout(
         self, tmp_path_factory: pytest.TempPathFactory, output_dir: Path
     ) -> None:
         with plain_server(tmp_path_factory.mktemp("mortal")) as port:
@@ -379,7 +381,7 @@ class TestEnds:
                 run(executor, "1")
             executor.stop()
 
-    def test_a_kernel_that_the_server_starts_anew_under_the_same_id_is_a_dead_kernel(
+    def test_a_kernel_restarted_by_the_server_under_the_same_id_is_a_dead_kernel(
         self, far_server: JupyterConnectionInfo, output_dir: Path, signal: Signal
     ) -> None:
         with JupyterCodeExecutor(far_server, output_dir=output_dir, on_output=signal.give) as executor:
@@ -391,7 +393,7 @@ class TestEnds:
             check_fresh(executor)
 
     @pytest.mark.fault("kernel deleted on the server", kind="LocalJupyterServer")
-    def test_a_kernel_that_somebody_ends_on_the_server_is_replaced_and_the_next_block_is_told(
+    def test_a_kernel_deleted_on_the_server_is_replaced_and_the_next_block_reports_it(
         self, executor: JupyterCodeExecutor, gateway: LocalJupyterServer
     ) -> None:
         executor.start()
@@ -403,14 +405,14 @@ class TestEnds:
         assert "variables of earlier blocks are gone" in result.output
 
 
-#: For what is more than a notebook keeps by default.
+#: For more output than a notebook keeps by default.
 UNBOUNDED: Options = {"max_cell_chars": 200_000_000, "max_notebook_chars": 200_000_000}
 
 
 class TestSizes:
-    """As on a local kernel."""
+    """Sizes, as on a local kernel."""
 
-    def test_many_megabytes_come_whole(self, gateway: LocalJupyterServer, output_dir: Path, *, full: bool) -> None:
+    def test_many_megabytes_arrive_complete(self, gateway: LocalJupyterServer, output_dir: Path, *, full: bool) -> None:
         lines = 1_000_000 if full else 200_000  # of 100 bytes
         with JupyterCodeExecutor(gateway, output_dir=output_dir, timeout=240, **UNBOUNDED) as executor:
             result = run(executor, f"for n in range({lines}):\n    print(f'{{n:06d}} ' + 92 * 'x')")
@@ -418,13 +420,15 @@ class TestSizes:
         text = stream_text(code_cells(executor.notebook)[0])
         assert text == "".join(f"{n:06d} {92 * 'x'}\n" for n in range(lines))
 
-    def test_of_a_kernel_that_is_quicker_than_its_server_nothing_is_lost(
+    def test_nothing_is_lost_from_a_kernel_that_is_faster_than_its_server(
         self, gateway: LocalJupyterServer, output_dir: Path
     ) -> None:
         with JupyterCodeExecutor(gateway, output_dir=output_dir, max_output_chars=1_000_000) as executor:
             check_whole(run(executor, FLOOD_WHILE_THE_PARENT_STANDS_STILL), counted(5000))
 
-    def test_one_message_of_thirty_megabytes_comes_whole(self, gateway: LocalJupyterServer, output_dir: Path) -> None:
+    def test_one_message_of_thirty_megabytes_arrives_complete(
+        self, gateway: LocalJupyterServer, output_dir: Path
+    ) -> None:
         with JupyterCodeExecutor(gateway, output_dir=output_dir, timeout=120, **UNBOUNDED) as executor:
             result = run(executor, "from IPython.display import Pretty\ndisplay(Pretty(30_000_000 * 'x'))")
             assert result.status == "ok"
@@ -432,17 +436,17 @@ class TestSizes:
         assert cell["outputs"][0]["data"]["text/plain"] == 30_000_000 * "x"
 
     @pytest.mark.alone
-    def test_a_block_that_sleeps_costs_us_no_time(self, gateway: LocalJupyterServer, output_dir: Path) -> None:
+    def test_a_sleeping_block_uses_no_client_cpu(self, gateway: LocalJupyterServer, output_dir: Path) -> None:
         with JupyterCodeExecutor(gateway, output_dir=output_dir) as executor:
             run(executor, "import time")
-            gc.collect()  # which is not to come in the middle
+            gc.collect()  # so that it does not run in the middle
             before = time.process_time()
             assert run(executor, "time.sleep(3)").status == "ok"
             assert time.process_time() - before < 0.03
 
 
 class attached:  # noqa: N801  (used like a function)
-    """Another client of an executor's kernel: a person's JupyterLab. Calling it runs a cell there."""
+    """Another client of an executor's kernel, such as a user's JupyterLab. Calling it runs a cell there."""
 
     def __init__(self, info: JupyterConnectionInfo, executor: JupyterCodeExecutor) -> None:
         url = f"{info.websocket_api}kernels/{kernel_id_in(executor.notebook)}/channels?session_id=somebody"
