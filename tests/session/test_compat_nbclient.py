@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CHANGED = "nbclient has changed: adapt nbtape.session.compat_nbclient"
 
 
-async def test_the_polling_that_a_cell_starts_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_polling_started_by_a_cell_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inspect.iscoroutinefunction(NotebookClient._async_poll_kernel_alive), CHANGED
     assert "self._async_poll_kernel_alive()" in inspect.getsource(NotebookClient.async_execute_cell), CHANGED
 

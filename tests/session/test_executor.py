@@ -65,13 +65,13 @@ def test_a_constructor_starts_nothing_and_writes_nothing(face: Any, tmp_path: Pa
 
 @BOTH
 @pytest.mark.parametrize("timeout", [0, -1, 0.99, math.nan, math.inf, -math.inf])
-def test_a_timeout_that_cannot_work_is_refused(face: Any, output_dir: Path, timeout: float) -> None:
+def test_an_invalid_timeout_is_rejected(face: Any, output_dir: Path, timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout= must be a finite number of seconds, at least 1"):
         face(timeout=timeout, output_dir=output_dir)
 
 
 @BOTH
-def test_a_directory_whose_parent_is_missing_is_refused(face: Any, tmp_path: Path) -> None:
+def test_a_directory_whose_parent_is_missing_is_rejected(face: Any, tmp_path: Path) -> None:
     directory = tmp_path / "no" / "such"
     with pytest.raises(OutputDirectoryError, match=r"Output directory .* does not exist\.") as caught:
         face(output_dir=directory)
@@ -81,7 +81,7 @@ def test_a_directory_whose_parent_is_missing_is_refused(face: Any, tmp_path: Pat
 
 
 @BOTH
-def test_a_directory_that_is_a_file_is_refused(face: Any, tmp_path: Path) -> None:
+def test_a_directory_that_is_a_file_is_rejected(face: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for directory in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ValueError, match="Output directory"):
@@ -89,7 +89,7 @@ def test_a_directory_that_is_a_file_is_refused(face: Any, tmp_path: Path) -> Non
 
 
 @BOTH
-def test_a_kernel_that_is_not_installed_is_refused_and_those_that_are_are_named(face: Any, output_dir: Path) -> None:
+def test_a_kernel_that_is_not_installed_is_rejected_with_the_installed_ones(face: Any, output_dir: Path) -> None:
     with pytest.raises(KernelNotInstalledError, match=r"Kernel nokernel is not installed\.") as caught:
         face(kernel_name="nokernel", output_dir=output_dir)
     assert isinstance(caught.value, ValueError)
@@ -99,13 +99,13 @@ def test_a_kernel_that_is_not_installed_is_refused_and_those_that_are_are_named(
 
 @BOTH
 @pytest.mark.parametrize("name", ["../x", "a/b", "/abs", "..", ".", ".ipynb", "a\\b", "nul\0", "x" * 300])
-def test_a_name_that_is_not_of_a_file_in_the_directory_is_refused(face: Any, output_dir: Path, name: str) -> None:
+def test_a_notebook_name_outside_the_directory_is_rejected(face: Any, output_dir: Path, name: str) -> None:
     with pytest.raises(ValueError, match="is not a valid notebook name"):
         face(output_dir=output_dir, notebook=name)
 
 
 @BOTH
-def test_an_option_that_does_not_exist_is_refused_and_those_that_do_are_named(face: Any, output_dir: Path) -> None:
+def test_an_unknown_option_is_rejected_with_the_valid_ones(face: Any, output_dir: Path) -> None:
     with pytest.raises(TypeError, match=r"max_output_char\b.*max_output_chars"):
         face(output_dir=output_dir, max_output_char=5)
 
@@ -113,7 +113,7 @@ def test_an_option_that_does_not_exist_is_refused_and_those_that_do_are_named(fa
 @BOTH
 @pytest.mark.parametrize("option", ["startup_timeout", "interrupt_grace", "max_output_chars", "max_cell_chars"])
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
-def test_an_option_that_cannot_work_is_refused(face: Any, output_dir: Path, option: str, value: float) -> None:
+def test_an_invalid_option_is_rejected(face: Any, output_dir: Path, option: str, value: float) -> None:
     with pytest.raises(ValueError, match=option):
         face(output_dir=output_dir, **{option: value})
 
@@ -125,24 +125,24 @@ def test_the_code_extractor_finds_what_the_executor_runs(face: Any, output_dir: 
     assert extractor.extract_code_blocks("```python\nx\n```") == [CodeBlock("x", "python")]
 
 
-# The place of the recording
+# The location of the recording
 
 
 @pytest.mark.parametrize("name", ["analysis", "analysis.ipynb"])
-async def test_a_notebook_has_the_name_that_was_asked_for(output_dir: Path, name: str) -> None:
+async def test_a_notebook_has_the_requested_name(output_dir: Path, name: str) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=output_dir, notebook=name) as executor:
         assert executor.notebook == output_dir / "analysis.ipynb"
         assert read_notebook(executor.notebook)["cells"] == []
 
 
-async def test_a_directory_is_made_in_one_step(tmp_path: Path) -> None:
+async def test_a_missing_directory_is_created(tmp_path: Path) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=tmp_path / "coding") as executor:
         result = await run(executor, "print(1)")
     assert result.notebook == tmp_path / "coding" / "session.ipynb"
     assert result.notebook.exists()
 
 
-async def test_a_recording_that_was_there_is_not_touched(output_dir: Path) -> None:
+async def test_an_existing_recording_is_not_changed(output_dir: Path) -> None:
     (output_dir / "session.ipynb").write_text("mine")
     async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
         assert executor.notebook == output_dir / "session-2.ipynb"
@@ -159,7 +159,7 @@ async def test_anything_with_code_and_language_is_a_block(output_dir: Path) -> N
 
 
 @pytest.mark.parametrize("block", [(b"print(1)", "python"), (None, "python"), ("print(1)", None), (1, "python")])
-async def test_code_that_is_not_text_is_refused_before_any_block_runs(output_dir: Path, block: Any) -> None:
+async def test_code_that_is_not_a_string_is_rejected_before_any_block_runs(output_dir: Path, block: Any) -> None:
     executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
     with pytest.raises(TypeError, match="must be strings"):
         await executor.execute_code_blocks([*python("print('never')"), CodeBlock(*block)])
@@ -170,13 +170,15 @@ async def test_code_that_is_not_text_is_refused_before_any_block_runs(output_dir
     ("blocks", "message"),
     [("print(1)", r"list of CodeBlock, not a string\. Use run\(\)"), ([1], "1 is not a CodeBlock")],
 )
-async def test_what_is_not_a_list_of_blocks_is_refused(blocks: Any, message: str, output_dir: Path) -> None:
+async def test_an_argument_that_is_not_a_list_of_blocks_is_rejected(
+    blocks: Any, message: str, output_dir: Path
+) -> None:
     executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
     with pytest.raises(TypeError, match=message):
         await executor.execute_code_blocks(blocks)
 
 
-async def test_a_block_with_code_and_language_swapped_is_not_run_and_says_why(output_dir: Path) -> None:
+async def test_a_block_with_code_and_language_swapped_is_not_run_and_explained(output_dir: Path) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
         swapped = (await executor.execute_code_blocks([CodeBlock("python", "print(1)")])).output
         unknown = (await executor.execute_code_blocks([CodeBlock("print(1)", "cobol")])).output
@@ -185,7 +187,7 @@ async def test_a_block_with_code_and_language_swapped_is_not_run_and_says_why(ou
     assert "comes first" not in unknown
 
 
-async def test_code_that_utf8_cannot_hold_is_not_run(output_dir: Path) -> None:
+async def test_code_that_utf8_cannot_encode_is_not_run(output_dir: Path) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
         result = await run(executor, "print('\udc80')", "print('rest')")
         assert [cell.status for cell in result.cells] == ["not_run", "not_run"]
@@ -213,10 +215,10 @@ async def test_skipped_blocks_are_recorded_with_the_reason(output_dir: Path) -> 
         assert (await run(executor, "print('alive')")).output == "alive\n"
 
 
-# The life of a session
+# Lifecycle
 
 
-async def test_the_first_use_starts_what_was_not_started(output_dir: Path) -> None:
+async def test_the_first_use_starts_the_executor(output_dir: Path) -> None:
     executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
     try:
         await executor.add_markdown("# First")
@@ -239,7 +241,7 @@ async def test_a_stop_before_the_start_is_harmless(output_dir: Path) -> None:
     assert names(output_dir) == []
 
 
-async def test_calls_that_are_gathered_run_one_after_the_other(output_dir: Path) -> None:
+async def test_gathered_calls_run_one_after_the_other(output_dir: Path) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
         await run(executor, "n = 0")
         step = "m = n\nfor _ in range(1000):\n    pass\nn = m + 1\nprint(n)"
@@ -249,7 +251,7 @@ async def test_calls_that_are_gathered_run_one_after_the_other(output_dir: Path)
 
 @pytest.fixture
 def usual_limit() -> Iterator[None]:
-    """As many open files as a process may have by default on Linux, besides those that the tests have open."""
+    """Limit open files to the default of Linux, on top of those that the tests have open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     usual = 1024 + psutil.Process().num_fds()
     resource.setrlimit(resource.RLIMIT_NOFILE, (usual if hard == resource.RLIM_INFINITY else min(usual, hard), hard))
@@ -258,7 +260,7 @@ def usual_limit() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("usual_limit")
-async def test_fifty_sessions_at_once_have_each_their_own(output_dir: Path) -> None:
+async def test_fifty_concurrent_sessions_each_keep_their_own_state(output_dir: Path) -> None:
     async def session(number: int) -> list[str]:
         async with AsyncJupyterCodeExecutor(output_dir=output_dir, notebook=f"session-{number}") as executor:
             await run(executor, f"mine = {number}")
@@ -281,7 +283,7 @@ async def test_the_loop_stays_free_while_a_block_runs(output_dir: Path) -> None:
         assert longest < 1
 
 
-async def test_an_error_in_the_body_of_a_with_ends_the_kernel_and_comes_out(output_dir: Path) -> None:
+async def test_an_error_in_a_with_body_stops_the_kernel_and_is_raised(output_dir: Path) -> None:
     before = descendants()
     executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
 
@@ -297,7 +299,7 @@ async def test_an_error_in_the_body_of_a_with_ends_the_kernel_and_comes_out(outp
 
 
 class ThreeMembers(KernelSource):
-    """A source of kernels that has what the seam names and not a member more."""
+    """A source of kernels with only the members that the interface requires."""
 
     def __init__(self) -> None:
         self._kernels = LocalKernels("python3")
@@ -312,7 +314,7 @@ class ThreeMembers(KernelSource):
         return self._kernels.manager()
 
 
-async def test_a_source_needs_the_three_members_of_the_seam_and_no_more(output_dir: Path) -> None:
+async def test_a_source_needs_only_the_three_members_of_the_interface(output_dir: Path) -> None:
     async def session() -> None:
         async with AsyncJupyterCodeExecutor(ThreeMembers(), output_dir=output_dir) as executor:
             assert (await run(executor, "print(1)")).output == "1\n"
@@ -325,18 +327,18 @@ async def test_a_source_needs_the_three_members_of_the_seam_and_no_more(output_d
 
 
 @pytest.mark.parametrize("server", [8888, object(), ["http://127.0.0.1:8888/"]])
-def test_what_gives_no_kernels_is_refused_with_what_does(output_dir: Path, server: Any) -> None:
+def test_an_invalid_source_is_rejected_with_the_valid_kinds(output_dir: Path, server: Any) -> None:
     with pytest.raises(TypeError, match="Leave out jupyter_server= for local kernels, or pass a URL"):
         AsyncJupyterCodeExecutor(server, output_dir=output_dir)
 
 
 @pytest.mark.parametrize("server", [None, JupyterConnectionInfo("localhost", use_https=False)])
-def test_a_token_without_a_url_is_refused(output_dir: Path, server: Any) -> None:
+def test_a_token_without_a_url_is_rejected(output_dir: Path, server: Any) -> None:
     with pytest.raises(ValueError, match="token= is only for the URL"):
         AsyncJupyterCodeExecutor(server, output_dir=output_dir, token="sesame")
 
 
-def test_a_server_is_asked_nothing_by_the_constructor(output_dir: Path) -> None:
+def test_the_constructor_sends_no_request_to_the_server(output_dir: Path) -> None:
     class Server:
         @property
         def connection_info(self) -> JupyterConnectionInfo:
@@ -346,7 +348,7 @@ def test_a_server_is_asked_nothing_by_the_constructor(output_dir: Path) -> None:
     AsyncJupyterCodeExecutor("http://127.0.0.1:1/", token="sesame", output_dir=output_dir)
 
 
-async def test_an_output_directory_that_cannot_be_made_any_more_is_said(output_dir: Path) -> None:
+async def test_an_output_directory_that_can_no_longer_be_created_is_reported(output_dir: Path) -> None:
     (output_dir / "parent").mkdir()
     executor = AsyncJupyterCodeExecutor(output_dir=output_dir / "parent" / "runs")
     (output_dir / "parent").rmdir()
@@ -360,12 +362,12 @@ MESSAGE = "I count first.\n\n```python\nprint(1)\n```\n\nThen I divide.\n\n```py
 
 
 def described(notebook: Path) -> list[tuple[str, str, Any]]:
-    """The cells: their type, their source, and who said them."""
+    """Return the cells: their type, their source and their author."""
     cells = read_notebook(notebook)["cells"]
     return [(cell["cell_type"], cell["source"], cell["metadata"].get("nbtape", {}).get("agent")) for cell in cells]
 
 
-async def test_what_an_agent_says_around_its_code_is_recorded(output_dir: Path) -> None:
+async def test_an_agents_text_around_its_code_is_recorded(output_dir: Path) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=output_dir, agent="coder") as executor:
         blocks = executor.code_extractor.extract_code_blocks(MESSAGE)
         result = await executor.execute_code_blocks(blocks)
@@ -383,20 +385,20 @@ async def test_what_an_agent_says_around_its_code_is_recorded(output_dir: Path) 
     ]
 
 
-async def test_what_an_agent_says_is_left_out_by_a_switch(output_dir: Path) -> None:
+async def test_recording_of_agent_messages_can_be_switched_off(output_dir: Path) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=output_dir, record_messages=False) as executor:
         await executor.execute_code_blocks(executor.code_extractor.extract_code_blocks(MESSAGE))
     assert [kind for kind, *_ in described(executor.notebook)] == ["code", "code"]
 
 
-async def test_files_are_not_named_by_a_switch(output_dir: Path) -> None:
+async def test_naming_of_files_can_be_switched_off(output_dir: Path) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=output_dir, name_files=False) as executor:
         result = await run(executor, "from PIL import Image\nImage.new('RGB', (10, 10))")
     assert result.output == "<PIL.Image.Image image mode=RGB size=10x10>"
     assert result.output_files == [str(output_dir / "session_0_0.png")]
 
 
-async def test_what_a_cell_shows_can_be_asked_for(output_dir: Path) -> None:
+async def test_the_outputs_of_a_cell_can_be_read(output_dir: Path) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=output_dir, max_cell_chars=1000) as executor:
         result = await run(executor, "display({'a': 1}, raw=False)\n'x' * 5000")
         shown, told = executor.outputs(result.cells[0])
@@ -409,7 +411,7 @@ async def test_what_a_cell_shows_can_be_asked_for(output_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["pass", "raise SystemExit(3)"])
-def test_a_program_that_never_stops_its_executor_ends(output_dir: Path, end: str) -> None:
+def test_a_program_that_never_stops_its_executor_exits(output_dir: Path, end: str) -> None:
     program = f"""
 import asyncio
 from nbtape import AsyncJupyterCodeExecutor, CodeBlock
@@ -427,7 +429,7 @@ asyncio.run(main())
     assert done.returncode == (3 if "SystemExit" in end else 0)
 
 
-async def test_who_said_it_may_come_with_the_block(output_dir: Path) -> None:
+async def test_a_block_can_name_its_author(output_dir: Path) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=output_dir, agent="coder") as executor:
         await executor.execute_code_blocks([CodeBlock("1", "python", said_before="Mine.", said_by="planner")])
         await executor.skip_code_blocks([CodeBlock("2", "python", said_before="Also.")], note="A policy forbids it.")

@@ -1,4 +1,4 @@
-"""Code that sabotages the files in the output directory changes and reads nothing outside it, and hangs nothing."""
+"""Code that sabotages the output directory changes and reads nothing outside it, and no call hangs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SECRET: Final = "canary-7f3a"
 
-#: No call may take longer, in seconds. Blocks have 5 seconds, an interrupt and a save come on top.
+#: The limit for every call, in seconds. Blocks have 5 seconds; an interrupt and a save come on top.
 CALL_SECONDS: Final = 60.0
 
 IMAGE: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -197,7 +197,7 @@ BLOCKS: Final = [
 
 @pytest.fixture
 def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A tree outside the output directory, of the same user; it must not change."""
+    """Create a tree of the same user outside the output directory, which must not change."""
     canary = tmp_path_factory.mktemp("canary")
     nbformat.write(new_notebook(cells=[new_code_cell(f"print('{SECRET}')")]), canary / "secret.ipynb")
     (canary / "secret.png").write_text(SECRET)
@@ -209,7 +209,7 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def state(directory: Path) -> dict[str, Any]:
-    """Everything about a tree but the number of hard links, which the saboteur may make."""
+    """Return everything about a tree except the number of hard links, which the saboteur may create."""
     found = {}
     for path in [directory, *sorted(directory.rglob("*"))]:
         info = path.lstat()
@@ -219,7 +219,7 @@ def state(directory: Path) -> dict[str, Any]:
 
 
 class Recorder:
-    """One session, and everything else that reads and writes files in its directory; each call has a time limit."""
+    """One session and all other readers and writers of its directory; each call has a time limit."""
 
     def __init__(self, executor: JupyterCodeExecutor, seed: int, *, looks: bool) -> None:
         self.executor = executor
@@ -232,7 +232,7 @@ class Recorder:
         self._pool = ThreadPoolExecutor(1)
 
     def call(self, work: Callable[[], object]) -> object:
-        """Do something that may be refused, but not hang."""
+        """Do something that may be rejected but must not hang."""
         try:
             return self._pool.submit(work).result(timeout=CALL_SECONDS)
         except TimeoutError:
@@ -251,7 +251,7 @@ class Recorder:
         return str(self.call(work) or "")
 
     def look(self) -> None:
-        """Do one of the things that other commands do in the directory."""
+        """Do something that other commands do in the directory."""
         if not self.looks:
             return
         notebook = self.executor.notebook
@@ -271,7 +271,7 @@ class Recorder:
 
 
 def ends(directory: Path) -> list[Path]:
-    """What the saboteur leaves when it has done all its steps; empty while it has moved the directory away."""
+    """Return what the saboteur reports after all its steps; empty while it has moved the directory away."""
     with contextlib.suppress(FileNotFoundError):
         return [path for path in directory.glob("over-*") if not directory.is_symlink()]
     return []
@@ -281,13 +281,13 @@ def sabotage(server: Server, output_dir: Path, canary: Path, steps: int, seconds
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")  # noqa: T201  (to repeat a failure)
     with JupyterCodeExecutor(server, output_dir=output_dir, timeout=5, startup_timeout=120) as executor:
-        # A new command may follow a link of the user on the way to a directory; a running session does not.
+        # A new command may follow a user's link on the way to a directory; a running session does not.
         recorder = Recorder(executor, seed, looks=not moves_root)
         root = repr(str(output_dir)) if moves_root else None
         start = f"{SABOTEUR}\nSaboteur({seed}, {str(canary)!r}, {root}, {steps}, {seconds}).start()"
         kernel, number, began = -1, 0, time.monotonic()
         while not (over := ends(output_dir)):
-            if executor.kernel_epoch != kernel:  # the saboteur ends with its kernel
+            if executor.kernel_epoch != kernel:  # the saboteur dies with its kernel
                 recorder.run(start)
                 kernel = executor.kernel_epoch
             recorder.run(recorder.draw.choice(BLOCKS).format(number=number))
@@ -295,8 +295,8 @@ def sabotage(server: Server, output_dir: Path, canary: Path, steps: int, seconds
             number += 1
             assert time.monotonic() - began < 60 + seconds + steps, recorder.errors[-3:]
         print(f"{over[0].name}, {number} blocks, {len(recorder.errors)} errors: {set(recorder.errors)}")  # noqa: T201  (on failure)
-        # What was in the way is gone: the record can be completed, with what was recorded meanwhile.
-        time.sleep(1.5)  # what is half-written counts as a file that someone is still writing
+        # The obstacles are gone: the record can be completed, including what was recorded in the meantime.
+        time.sleep(1.5)  # a half-written file counts as one that is still being written
         recorder.errors.clear()
         assert executor.execute_code_blocks([CodeBlock("print('last')", "python")]).status == "ok"
         recorder.call(executor.stop)

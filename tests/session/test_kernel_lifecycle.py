@@ -1,4 +1,4 @@
-"""One kernel after the other in a session: what a block is told of the one that it gets, and on which event loop."""
+"""Successive kernels of a session: notices about a fresh kernel, and the event loop of an executor."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ async def run(executor: AsyncJupyterCodeExecutor, *codes: str) -> CodeResult:
     return await executor.execute_code_blocks([CodeBlock(code, "python") for code in codes])
 
 
-# What a block is told of its kernel
+# Notices about the kernel
 
 
-async def test_what_was_lost_is_told_also_when_the_fresh_kernel_has_died_before_any_block(output_dir: Path) -> None:
+async def test_lost_variables_are_reported_even_if_the_fresh_kernel_dies_before_any_block(output_dir: Path) -> None:
     async with AsyncJupyterCodeExecutor(LocalKernels("python3"), output_dir=output_dir) as executor:
         await run(executor, "x = 1")
         before = set(descendants())
         await executor.restart()
         (pid,) = set(descendants()) - before
         os.kill(pid, signal.SIGKILL)
-        # Until all its threads have ended; and nobody else is to be told of it meanwhile.
+        # Wait until all its threads have exited, without reporting the notice to any other block.
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222
         note = (await run(executor, "2")).cells[0].note
         assert note.startswith("The kernel died since the last block.")
@@ -48,7 +48,7 @@ async def test_what_was_lost_is_told_also_when_the_fresh_kernel_has_died_before_
 
 
 class FailsOnce(LocalKernels):
-    """Kernels of which one cannot be started, when that is wanted."""
+    """Kernels of which one fails to start on request."""
 
     fails = False
 
@@ -59,7 +59,7 @@ class FailsOnce(LocalKernels):
         return await super().spec()
 
 
-async def test_what_was_lost_is_told_once_however_often_a_start_has_failed(output_dir: Path) -> None:
+async def test_lost_variables_are_reported_once_after_any_number_of_failed_starts(output_dir: Path) -> None:
     kernels = FailsOnce("python3")
     async with AsyncJupyterCodeExecutor(kernels, output_dir=output_dir) as executor:
         await run(executor, "x = 1")
@@ -70,10 +70,10 @@ async def test_what_was_lost_is_told_once_however_often_a_start_has_failed(outpu
         assert (await run(executor, "3")).cells[0].note == ""
 
 
-# On which event loop
+# Event loops
 
 
-def test_an_executor_belongs_to_the_loop_in_which_it_was_started(output_dir: Path) -> None:
+def test_an_executor_belongs_to_the_event_loop_that_started_it(output_dir: Path) -> None:
     executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
     with asyncio.Runner() as home:
         home.run(executor.start())
@@ -83,7 +83,7 @@ def test_an_executor_belongs_to_the_loop_in_which_it_was_started(output_dir: Pat
         home.run(executor.stop())
 
 
-def test_an_executor_that_was_stopped_can_be_used_on_another_loop(output_dir: Path) -> None:
+def test_a_stopped_executor_can_be_used_on_another_loop(output_dir: Path) -> None:
     executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
 
     async def session() -> str:
@@ -94,9 +94,9 @@ def test_an_executor_that_was_stopped_can_be_used_on_another_loop(output_dir: Pa
     assert len(code_cells(executor.notebook)) == 2
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of what is forgotten, Python warns rightly
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's word on what was forgotten
-def test_an_executor_that_was_forgotten_with_its_loop_leaves_no_kernel(output_dir: Path) -> None:
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Python rightly warns about what is dropped
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's report about dropped objects
+def test_an_executor_garbage_collected_with_its_loop_leaves_no_kernel(output_dir: Path) -> None:
     before = descendants()
     executor = AsyncJupyterCodeExecutor(output_dir=output_dir)
     assert asyncio.run(run(executor, "print(1)")).output == "1\n"
@@ -104,5 +104,5 @@ def test_an_executor_that_was_forgotten_with_its_loop_leaves_no_kernel(output_di
     del executor
     began = time.monotonic()
     gc.collect()
-    assert time.monotonic() - began < 10  # ZeroMQ can wait in there for ever, and no exception gets out of there
+    assert time.monotonic() - began < 10  # ZeroMQ can wait in there forever, and no exception can leave it
     assert eventually(lambda: descendants() == before)

@@ -1,4 +1,4 @@
-"""Whatever a kernel sends: it costs nothing but itself, and what is kept is a valid notebook."""
+"""Any message from a kernel affects only itself, and what is kept is a valid notebook."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = [*OUTPUTS, "update_display_data", "execute_input", "status", "clear_outp
 FIELDS = ["name", "text", "data", "metadata", "transient", "execution_count", "ename", "evalue", "traceback", "wait"]
 MIMES = ["text/plain", "text/html", "image/png", "image/svg+xml", "application/json", "application/x+json", "nonsense"]
 
-# All that `json.loads` can give: NaN, infinities and lone surrogates are among it.
+# Everything that `json.loads` can return, including NaN, infinities and lone surrogates.
 TEXTS = st.text(alphabet=st.characters(), max_size=10) | st.sampled_from(["\ud800", "\udc00", "😀", "\0", "stdout"])
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS
 KEYS = TEXTS | st.sampled_from([*FIELDS, *MIMES, "display_id", "execution_state", "comm_id"])
@@ -50,7 +50,7 @@ def nested(depth: int) -> Any:
 
 
 def recorded(message: dict[str, Any]) -> dict[str, Any]:
-    """The output that nbclient makes of a clean message; a valid one, in strict JSON and UTF-8."""
+    """Return nbclient's output for a clean message: a valid one, in strict JSON and UTF-8."""
     output = output_from_msg(message)
     notebook = new_notebook(cells=[new_code_cell(outputs=[output])])
     notebook["cells"][0]["id"] = "one"
@@ -69,7 +69,7 @@ def recorded(message: dict[str, Any]) -> dict[str, Any]:
 @example("display_data", {"data": {"application/json": float("inf"), "image/png": 5}, "metadata": []})
 @example("display_data", {"data": {"application/json\n": 1, "": 1, "a/b/c": 1}})
 @example("status", {"execution_state": []})
-def test_what_any_message_leaves_is_a_valid_output(kind: str, content: dict[str, Any]) -> None:
+def test_any_message_gives_a_valid_output(kind: str, content: dict[str, Any]) -> None:
     clean = clean_message(message(kind, content))
     if kind in OUTPUTS:
         assert clean is not None
@@ -80,7 +80,7 @@ def test_what_any_message_leaves_is_a_valid_output(kind: str, content: dict[str,
 @example([], {})
 @example({}, {})
 @example(None, {})
-def test_a_message_of_any_type_at_all_raises_nothing(kind: Any, content: Any) -> None:
+def test_a_message_of_any_type_raises_nothing(kind: Any, content: Any) -> None:
     any_message = message(kind, content)
     if is_message(any_message):
         clean_message(any_message)
@@ -89,19 +89,19 @@ def test_a_message_of_any_type_at_all_raises_nothing(kind: Any, content: Any) ->
 @given(JSON)
 @example({"header": 1, "parent_header": {}, "content": {}})
 @example([])
-def test_only_what_has_the_frame_of_a_message_is_one(thing: Any) -> None:
+def test_only_objects_with_all_parts_of_a_message_are_messages(thing: Any) -> None:
     if is_message(thing):
         assert all(isinstance(thing[part], dict) for part in ("header", "parent_header", "content"))
 
 
 @given(st.sampled_from(OUTPUTS), CONTENTS)
-def test_cleaning_leaves_the_message_that_came_as_it_was(kind: str, content: dict[str, Any]) -> None:
+def test_cleaning_does_not_change_the_received_message(kind: str, content: dict[str, Any]) -> None:
     before = copy.deepcopy(content)
     clean_message(message(kind, content))
     assert repr(content) == repr(before)
 
 
-def test_a_message_nobody_knows_is_left_out() -> None:
+def test_a_message_of_unknown_type_is_left_out() -> None:
     assert clean_message(message("debug_event", {})) is None
     assert clean_message({"header": {}, "parent_header": {}, "content": {}}) is None
 
@@ -112,12 +112,12 @@ def test_the_type_is_taken_from_the_header() -> None:
     assert clean["msg_type"] == "stream"
 
 
-# Depth: `json.loads` reads some 900 levels on Python 3.11 and tens of thousands on later ones.
+# Depth: `json.loads` reads some 900 levels on Python 3.11 and tens of thousands on later versions.
 
 
 @pytest.mark.parametrize("depth", [10, 63, 64, 65, 500, 900, 50_000])
 @pytest.mark.parametrize("kind", KINDS)
-def test_nesting_without_a_bottom_is_cut(kind: str, depth: int) -> None:
+def test_very_deep_nesting_is_cut(kind: str, depth: int) -> None:
     deep = nested(depth)
     fields = {**dict.fromkeys(FIELDS, deep), "execution_state": deep, "traceback": [deep]}
     for content in (
@@ -130,7 +130,7 @@ def test_nesting_without_a_bottom_is_cut(kind: str, depth: int) -> None:
             recorded(clean)
 
 
-def test_nesting_that_somebody_may_mean_is_kept() -> None:
+def test_plausible_nesting_is_kept() -> None:
     assert fit_json(nested(50)) == nested(50)
 
 
@@ -138,18 +138,18 @@ def test_nesting_that_somebody_may_mean_is_kept() -> None:
 
 
 @given(JSON)
-def test_fit_json_is_strict_json_that_utf8_can_hold(value: Any) -> None:
+def test_fit_json_returns_strict_json_that_utf8_can_encode(value: Any) -> None:
     text = json.dumps(fit_json(value), allow_nan=False, ensure_ascii=False)
     assert json.loads(text.encode()) == fit_json(value)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=9))
-def test_fit_json_changes_nothing_that_fits(value: Any) -> None:
+def test_fit_json_keeps_valid_values_unchanged(value: Any) -> None:
     assert fit_json(value) == value
 
 
 @given(st.text(alphabet=st.characters()))
-def test_text_that_utf8_can_hold_stays_as_it_is(text: str) -> None:
+def test_text_that_utf8_can_encode_is_unchanged(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -181,7 +181,7 @@ def test_nul_characters_are_kept() -> None:
     assert recorded(clean)["text"] == "a\0b"
 
 
-def test_a_bundle_keeps_json_as_json_and_all_else_as_text() -> None:
+def test_a_bundle_keeps_json_as_json_and_other_types_as_text() -> None:
     data = {
         "application/json": {"a": [1, None]},
         "application/vnd.plotly.v1+json": [1],
@@ -211,7 +211,7 @@ def test_an_execution_count_is_a_number_or_nothing(count: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["comm_open", "comm_msg", "comm_close"])
-def test_what_a_widget_sends_is_not_recorded(kind: str) -> None:
+def test_messages_of_widgets_are_not_recorded(kind: str) -> None:
     assert clean_message(message(kind, {"comm_id": "c", "data": {"state": {}}})) is None
 
 
@@ -233,7 +233,7 @@ def test_a_display_with_a_very_long_id_is_shown() -> None:
 
 
 @given(st.sampled_from(OUTPUTS), CONTENTS)
-def test_the_size_of_an_output_bounds_the_text_in_it(kind: str, content: dict[str, Any]) -> None:
+def test_the_size_of_an_output_is_at_least_that_of_its_text(kind: str, content: dict[str, Any]) -> None:
     clean = clean_message(message(kind, content))
     assert clean is not None
     output = {"output_type": kind, **clean["content"]}

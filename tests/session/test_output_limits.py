@@ -1,4 +1,4 @@
-"""Whatever a block sends, each output, value and byte of it counts, and the cell says what is left out."""
+"""Each output, value and byte of a block counts, whatever it sends, and the cell reports what is left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: Sends messages of the block's own making on iopub, by default as a child of the block.
+#: Sends custom messages of the block on iopub, by default as children of the block.
 SEND = """
 kernel = get_ipython().kernel
 def send(kind, content, parent=None):
@@ -31,7 +31,7 @@ def executor(output_dir: Path) -> Iterator[JupyterCodeExecutor]:
 
 
 def bounded(executor: JupyterCodeExecutor, code: str) -> Any:
-    """Run a flood; its cell, which says that something is left out."""
+    """Run a flood and return its cell, which reports that something is left out."""
     result = run(executor, SEND + code)
     assert result.status == "ok"
     assert result.cells[0].left_out > 0
@@ -60,14 +60,14 @@ def bounded(executor: JupyterCodeExecutor, code: str) -> Any:
         "for n in range(600): show({'application/json': [[]] * 10})",
     ],
 )
-def test_a_flood_of_small_things_is_bounded(executor: JupyterCodeExecutor, flood: str) -> None:
+def test_a_flood_of_small_outputs_is_limited(executor: JupyterCodeExecutor, flood: str) -> None:
     cell = bounded(executor, flood)
     assert len(cell["outputs"]) <= 402
 
 
 @pytest.mark.parametrize("levels", [900, 10_000, 100_000])
 @pytest.mark.parametrize("parts", [("[", "]"), ('{"a":', "}")])
-def test_a_display_that_is_nested_deep_is_cut_or_left_out(
+def test_a_deeply_nested_display_is_cut_or_left_out(
     executor: JupyterCodeExecutor, levels: int, parts: tuple[str, str]
 ) -> None:
     code = f"""
@@ -98,7 +98,7 @@ def test_outputs_for_a_forged_output_widget_count_in_the_cell(executor: JupyterC
     assert 8 <= len(cell["outputs"]) <= 11
 
 
-def test_updates_cannot_make_earlier_displays_larger_than_the_running_cell_may_be(
+def test_updates_of_earlier_displays_count_toward_the_limit_of_the_running_cell(
     executor: JupyterCodeExecutor,
 ) -> None:
     for n in range(4):
@@ -109,13 +109,13 @@ def test_updates_cannot_make_earlier_displays_larger_than_the_running_cell_may_b
     assert sizes == [90_000, 90_000, 5, 5]
 
 
-def test_one_display_in_many_places_counts_as_often(executor: JupyterCodeExecutor) -> None:
+def test_a_display_in_many_places_counts_once_for_each(executor: JupyterCodeExecutor) -> None:
     code = "for n in range(100): show({'text/plain': 'small'}, display_id='x')\n"
     cell = bounded(executor, code + "show({'text/plain': 'x' * 50_000}, display_id='x')")
     assert all(output["data"]["text/plain"] == "small" for output in cell["outputs"][:-1])
 
 
-def test_a_request_id_of_any_kind_ends_nothing(executor: JupyterCodeExecutor) -> None:
+def test_a_request_id_of_any_type_is_harmless(executor: JupyterCodeExecutor) -> None:
     code = "for name in ([], {}, None, 5, [['x']]):\n    send('stream', {'text': 'x'}, {'header': {'msg_id': name}})\n"
     result = run(executor, SEND + code + "print('after')")
     assert result.status == "ok"
@@ -135,7 +135,7 @@ forged('error', {'ename': 'Forged', 'evalue': '', 'traceback': []})
 """
 
 
-def test_output_in_the_name_of_an_earlier_cell_is_kept_apart_and_marked(executor: JupyterCodeExecutor) -> None:
+def test_output_for_an_earlier_cell_is_kept_separate_and_marked(executor: JupyterCodeExecutor) -> None:
     run(executor, SEND + "earlier = kernel.get_parent()['header']['msg_id']\nprint('own')\n377")
     before = code_cells(executor.notebook)[0]
     run(executor, "print('between')")

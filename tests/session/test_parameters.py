@@ -1,4 +1,4 @@
-"""Parameters are written as Python reads them, or refused."""
+"""Parameters are written in Python syntax, or rejected."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ VALUES = st.recursive(
 
 
 @given(VALUES, VALUES)
-def test_what_is_written_is_read_again(one: object, other: object) -> None:
+def test_written_parameters_can_be_read_back(one: object, other: object) -> None:
     read: dict[str, Any] = {}
     exec(assignments({"one": one, "other": other}), read)
     assert (read["one"], read["other"]) == (one, other)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, object(), {1: object()}, len, b"x".__class__])
-def test_what_is_no_literal_is_refused(value: object) -> None:
+def test_values_without_a_literal_are_rejected(value: object) -> None:
     with pytest.raises(ValueError, match="parameter n is not a Python literal"):
         assignments({"n": value})
 
 
 @pytest.mark.parametrize("name", ["1x", "a b", "class", "", "x;y", "x\n"])
-def test_what_is_no_name_is_refused(name: str) -> None:
+def test_invalid_names_are_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="not a valid name for a Python variable"):
         assignments({name: 1})
 
 
-def test_no_parameters_at_all_are_refused() -> None:
+def test_an_empty_set_of_parameters_is_rejected() -> None:
     with pytest.raises(ValueError, match="at least one"):
         assignments({})

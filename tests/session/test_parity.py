@@ -29,7 +29,7 @@ def parameters(function: Any) -> list[inspect.Parameter]:
     return [each for each in inspect.signature(function).parameters.values() if each.name != "stop"]
 
 
-def test_both_have_the_same_names() -> None:
+def test_both_executors_have_the_same_public_names() -> None:
     assert public_names(JupyterCodeExecutor) - BLOCKING_ONLY == set(NAMES)
 
 

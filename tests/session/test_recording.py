@@ -1,4 +1,4 @@
-"""The recording of real sessions: on disk while they run, whole whatever is sent, and as JupyterLab would show it."""
+"""The recording of real sessions: on disk during the run, complete for any message, and as JupyterLab shows it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DISPLAY = "from IPython.display import clear_output, display, update_display\n"
 
-#: Sends a message of the block's own making on iopub, as a child of the block.
+#: Sends a custom message of the block on iopub, as a child of the block.
 SEND = """
 kernel = get_ipython().kernel
 def send(kind, content, **header):
@@ -49,7 +49,7 @@ def run(executor: JupyterCodeExecutor, *codes: str) -> CodeResult:
 
 
 def cells(path: Path) -> list[Any]:
-    """The cells on disk, of a notebook that is valid."""
+    """Return the cells of a valid notebook on disk."""
     notebook = nbformat.read(path, nbformat.NO_CONVERT)
     nbformat.validate(notebook)
     found: list[Any] = notebook["cells"]
@@ -62,7 +62,7 @@ def outputs(executor: JupyterCodeExecutor, index: int = -1) -> list[Any]:
 
 
 def texts(executor: JupyterCodeExecutor, index: int = -1) -> list[str]:
-    """The outputs of a cell, each as its text."""
+    """Return the outputs of a cell, each as its text."""
     return [
         output["text"] if output["output_type"] == "stream" else output["data"]["text/plain"]
         for output in outputs(executor, index)
@@ -77,7 +77,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def shown_in(directory: Path) -> list[str]:
-    """What a person sees in a directory while a session runs: the journal is hidden."""
+    """Return the files that a user sees in a directory during a session: the journal is hidden."""
     return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
 
 
@@ -115,7 +115,7 @@ def test_outputs_are_in_the_file_while_the_block_prints(executor: JupyterCodeExe
     assert texts(executor) == [whole]
 
 
-def test_a_picture_is_in_the_file_while_its_block_runs_on(executor: JupyterCodeExecutor) -> None:
+def test_an_image_is_in_the_file_while_its_block_still_runs(executor: JupyterCodeExecutor) -> None:
     code = DISPLAY + "import time\ndisplay({'image/png': 'AAAA'}, raw=True)\ntime.sleep(60)"
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, executor, code)
@@ -125,10 +125,10 @@ def test_a_picture_is_in_the_file_while_its_block_runs_on(executor: JupyterCodeE
         assert running.result(timeout=30).status == "interrupted"
 
 
-# When it has ended
+# After a block
 
 
-def test_a_cell_that_has_run_says_how(executor: JupyterCodeExecutor) -> None:
+def test_a_cell_records_how_it_ran(executor: JupyterCodeExecutor) -> None:
     before = datetime.datetime.now(datetime.UTC)
     result = run(executor, "import time\ntime.sleep(0.3)")
     cell = cells(executor.notebook)[0]
@@ -144,7 +144,7 @@ def test_a_cell_that_has_run_says_how(executor: JupyterCodeExecutor) -> None:
     assert max(times) - min(times) >= datetime.timedelta(seconds=0.3)
 
 
-def test_the_timing_has_the_names_that_jupyterlab_gives_it(executor: JupyterCodeExecutor) -> None:
+def test_the_timing_uses_jupyterlabs_keys(executor: JupyterCodeExecutor) -> None:
     run(executor, "1")
     assert cells(executor.notebook)[0]["metadata"]["execution"].keys() == {
         "iopub.status.busy",
@@ -154,7 +154,7 @@ def test_the_timing_has_the_names_that_jupyterlab_gives_it(executor: JupyterCode
     }
 
 
-def test_a_session_with_every_ending_is_tagged_for_jupyters_tools(tmp_path: Path) -> None:
+def test_cells_of_every_status_are_tagged_for_jupyters_tools(tmp_path: Path) -> None:
     with JupyterCodeExecutor(output_dir=tmp_path, timeout=4) as executor:
         run(executor, "x = 1", "1/0", "never = 1")
         run(executor, "while True: pass")
@@ -179,7 +179,7 @@ def test_a_session_with_every_ending_is_tagged_for_jupyters_tools(tmp_path: Path
     assert notes[6] == "A policy forbids it."
 
 
-def test_a_person_sees_how_a_cell_ended_also_where_no_error_tells(tmp_path: Path) -> None:
+def test_the_status_of_a_cell_is_visible_even_without_an_error(tmp_path: Path) -> None:
     stubborn = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('never mind')"
     with JupyterCodeExecutor(output_dir=tmp_path, timeout=4) as executor:
         results = [run(executor, code) for code in ("1/0", stubborn, "import os\nos.kill(os.getpid(), 9)")]
@@ -194,7 +194,7 @@ def test_a_person_sees_how_a_cell_ended_also_where_no_error_tells(tmp_path: Path
     assert not any("[nbtape" in result.output for result in results), "the agent is told by the note"
 
 
-def test_a_count_is_never_a_star_and_what_did_not_run_has_none(executor: JupyterCodeExecutor) -> None:
+def test_a_count_is_never_a_star_and_missing_for_cells_that_did_not_run(executor: JupyterCodeExecutor) -> None:
     run(executor, "1", "1/0", "2")
     run(executor, "3")
     assert [cell["execution_count"] for cell in cells(executor.notebook)] == [1, 2, None, 3]
@@ -235,7 +235,7 @@ def test_the_metadata_of_the_notebook_is_as_documented(executor: JupyterCodeExec
     assert own == {"version": 1, "recorded_by": f"nbtape {nbtape.__version__}", "directory": "."}
 
 
-def test_every_key_of_ours_that_a_session_leaves_is_documented(tmp_path: Path) -> None:
+def test_every_key_that_a_session_writes_is_documented(tmp_path: Path) -> None:
     from nbtape.notebook import document
 
     documented = set(re.findall(r"^    ([a-z_]+)  ", document.__doc__ or "", re.MULTILINE))
@@ -259,7 +259,7 @@ def test_a_recording_is_never_marked_trusted(executor: JupyterCodeExecutor) -> N
     assert "signature" not in text["metadata"]
 
 
-def test_nbclient_runs_a_recording_with_failures_to_its_end(executor: JupyterCodeExecutor) -> None:
+def test_nbclient_runs_all_of_a_recording_with_failures(executor: JupyterCodeExecutor) -> None:
     executor.add_markdown("# A session")
     run(executor, "x = 1", "1/0", "print('never run')")
     executor.execute_code_blocks([CodeBlock("this is no python", "julia")])
@@ -375,7 +375,7 @@ for line in sys.stdin:
 
 
 class Nursery:
-    """Recorders to kill, one after the other; and a kernel for them that need not start anew for each."""
+    """Recorders to kill one after the other, with a kernel that need not start again for each."""
 
     def __init__(self) -> None:
         self._directory = tempfile.mkdtemp()
@@ -400,16 +400,16 @@ class Nursery:
         shutil.rmtree(self._directory)
 
     def _end(self) -> None:
-        """End all; who waits for a line then gets none."""
+        """Stop all; a thread that waits for a line gets none."""
         for pid in (self._recorder, self._process.pid, self._kernel.pid):
             if pid:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
     def kill_one(self, directory: Path, seconds: float, *, own_kernel: bool) -> int:
-        """Record, kill that so many seconds later, and return how many cells it had told to be finished.
+        """Record, kill after some seconds, and return how many cells were reported as finished.
 
-        With a kernel of its own the time counts from its beginning, else from when it is ready.
+        With a kernel of its own the time counts from its start, else from when the kernel is ready.
         """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([str(directory), "" if own_kernel else self._connection_file]) + "\n")
@@ -435,7 +435,7 @@ class Nursery:
 
 
 def check_whole(path: Path, finished: int) -> int:
-    """The notebook is valid and has all that had finished; return how many cells it has."""
+    """Check that the notebook is valid and has all finished cells; return how many cells it has."""
     recorded = [cell for cell in cells(path) if cell["cell_type"] == "code"]
     assert finished <= len(recorded) <= finished + 2
     for number, cell in enumerate(recorded[:finished]):
@@ -444,7 +444,7 @@ def check_whole(path: Path, finished: int) -> int:
     return len(recorded)
 
 
-def test_whenever_the_recorder_is_killed_the_notebook_is_valid_and_has_every_finished_cell(
+def test_a_recorder_killed_at_any_time_leaves_a_valid_notebook_with_every_finished_cell(
     tmp_path: Path, *, full: bool
 ) -> None:
     kills = 100 if full else 40
@@ -456,7 +456,7 @@ def test_whenever_the_recorder_is_killed_the_notebook_is_valid_and_has_every_fin
     def kill(nursery: Nursery, number: int) -> int:
         directory = tmp_path / str(number)
         directory.mkdir()
-        own_kernel = number % 10 == 0  # these die anywhere between the start of the kernel and the first cells
+        own_kernel = number % 10 == 0  # killed at any time between the start of the kernel and the first cells
         finished = nursery.kill_one(directory, moments[number] * (1.5 if own_kernel else 0.4), own_kernel=own_kernel)
         path = directory / "session.ipynb"
         assert path.exists() or (own_kernel and not finished)
@@ -500,7 +500,7 @@ def test_an_update_in_a_later_cell_changes_the_earlier_output_and_its_file(execu
     assert shown_in(file.parent) == ["session.ipynb", "session_0_0.png"]
 
 
-def test_an_update_shows_while_the_block_that_made_it_runs_on(executor: JupyterCodeExecutor) -> None:
+def test_an_update_is_saved_while_its_block_still_runs(executor: JupyterCodeExecutor) -> None:
     run(executor, DISPLAY + "shown = display('old', display_id='x')")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, executor, "import time\nupdate_display('new', display_id='x')\ntime.sleep(60)")
@@ -509,7 +509,7 @@ def test_an_update_shows_while_the_block_that_made_it_runs_on(executor: JupyterC
         running.result(timeout=30)
 
 
-def test_an_update_that_takes_a_picture_away_takes_its_mention_away(executor: JupyterCodeExecutor) -> None:
+def test_an_update_that_removes_an_image_also_removes_its_mention(executor: JupyterCodeExecutor) -> None:
     run(executor, DISPLAY + f"shown = display({{'image/png': {png('red')!r}}}, raw=True, display_id='plot')")
     run(executor, "update_display({'text/plain': 'no picture'}, raw=True, display_id='plot')")
     assert texts(executor, 0) == ["no picture"]
@@ -524,14 +524,14 @@ def test_every_display_of_an_id_is_updated(executor: JupyterCodeExecutor) -> Non
     assert texts(executor, 1) == ["4"]
 
 
-def test_clearing_before_the_next_output_leaves_the_last_frame(executor: JupyterCodeExecutor) -> None:
+def test_clear_output_with_wait_keeps_the_last_frame(executor: JupyterCodeExecutor) -> None:
     code = "for n in range(20):\n    clear_output(wait=True)\n    print('frame', n)\n    display(n)"
     result = run(executor, DISPLAY + code)
     assert texts(executor) == ["frame 19\n", "19"]
     assert result.output == "frame 19\n19"
 
 
-def test_clearing_at_once_leaves_what_comes_after_it(executor: JupyterCodeExecutor) -> None:
+def test_clear_output_keeps_later_outputs(executor: JupyterCodeExecutor) -> None:
     run(executor, DISPLAY + "print('a')\ndisplay(1)\nclear_output()\nprint('b')")
     assert texts(executor) == ["b\n"]
     run(executor, "print('a')\nclear_output()")
@@ -542,7 +542,7 @@ def test_clearing_at_once_leaves_what_comes_after_it(executor: JupyterCodeExecut
     assert (texts(executor, -2), texts(executor)) == (["a\n"], ["b\n"])
 
 
-def test_a_picture_that_was_cleared_is_no_file(executor: JupyterCodeExecutor) -> None:
+def test_a_cleared_image_leaves_no_file(executor: JupyterCodeExecutor) -> None:
     shown = f"display({{'image/png': {png('red')!r}}}, raw=True)\n"
     result = run(executor, DISPLAY + "print('x')\n" + shown + "clear_output(wait=True)\n" + shown)
     assert [path.rpartition("/")[2] for path in result.output_files] == ["session_0_0.png"]
@@ -574,8 +574,8 @@ def test_a_hundred_outputs_of_one_cell_are_in_order(executor: JupyterCodeExecuto
     assert result.output == "".join(f"{n}\n{n}\n" for n in range(50)).removesuffix("\n")
 
 
-def test_an_output_that_comes_after_an_error_is_after_it(executor: JupyterCodeExecutor) -> None:
-    # What a thread prints, ipykernel may give to whichever cell runs: this one says whose it is.
+def test_an_output_after_an_error_is_recorded_after_it(executor: JupyterCodeExecutor) -> None:
+    # ipykernel may attribute thread output to any running cell: this message names its cell.
     late = (
         "import threading, time\nown = kernel.get_parent()\n"
         "def late():\n    time.sleep(0.5)\n"
@@ -597,7 +597,7 @@ def test_a_message_after_the_error_message_of_its_cell_is_kept(executor: Jupyter
     assert result.output == "tb\nafter"
 
 
-def test_what_a_thread_prints_after_the_last_cell_is_in_the_notebook(tmp_path: Path) -> None:
+def test_thread_output_after_the_last_cell_is_in_the_notebook(tmp_path: Path) -> None:
     with JupyterCodeExecutor(output_dir=tmp_path) as executor:
         run(executor, "import threading\nthreading.Timer(0.3, lambda: print('late')).start()")
         time.sleep(1)
@@ -618,7 +618,7 @@ def figure(form: str) -> bytes:
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "gif", "webp", "bmp", "tiff"])
-def test_every_type_of_image_is_a_file_of_its_kind(executor: JupyterCodeExecutor, form: str) -> None:
+def test_every_type_of_image_is_saved_as_a_file(executor: JupyterCodeExecutor, form: str) -> None:
     result = run(executor, DISPLAY + f"display({{'image/{form}': {picture(form)!r}, 'text/plain': 'x'}}, raw=True)")
     path = executor.notebook.parent / f"session_0_0.{form}"
     assert result.output == f"Image data saved to {path}"
@@ -630,7 +630,7 @@ def test_every_type_of_image_is_a_file_of_its_kind(executor: JupyterCodeExecutor
     assert cells(executor.notebook)[0]["metadata"]["nbtape"]["extracted"] == extracted
 
 
-def test_svg_and_pdf_are_files_too(executor: JupyterCodeExecutor) -> None:
+def test_svg_and_pdf_are_saved_as_files(executor: JupyterCodeExecutor) -> None:
     svg, pdf = figure("svg").decode(), base64.b64encode(figure("pdf")).decode()
     result = run(executor, DISPLAY + f"display({{'image/svg+xml': {svg!r}, 'application/pdf': {pdf!r}}}, raw=True)")
     root = executor.notebook.parent
@@ -641,14 +641,14 @@ def test_svg_and_pdf_are_files_too(executor: JupyterCodeExecutor) -> None:
     assert outputs(executor)[0]["data"] == {"image/svg+xml": svg, "application/pdf": pdf}
 
 
-def test_a_plot_of_matplotlib_is_a_picture_beside_the_notebook(executor: JupyterCodeExecutor) -> None:
+def test_a_matplotlib_plot_is_saved_next_to_the_notebook(executor: JupyterCodeExecutor) -> None:
     result = run(executor, "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
     assert result.output == f"Image data saved to {executor.notebook.parent / 'session_0_0.png'}"
     with Image.open(result.output_files[0]) as image:
         assert image.format == "PNG"
 
 
-def test_a_table_of_pandas_is_text_for_the_agent_and_html_for_people(executor: JupyterCodeExecutor) -> None:
+def test_a_pandas_table_is_text_for_the_agent_and_html_in_the_notebook(executor: JupyterCodeExecutor) -> None:
     result = run(executor, "import pandas\npandas.DataFrame({'a': [1, 2], 'b': ['x', 'é']})")
     path = executor.notebook.parent / "session_0_0.html"
     assert result.output == f"   a  b\n0  1  x\n1  2  é\nHTML data saved to {path}"
@@ -672,7 +672,7 @@ def test_an_extracted_html_file_is_inert(executor: JupyterCodeExecutor) -> None:
     assert outputs(executor)[0]["data"]["text/html"] == html, "it is in the notebook"
 
 
-def test_text_that_is_no_plain_text_is_told_as_it_is(executor: JupyterCodeExecutor) -> None:
+def test_other_text_types_are_returned_unchanged(executor: JupyterCodeExecutor) -> None:
     for mime, value, told in [
         ("application/json", {"a": [1, "é"]}, '{"a": [1, "é"]}'),
         ("text/latex", "$x^2$", "$x^2$"),
@@ -685,7 +685,7 @@ def test_text_that_is_no_plain_text_is_told_as_it_is(executor: JupyterCodeExecut
 
 
 @pytest.mark.parametrize("data", ["!!! this is no base64 !!!", "AAA", "A", "é"])
-def test_base64_that_is_none_is_recorded_and_told(executor: JupyterCodeExecutor, data: str) -> None:
+def test_invalid_base64_is_recorded_and_reported(executor: JupyterCodeExecutor, data: str) -> None:
     result = run(executor, DISPLAY + f"display({{'image/png': {data!r}}}, raw=True)\nprint('after')")
     assert result.status == "ok"
     assert "Image data could not be saved as a file (it is not valid base64)" in result.output
@@ -695,17 +695,17 @@ def test_base64_that_is_none_is_recorded_and_told(executor: JupyterCodeExecutor,
     assert shown_in(executor.notebook.parent) == ["session.ipynb"]
 
 
-def test_a_bundle_of_twenty_types_is_kept_whole(executor: JupyterCodeExecutor) -> None:
+def test_a_bundle_of_twenty_types_is_kept_complete(executor: JupyterCodeExecutor) -> None:
     bundle: dict[str, Any] = {f"application/vnd.x{n}+json": {"n": n} for n in range(8)}
     bundle |= {f"text/x-kind{n}": f"text {n}\nmore" for n in range(8)}
     bundle |= {"image/png": png("red"), "image/jpeg": picture("JPEG"), "text/plain": "p", "video/mp4": "AAAA"}
     assert len(bundle) == 20
     result = run(executor, DISPLAY + f"display({bundle!r}, raw=True)")
     assert outputs(executor)[0]["data"] == bundle
-    assert [file.rpartition(".")[2] for file in result.output_files] == ["png"]  # two encodings of one picture
+    assert [file.rpartition(".")[2] for file in result.output_files] == ["png"]  # two encodings of one image
 
 
-# What nobody means well
+# Hostile messages
 
 
 def test_a_file_name_from_the_kernel_changes_nothing(tmp_path: Path) -> None:
@@ -749,7 +749,7 @@ for content in [
 """
 
 
-def test_messages_of_any_shape_end_neither_the_block_nor_the_record(executor: JupyterCodeExecutor) -> None:
+def test_messages_of_any_shape_break_neither_the_block_nor_the_recording(executor: JupyterCodeExecutor) -> None:
     result = run(executor, SEND + HOSTILE + "print('after')")
     assert result.status == "ok"
     assert "after\n" in result.output
@@ -757,21 +757,21 @@ def test_messages_of_any_shape_end_neither_the_block_nor_the_record(executor: Ju
     assert len(cells(executor.notebook)) == 2
 
 
-def test_a_message_whose_type_is_no_text_ends_nothing(executor: JupyterCodeExecutor) -> None:
+def test_a_message_whose_type_is_not_a_string_is_harmless(executor: JupyterCodeExecutor) -> None:
     code = "for kind in ([], {}, 5, None):\n    send('stream', {'name': 'stdout', 'text': 'x'}, msg_type=kind)\n"
     result = run(executor, SEND + code + "print('after')")
     assert (result.status, result.output) == ("ok", "after\n")
     assert run(executor, "print(377)").output == "377\n"
 
 
-def test_a_count_that_the_code_made_up_ends_nothing(executor: JupyterCodeExecutor) -> None:
+def test_a_forged_execution_count_is_harmless(executor: JupyterCodeExecutor) -> None:
     code = "send('execute_input', {'code': '', 'execution_count': True})\n"
     assert run(executor, SEND + code + "print('after')").output == "after\n"
     assert cells(executor.notebook)[0]["execution_count"] == 1
     assert cells(executor.notebook)[0]["execution_count"] is not True
 
 
-def test_lone_surrogates_end_nothing(executor: JupyterCodeExecutor) -> None:
+def test_lone_surrogates_are_harmless(executor: JupyterCodeExecutor) -> None:
     run(executor, r"print('\ud800')")
     run(executor, DISPLAY + r"display({'text/plain': 'a\ud800b', 'application/json': ['\udc00']}, raw=True)")
     run(executor, SEND + r"send('stream', {'name': 'stdout', 'text': 'a\ud800b\ud83d\ude00'})")
@@ -780,14 +780,14 @@ def test_lone_surrogates_end_nothing(executor: JupyterCodeExecutor) -> None:
     assert len(cells(executor.notebook)) == 5
 
 
-def test_a_block_with_lone_surrogates_is_refused_and_recorded(executor: JupyterCodeExecutor) -> None:
+def test_a_block_with_lone_surrogates_is_rejected_and_recorded(executor: JupyterCodeExecutor) -> None:
     result = run(executor, "print('\ud800')")
     assert result.status == "not_run"
     assert "surrogates" in result.output
     assert cells(executor.notebook)[0]["source"] == "print('\ufffd')"
 
 
-def test_a_notebook_name_that_is_no_utf8_is_refused_or_recorded(tmp_path: Path) -> None:
+def test_a_notebook_name_that_is_not_utf8_is_rejected_or_recorded(tmp_path: Path) -> None:
     try:
         executor = JupyterCodeExecutor(output_dir=tmp_path, notebook="caf\udce9")
     except ValueError:
@@ -804,7 +804,7 @@ def test_nul_characters_are_recorded(executor: JupyterCodeExecutor) -> None:
     assert outputs(executor)[0]["data"] == {"text/plain": "\0", "text/html": "\0"}
 
 
-def test_a_line_of_fifty_megabytes_is_cut_with_a_word_about_it(executor: JupyterCodeExecutor) -> None:
+def test_a_line_of_fifty_megabytes_is_cut_with_a_notice(executor: JupyterCodeExecutor) -> None:
     result = run(executor, "print('x' * 50_000_000)")
     assert result.status == "ok"
     assert len(result.output) <= executor.max_output_chars
@@ -817,12 +817,12 @@ def test_a_line_of_fifty_megabytes_is_cut_with_a_word_about_it(executor: Jupyter
     assert run(executor, "print('still here')").output == "still here\n"
 
 
-def test_a_line_of_fifteen_megabytes_is_recorded_whole(executor: JupyterCodeExecutor) -> None:
+def test_a_line_of_fifteen_megabytes_is_complete(executor: JupyterCodeExecutor) -> None:
     run(executor, "print('x' * 15_000_000)")
     assert texts(executor) == ["x" * 15_000_000 + "\n"]
 
 
-# A cell's bound
+# The size limit of a cell
 
 
 @pytest.fixture
@@ -831,7 +831,7 @@ def bounded(tmp_path: Path) -> Iterator[JupyterCodeExecutor]:
         yield executor
 
 
-def test_what_is_over_the_bound_of_a_cell_is_cut_and_counted_and_told(bounded: JupyterCodeExecutor) -> None:
+def test_output_above_the_limit_of_a_cell_is_cut_counted_and_reported(bounded: JupyterCodeExecutor) -> None:
     result = run(bounded, "for n in range(500): print(f'{n:09d}', flush=True)")
     whole = "".join(f"{n:09d}\n" for n in range(500))
     cell = cells(bounded.notebook)[0]
@@ -844,7 +844,7 @@ def test_what_is_over_the_bound_of_a_cell_is_cut_and_counted_and_told(bounded: J
     assert run(bounded, "print('x' * 900)").output == "x" * 900 + "\n", "the next cell has a bound of its own"
 
 
-def test_displays_over_the_bound_are_left_out_and_small_ones_are_not(bounded: JupyterCodeExecutor) -> None:
+def test_displays_above_the_limit_are_left_out_and_small_ones_kept(bounded: JupyterCodeExecutor) -> None:
     result = run(
         bounded, DISPLAY + "display({'text/plain': 'x' * 2000}, raw=True)\ndisplay({'text/plain': 'small'}, raw=True)"
     )
@@ -853,32 +853,32 @@ def test_displays_over_the_bound_are_left_out_and_small_ones_are_not(bounded: Ju
     assert result.output.startswith("small\n")
 
 
-def test_an_update_over_the_bound_leaves_what_was_shown(bounded: JupyterCodeExecutor) -> None:
+def test_an_update_above_the_limit_keeps_the_previous_output(bounded: JupyterCodeExecutor) -> None:
     run(bounded, DISPLAY + "shown = display('small', display_id='x')")
     result = run(bounded, "update_display({'text/plain': 'x' * 5000}, raw=True, display_id='x')")
     assert texts(bounded, 0) == ["'small'"]
     assert "left out here" in result.output
 
 
-def test_what_was_cleared_does_not_count(bounded: JupyterCodeExecutor) -> None:
+def test_cleared_output_does_not_count(bounded: JupyterCodeExecutor) -> None:
     code = "for n in range(20):\n    clear_output(wait=True)\n    print(f'{n:02d}' * 300)"
     assert run(bounded, DISPLAY + code).output == "19" * 300 + "\n"
     assert "left_out" not in cells(bounded.notebook)[0]["metadata"]["nbtape"]
 
 
-def test_a_progress_bar_does_not_use_the_bound_up(bounded: JupyterCodeExecutor) -> None:
+def test_a_progress_bar_does_not_use_up_the_limit(bounded: JupyterCodeExecutor) -> None:
     code = "for n in range(1000):\n    print(f'\\r{n:03d} done', end='', flush=True)"
     assert run(bounded, code).output == "999 done"
 
 
-def test_an_error_is_told_and_recorded_however_much_was_printed_before_it(bounded: JupyterCodeExecutor) -> None:
+def test_an_error_is_returned_and_recorded_after_any_amount_of_output(bounded: JupyterCodeExecutor) -> None:
     result = run(bounded, "print('x' * 5000)\n1/0")
     assert (result.status, result.cells[0].error_name) == ("error", "ZeroDivisionError")
     assert "ZeroDivisionError: division by zero" in result.output
     assert "error" in [output["output_type"] for output in outputs(bounded)]
 
 
-def test_a_bounded_answer_names_the_whole_and_the_record_is_whole(tmp_path: Path) -> None:
+def test_a_shortened_answer_names_the_full_output_and_the_recording_is_complete(tmp_path: Path) -> None:
     with JupyterCodeExecutor(output_dir=tmp_path, max_output_chars=500) as executor:
         result = run(executor, "print('head'); print('x' * 5000); print('tail')")
         assert len(result.output) <= 500
@@ -904,7 +904,7 @@ print('outside')
 """
 
 
-def test_what_is_printed_into_an_output_widget_is_not_lost(executor: JupyterCodeExecutor) -> None:
+def test_output_printed_into_an_output_widget_is_kept(executor: JupyterCodeExecutor) -> None:
     result = run(executor, WIDGET)
     assert "outside" in result.output
     assert "inside" in result.output

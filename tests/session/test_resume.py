@@ -1,4 +1,4 @@
-"""Recorded notebooks that are gone on with: stopped, killed or edited by a person, here and on servers."""
+"""Recorded notebooks that are resumed: stopped, killed or edited by a user, locally and on servers."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def resumed(executor: JupyterCodeExecutor) -> Resumption:
 
 
 def encoded_cells(path: Path) -> list[str]:
-    """The cells as they stand in the file, byte for byte."""
+    """Return the cells as they are in the file, byte for byte."""
     text = path.read_text()
     body = text[: text.index('\n ],\n "metadata"')]
     return [part.removesuffix(",") for part in body.split("\n  {\n")[1:]]
 
 
 def edit(path: Path, change: Callable[[Any], None]) -> None:
-    """What a person does to a notebook in JupyterLab, and saves."""
+    """Edit a notebook as a user does in JupyterLab, and save it."""
     notebook = nbformat.read(path, as_version=4)
     change(notebook)
     nbformat.validate(notebook)
@@ -80,7 +80,7 @@ class _Resuming:
     def source(self) -> Server:
         raise NotImplementedError
 
-    def test_what_succeeded_is_run_again_and_the_session_goes_on(self, source: Server, output_dir: Path) -> None:
+    def test_successful_cells_run_again_and_the_session_continues(self, source: Server, output_dir: Path) -> None:
         path = record(output_dir, "x = 20\nprint('twenty')", "1/0", "y = x + 1", source=source)
         before = encoded_cells(path)
         with JupyterCodeExecutor.resume(path, source, timeout=30) as executor:
@@ -97,7 +97,7 @@ class _Resuming:
         assert [cell["metadata"]["nbtape"]["kernel_epoch"] for cell in code_cells(path)] == [1, 1, 1, 2]
         assert path.read_text() == nbformat.writes(read_notebook(path)) + "\n"
 
-    def test_a_notebook_can_be_resumed_again_and_again(self, source: Server, output_dir: Path) -> None:
+    def test_a_notebook_can_be_resumed_repeatedly(self, source: Server, output_dir: Path) -> None:
         path = record(output_dir, "trace = [1]", source=source)
         for number in (2, 3):
             with JupyterCodeExecutor.resume(path, source, timeout=30) as executor:
@@ -107,7 +107,7 @@ class _Resuming:
         assert [entry["kernel_epoch"] for entry in entries] == [2, 3]
         assert [entry["restored_epochs"] for entry in entries] == [[1], [1, 2]]
 
-    def test_a_cell_that_does_not_succeed_again_is_reported_and_the_rest_is_run(
+    def test_a_cell_that_fails_on_the_second_run_is_reported_and_the_rest_runs(
         self, source: Server, output_dir: Path
     ) -> None:
         path = record(output_dir, "x = 1", ONCE, "y = 2", source=source)
@@ -121,7 +121,7 @@ class _Resuming:
             assert run(executor, "print(x)").output == "1\n"
         assert code_cells(path)[1]["metadata"]["nbtape"]["status"] == "ok"
 
-    def test_a_kernel_that_dies_over_it_is_said_and_nothing_is_made_up(self, source: Server, output_dir: Path) -> None:
+    def test_a_kernel_that_dies_during_the_resumption_is_reported(self, source: Server, output_dir: Path) -> None:
         path = record(output_dir, "x = 1", DEADLY, "y = 2", source=source)
         with JupyterCodeExecutor.resume(path, source, timeout=30) as executor:
             report = resumed(executor)
@@ -135,7 +135,7 @@ class _Resuming:
         with JupyterCodeExecutor.resume(path, source, timeout=30) as executor:
             assert [cell.index for cell in resumed(executor).cells if cell.status] == [3], "the state was lost"
 
-    def test_a_fork_begins_with_the_first_cells_and_leaves_its_origin_alone(
+    def test_a_fork_begins_with_the_first_cells_and_does_not_change_its_origin(
         self, source: Server, output_dir: Path
     ) -> None:
         path = record(output_dir, "x = 1", "x = 2", "x = 3", source=source)
@@ -208,7 +208,7 @@ UNREADABLE = {
 
 @BOTH
 @pytest.mark.parametrize(("content", "told"), UNREADABLE.values(), ids=UNREADABLE)
-def test_what_is_no_notebook_is_refused(face: Any, tmp_path: Path, content: str | bytes, told: str) -> None:
+def test_a_file_that_is_not_a_notebook_is_rejected(face: Any, tmp_path: Path, content: str | bytes, told: str) -> None:
     path = tmp_path / "session.ipynb"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(NotebookReadError, match=told) as caught:
@@ -217,7 +217,7 @@ def test_what_is_no_notebook_is_refused(face: Any, tmp_path: Path, content: str 
 
 
 @BOTH
-def test_what_is_no_file_of_a_notebook_is_refused(face: Any, tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_notebook_file_is_rejected(face: Any, tmp_path: Path) -> None:
     (tmp_path / "directory.ipynb").mkdir()
     (tmp_path / "notebook.txt").write_text(json.dumps(EMPTY))
     for name, told in [
@@ -231,14 +231,14 @@ def test_what_is_no_file_of_a_notebook_is_refused(face: Any, tmp_path: Path) -> 
 
 @BOTH
 @pytest.mark.parametrize("until", [-1, 2])
-def test_more_cells_than_there_are_are_refused(face: Any, tmp_path: Path, until: int) -> None:
+def test_a_fork_of_more_cells_than_the_notebook_has_is_rejected(face: Any, tmp_path: Path, until: int) -> None:
     (tmp_path / "session.ipynb").write_text(json.dumps({**EMPTY, "cells": [new_markdown_cell("one")]}))
     with pytest.raises(ValueError, match="from 0 to 1"):
         face.resume(tmp_path / "session.ipynb", until=until)
 
 
 @BOTH
-def test_the_kernel_is_the_notebooks_own_unless_another_is_named(face: Any, tmp_path: Path) -> None:
+def test_the_default_kernel_is_the_notebooks_own(face: Any, tmp_path: Path) -> None:
     path = tmp_path / "session.ipynb"
     spec = {"kernelspec": {"name": "nokernel", "display_name": "None"}}
     path.write_text(json.dumps({**EMPTY, "metadata": spec}))
@@ -252,7 +252,7 @@ def test_the_kernel_is_the_notebooks_own_unless_another_is_named(face: Any, tmp_
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Callable[..., Recorder]]:
-    """Processes that record, each in the directory that it is given."""
+    """Start processes that record, each in a given directory."""
     with contextlib.ExitStack() as stack:
 
         def start(directory: Path, *codes: str, info: JupyterConnectionInfo | None = None) -> Recorder:
@@ -297,7 +297,7 @@ class Recorder:
         self._process.wait()
 
 
-def test_a_recording_that_was_cut_off_is_gone_on_with(output_dir: Path, recorder: Callable[..., Recorder]) -> None:
+def test_a_killed_recording_can_be_resumed(output_dir: Path, recorder: Callable[..., Recorder]) -> None:
     process = recorder(output_dir, "x = 5", FOREVER)
     process.wait_for("begun")
     path = output_dir / "session.ipynb"
@@ -314,7 +314,7 @@ def test_a_recording_that_was_cut_off_is_gone_on_with(output_dir: Path, recorder
     assert stream_text(cut, "stderr") == "\n[nbtape: the recording was cut off here]\n"
 
 
-def test_what_another_process_writes_is_not_resumed_until_that_is_gone(
+def test_a_notebook_cannot_be_resumed_while_another_process_writes_it(
     output_dir: Path, recorder: Callable[..., Recorder]
 ) -> None:
     process = recorder(output_dir, "x = 5")
@@ -332,10 +332,10 @@ def test_what_another_process_writes_is_not_resumed_until_that_is_gone(
         assert run(executor, "print(x)").output == "5\n"
 
 
-# Two writers in one process, and a person
+# Two writers in one process, and a user
 
 
-def test_an_executor_that_was_stopped_lets_go_of_its_notebook(output_dir: Path) -> None:
+def test_a_stopped_executor_releases_its_notebook(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as first:
         run(first, "x = 1")
         with pytest.raises(NotebookInUseError):
@@ -351,7 +351,7 @@ def test_an_executor_that_was_stopped_lets_go_of_its_notebook(output_dir: Path) 
         assert run(second, "print(x + y)").output == "3\n"
 
 
-def test_what_somebody_saves_before_the_first_block_stays(output_dir: Path) -> None:
+def test_changes_saved_by_a_user_before_the_first_block_are_kept(output_dir: Path) -> None:
     path = record(output_dir, "x = 1")
     with JupyterCodeExecutor.resume(path) as executor:
         edit(path, lambda notebook: notebook["cells"].append(new_markdown_cell("mine")))
@@ -359,7 +359,7 @@ def test_what_somebody_saves_before_the_first_block_stays(output_dir: Path) -> N
     assert [cell["source"] for cell in read_notebook(path)["cells"]] == ["x = 1", "mine", "print(x)"]
 
 
-def test_what_somebody_saves_while_cells_are_run_again_stays(output_dir: Path) -> None:
+def test_changes_saved_by_a_user_while_cells_run_again_are_kept(output_dir: Path) -> None:
     path = record(output_dir, "x = 1")
 
     def save(_: str) -> None:
@@ -382,7 +382,7 @@ def test_a_notebook_marked_read_only_is_not_resumed(output_dir: Path) -> None:
         assert run(fork, "print(x)").output == "1\n"
 
 
-def test_a_link_to_a_notebook_is_refused_because_code_may_have_made_it(tmp_path: Path) -> None:
+def test_a_link_to_a_notebook_is_rejected_because_code_may_have_created_it(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     path = record(tmp_path / "there", "x = 1")
     before = path.read_bytes()
@@ -394,10 +394,10 @@ def test_a_link_to_a_notebook_is_refused_because_code_may_have_made_it(tmp_path:
     assert path.read_bytes() == before
 
 
-# Notebooks that a person has worked on
+# Notebooks that a user has edited
 
 
-def test_what_a_person_did_stays_and_counts(output_dir: Path) -> None:
+def test_changes_by_a_user_are_kept_and_used(output_dir: Path) -> None:
     path = record(output_dir, "a = 1", "b = broken", "gone = True", "d = 4", "%%bash\necho shell > made")
 
     def work(notebook: Any) -> None:
@@ -430,7 +430,7 @@ def test_what_a_person_did_stays_and_counts(output_dir: Path) -> None:
     assert path.read_text() == nbformat.writes(ours) + "\n"
 
 
-def test_a_notebook_that_nbclient_ran_is_gone_on_with(output_dir: Path) -> None:
+def test_a_notebook_that_nbclient_ran_can_be_resumed(output_dir: Path) -> None:
     path = output_dir / "plain.ipynb"
     sources = ["import os\nx = 40", "x + 2", "print('never')"]
     notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
@@ -449,7 +449,7 @@ def test_a_notebook_that_nbclient_ran_is_gone_on_with(output_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("minor", range(5))
-def test_an_older_notebook_becomes_one_of_today(output_dir: Path, minor: int) -> None:
+def test_an_older_notebook_is_upgraded(output_dir: Path, minor: int) -> None:
     path = output_dir / "old.ipynb"
     cell: dict[str, Any] = {
         "cell_type": "code",
@@ -472,7 +472,7 @@ def test_an_older_notebook_becomes_one_of_today(output_dir: Path, minor: int) ->
 # What is run again
 
 
-def test_what_ran_on_an_earlier_kernel_is_not_run_again(output_dir: Path) -> None:
+def test_cells_of_an_earlier_kernel_are_not_run_again(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir) as executor:
         run(executor, "x = 1")
         executor.restart()
@@ -484,7 +484,7 @@ def test_what_ran_on_an_earlier_kernel_is_not_run_again(output_dir: Path) -> Non
         assert run(executor, "print('x' in globals(), y)").output == "False 2\n"
 
 
-def test_running_again_leaves_no_trace_but_its_own_files(output_dir: Path) -> None:
+def test_running_cells_again_leaves_only_the_files_they_write(output_dir: Path) -> None:
     path = record(output_dir, SHOW_IMAGE, "open('made', 'a').write('x')\nprint('y' * 10_000)")
     before = encoded_cells(path)
     heard: list[Any] = []
@@ -497,7 +497,7 @@ def test_running_again_leaves_no_trace_but_its_own_files(output_dir: Path) -> No
     assert (output_dir / "made").read_text() == "xx"
 
 
-def test_a_cell_has_as_many_seconds_as_when_it_was_recorded(output_dir: Path) -> None:
+def test_a_cell_has_the_timeout_that_it_was_recorded_with(output_dir: Path) -> None:
     path = record(output_dir, "import time\ntime.sleep(1.5)")
     with JupyterCodeExecutor.resume(path, timeout=1) as executor:
         assert [cell.status for cell in resumed(executor).cells] == ["ok"]
@@ -515,7 +515,7 @@ def test_a_cell_has_as_many_seconds_as_when_it_was_recorded(output_dir: Path) ->
         ),
     ],
 )
-def test_whatever_a_notebook_says_of_itself_it_can_be_resumed(output_dir: Path, cell: Any, notebook: Any) -> None:
+def test_a_notebook_with_any_metadata_can_be_resumed(output_dir: Path, cell: Any, notebook: Any) -> None:
     path = output_dir / "odd.ipynb"
     odd = new_code_cell("x = 1", execution_count=1, metadata={"nbtape": cell})
     nbformat.write(new_notebook(cells=[odd], metadata={"nbtape": notebook}), path)
@@ -524,7 +524,7 @@ def test_whatever_a_notebook_says_of_itself_it_can_be_resumed(output_dir: Path, 
             assert run(executor, "print(x)").output == "1\n"
 
 
-def test_progress_is_told_cell_by_cell(output_dir: Path) -> None:
+def test_progress_is_reported_for_each_cell(output_dir: Path) -> None:
     path = record(output_dir, "x = 1\ny = 2", "1/0", "z = 3")
     told: list[str] = []
     with JupyterCodeExecutor.resume(path, on_progress=told.append) as executor:
@@ -532,7 +532,7 @@ def test_progress_is_told_cell_by_cell(output_dir: Path) -> None:
         assert str(executor.resumption) == "Resumed: 2 of 3 code cells were run again."
 
 
-def test_an_interrupt_ends_the_running_again_and_is_reported(output_dir: Path) -> None:
+def test_an_interrupt_stops_the_resumption_and_is_reported(output_dir: Path) -> None:
     waits = "import os, time\nif os.path.exists('again'):\n    time.sleep(60)\nopen('again', 'w').close()"
     path = record(output_dir, "x = 1", waits, "y = 2")
     told: list[str] = []
@@ -548,7 +548,7 @@ def test_an_interrupt_ends_the_running_again_and_is_reported(output_dir: Path) -
     executor.stop()
 
 
-async def test_a_start_that_is_cancelled_leaves_no_kernel_and_can_be_made_again(output_dir: Path) -> None:
+async def test_a_cancelled_start_leaves_no_kernel_and_can_be_repeated(output_dir: Path) -> None:
     waits = "import os, time\nif os.path.exists('once'):\n    time.sleep(60)\nopen('once', 'w').close()"
     path = await asyncio.to_thread(record, output_dir, "x = 1", waits)
     before, processes = path.read_bytes(), descendants()
@@ -567,7 +567,7 @@ async def test_a_start_that_is_cancelled_leaves_no_kernel_and_can_be_made_again(
         assert (await executor.execute_code_blocks(blocks("print(x)"))).output == "1\n"
 
 
-async def test_the_first_use_restores_on_the_async_face(output_dir: Path) -> None:
+async def test_the_first_use_of_an_async_executor_resumes_the_notebook(output_dir: Path) -> None:
     path = await asyncio.to_thread(record, output_dir, "x = 1")
     executor = AsyncJupyterCodeExecutor.resume(path)
     try:
@@ -593,7 +593,7 @@ def test_a_fork_of_a_fork_keeps_its_state(output_dir: Path) -> None:
         assert run(again, "print(x, y)").output == "1 11\n"
 
 
-def test_every_key_of_ours_that_a_resumption_leaves_is_documented(output_dir: Path) -> None:
+def test_every_key_that_a_resumption_writes_is_documented(output_dir: Path) -> None:
     documented = set(re.findall(r"^ {4,6}([a-z_0-9]+)  ", nbtape.notebook.document.__doc__ or "", re.MULTILINE))
     path = record(output_dir, "x = 1")
     with JupyterCodeExecutor.resume(path, until=1) as fork:
@@ -601,7 +601,7 @@ def test_every_key_of_ours_that_a_resumption_leaves_is_documented(output_dir: Pa
     assert {*ours, *ours["origin"], *ours["resumed"][0]} <= documented
 
 
-# Kernels on servers, which outlive who started them
+# Kernels on servers, which outlive the process that started them
 
 
 class _Attaching:
@@ -621,7 +621,7 @@ class _Attaching:
         yield
         assert eventually(lambda: kernels_of(info) <= before)
 
-    def test_a_kernel_that_still_lives_is_gone_on_with(
+    def test_a_kernel_that_is_still_alive_is_reused(
         self, info: JupyterConnectionInfo, path: Path, recorder: Callable[..., Recorder]
     ) -> None:
         process = recorder(path.parent, "x = object()\nprint(id(x), flush=True)", info=info)
@@ -639,7 +639,7 @@ class _Attaching:
         (entry,) = read_notebook(path)["metadata"]["nbtape"]["resumed"]
         assert (entry["attached"], entry["kernel_epoch"]) == (True, 1)
 
-    def test_a_block_that_still_runs_there_is_interrupted_and_that_is_said(
+    def test_a_block_that_still_runs_there_is_interrupted_and_reported(
         self, info: JupyterConnectionInfo, path: Path, recorder: Callable[..., Recorder]
     ) -> None:
         process = recorder(path.parent, "x = 5", FOREVER, info=info)
@@ -654,7 +654,7 @@ class _Attaching:
         assert cut["status"] == "interrupted"
         assert cut["note"].endswith(report.note)
 
-    def test_a_kernel_that_is_gone_is_replaced_by_one_on_which_cells_are_run_again(
+    def test_a_missing_kernel_is_replaced_and_cells_run_again(
         self, info: JupyterConnectionInfo, path: Path, recorder: Callable[..., Recorder]
     ) -> None:
         process = recorder(path.parent, "x = 5", info=info)
@@ -666,7 +666,7 @@ class _Attaching:
             assert run(executor, "print(x)").output == "5\n"
             assert kernel_id_in(path) in kernels_of(info)
 
-    def test_a_kernel_that_somebody_uses_is_left_alone(self, info: JupyterConnectionInfo, path: Path) -> None:
+    def test_a_kernel_in_use_is_left_alone(self, info: JupyterConnectionInfo, path: Path) -> None:
         with JupyterCodeExecutor(info, output_dir=path.parent) as owner:
             run(owner, "x = 5")
             shutil.copy(path, path.with_name("copy.ipynb"))
@@ -683,7 +683,7 @@ class TestAttachingToOurServer(_Attaching):
     def info(self, gateway: LocalJupyterServer) -> JupyterConnectionInfo:
         return gateway.connection_info
 
-    def test_a_kernel_that_obeys_no_interrupt_is_ended_and_replaced(
+    def test_a_kernel_that_ignores_interrupts_is_killed_and_replaced(
         self, info: JupyterConnectionInfo, path: Path, recorder: Callable[..., Recorder]
     ) -> None:
         stubborn = (
@@ -700,7 +700,7 @@ class TestAttachingToOurServer(_Attaching):
             assert eventually(lambda: old not in kernels_of(info))
 
     @pytest.mark.parametrize("kernel_id", ["../kernelspecs", "", 7, "é", "a" * 32])
-    def test_an_id_that_is_none_is_not_asked_for(
+    def test_an_invalid_kernel_id_is_not_requested(
         self, info: JupyterConnectionInfo, path: Path, kernel_id: object
     ) -> None:
         record(path.parent, "x = 5", source=info)

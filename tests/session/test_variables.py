@@ -1,4 +1,4 @@
-"""What is told of arrays and frames, and how an answer is read that code may have forged."""
+"""What is reported about arrays and frames, and how an answer is read that code may have forged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROW = {"name": "x", "type": "int", "size": 28, "shape": None, "repr": "1"}
 
 
 def reply(*rows: Any, left_out: Any = 0) -> dict[str, Any]:
-    """The content of a reply that tells of variables."""
+    """Return the content of a reply that lists variables."""
     told = {"variables": list(rows), "left_out": left_out}
     return {"status": "ok", "user_expressions": {"variables": {"status": "ok", "data": {MIME_TYPE: told}}}}
 
@@ -34,10 +34,10 @@ def executor(output_dir: Path) -> Iterator[JupyterCodeExecutor]:
         yield executor
 
 
-# What is told
+# Reported values
 
 
-def test_arrays_and_frames_tell_their_shape_and_the_bytes_of_their_data(executor: JupyterCodeExecutor) -> None:
+def test_arrays_and_frames_are_listed_with_shape_and_size_of_their_data(executor: JupyterCodeExecutor) -> None:
     code = (
         "import numpy as np, pandas as pd\n"
         "array = np.zeros((1000, 3))\nscalar = np.float64(0.5)\n"
@@ -55,7 +55,7 @@ def test_arrays_and_frames_tell_their_shape_and_the_bytes_of_their_data(executor
     assert all(len(variable.repr) <= 200 for variable in told.values())
 
 
-def test_values_that_are_slow_take_no_more_than_their_share_of_the_time(executor: JupyterCodeExecutor) -> None:
+def test_slow_values_take_only_their_share_of_the_time(executor: JupyterCodeExecutor) -> None:
     code = "import time\nclass Slow:\n    def __repr__(self):\n        time.sleep(60)\n"
     run(executor, code + "".join(f"slow{n} = Slow()\n" for n in range(20)))
     told = [variable.repr for variable in executor.variables(timeout=4) if variable.name.startswith("slow")]
@@ -63,12 +63,12 @@ def test_values_that_are_slow_take_no_more_than_their_share_of_the_time(executor
     assert told[-1] == "<repr not asked for: there was no time left>"
 
 
-async def test_both_faces_tell_the_same(output_dir: Path) -> None:
+async def test_both_executors_list_the_same_variables(output_dir: Path) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
         assert await executor.variables() == Variables()
 
 
-def test_a_kernel_that_is_no_python_says_so(
+def test_a_kernel_other_than_python_is_an_error(
     output_dir: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jupyter_path = tmp_path_factory.mktemp("jupyter")
@@ -89,13 +89,13 @@ def test_a_kernel_that_is_no_python_says_so(
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, True, "2", None])
-def test_a_limit_that_cannot_work_is_refused(output_dir: Path, limit: Any) -> None:
+def test_an_invalid_limit_is_rejected(output_dir: Path, limit: Any) -> None:
     with pytest.raises(ValueError, match="limit"):
         JupyterCodeExecutor(output_dir=output_dir).variables(limit=limit)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
-def test_a_timeout_that_cannot_work_is_refused(output_dir: Path, timeout: float) -> None:
+def test_an_invalid_timeout_is_rejected(output_dir: Path, timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout= must be a finite number"):
         JupyterCodeExecutor(output_dir=output_dir).variables(timeout=timeout)
 
@@ -126,19 +126,19 @@ def test_text_is_cleaned_and_cut() -> None:
         reply(*[ROW] * 201),
     ],
 )
-def test_an_answer_out_of_shape_is_an_error(forged: Any) -> None:
+def test_a_malformed_answer_is_an_error(forged: Any) -> None:
     with pytest.raises(KernelError, match="list of variables is invalid"):
         read_variables(forged, 200)
 
 
-def test_an_error_that_the_kernel_answers_is_told_and_bounded() -> None:
+def test_an_error_of_the_kernel_is_reported_and_limited_in_length() -> None:
     answer = {"status": "error", "ename": "NameError", "evalue": 10**6 * "x"}
     with pytest.raises(KernelError, match="NameError: xxx") as caught:
         read_variables({"user_expressions": {"variables": answer}}, 1)
     assert len(str(caught.value)) < 1000
 
 
-def test_the_question_is_one_expression() -> None:
+def test_the_request_is_a_single_expression() -> None:
     (expression,) = question(200, 5).values()
     compile(expression, "question", "eval")
 

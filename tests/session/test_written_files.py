@@ -1,4 +1,4 @@
-"""Files that a block wrote or changed: noticed, listed, recorded with size and hash, and nothing of ours among them."""
+"""Files that a block wrote or changed are listed with size and hash; nbtape's own files are not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(executor: JupyterCodeExecutor, code: str, language: str = "python") -> C
 
 
 def files(executor: JupyterCodeExecutor, index: int = -1) -> list[dict[str, Any]]:
-    """What the notebook on disk says of the files that a cell wrote."""
+    """Return the files of a cell as the notebook on disk lists them."""
     notebook = nbformat.read(executor.notebook, 4)
     nbformat.validate(notebook)
     recorded: list[dict[str, Any]] = notebook["cells"][index]["metadata"]["nbtape"].get("files", [])
@@ -99,7 +99,7 @@ def test_files_of_a_block_that_failed_are_listed_too(executor: JupyterCodeExecut
     assert names(result, executor.notebook.parent) == ["partial.csv"]
 
 
-def test_what_is_deleted_or_no_work_of_the_code_is_not_listed(executor: JupyterCodeExecutor) -> None:
+def test_deleted_files_and_caches_are_not_listed(executor: JupyterCodeExecutor) -> None:
     code = (
         "import os\nos.remove('data.csv')\nopen('short-lived', 'w').close()\nos.remove('short-lived')\n"
         "for tool in ('__pycache__', '.ipynb_checkpoints', '.git'):\n"
@@ -108,7 +108,7 @@ def test_what_is_deleted_or_no_work_of_the_code_is_not_listed(executor: JupyterC
     assert run(executor, code).output_files == []
 
 
-def test_virtual_environments_are_not_entered_unless_one_is_worked_in(tmp_path: Path) -> None:
+def test_virtual_environments_are_skipped_unless_the_working_directory_is_inside_one(tmp_path: Path) -> None:
     (tmp_path / "env" / "lib").mkdir(parents=True)
     outside, inside = WorkingDirectory(tmp_path), WorkingDirectory(tmp_path / "env")
     for name in ("env/pyvenv.cfg", "env/lib/module.py", "result.csv"):
@@ -117,7 +117,7 @@ def test_virtual_environments_are_not_entered_unless_one_is_worked_in(tmp_path: 
     assert inside.changes().paths == [tmp_path / "env/lib/module.py", tmp_path / "env/pyvenv.cfg"]
 
 
-def test_links_pipes_and_sockets_do_no_harm(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
+def test_links_pipes_and_sockets_are_harmless(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "secret").write_text("precious")
     code = (
@@ -131,7 +131,7 @@ def test_links_pipes_and_sockets_do_no_harm(executor: JupyterCodeExecutor, tmp_p
     assert names(result, executor.notebook.parent) == ["real"]
 
 
-def test_names_that_are_not_text_do_no_harm(executor: JupyterCodeExecutor) -> None:
+def test_file_names_that_are_not_text_are_harmless(executor: JupyterCodeExecutor) -> None:
     result = run(executor, "import os\nopen(b'caf\\xe9.csv', 'w').close()\nopen('ok.csv', 'w').close()")
     assert result.status == "ok"
     assert str(executor.notebook.parent / "ok.csv") in result.output_files
@@ -140,7 +140,7 @@ def test_names_that_are_not_text_do_no_harm(executor: JupyterCodeExecutor) -> No
     assert len(nbformat.read(executor.notebook, 4)["cells"]) == 2
 
 
-def test_our_own_files_are_never_listed(executor: JupyterCodeExecutor) -> None:
+def test_nbtapes_own_files_are_never_listed(executor: JupyterCodeExecutor) -> None:
     root = executor.notebook.parent
     first = run(executor, PICTURE)
     assert names(first, root) == ["session_0_0.png", "session_0_0.html"]
@@ -148,7 +148,7 @@ def test_our_own_files_are_never_listed(executor: JupyterCodeExecutor) -> None:
     assert run(executor, "print(1)").output_files == []
 
 
-def test_a_copy_of_the_notebook_that_the_code_made_is_listed(executor: JupyterCodeExecutor) -> None:
+def test_a_copy_of_the_notebook_made_by_the_code_is_listed(executor: JupyterCodeExecutor) -> None:
     result = run(executor, "import shutil\nshutil.copy('session.ipynb', 'copy.ipynb')")
     assert names(result, executor.notebook.parent) == ["copy.ipynb"]
 
@@ -171,14 +171,14 @@ def test_a_draft_that_is_being_written_is_never_listed(executor: JupyterCodeExec
     assert names(result, executor.notebook.parent) == ["result.tmp"]
 
 
-def test_files_that_are_written_between_two_blocks_are_listed_with_the_next(executor: JupyterCodeExecutor) -> None:
+def test_files_written_between_two_blocks_are_listed_with_the_next(executor: JupyterCodeExecutor) -> None:
     thread = "import threading\nthreading.Timer(0.5, lambda: open('late', 'w').close()).start()"
     assert run(executor, thread).output_files == []
     result = run(executor, "import time\ntime.sleep(1)")
     assert names(result, executor.notebook.parent) == ["late"]
 
 
-def test_more_files_than_are_listed_are_counted(executor: JupyterCodeExecutor) -> None:
+def test_files_above_the_limit_are_counted(executor: JupyterCodeExecutor) -> None:
     result = run(executor, "for n in range(1100):\n    open(f'{n:04d}', 'w').close()")
     if "has too many files to scan" in result.output:
         pytest.fail("1,100 files are not too many to look through")
@@ -187,7 +187,7 @@ def test_more_files_than_are_listed_are_counted(executor: JupyterCodeExecutor) -
     assert "100 more files were written and are not listed." in result.cells[0].note
 
 
-def test_a_directory_that_becomes_a_link_while_we_look_is_not_followed(
+def test_a_directory_that_becomes_a_link_during_a_scan_is_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outside, plots = tmp_path / "outside", tmp_path / "root" / "plots"
@@ -208,7 +208,7 @@ def test_a_directory_that_becomes_a_link_while_we_look_is_not_followed(
     assert plots.is_symlink()
 
 
-def test_a_directory_whose_parent_becomes_a_link_while_we_look_is_not_followed(
+def test_a_directory_whose_parent_becomes_a_link_during_a_scan_is_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outside, plots = tmp_path / "outside", tmp_path / "root" / "plots"
@@ -230,7 +230,7 @@ def test_a_directory_whose_parent_becomes_a_link_while_we_look_is_not_followed(
     assert describe([plots / "keys" / "secret"], tmp_path / "root")[0]["sha256"] is None
 
 
-def test_a_working_directory_may_itself_be_a_link(tmp_path: Path) -> None:
+def test_a_working_directory_can_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "here").symlink_to("there")
     directory = WorkingDirectory(tmp_path / "here")
@@ -250,7 +250,7 @@ def act(root: Path, kind: str, path: Path, other: Path) -> None:
     """One step of a history."""
     match kind:
         case "write":
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK)  # a pipe has no reader
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK)  # a named pipe has no reader
             os.write(file, b"x")
             os.close(file)
         case "mkdir":
@@ -265,14 +265,14 @@ def act(root: Path, kind: str, path: Path, other: Path) -> None:
             path.unlink()
         case "rename":
             path.rename(other)
-        case "age":  # as tar and cp -a set back the time of what they have written into
+        case "age":  # as tar and cp -a restore the time of the files they write
             os.utime(path, (0, 0), follow_symlinks=False)
         case "record":
             written_files.recorded(path)
 
 
 def plain_walk(root: Path, recorded: set[Path]) -> dict[Path, tuple[int, int, int]]:
-    """What a look is to see, found out in the plainest way."""
+    """Return what a scan must find, determined in the simplest way."""
     found = {}
     for directory, below, names in os.walk(root):
         below[:] = [name for name in below if name != ".git"]
@@ -290,14 +290,14 @@ def plain_walk(root: Path, recorded: set[Path]) -> dict[Path, tuple[int, int, in
 @example([("mkdir", "a", "a"), ("write", "a/b", "a"), ("look", "a", "a"), ("remove", "a", "a"), ("link", "a", "a")])
 @example([("write", "a", "a"), ("look", "a", "a"), ("write", "a", "a")])
 @example([("write", "a", "a"), ("look", "a", "a"), ("record", "a", "a"), ("write", "a", "a")])
-def test_whatever_happens_each_look_finds_what_is_new_since_the_last(steps: list[tuple[str, str, str]]) -> None:
+def test_each_scan_finds_the_changes_since_the_last_one(steps: list[tuple[str, str, str]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name).resolve()
         directory = WorkingDirectory(root)
         recorded: set[Path] = set()
         before = plain_walk(root, recorded)
         for kind, path, other in [*steps, ("look", "", "")]:
-            with contextlib.suppress(OSError):  # a step that cannot be made here
+            with contextlib.suppress(OSError):  # a step that is not possible here
                 act(root, kind, root / path, root / other)
             if kind == "record":
                 recorded.add(root / path)
@@ -317,7 +317,7 @@ CROWD = 60_000
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with more files than can be looked at in time."""
+    """Create a directory with more files than can be scanned in time."""
     root = tmp_path_factory.mktemp("crowd")
     for part in range(CROWD // 1000):
         directory = root / f"{part:03d}"
@@ -327,9 +327,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_a_directory_too_large_to_look_through_is_left_alone_and_the_result_says_so(
-    crowd: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_directory_too_large_to_scan_is_skipped_and_reported(crowd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(written_files, "SCAN_CPU_SECONDS", 0.02)  # no machine is fast enough
     with JupyterCodeExecutor(output_dir=crowd, notebook="crowded") as executor:
         result = run(executor, "open('new.csv', 'w').close()\nprint('x')")
@@ -345,7 +343,7 @@ def test_a_directory_too_large_to_look_through_is_left_alone_and_the_result_says
         assert names(drawn, crowd) == ["crowded_1_0.png", "crowded_1_0.html"], "extracted files need no look"
 
 
-def test_what_changed_while_nobody_could_look_is_reported_at_the_next_look_that_works(
+def test_changes_during_failed_scans_are_reported_by_the_next_successful_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "old").write_text("1")
@@ -361,7 +359,7 @@ def test_what_changed_while_nobody_could_look_is_reported_at_the_next_look_that_
     assert directory.changes().paths == []
 
 
-def test_a_first_look_that_failed_takes_nothing_that_was_there_for_new(
+def test_after_a_failed_first_scan_existing_files_are_not_reported_as_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "old").write_text("1")
@@ -387,9 +385,7 @@ def test_a_file_too_large_to_hash_is_recorded_by_its_size(tmp_path: Path) -> Non
     ]
 
 
-def test_hashing_ends_after_so_many_bytes_of_all_files_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hashing_stops_at_a_total_size_of_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(written_files, "MAX_HASHED_BYTES", 100)
     paths = [tmp_path / name for name in ("a", "b", "c")]
     for path, size in zip(paths, (60, 60, 40), strict=True):
@@ -398,7 +394,7 @@ def test_hashing_ends_after_so_many_bytes_of_all_files_together(
 
 
 @pytest.mark.timeout(20)
-def test_what_took_the_place_of_a_file_is_not_followed_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_replacement_of_a_file_is_neither_followed_nor_waited_for(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("precious")
     (tmp_path / "link").symlink_to(tmp_path / "secret")
     os.mkfifo(tmp_path / "pipe")
