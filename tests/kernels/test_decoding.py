@@ -1,4 +1,4 @@
-"""Large messages: what is too much is cut before it is decoded, and what is left is whole JSON."""
+"""Large messages: excess data is cut before decoding, and the rest is valid JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ def packed(content: object, *, ascii_only: bool) -> memoryview:
 @given(TEXTS, TEXTS, st.integers(10, 60), st.booleans())
 @example(text="\\" * 80, other='"' * 80, room=11, ascii_only=False)
 @example(text="😀" * 20, other="名" * 30, room=12, ascii_only=True)
-def test_what_is_left_is_json_with_the_heads_of_its_texts(text: str, other: str, room: int, ascii_only: bool) -> None:  # noqa: FBT001  (hypothesis)
+def test_a_cut_message_is_json_with_the_beginnings_of_its_texts(
+    text: str,
+    other: str,
+    room: int,
+    ascii_only: bool,  # noqa: FBT001  (hypothesis)
+) -> None:
     content = packed({"name": "stdout", "text": text, "more": [other, 1]}, ascii_only=ascii_only)
     left, cut = take_in(content, room)
     read = json.loads(left)
@@ -37,25 +42,25 @@ def test_what_is_left_is_json_with_the_heads_of_its_texts(text: str, other: str,
 
 @settings(deadline=None)
 @given(TEXTS, st.integers(10, 60))
-def test_what_a_program_prints_is_cut_like_any_text(text: str, room: int) -> None:
+def test_stream_text_is_cut_like_any_text(text: str, room: int) -> None:
     printed = packed({"name": "stdout", "text": text}, ascii_only=False)
     other = packed({"nome": "stdout", "text": text}, ascii_only=False)
     assert json.loads(take_in(printed, room)[0])["text"] == json.loads(take_in(other, room)[0])["text"]
 
 
-def test_what_has_more_structure_than_text_is_left_out() -> None:
+def test_a_message_with_more_structure_than_text_is_left_out() -> None:
     content = packed([[] for _ in range(10_000_000)], ascii_only=True)
     assert take_in(content, 4000) == (b"{}", len(content))
 
 
-def test_bytes_that_are_no_utf8_are_counted_and_cut() -> None:
+def test_bytes_that_are_not_utf8_are_counted_and_cut() -> None:
     text = b"\x80" * 5_000_000
     left, cut = take_in(memoryview(b'{"name": "stdout", "text": "%b"}' % text), 1000)
     assert 990 <= len(json.loads(left.decode(errors="replace"))["text"]) <= 1000
     assert cut + 1000 - len(text) in range(11)
 
 
-def test_cutting_takes_no_more_memory_than_what_is_left() -> None:
+def test_cutting_uses_memory_only_for_the_kept_part() -> None:
     for text in ("x" * 50_000_000, '"' * 20_000_000):
         content = packed({"name": "stdout", "text": text}, ascii_only=True)
         del text

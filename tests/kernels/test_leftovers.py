@@ -1,4 +1,4 @@
-"""When a session has stopped, nothing that its code started is left: not on the machine, and not in a container."""
+"""After a session has stopped, nothing that its code started is left, neither locally nor in a container."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def test_nothing_is_left_after_a_restart(output_dir: Path) -> None:
         assert not runs(left(output_dir))
 
 
-def test_nothing_is_left_of_a_kernel_of_a_server(output_dir: Path, gateway: LocalJupyterServer, way: str) -> None:
+def test_nothing_is_left_of_a_servers_kernel(output_dir: Path, gateway: LocalJupyterServer, way: str) -> None:
     with JupyterCodeExecutor(gateway, output_dir=output_dir) as executor:
         leave(executor, way)
     assert not runs(left(output_dir))
 
 
 @pytest.mark.parametrize("fork", [True, False])
-def test_nothing_is_left_of_a_kernel_of_a_pool_and_the_others_live(output_dir: Path, *, fork: bool) -> None:
+def test_nothing_is_left_of_a_pooled_kernel_and_other_kernels_keep_running(output_dir: Path, *, fork: bool) -> None:
     (output_dir / "other").mkdir()
     with KernelPool(size=2, fork=fork) as pool, JupyterCodeExecutor(pool, output_dir=output_dir / "other") as other:
         run(other, "x = 1")
@@ -135,22 +135,20 @@ if os.fork() == 0:
 
 
 @pytest.mark.parametrize("place", ["local", "container", "bind_dir"])
-def test_no_code_changes_a_record_that_is_final(output_dir: Path, base_image: str, place: str) -> None:
+def test_no_code_changes_a_final_record(output_dir: Path, base_image: str, place: str) -> None:
     server: Any = None
     if place != "local":
         server = DockerJupyterServer(base_image=base_image, bind_dir=output_dir if place == "bind_dir" else None)
     with JupyterCodeExecutor(server, output_dir=output_dir, timeout=60) as executor:
         executor.execute_code_blocks([CodeBlock(FORGE, "python")])
-    time.sleep(0.5)  # what is left would have time to act
+    time.sleep(0.5)  # leftovers would have time to act
     assert code_cells(executor.notebook)[0]["source"] == FORGE
     assert not (output_dir / ".t").exists()
     if server is not None:
         server.stop()
 
 
-def test_a_container_ends_with_its_last_session_and_another_one_takes_its_place(
-    output_dir: Path, base_image: str
-) -> None:
+def test_a_container_stops_with_its_last_session_and_is_replaced(output_dir: Path, base_image: str) -> None:
     with DockerJupyterServer(base_image=base_image, bind_dir=output_dir) as server:
         with JupyterCodeExecutor(server, output_dir=output_dir) as first:
             name = run(first, "import socket; print(socket.gethostname())").output
@@ -161,7 +159,7 @@ def test_a_container_ends_with_its_last_session_and_another_one_takes_its_place(
             assert run(third, "import socket; print(socket.gethostname())").output != name
 
 
-def test_processes_that_start_others_all_the_time_are_killed(tmp_path: Path) -> None:
+def test_processes_that_keep_starting_others_are_killed(tmp_path: Path) -> None:
     bomb = "import os, time\nfor _ in range(20000):\n    if os.fork(): os._exit(0)\n    os.setsid(); time.sleep(0.0005)"
     for _ in range(10):
         leftovers = Leftovers()
@@ -172,7 +170,7 @@ def test_processes_that_start_others_all_the_time_are_killed(tmp_path: Path) -> 
 
 
 def runs(pid: int) -> bool:
-    """Whether a process runs, and is not only waiting to be reaped."""
+    """Return whether a process runs, and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

@@ -1,4 +1,4 @@
-"""Where kernels come from: what is accepted as a server, and that accepting it starts nothing."""
+"""Sources of kernels: what is accepted as a server, and that accepting it starts nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class StartsWhenRead:
-    """A server object of another library, which starts when it is asked where it is."""
+    """A server object of another library, which starts when its address is read."""
 
     @property
     def connection_info(self) -> NoReturn:
@@ -26,12 +26,12 @@ def test_accepting_a_foreign_server_does_not_start_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", [3, object(), b"http://127.0.0.1:8888"])
-def test_what_has_no_connection_info_is_refused(other: object, tmp_path: Path) -> None:
+def test_an_object_without_connection_info_is_rejected(other: object, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="is not a source of kernels"):
         checked_source(other, "python3", None, tmp_path)  # type: ignore[arg-type]
 
 
-def test_a_pool_on_a_server_with_pages_works_where_the_server_shows_files(tmp_path: Path) -> None:
+def test_a_pool_on_a_server_with_pages_needs_an_output_dir_in_the_servers_files(tmp_path: Path) -> None:
     pool = KernelPool(LocalJupyterServer(lab=True, root_dir=tmp_path))
     with pytest.raises(ValueError, match="Choose an output_dir= in it"):
         pool.kernels_for("python3", tmp_path.parent)

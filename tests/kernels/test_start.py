@@ -1,4 +1,4 @@
-"""A kernel that starts: what happens meanwhile."""
+"""A starting kernel: what runs in the meantime."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_the_kernel_is_on_its_way_before_the_heavy_imports(tmp_path: Path) -> None:
+def test_the_kernel_starts_before_the_heavy_imports(tmp_path: Path) -> None:
     code = """
 import sys
 from nbtape import CodeBlock, JupyterCodeExecutor

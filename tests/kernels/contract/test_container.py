@@ -1,4 +1,4 @@
-"""Kernels in a Docker container: what every kernel promises, and faults; with `--full`, everything."""
+"""Kernels in a Docker container: the contract of every kernel, and faults; with `--full`, all tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels of an Enterprise Gateway; with `--full`, everything that every kernel promises."""
+"""Kernels of an Enterprise Gateway; with `--full`, the whole contract of every kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels of someone else's jupyter_server: below a path, over https."""
+"""Kernels of an external jupyter_server: below a path, over https."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 class FarServer:
     kind = "jupyter_server"
-    # A jupyter_server looks every three seconds whether its kernels live.
+    # A jupyter_server checks every three seconds whether its kernels are alive.
     notices_death_within = 6.0
 
     @pytest.fixture

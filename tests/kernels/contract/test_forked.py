@@ -1,4 +1,4 @@
-"""Kernels that are forked by a fork server, with the channels of other local kernels; with `--full`, everything."""
+"""Kernels from a fork server, with the channels of other local kernels; with `--full`, all tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels on this machine: everything a kernel and a session promise, and every fault."""
+"""Local kernels: the whole contract of a kernel and a session, and every fault."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LocalKernel:
-    stands_still_for = 2  # no connection of a local kernel minds how long
+    stands_still_for = 2  # no connection of a local kernel depends on how long this is
 
     @pytest.fixture
     def source(self) -> Server:
@@ -28,7 +28,7 @@ class LocalKernel:
 
 
 class TestTransport(LocalKernel, TransportContract):
-    def test_of_a_kernel_that_is_quicker_than_we_are_nothing_is_lost(self, output_dir: Path) -> None:
+    def test_nothing_is_lost_from_a_kernel_that_is_faster_than_its_client(self, output_dir: Path) -> None:
         code = (
             "from nbtape import CodeBlock, JupyterCodeExecutor\n"
             "with JupyterCodeExecutor() as executor:\n"

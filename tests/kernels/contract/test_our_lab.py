@@ -1,4 +1,4 @@
-"""Kernels of a JupyterLab that nbtape starts: a jupyter_server like the far one; with `--full`, everything."""
+"""Kernels of a JupyterLab that nbtape starts: a jupyter_server like the external one; with `--full`, all tests."""
 
 from __future__ import annotations
 

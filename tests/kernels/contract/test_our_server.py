@@ -1,4 +1,4 @@
-"""Kernels of a server that nbtape starts: everything a kernel and a session promise, and the faults of a connection."""
+"""Kernels of a server that nbtape starts: the contract of a kernel and a session, and faults of a connection."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 class OurServer:
     kind = "LocalJupyterServer"
-    # Without care for it, no connection survives so long a silence.
+    # Without special handling, no connection survives so long a silence.
     stands_still_for = 60
 
     @pytest.fixture
@@ -39,10 +39,10 @@ class OurServer:
 
 
 def is_server(process: psutil.Process) -> bool:
-    """Whether a child of ours is a server of ours; one of another test that has just died is none."""
+    """Return whether a child process is a running server of nbtape, and not one of another test that has just died."""
     try:
         return "nbtape.servers.process.gateway" in process.cmdline()
-    except psutil.NoSuchProcess:  # a zombie, too
+    except psutil.NoSuchProcess:  # also for a zombie
         return False
 
 

@@ -1,4 +1,4 @@
-"""Kernels of a pool, each started on its own, with the channels of local kernels; with `--full`, everything."""
+"""Kernels of a pool, each started separately, with the channels of local kernels; with `--full`, all tests."""
 
 from __future__ import annotations
 

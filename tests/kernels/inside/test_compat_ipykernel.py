@@ -10,7 +10,7 @@ from ipykernel.kernelapp import IPKernelApp
 CHANGED = "ipykernel has changed: adapt nbtape.kernels.inside.compat_ipykernel"
 
 
-def test_a_flush_only_queues_what_the_sending_thread_sends() -> None:
+def test_a_flush_only_queues_output_for_the_sending_thread() -> None:
     source = inspect.getsource(OutStream.flush)
     assert "self.pub_thread.schedule(self._flush)" in source, CHANGED
     assert "self.pub_thread.thread.is_alive()" in source, CHANGED
@@ -24,12 +24,12 @@ def test_a_hook_sees_a_stream_message_before_it_is_sent() -> None:
     assert "self._local = local()" in inspect.getsource(OutStream.__init__), f"{CHANGED}: hooks are not kept per thread"
 
 
-def test_the_sending_thread_runs_what_is_scheduled_in_turn() -> None:
+def test_the_sending_thread_runs_scheduled_calls_in_order() -> None:
     assert list(inspect.signature(IOPubThread.schedule).parameters) == ["self", "f"], CHANGED
     assert "self.socket = socket" in inspect.getsource(IOPubThread.__init__), CHANGED
 
 
-def test_the_socket_of_a_kernels_output_is_made_from_the_context_it_is_given() -> None:
+def test_the_output_socket_is_created_from_the_given_context() -> None:
     source = inspect.getsource(IPKernelApp.init_iopub)
     assert "self.iopub_socket = context.socket(" in source, "adapt nbtape.kernels.inside.ipykernel_config"
     assert list(inspect.signature(IPKernelApp.init_iopub).parameters) == ["self", "context"], CHANGED

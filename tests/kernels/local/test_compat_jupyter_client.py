@@ -29,7 +29,7 @@ def test_a_method_that_nbtape_overrides_is_called(caller: str, called: str) -> N
     assert called in source(caller), CHANGED
 
 
-def test_after_the_launch_there_is_only_the_control_socket_to_leave_out() -> None:
+def test_only_the_control_socket_needs_to_be_left_out_after_the_launch() -> None:
     steps = [line.strip() for line in source("_async_post_start_kernel").split('"""')[-1].splitlines() if line.strip()]
     assert steps == [
         "self.start_restarter()",

@@ -1,4 +1,4 @@
-"""Kernels that are forked from a fork server: the contract, and what a fork must not share."""
+"""Kernels from a fork server: what a fork must not share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if sys.platform == "win32":
 
 @pytest.fixture
 def forked() -> Iterator[Callable[..., ForkedKernels]]:
-    """Makes sources of forked kernels."""
+    """Return a factory for sources of forked kernels."""
     made: list[ForkedKernels] = []
 
     def make(*preload: str, must: bool = True, kernel_name: str = "python3", timeout: float = 60) -> ForkedKernels:
@@ -44,7 +44,7 @@ def forked() -> Iterator[Callable[..., ForkedKernels]]:
 
 @pytest.fixture
 def module(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """Makes a module of some source, for kernels to import, and returns its name."""
+    """Return a factory that writes a module for kernels to import and returns its name."""
     directory = tmp_path_factory.mktemp("modules")
     monkeypatch.setenv("PYTHONPATH", str(directory))
 
@@ -65,7 +65,7 @@ def said(executor: JupyterCodeExecutor, code: str) -> str:
     return result.output.strip()
 
 
-def test_what_is_preloaded_is_there_and_not_in_the_namespace(
+def test_preloaded_modules_are_loaded_but_not_in_the_namespace(
     forked: Callable[..., ForkedKernels], module: Callable[[str], str], output_dir: Path
 ) -> None:
     name = module("import os\nwhere = os.getpid()\nprint('noise')")
@@ -74,7 +74,7 @@ def test_what_is_preloaded_is_there_and_not_in_the_namespace(
         assert said(executor, "import os, preloaded\nprint(preloaded.where == os.getppid())") == "True"
 
 
-def test_two_forks_have_state_keys_and_random_numbers_of_their_own(
+def test_forks_have_their_own_state_keys_and_random_numbers(
     forked: Callable[..., ForkedKernels], output_dir: Path
 ) -> None:
     source = forked("numpy")
@@ -100,13 +100,13 @@ def test_linear_algebra_works_in_a_fork_of_a_parent_that_has_used_its_threads(
         assert said(executor, code) == str(400**3)
 
 
-def test_a_plot_of_a_preloaded_pyplot_is_shown(forked: Callable[..., ForkedKernels], output_dir: Path) -> None:
+def test_a_plot_with_preloaded_pyplot_is_shown(forked: Callable[..., ForkedKernels], output_dir: Path) -> None:
     with JupyterCodeExecutor(forked("matplotlib.pyplot"), output_dir=output_dir) as executor:
         result = run(executor, "import matplotlib.pyplot as plt\n_ = plt.plot([1, 2])")
         assert [Path(file).suffix for file in result.output_files] == [".png"]
 
 
-def test_a_fork_has_nothing_open_of_its_parent_or_siblings(
+def test_a_fork_shares_no_sockets_or_pipes_with_its_parent_or_siblings(
     forked: Callable[..., ForkedKernels], output_dir: Path
 ) -> None:
     source = forked()
@@ -126,7 +126,7 @@ def test_a_fork_has_nothing_open_of_its_parent_or_siblings(
 
 
 def sockets(process: psutil.Process) -> set[str]:
-    """What connections a process has open, by the names that the system has for them."""
+    """Return the open connections of a process, by their system names."""
     names = set()
     for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
         names.add(str(descriptor.readlink()))
@@ -143,7 +143,7 @@ def sockets(process: psutil.Process) -> set[str]:
         ("import socket\nkept = socket.socketpair()", "a socket or a pipe is open"),
     ],
 )
-def test_what_is_not_safe_is_not_forked(
+def test_unsafe_preloads_are_not_forked(
     forked: Callable[..., ForkedKernels], module: Callable[[str], str], output_dir: Path, source: str, why: str
 ) -> None:
     name = module(source)
@@ -155,7 +155,7 @@ def test_what_is_not_safe_is_not_forked(
         assert parent_of(executor) == os.getpid()
 
 
-def test_a_kernel_behind_a_script_is_started_and_not_forked(
+def test_a_kernel_with_a_start_script_is_started_and_not_forked(
     forked: Callable[..., ForkedKernels],
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
@@ -192,7 +192,7 @@ def test_imports_that_fail_or_hang_are_errors(
     executor.stop()
 
 
-def test_a_parent_that_dies_takes_its_kernels_along_and_is_replaced(
+def test_a_fork_server_that_dies_stops_its_kernels_and_is_replaced(
     forked: Callable[..., ForkedKernels], output_dir: Path
 ) -> None:
     with JupyterCodeExecutor(forked(), output_dir=output_dir) as executor:
@@ -206,7 +206,7 @@ def test_a_parent_that_dies_takes_its_kernels_along_and_is_replaced(
 
 
 @pytest.mark.parametrize("when", ["idle", "stopped"])
-def test_all_end_with_us_when_we_are_killed(output_dir: Path, when: str) -> None:
+def test_all_processes_exit_when_the_client_is_killed(output_dir: Path, when: str) -> None:
     code = (
         "from nbtape import CodeBlock, JupyterCodeExecutor, KernelPool\n"
         "pool = KernelPool(size=2)\n"
@@ -229,7 +229,7 @@ def test_all_end_with_us_when_we_are_killed(output_dir: Path, when: str) -> None
         assert eventually(lambda: not any(map(is_running, started)))
 
 
-def test_a_kernel_that_its_pool_forgot_is_still_reaped(output_dir: Path) -> None:
+def test_a_kernel_dropped_by_its_pool_is_still_reaped(output_dir: Path) -> None:
     pool = KernelPool(size=1)
     with JupyterCodeExecutor(pool, output_dir=output_dir) as executor:
         pool.stop()
@@ -243,7 +243,7 @@ def test_a_kernel_that_its_pool_forgot_is_still_reaped(output_dir: Path) -> None
             run(executor, "1")
 
 
-def test_many_are_forked_at_once(forked: Callable[..., ForkedKernels], output_dir: Path) -> None:
+def test_many_kernels_can_be_forked_at_once(forked: Callable[..., ForkedKernels], output_dir: Path) -> None:
     async def one(source: ForkedKernels) -> int:
         manager = source.manager()
         await manager.start_kernel(cwd=output_dir)

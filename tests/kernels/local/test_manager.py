@@ -1,4 +1,4 @@
-"""Kernels of this machine: the contract, and what only a process of ours can promise."""
+"""Local kernels: what only a local process can guarantee."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IPYKERNEL = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file
 
 @pytest.fixture
 def jupyter_path(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place for the kernel specs of a test."""
+    """Create a directory for the kernel specs of a test."""
     path = tmp_path_factory.mktemp("jupyter")
     monkeypatch.setenv("JUPYTER_PATH", str(path))
     return path
@@ -55,7 +55,7 @@ def test_an_invalid_kernel_spec_is_named(content: str, why: str, jupyter_path: P
 
 
 def check_descriptors(act: Callable[[], None]) -> None:
-    """What is done again and again takes no more file descriptors than what is done once."""
+    """Check that repeating an action uses no more file descriptors than doing it once."""
     process = psutil.Process()
     act()
     gc.collect()
@@ -67,8 +67,8 @@ def check_descriptors(act: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("socket", ["manager._control_socket", "client.shell_channel.socket"])
-def test_a_connection_that_is_forgotten_does_not_keep_the_collector_waiting(socket: str) -> None:
-    """Which of them the collector comes to first is chance; here the ZeroMQ context is always before its socket."""
+def test_a_dropped_connection_does_not_block_the_garbage_collector(socket: str) -> None:
+    """The collector visits them in random order; here the ZeroMQ context always comes before its socket."""
     code = (
         "import asyncio, gc, warnings\n"
         "from nbtape.kernels.local.manager import LocalKernels\n"
@@ -94,13 +94,13 @@ def test_a_connection_that_is_forgotten_does_not_keep_the_collector_waiting(sock
 
 @pytest.mark.usefixtures("leaves_nothing")
 class TestProcesses:
-    """What is started ends, and what has ended is known."""
+    """Every started process is stopped, and every exit is noticed."""
 
     def test_a_source_can_be_given(self, output_dir: Path) -> None:
         with JupyterCodeExecutor(LocalKernels("python3"), output_dir=output_dir) as executor:
             assert run(executor, "print(1)").output == "1\n"
 
-    def test_a_stop_leaves_the_notebook_and_nothing_else(self, output_dir: Path, temp_dir: Path) -> None:
+    def test_a_stop_leaves_only_the_notebook(self, output_dir: Path, temp_dir: Path) -> None:
         runtime = _files(Path(jupyter_runtime_dir()))
         before, threads = descendants(), set(threading.enumerate())
         with JupyterCodeExecutor(output_dir=output_dir) as executor:
@@ -114,14 +114,14 @@ class TestProcesses:
         assert _files(Path(jupyter_runtime_dir())) == runtime
         assert set(threading.enumerate()) == threads
 
-    def test_a_stop_ends_what_the_code_left_running(self, output_dir: Path) -> None:
+    def test_a_stop_kills_processes_that_the_code_left_running(self, output_dir: Path) -> None:
         with JupyterCodeExecutor(output_dir=output_dir) as executor:
             result = run(executor, "import subprocess\nprint(subprocess.Popen(['sleep', '600']).pid)")
             left = int(result.output)
             assert is_running(left)
         assert eventually(lambda: not is_running(left))
 
-    def test_executors_that_come_and_go_leave_no_file_descriptors(self, output_dir: Path) -> None:
+    def test_stopped_executors_leave_no_file_descriptors(self, output_dir: Path) -> None:
         def come_and_go() -> None:
             with JupyterCodeExecutor(output_dir=output_dir) as executor:
                 run(executor, "1")
@@ -138,14 +138,14 @@ class TestProcesses:
             check_descriptors(restart)
 
     @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
-    def test_a_kernel_that_dies_while_idle_is_replaced_and_the_next_block_is_told(
+    def test_a_kernel_that_dies_while_idle_is_replaced_and_the_next_block_reports_it(
         self, output_dir: Path, sign: signal.Signals
     ) -> None:
         with JupyterCodeExecutor(output_dir=output_dir) as executor:
             run(executor, "x = 1")
             pid = kernel_pid(executor)
             os.kill(pid, sign)
-            # Its parent can learn of its end a moment after it is a zombie: its other threads end first.
+            # Its parent can learn of its exit shortly after it becomes a zombie: its other threads exit first.
             assert eventually(lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
             result = run(executor, "print('x' in globals())")
             assert (result.status, result.kernel_epoch) == ("ok", 2)
@@ -181,7 +181,7 @@ class TestProcesses:
             run(executor, "import atexit\natexit.register(lambda: open('farewell', 'w').write('done'))")
         assert (output_dir / "farewell").read_text() == "done"
 
-    def test_a_stop_does_not_wait_for_code_that_will_not_end(self, output_dir: Path) -> None:
+    def test_a_stop_does_not_wait_for_code_that_never_finishes(self, output_dir: Path) -> None:
         executor = JupyterCodeExecutor(output_dir=output_dir)
         run(executor, "import atexit, time\natexit.register(time.sleep, 600)")
         stopper = threading.Thread(target=executor.stop)
@@ -192,7 +192,7 @@ class TestProcesses:
 
 @pytest.mark.usefixtures("leaves_nothing")
 class TestPlace:
-    """Where the kernel works, and what lies there."""
+    """Where the kernel works, and which files are there."""
 
     def test_the_kernel_works_in_the_output_directory(self, tmp_path: Path) -> None:
         directory = tmp_path / "größe 你好"
@@ -201,12 +201,12 @@ class TestPlace:
         assert result.output == f"{directory}\n"
         assert result.output_files == [str(directory / "data.csv")]
 
-    def test_the_sockets_are_for_us_alone(self, output_dir: Path, temp_dir: Path) -> None:
+    def test_the_sockets_are_accessible_only_to_the_user(self, output_dir: Path, temp_dir: Path) -> None:
         with JupyterCodeExecutor(output_dir=output_dir):
             (directory,) = temp_dir.glob("nbtape-*")
             assert stat.S_IMODE(directory.stat().st_mode) & 0o077 == 0
 
-    def test_a_long_temporary_directory_is_no_obstacle(
+    def test_a_long_temporary_directory_works(
         self, output_dir: Path, temp_dir: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         deep = temp_dir / ("d" * 120)  # the path of a unix socket has at most 107 bytes, on macOS 103
@@ -217,7 +217,7 @@ class TestPlace:
             assert run(executor, "print(1)").output == "1\n"
         assert list(deep.iterdir()) == []
 
-    def test_the_output_directory_may_be_relative(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_output_directory_can_be_relative(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         with JupyterCodeExecutor(output_dir="coding") as executor:
             monkeypatch.chdir("/")
@@ -228,10 +228,10 @@ class TestPlace:
 
 @pytest.mark.usefixtures("leaves_nothing")
 class TestKernelSpecs:
-    """Every kernel spec that Jupyter knows, also those that do not work."""
+    """Every kernel spec that Jupyter finds, including broken ones."""
 
     @pytest.mark.parametrize("when", ["at the start", "at the first use"])
-    def test_a_kernel_that_dies_while_it_starts_is_an_error_with_its_last_words(
+    def test_a_kernel_that_dies_while_it_starts_is_an_error_with_its_last_output(
         self, jupyter_path: Path, output_dir: Path, when: str
     ) -> None:
         name = install(jupyter_path, "unlucky", ["sh", "-c", "echo no luck today >&2; exit 3"])
@@ -243,12 +243,12 @@ class TestKernelSpecs:
             executor.stop()
         assert _files(output_dir) == set()
 
-    def test_a_with_that_cannot_start_its_kernel_leaves_nothing(self, jupyter_path: Path, output_dir: Path) -> None:
+    def test_a_with_block_whose_kernel_cannot_start_leaves_nothing(self, jupyter_path: Path, output_dir: Path) -> None:
         executor = JupyterCodeExecutor(kernel_name=install(jupyter_path, "false", ["false"]), output_dir=output_dir)
         with pytest.raises(KernelStartError), executor:
             pytest.fail("there is no kernel")
 
-    def test_a_kernel_whose_program_is_missing_is_an_error_that_names_it(
+    def test_a_kernel_with_a_missing_program_is_an_error_that_names_it(
         self, jupyter_path: Path, output_dir: Path
     ) -> None:
         name = install(jupyter_path, "lost", ["/no/such/program", "{connection_file}"])
@@ -270,7 +270,7 @@ class TestKernelSpecs:
         finally:
             executor.stop()
 
-    def test_a_start_can_be_tried_again(self, jupyter_path: Path, output_dir: Path) -> None:
+    def test_a_failed_start_can_be_repeated(self, jupyter_path: Path, output_dir: Path) -> None:
         wanted = output_dir / "wanted"
         script = f'test -e "{wanted}" || exit 3; exec {sys.executable} -m ipykernel_launcher -f "$1"'
         name = install(jupyter_path, "moody", ["sh", "-c", script, "sh", "{connection_file}"])
@@ -283,7 +283,7 @@ class TestKernelSpecs:
         finally:
             executor.stop()
 
-    def test_a_kernel_behind_a_script_is_reached_over_tcp(self, jupyter_path: Path, output_dir: Path) -> None:
+    def test_a_kernel_with_a_start_script_is_reached_over_tcp(self, jupyter_path: Path, output_dir: Path) -> None:
         launcher = jupyter_path / "launch.sh"
         launcher.write_text(f'#!/bin/sh\nexec {sys.executable} -m ipykernel_launcher "$@"\n')
         launcher.chmod(0o755)
@@ -293,7 +293,7 @@ class TestKernelSpecs:
             assert run(executor, "import time\ntime.sleep(60)").status == "timeout"
             assert run(executor, "print(2)").output == "2\n"
 
-    def test_a_kernel_that_is_interrupted_by_message_is_interrupted(self, jupyter_path: Path, output_dir: Path) -> None:
+    def test_a_kernel_with_message_interrupts_can_be_interrupted(self, jupyter_path: Path, output_dir: Path) -> None:
         name = install(jupyter_path, "polite", IPYKERNEL, interrupt_mode="message")
         with JupyterCodeExecutor(kernel_name=name, output_dir=output_dir, timeout=1) as executor:
             run(executor, "kept = 7")
@@ -302,7 +302,7 @@ class TestKernelSpecs:
             assert result.output.startswith("before\n")
             assert run(executor, "print(kept)").output == "7\n"
 
-    def test_the_environment_of_a_kernel_spec_is_the_kernels(self, jupyter_path: Path, output_dir: Path) -> None:
+    def test_the_kernel_gets_the_environment_of_its_spec(self, jupyter_path: Path, output_dir: Path) -> None:
         name = install(jupyter_path, "set", IPYKERNEL, env={"FLAVOUR": "salt"})
         with JupyterCodeExecutor(kernel_name=name, output_dir=output_dir) as executor:
             assert run(executor, "import os\nprint(os.environ['FLAVOUR'])").output == "salt\n"

@@ -1,4 +1,4 @@
-"""Where a server is, and what may be seen of it: addresses are right, secrets stay in headers."""
+"""Addresses of servers, and what is shown of them: secrets stay in headers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nbtape.kernels.remote.connection import JupyterConnectionInfo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Something that is found in a text only if it was put there.
+#: A marker that is in a text only if it was put there.
 SECRET = "sesame-7c1d"
 
 
@@ -41,18 +41,18 @@ def test_a_name_or_an_address_is_a_host(host: str) -> None:
     "host",
     ["", " ", "http://example.org", "example.org/x", "a b", "me@example.org", "[::1]", "a\n", "a?b", "a#b", "bücher"],
 )
-def test_what_is_more_than_a_host_is_refused_with_where_the_rest_belongs(host: str) -> None:
+def test_a_host_with_other_parts_is_rejected_with_the_argument_they_belong_to(host: str) -> None:
     with pytest.raises(ValueError, match="use_https=, port= and base_path="):
         http(host)
 
 
 @pytest.mark.parametrize("port", [1, 8888, 65535, None])
-def test_a_port_may_be_left_to_the_scheme(port: int | None) -> None:
+def test_the_default_port_depends_on_the_scheme(port: int | None) -> None:
     assert http(port=port).port == port
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536])
-def test_a_port_that_cannot_be_is_refused(port: int) -> None:
+def test_an_invalid_port_is_rejected(port: int) -> None:
     with pytest.raises(ValueError, match=f"^{port} is not a port. Use a number from 1 to 65535.$"):
         http(port=port)
 
@@ -71,28 +71,28 @@ def test_a_port_that_cannot_be_is_refused(port: int) -> None:
         {"Cookie": f"{SECRET}é"},
     ],
 )
-def test_a_header_that_cannot_be_sent_is_refused_and_its_value_not_shown(headers: dict[str, str]) -> None:
+def test_an_invalid_header_is_rejected_without_showing_its_value(headers: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="cannot be sent") as caught:
         http(headers=headers)
     assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("token", [f"{SECRET}\n", f"{SECRET}é", f"{SECRET}\r\nX: y"])
-def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(token: str) -> None:
+def test_an_invalid_token_is_rejected_without_showing_it(token: str) -> None:
     with pytest.raises(ValueError, match="Authorization") as caught:
         http(token=token)
     assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [f"{SECRET} ", f" {SECRET} "])
-def test_a_header_with_a_space_at_its_end_is_refused_here_and_not_shown_by_the_http_client(value: str) -> None:
-    # h11 refuses it as well, in an error that shows the value.
+def test_a_header_that_ends_with_a_space_is_rejected_before_the_http_client_shows_it(value: str) -> None:
+    # h11 also rejects it, in an error that shows the value.
     with pytest.raises(ValueError, match="cannot be sent") as caught:
         http(headers={"Cookie": value})
     assert SECRET not in str(caught.value)
 
 
-def test_a_missing_ca_file_is_missed_at_once(tmp_path: Path) -> None:
+def test_a_missing_ca_file_is_reported_at_once(tmp_path: Path) -> None:
     missing = tmp_path / "ca.pem"
     with pytest.raises(ValueError, match=f"The file {missing} does not exist"):
         https(ca_file=missing)
@@ -100,7 +100,7 @@ def test_a_missing_ca_file_is_missed_at_once(tmp_path: Path) -> None:
         https(ca_file=tmp_path)
 
 
-def test_local_root_may_be_a_string() -> None:
+def test_local_root_can_be_a_string() -> None:
     assert https(local_root="runs").local_root == Path("runs")
 
 
@@ -153,7 +153,7 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize(("info", "url", "api", "websocket_api"), ADDRESSES)
-def test_an_address_is_put_together_as_servers_expect_it(
+def test_an_address_is_built_as_servers_expect_it(
     info: JupyterConnectionInfo, url: str, api: str, websocket_api: str | None
 ) -> None:
     assert info.url == url
@@ -185,32 +185,30 @@ FROM_URLS = [
 
 
 @pytest.mark.parametrize(("url", "info"), FROM_URLS)
-def test_a_url_as_jupyter_prints_it_or_a_browser_shows_it_names_its_server(
-    url: str, info: JupyterConnectionInfo
-) -> None:
+def test_urls_from_jupyters_log_or_a_browser_are_accepted(url: str, info: JupyterConnectionInfo) -> None:
     assert JupyterConnectionInfo.from_url(url) == info
 
 
 @pytest.mark.parametrize("name", ["lab", "tree", "doc", "notebooks"])
-def test_a_user_who_is_called_like_a_page_keeps_the_base_path(name: str) -> None:
+def test_a_user_name_that_equals_a_page_name_keeps_the_base_path(name: str) -> None:
     for page in ("", "lab", "tree"):
         assert JupyterConnectionInfo.from_url(f"https://hub/user/{name}/{page}").base_path == f"/user/{name}/"
 
 
-def test_a_token_in_a_url_goes_into_a_header_and_nowhere_else() -> None:
+def test_a_token_in_a_url_is_sent_only_in_a_header() -> None:
     info = JupyterConnectionInfo.from_url(f"http://example.org/lab?token={SECRET}")
     assert info.secret_headers == {"Authorization": f"token {SECRET}"}
     assert SECRET not in info.url + info.api + info.websocket_api
 
 
-def test_a_token_that_is_given_beside_the_url_wins() -> None:
+def test_a_separate_token_overrides_the_one_in_the_url() -> None:
     assert JupyterConnectionInfo.from_url("http://example.org/?token=old", "new").token == "new"
     assert JupyterConnectionInfo.from_url("http://example.org/?token=old", token="").token == "old"
     assert JupyterConnectionInfo.from_url("http://example.org/", token="new").token == "new"
 
 
 @pytest.mark.parametrize("login", ["me", f"me:{SECRET}", f":{SECRET}", ":", ""])
-def test_a_user_and_a_password_in_a_url_are_refused_and_the_password_not_shown(login: str) -> None:
+def test_a_user_and_password_in_a_url_are_rejected_without_showing_the_password(login: str) -> None:
     with pytest.raises(ValueError, match="no user and password") as caught:
         JupyterConnectionInfo.from_url(f"http://{login}@example.org/")
     assert SECRET not in str(caught.value)
@@ -233,13 +231,13 @@ def test_a_user_and_a_password_in_a_url_are_refused_and_the_password_not_shown(l
         "http:example.org",
     ],
 )
-def test_what_is_no_url_of_a_server_is_refused_with_what_one_looks_like(url: str) -> None:
+def test_an_invalid_server_url_is_rejected_with_an_example(url: str) -> None:
     with pytest.raises(ValueError, match="Use the form https://host:port/base/path/"):
         JupyterConnectionInfo.from_url(url)
 
 
 @pytest.mark.parametrize("port", ["x", "-1", "65536", "99999999999999999999", "0", "8888x"])
-def test_a_port_in_a_url_that_cannot_be_is_refused(port: str) -> None:
+def test_an_invalid_port_in_a_url_is_rejected(port: str) -> None:
     with pytest.raises(ValueError, match="is no"):
         JupyterConnectionInfo.from_url(f"http://example.org:{port}/")
 
@@ -255,17 +253,17 @@ def test_a_port_in_a_url_that_cannot_be_is_refused(port: str) -> None:
         f"http://exa mple.org/?token={SECRET}",
         f"http://[::1/?token={SECRET}",
         f"http://me:{SECRET}@[elsewhere]/",
-        # A slash, an @ and a missing // make the password part of something else.
+        # A slash, an @ and a missing // turn the password into part of something else.
         f"http://me:a/{SECRET}@example.org/",
         f"ftp://me:a@{SECRET}@example.org/",
         f"http:me:{SECRET}@example.org/",
         f"http://example.org:x/#token={SECRET}",
-        # Its host is "ex" and a character that means "a/c" (NFKC): urlsplit shows all before it.
+        # Its host is "ex" and a character that means "a/c" (NFKC): urlsplit shows everything before it.
         f"http://me:{SECRET}@ex℀mple.org/",
     ],
 )
-def test_a_refusal_shows_neither_token_nor_password(url: str) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  (whatever it says)
+def test_an_error_shows_neither_token_nor_password(url: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  (with any message)
         JupyterConnectionInfo.from_url(url)
     assert SECRET not in str(caught.value)
 
@@ -287,7 +285,7 @@ URLS = st.one_of(
 @example("http://h/?token=\n")
 @example("http://[v1.a:b]/")
 @example("http://[::1%eth0]/")
-def test_any_text_is_a_url_that_can_be_used_or_a_value_error(text: str) -> None:
+def test_any_text_is_a_valid_url_or_a_value_error(text: str) -> None:
     try:
         info = JupyterConnectionInfo.from_url(text)
     except ValueError:
@@ -300,7 +298,7 @@ def test_any_text_is_a_url_that_can_be_used_or_a_value_error(text: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["::", "::1%eth0", "1:2", "a:b", "v1.a:b", "10.0.0.256", "a..b"])
-def test_a_host_that_is_accepted_is_one_that_the_http_client_takes(host: str) -> None:
+def test_an_accepted_host_works_in_the_http_client(host: str) -> None:
     try:
         info = http(host)
     except ValueError:
@@ -315,23 +313,23 @@ def test_the_connection_info_of_autogen_is_understood() -> None:
     assert JupyterConnectionInfo.of(theirs) == http("10.0.0.1")
 
 
-def test_a_host_alone_is_connection_info_enough() -> None:
+def test_a_host_alone_is_a_valid_connection_info() -> None:
     assert JupyterConnectionInfo.of(SimpleNamespace(host="10.0.0.1")) == http("10.0.0.1")
 
 
-def test_our_own_connection_info_is_taken_as_it_is() -> None:
+def test_an_nbtape_connection_info_is_used_unchanged() -> None:
     info = https(base_path="/x/", headers={"A": "b"})
     assert JupyterConnectionInfo.of(info) is info
     assert info.connection_info is info
 
 
 @pytest.mark.parametrize("other", [None, "http://example.org", 8888, object(), SimpleNamespace(host=None, port=1)])
-def test_what_has_no_host_is_no_connection_info(other: object) -> None:
+def test_an_object_without_a_host_is_not_a_connection_info(other: object) -> None:
     with pytest.raises(TypeError, match="It needs the attributes host, use_https, port and token"):
         JupyterConnectionInfo.of(other)
 
 
-def test_a_token_is_sent_as_jupyter_wants_it_beside_the_other_headers() -> None:
+def test_a_token_is_sent_in_jupyters_format_with_the_other_headers() -> None:
     info = http(token=SECRET, headers={"Cookie": "a=b"})
     assert info.secret_headers == {"Cookie": "a=b", "Authorization": f"token {SECRET}"}
     assert http().secret_headers == {}
@@ -353,7 +351,7 @@ def test_no_secret_shows_in_a_repr(show: Callable[[object], str]) -> None:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_connection_info_pickles_with_all_it_knows(protocol: int, tmp_path: Path) -> None:
+def test_a_connection_info_pickles_with_all_fields(protocol: int, tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     ca_file.touch()
     info = https(
@@ -370,16 +368,16 @@ def test_a_connection_info_pickles_with_all_it_knows(protocol: int, tmp_path: Pa
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1"])
-def test_this_machine_is_loopback(host: str) -> None:
+def test_local_addresses_are_loopback(host: str) -> None:
     assert http(host).is_loopback
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "example.org", "localhost.example.org", "0.0.0.0", "::2", "fe80::1", "1"])
-def test_any_other_machine_is_not_loopback(host: str) -> None:
+def test_other_addresses_are_not_loopback(host: str) -> None:
     assert not http(host).is_loopback
 
 
-def test_a_ca_file_is_trusted_in_place_of_the_systems_authorities(tmp_path: Path) -> None:
+def test_a_ca_file_replaces_the_systems_authorities(tmp_path: Path) -> None:
     authority = trustme.CA()
     ca_file = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(ca_file)
@@ -390,7 +388,7 @@ def test_a_ca_file_is_trusted_in_place_of_the_systems_authorities(tmp_path: Path
         assert context.check_hostname
 
 
-def test_certificates_are_checked_unless_that_is_switched_off() -> None:
+def test_certificates_are_checked_by_default() -> None:
     checked = https().make_ssl_context()
     assert (checked.verify_mode, checked.check_hostname) == (ssl.CERT_REQUIRED, True)
     unchecked = https(verify=False).make_ssl_context()
@@ -400,7 +398,7 @@ def test_certificates_are_checked_unless_that_is_switched_off() -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"garbage", b"\xff\x00", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
 )
-def test_a_ca_file_that_is_none_is_named(content: bytes, tmp_path: Path) -> None:
+def test_an_invalid_ca_file_is_named(content: bytes, tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(content)
     with pytest.raises(ValueError, match=f"{ca_file} is not a valid PEM file of certificates"):

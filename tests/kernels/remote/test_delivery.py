@@ -1,6 +1,6 @@
-"""What was asked and what came back: every block ends, none runs twice, and what is missing is told.
+"""Requests and their messages: every block finishes, none runs twice, and missing output is reported.
 
-A connection cannot be made to lose one chosen message, so a scripted kernel speaks here. It numbers and orders its
+A connection cannot be made to lose one chosen message, so these tests use a scripted kernel. It numbers and orders its
 messages as ipykernel does.
 """
 
@@ -35,10 +35,10 @@ def letter(channel: str, kind: Any, content: Any, *, msg_id: Any, parent: Any) -
 
 
 class Kernel:
-    """A kernel that runs what it is told to have run.
+    """A kernel that runs scripted blocks.
 
     Args:
-        name: The session in its message ids; empty for ids that bear no numbers.
+        name: The session in its message ids; empty for ids without numbers.
     """
 
     def __init__(self, name: str = "0b1e-4f_77") -> None:
@@ -58,7 +58,7 @@ class Kernel:
         return self.say("iopub", "stream", {"name": "stdout", "text": text}, request)
 
     def run(self, request: str, *, streams: int = 1, error: dict[str, Any] | None = None) -> list[Letter]:
-        """The letters of a block: `busy`, its code, its outputs, the reply, `idle`."""
+        """Return the messages of a block: `busy`, its code, its outputs, the reply, `idle`."""
         self.count += 1
         letters = [self.state("busy", request), self.say("iopub", "execute_input", {"code": ""}, request)]
         letters += [self.stream(request) for _ in range(streams)]
@@ -69,7 +69,7 @@ class Kernel:
         return [*letters, self.state("idle", request)]
 
     def answer(self, request: str, kind: str = "execute") -> list[Letter]:
-        """The letters of a question: `busy`, the reply, `idle`. Only an execution's reply tells the count."""
+        """Return the messages of a request: `busy`, the reply, `idle`. Only an execution's reply has the count."""
         content = {"status": "ok", **({"execution_count": self.count} if kind == "execute" else {})}
         asked = f"{kind}_request"
         busy = self.state("busy", request, asked)
@@ -77,10 +77,10 @@ class Kernel:
 
 
 class Desk:
-    """A ledger, its kernel, and all that is passed on of what comes.
+    """A ledger, its kernel, and the messages that were passed on.
 
     Args:
-        kernel: The kernel; None for one as they are.
+        kernel: The kernel; None for a usual one.
     """
 
     def __init__(self, kernel: Kernel | None = None) -> None:
@@ -96,16 +96,16 @@ class Desk:
             self.passed_on += [*made_up, (channel, message)]
 
     def ask(self, request: str = "question", kind: str = "execute") -> None:
-        """Put a question that is not disturbed."""
+        """Send a request that is not disturbed."""
         self.ledger.send_question(request)
         self.take(self.kernel.answer(request, kind))
 
     def replies(self, request: str) -> list[dict[str, Any]]:
-        """The contents of the replies to a request that were passed on."""
+        """Return the contents of the replies to a request that were passed on."""
         return [message["content"] for channel, message in self.of(request) if channel == "shell"]
 
     def idles(self, request: str) -> int:
-        """How often the end of a request was passed on."""
+        """Return how often the end of a request was passed on."""
         return sum(message["content"].get("execution_state") == "idle" for _, message in self.of(request))
 
     def of(self, request: str) -> list[Letter]:
@@ -115,7 +115,7 @@ class Desk:
 
 
 def without(letters: Sequence[Letter], *kinds: str) -> list[Letter]:
-    """The letters but for some kinds; `idle` and `busy` are kinds."""
+    """Return the messages without some kinds; `idle` and `busy` are kinds."""
     return [(channel, message) for channel, message in letters if not {_kind(message), _state(message)} & {*kinds}]
 
 
@@ -128,7 +128,7 @@ def _state(message: Message) -> str:
 
 
 def lose(*kinds: str, error: dict[str, Any] | None = None, streams: int = 1) -> Desk:
-    """A block that lost some kinds of messages in a cut, and a question after it."""
+    """Run a block that lost some kinds of messages in a cut, and send a request after it."""
     desk = Desk()
     desk.ledger.send_block("block")
     desk.take(without(desk.kernel.run("block", streams=streams, error=error), *kinds))
@@ -138,9 +138,9 @@ def lose(*kinds: str, error: dict[str, Any] | None = None, streams: int = 1) -> 
 
 
 class TestEnds:
-    """A block ends once, whatever was lost of its end."""
+    """A block finishes once, whichever part of its end was lost."""
 
-    def test_nothing_is_made_up_for_a_block_that_came_whole(self) -> None:
+    def test_nothing_is_added_to_a_block_that_arrived_complete(self) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         assert desk.ledger.waits
@@ -148,7 +148,7 @@ class TestEnds:
         assert not desk.ledger.waits
         assert (desk.made_up, desk.ledger.missing(), desk.ledger.wants_block_again()) == ([], "", False)
 
-    def test_one_half_of_an_end_is_known_as_such(self) -> None:
+    def test_a_reply_or_an_idle_alone_is_recognized_as_half_an_end(self) -> None:
         kernel = Kernel()
         *head, reply, idle = kernel.run("block")
         for first, second in ([reply], [idle]), ([idle], [reply]):
@@ -162,14 +162,14 @@ class TestEnds:
             assert (desk.ledger.waits, desk.ledger.waits_for_half) == (False, False)
             assert desk.made_up == []
 
-    def test_nobody_waits_where_nothing_was_sent(self) -> None:
+    def test_without_a_request_there_is_nothing_to_wait_for(self) -> None:
         desk = Desk()
         desk.ask()
         assert not desk.ledger.waits
         assert not desk.ledger.waits_for_half
         assert (desk.made_up, desk.ledger.missing()) == ([], "")
 
-    def test_a_lost_idle_is_made_up(self) -> None:
+    def test_a_lost_idle_is_replaced(self) -> None:
         desk = lose("idle")
         (made_up,) = desk.made_up
         assert made_up[0] == "iopub"
@@ -177,29 +177,29 @@ class TestEnds:
         assert made_up[1]["parent_header"] == {"msg_id": "block"}
         assert not desk.ledger.waits
 
-    def test_a_lost_idle_is_made_up_before_the_idle_that_betrays_it(self) -> None:
+    def test_a_lost_idle_is_replaced_before_the_idle_that_reveals_it(self) -> None:
         desk = lose("idle")
         idles = [message["parent_header"]["msg_id"] for _, message in desk.passed_on if _state(message) == "idle"]
         assert idles == ["block", "question"]
 
-    def test_a_lost_reply_is_made_up(self) -> None:
+    def test_a_lost_reply_is_replaced(self) -> None:
         desk = lose("execute_reply")
         assert desk.replies("block") == [{"status": "ok"}]
         assert [channel for channel, _ in desk.made_up] == ["shell"]
         assert not desk.ledger.waits
 
-    def test_a_lost_reply_to_a_block_that_failed_says_how_it_failed(self) -> None:
+    def test_the_replacement_of_a_lost_error_reply_has_the_error(self) -> None:
         desk = lose("execute_reply", error=ERROR)
         assert desk.replies("block") == [{"status": "error", **ERROR}]
 
-    def test_an_end_that_was_lost_whole_is_made_up_whole(self) -> None:
+    def test_a_completely_lost_end_is_replaced(self) -> None:
         for error, status in ((None, "ok"), (ERROR, "error")):
             desk = lose("execute_reply", "idle", error=error)
             assert [content["status"] for content in desk.replies("block")] == [status]
             assert desk.idles("block") == 1
             assert not desk.ledger.waits
 
-    def test_an_answer_whose_reply_comes_last_ends_the_block_as_well(self) -> None:
+    def test_an_answer_with_the_reply_last_finishes_the_block(self) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         desk.take(without(desk.kernel.run("block"), "execute_reply", "idle"))
@@ -211,7 +211,7 @@ class TestEnds:
         assert desk.replies("block") == [{"status": "ok"}]
         assert not desk.ledger.waits
 
-    def test_an_answer_whose_reply_comes_first_waits_for_outputs_that_are_on_their_way(self) -> None:
+    def test_an_answer_with_the_reply_first_waits_for_outputs_in_transit(self) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         letters = desk.kernel.run("block", streams=2)
@@ -224,7 +224,7 @@ class TestEnds:
         assert [_kind(message) for _, message in desk.made_up] == ["execute_reply"]
         assert (desk.idles("block"), desk.ledger.missing()) == (1, "")
 
-    def test_a_reply_that_overtakes_all_outputs_ends_nothing_early(self) -> None:
+    def test_a_reply_that_overtakes_all_outputs_does_not_finish_the_block(self) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         *outputs, reply, idle = desk.kernel.run("block", streams=2)
@@ -234,7 +234,7 @@ class TestEnds:
         desk.ask()
         assert (desk.made_up, desk.ledger.waits, desk.ledger.missing()) == ([], False, "")
 
-    def test_a_question_that_was_lost_does_not_hold_up_the_next_one(self) -> None:
+    def test_a_lost_request_does_not_block_the_next_one(self) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         desk.take(without(desk.kernel.run("block"), "execute_reply", "idle"))
@@ -243,7 +243,7 @@ class TestEnds:
         desk.ask("found")
         assert (len(desk.replies("block")), desk.idles("block"), desk.ledger.waits) == (1, 1, False)
 
-    def test_messages_of_others_in_between_change_nothing(self) -> None:
+    def test_messages_of_other_clients_in_between_change_nothing(self) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         letters = desk.kernel.run("block", streams=2)
@@ -252,14 +252,14 @@ class TestEnds:
         assert (desk.made_up, desk.ledger.missing(), desk.ledger.waits) == ([], "", False)
 
     @pytest.mark.parametrize("channel", ["control", "stdin", "", "iopub2"])
-    def test_other_channels_end_nothing(self, channel: str) -> None:
+    def test_messages_on_other_channels_do_not_finish_a_block(self, channel: str) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         desk.take((channel, message) for _, message in desk.kernel.run("block"))
         assert desk.ledger.waits
         assert not desk.ledger.waits_for_half
 
-    def test_one_block_after_the_other_ends(self) -> None:
+    def test_consecutive_blocks_each_finish(self) -> None:
         desk = Desk()
         for number in range(5):
             desk.ledger.send_block(f"block {number}")
@@ -271,10 +271,10 @@ class TestEnds:
 
 
 class TestRunsOnce:
-    """A block that did not reach the kernel is sent again, and one that may have is not."""
+    """A block that did not reach the kernel is sent again; one that may have is not."""
 
     @pytest.mark.parametrize("cells", [0, 1, 7])
-    def test_a_block_that_never_reached_the_kernel_is_wanted_again_once(self, cells: int) -> None:
+    def test_a_block_that_never_reached_the_kernel_is_resent_once(self, cells: int) -> None:
         desk = Desk()
         for number in range(cells):
             desk.ledger.send_block(f"earlier {number}")
@@ -288,7 +288,7 @@ class TestRunsOnce:
         desk.ask("later")
         assert (desk.made_up, desk.ledger.missing(), desk.ledger.waits) == ([], "", False)
 
-    def test_a_block_that_is_lost_again_and_again_is_wanted_again_each_time(self) -> None:
+    def test_a_repeatedly_lost_block_is_resent_each_time(self) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         for attempt in range(3):
@@ -300,7 +300,7 @@ class TestRunsOnce:
         assert not desk.ledger.wants_block_again()
         assert (len(desk.replies("block")), desk.idles("block")) == (1, 1)
 
-    def test_a_block_that_may_have_run_is_told_as_such_and_not_wanted_again(self) -> None:
+    def test_a_block_that_may_have_run_is_reported_and_not_resent(self) -> None:
         desk = lose("busy", "execute_input", "stream", "execute_reply", "idle")
         assert not desk.ledger.wants_block_again()
         (content,) = desk.replies("block")
@@ -308,13 +308,13 @@ class TestRunsOnce:
         assert content["traceback"] == []
         assert (desk.idles("block"), desk.ledger.waits, desk.ledger.missing()) == (1, False, UNKNOWN)
 
-    def test_what_is_not_known_of_a_block_is_not_said_of_the_next(self) -> None:
+    def test_uncertainty_about_a_block_does_not_carry_over_to_the_next(self) -> None:
         desk = lose("busy", "execute_input", "stream", "execute_reply", "idle")
         desk.ledger.send_block("next")
         desk.take(desk.kernel.run("next"))
         assert desk.ledger.missing() == ""
 
-    def test_a_request_that_was_given_up_says_nothing_of_the_next_block(self) -> None:
+    def test_an_abandoned_request_does_not_affect_the_next_block(self) -> None:
         desk = Desk()
         desk.ledger.send_block("given up")
         desk.ledger.cut()
@@ -322,7 +322,7 @@ class TestRunsOnce:
         desk.take(desk.kernel.run("block"))
         assert (desk.ledger.missing(), desk.ledger.wants_block_again(), desk.ledger.waits) == ("", False, False)
 
-    def test_a_block_that_somebody_elses_cell_may_have_been_is_not_wanted_again(self) -> None:
+    def test_a_block_that_may_be_counted_for_another_clients_cell_is_not_resent(self) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         desk.ledger.cut()
@@ -331,10 +331,10 @@ class TestRunsOnce:
         assert not desk.ledger.wants_block_again()
         assert desk.ledger.missing() == UNKNOWN
 
-    def test_replies_without_a_count_have_no_block_run_twice(self) -> None:
+    def test_replies_without_a_count_do_not_make_a_block_run_twice(self) -> None:
         desk = Desk()
-        # The first question to a kernel, whose reply has no count; and the last one, queued behind a block that
-        # failed: ipykernel aborts it, and that reply has none either. The block has run.
+        # The first request to a kernel, whose reply has no count; and the last one, queued behind a block that
+        # failed: ipykernel aborts it, and its reply has no count either. The block has run.
         desk.ask("first", "kernel_info")
         desk.ledger.send_block("block")
         desk.kernel.run("block", error=ERROR)
@@ -343,7 +343,7 @@ class TestRunsOnce:
         assert not desk.ledger.wants_block_again()
         assert desk.ledger.missing() == UNKNOWN
 
-    def test_a_reply_without_a_count_leaves_the_last_count_known(self) -> None:
+    def test_a_reply_without_a_count_keeps_the_last_known_count(self) -> None:
         desk = Desk()
         desk.ask("first", "kernel_info")
         desk.ledger.send_block("block")
@@ -353,9 +353,9 @@ class TestRunsOnce:
 
 
 class TestMissing:
-    """After a cut, the kernel's numbers tell whether all has come."""
+    """After a cut, the kernel's message numbers show whether all messages have arrived."""
 
-    def test_a_cut_that_lost_nothing_is_not_mentioned(self) -> None:
+    def test_a_cut_that_lost_nothing_is_not_reported(self) -> None:
         for place in range(8):
             desk = Desk()
             desk.ledger.send_block("block")
@@ -365,7 +365,7 @@ class TestMissing:
             desk.take(letters[place:])
             assert desk.ledger.missing() == ""
 
-    def test_while_a_block_runs_after_a_cut_output_may_be_missing(self) -> None:
+    def test_output_may_be_missing_while_a_block_runs_after_a_cut(self) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         letters = desk.kernel.run("block")
@@ -377,7 +377,7 @@ class TestMissing:
         assert desk.ledger.missing() == ""
 
     @pytest.mark.parametrize("lost", range(5))
-    def test_one_lost_output_is_missed(self, lost: int) -> None:
+    def test_one_lost_output_is_detected(self, lost: int) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         letters = desk.kernel.run("block", streams=5)
@@ -385,10 +385,10 @@ class TestMissing:
         desk.take(letters[: 2 + lost] + letters[3 + lost :])
         assert desk.ledger.missing() == CUT
 
-    def test_outputs_that_were_lost_together_with_the_beginning_are_missed(self) -> None:
+    def test_outputs_lost_together_with_the_beginning_are_detected(self) -> None:
         assert lose("busy", "execute_input", "stream", streams=5).ledger.missing() == CUT
 
-    def test_outputs_that_were_lost_together_with_the_end_are_missed(self) -> None:
+    def test_outputs_lost_together_with_the_end_are_detected(self) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         desk.take(desk.kernel.run("block", streams=5)[:4])
@@ -396,15 +396,15 @@ class TestMissing:
         desk.ask()
         assert desk.ledger.missing() == CUT
 
-    def test_a_lost_reply_is_no_lost_output(self) -> None:
+    def test_a_lost_reply_is_not_reported_as_lost_output(self) -> None:
         assert lose("execute_reply", streams=3).ledger.missing() == ""
 
     @pytest.mark.parametrize("kinds", [["idle"], ["execute_reply", "idle"]])
-    def test_where_the_end_was_lost_there_may_have_been_output_before_it(self, kinds: list[str]) -> None:
+    def test_if_the_end_was_lost_output_may_be_missing(self, kinds: list[str]) -> None:
         assert lose(*kinds, streams=3).ledger.missing() == CUT
 
-    def test_requests_of_others_that_are_answered_meanwhile_explain_gaps(self) -> None:
-        # A kernel answers on its control channel while a block runs. The reply has a number, and does not come to us.
+    def test_requests_of_other_clients_explain_gaps_in_the_numbers(self) -> None:
+        # A kernel answers on its control channel while a block runs. The reply has a number but goes to another client.
         desk = Desk()
         desk.take(theirs(desk.kernel, ["kernel_info"]))
         desk.ledger.send_block("block")
@@ -415,7 +415,7 @@ class TestMissing:
         desk.take([*theirs(desk.kernel, ["kernel_info"]), reply, desk.kernel.state("idle", "block")])
         assert desk.ledger.missing() == ""
 
-    def test_requests_of_others_explain_no_more_than_their_replies(self) -> None:
+    def test_requests_of_other_clients_explain_only_their_replies(self) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         busy, code = desk.kernel.state("busy", "block"), desk.kernel.say("iopub", "execute_input", {}, "block")
@@ -427,7 +427,7 @@ class TestMissing:
         assert desk.ledger.missing() == CUT
 
     @pytest.mark.parametrize("name", ["", "a\n"])
-    def test_messages_without_numbers_may_be_missing_after_a_cut_and_only_then(self, name: str) -> None:
+    def test_messages_without_numbers_count_as_possibly_missing_only_after_a_cut(self, name: str) -> None:
         desk = Desk(Kernel(name))
         desk.ledger.send_block("block")
         desk.take(desk.kernel.run("block"))
@@ -435,25 +435,25 @@ class TestMissing:
         desk.ledger.cut()
         assert desk.ledger.missing() == CUT
 
-    def test_a_cut_after_a_block_does_not_taint_it(self) -> None:
+    def test_a_cut_after_a_block_does_not_affect_it(self) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         desk.take(desk.kernel.run("block"))
         desk.ledger.cut()
         assert desk.ledger.missing() == ""
 
-    def test_a_cut_between_two_blocks_does_not_taint_the_next(self) -> None:
+    def test_a_cut_between_two_blocks_does_not_affect_the_next(self) -> None:
         desk = Desk(Kernel(""))
         desk.ledger.send_block("block")
         desk.take(desk.kernel.run("block"))
         desk.ledger.cut()
-        desk.kernel.run("theirs")  # nobody heard it
+        desk.kernel.run("theirs")  # no client received it
         desk.ledger.send_block("next")
         desk.take(desk.kernel.run("next"))
         assert desk.ledger.missing() == ""
 
     @pytest.mark.parametrize("line", LIMIT_LINES)
-    def test_a_servers_rate_limit_is_told(self, line: str) -> None:
+    def test_a_servers_rate_limit_is_reported(self, line: str) -> None:
         desk, server = Desk(), Kernel("server")
         desk.ledger.send_block("block")
         letters = desk.kernel.run("block", streams=3)
@@ -463,7 +463,7 @@ class TestMissing:
         assert desk.ledger.missing() == ""
 
     @pytest.mark.parametrize("line", LIMIT_LINES)
-    def test_a_block_that_prints_what_a_rate_limit_says_is_not_limited(self, line: str) -> None:
+    def test_a_block_that_prints_a_rate_limit_message_is_not_reported_as_limited(self, line: str) -> None:
         desk = Desk()
         desk.ledger.send_block("block")
         first, second, *rest = desk.kernel.run("block", streams=0)
@@ -471,7 +471,7 @@ class TestMissing:
         assert desk.ledger.missing() == ""
 
     @pytest.mark.parametrize("text", ["", "x", "the IOPub data rate exceeded.", "IOPub data rate", None, 1, []])
-    def test_what_else_a_server_says_is_no_rate_limit(self, text: Any) -> None:
+    def test_other_messages_of_a_server_are_not_a_rate_limit(self, text: Any) -> None:
         desk, server = Desk(), Kernel("server")
         desk.ledger.send_block("block")
         letters = desk.kernel.run("block")
@@ -480,14 +480,14 @@ class TestMissing:
 
 
 def merged(letters: Sequence[Letter], data: st.DataObject) -> list[Letter]:
-    """The letters as they may come: each channel keeps its order."""
+    """Return the messages in a possible order: each channel keeps its own."""
     queues = {name: [one for one in letters if one[0] == name] for name in ("iopub", "shell")}
     order = data.draw(st.permutations([channel for channel, _ in letters]))
     return [queues[channel].pop(0) for channel in order]
 
 
 def theirs(kernel: Kernel, kinds: Sequence[str]) -> list[Letter]:
-    """What is heard of requests of somebody else: all but the replies."""
+    """Return what is received of another client's requests: everything except the replies."""
     letters = [one for kind in kinds for one in (kernel.run("t") if kind == "run" else kernel.answer("t", kind))]
     return [one for one in letters if one[0] == "iopub"]
 
@@ -497,7 +497,7 @@ OTHERS = st.lists(st.sampled_from(["run", "kernel_info", "complete"]), max_size=
 
 @settings(max_examples=1000, deadline=None)
 @given(st.integers(0, 5), st.sampled_from([None, ERROR]), st.integers(0, 2), OTHERS, st.data())
-def test_whatever_is_lost_of_a_block_it_ends_once_and_lost_output_is_told(
+def test_a_block_with_any_lost_messages_finishes_once_and_lost_output_is_reported(
     streams: int, error: dict[str, Any] | None, earlier: int, others: list[str], data: st.DataObject
 ) -> None:
     desk = Desk()
@@ -523,7 +523,7 @@ def test_whatever_is_lost_of_a_block_it_ends_once_and_lost_output_is_told(
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2), OTHERS, st.integers(0, 3), st.data())
-def test_whatever_became_of_a_block_on_its_way_it_runs_at_most_once(
+def test_a_block_runs_at_most_once_whatever_happens_in_transit(
     earlier: int, others: list[str], attempts: int, data: st.DataObject
 ) -> None:
     desk, runs = Desk(), 0
@@ -581,21 +581,21 @@ def of_block(channel: str, kind: str, content: Any) -> Letter:
 @example([of_block("iopub", "error", [])], 1)
 @example([of_block("iopub", "error", None)], 1)
 @example([of_block("iopub", "error", "x")], 1)
-def test_messages_of_any_shape_break_nothing_and_keep_no_block_from_its_end(letters: list[Letter], place: int) -> None:
+def test_messages_of_any_shape_are_harmless_and_every_block_finishes(letters: list[Letter], place: int) -> None:
     desk = Desk()
     desk.ledger.send_block("block")
     genuine = desk.kernel.run("block")
     desk.take(genuine[:place])
     desk.ledger.cut()
     for channel, message in letters:
-        with contextlib.suppress(*_UNREADABLE):  # the connection leaves such a message out, and says so
+        with contextlib.suppress(*_UNREADABLE):  # the connection leaves such a message out and reports it
             desk.ledger.take(channel, message)
     desk.ask()
     desk.ledger.missing()
     assert desk.ledger.wants_block_again() or not desk.ledger.waits
 
 
-def test_a_message_that_lacks_its_parts_is_refused_as_the_connection_expects() -> None:
+def test_an_incomplete_message_is_rejected_with_an_error_the_connection_handles() -> None:
     desk = Desk()
     desk.ledger.send_block("block")
     _, whole = desk.kernel.stream("block")

@@ -1,4 +1,4 @@
-"""Servers that are not there, not Jupyter, or will not have us: one clear error, soon, without the token."""
+"""Servers that are unreachable, not Jupyter, or reject the client: one clear error, quickly, without the token."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 SECRET = "sesame-7c1d"
 
-#: Seconds within which it is said what is wrong.
+#: Seconds within which the error is raised.
 SOON = 10
 
 
 def check_refused(info: JupyterConnectionInfo, said: str, output_dir: Path) -> str:
-    """An executor on this server says what is wrong, at its start, soon, and records nothing."""
+    """Check that an executor on this server fails to start quickly with a clear error, and records nothing."""
     began = time.monotonic()
     executor = JupyterCodeExecutor(info, output_dir=output_dir)
     with pytest.raises((ServerError, KernelStartError), match=said) as caught:
@@ -56,59 +56,53 @@ def check_refused(info: JupyterConnectionInfo, said: str, output_dir: Path) -> s
 def sound(
     request: pytest.FixtureRequest, gateway: LocalJupyterServer, far_server: JupyterConnectionInfo
 ) -> JupyterConnectionInfo:
-    """A server that is as it should be: ours, and somebody else's with https below a path."""
+    """A working server: one of nbtape, and an external one with https below a path."""
     return gateway.connection_info if request.param == "ours" else far_server
 
 
 class TestRefusals:
-    """A Jupyter server that is asked in the wrong way."""
+    """A Jupyter server that gets an invalid request."""
 
-    def test_a_wrong_token_is_named_as_the_fault(self, sound: JupyterConnectionInfo, output_dir: Path) -> None:
+    def test_a_wrong_token_is_reported(self, sound: JupyterConnectionInfo, output_dir: Path) -> None:
         message = check_refused(
             dataclasses.replace(sound, token=SECRET), "rejected the token.*Set token= to the server's token", output_dir
         )
         assert str(sound.token) not in message
 
-    def test_a_missing_token_is_missed(self, sound: JupyterConnectionInfo, output_dir: Path) -> None:
+    def test_a_missing_token_is_reported(self, sound: JupyterConnectionInfo, output_dir: Path) -> None:
         check_refused(dataclasses.replace(sound, token=None), "requires a token", output_dir)
 
-    def test_a_wrong_base_path_is_named_as_the_fault(self, sound: JupyterConnectionInfo, output_dir: Path) -> None:
+    def test_a_wrong_base_path_is_reported(self, sound: JupyterConnectionInfo, output_dir: Path) -> None:
         check_refused(
             dataclasses.replace(sound, base_path="/user/bob/"),
             "Check port= and base_path=|Set token= to the server's token",
             output_dir,
         )
 
-    def test_a_certificate_that_nobody_trusts_is_named_as_the_fault(
-        self, far_server: JupyterConnectionInfo, output_dir: Path
-    ) -> None:
+    def test_an_untrusted_certificate_is_reported(self, far_server: JupyterConnectionInfo, output_dir: Path) -> None:
         check_refused(
             dataclasses.replace(far_server, ca_file=None), "certificate that is not trusted.*ca_file=", output_dir
         )
 
-    def test_a_certificate_for_another_host_is_named_as_the_fault(
+    def test_a_certificate_for_another_host_is_reported(
         self, far_server: JupyterConnectionInfo, output_dir: Path
     ) -> None:
         check_refused(dataclasses.replace(far_server, host="localhost"), "certificate that is not trusted", output_dir)
 
-    def test_a_certificate_may_go_unchecked(self, far_server: JupyterConnectionInfo, output_dir: Path) -> None:
+    def test_certificate_checks_can_be_switched_off(self, far_server: JupyterConnectionInfo, output_dir: Path) -> None:
         info = dataclasses.replace(far_server, ca_file=None, verify=False)
         with JupyterCodeExecutor(info, output_dir=output_dir) as executor:
             assert run(executor, "print(1)").output == "1\n"
 
-    def test_https_where_http_is_spoken_is_named_as_the_fault(
-        self, gateway: LocalJupyterServer, output_dir: Path
-    ) -> None:
+    def test_https_to_an_http_server_is_reported(self, gateway: LocalJupyterServer, output_dir: Path) -> None:
         check_refused(
             dataclasses.replace(gateway.connection_info, use_https=True), "use http:// instead of https://", output_dir
         )
 
-    def test_http_where_https_is_spoken_is_named_as_the_fault(
-        self, far_server: JupyterConnectionInfo, output_dir: Path
-    ) -> None:
+    def test_http_to_an_https_server_is_reported(self, far_server: JupyterConnectionInfo, output_dir: Path) -> None:
         check_refused(dataclasses.replace(far_server, use_https=False), "use https:// instead of http://", output_dir)
 
-    def test_a_kernel_spec_that_is_not_there_is_an_error_that_names_those_that_are(
+    def test_a_missing_kernel_spec_is_an_error_that_names_the_available_ones(
         self, sound: JupyterConnectionInfo, output_dir: Path
     ) -> None:
         executor = JupyterCodeExecutor(sound, kernel_name="fortran", output_dir=output_dir)
@@ -119,7 +113,7 @@ class TestRefusals:
 
 @contextlib.contextmanager
 def listening(serve: Callable[[socket.socket], Any] | None) -> Iterator[int]:
-    """Something at a port that does with every connection what it is told."""
+    """Listen on a port with a given handler for every connection."""
     kept: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -143,7 +137,7 @@ def listening(serve: Callable[[socket.socket], Any] | None) -> Iterator[int]:
 
 
 def answering(status: str, body: bytes, *headers: str) -> Callable[[socket.socket], None]:
-    """An HTTP server that knows one answer."""
+    """Run an HTTP server that always gives the same answer."""
     head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers])
 
     def serve(connection: socket.socket) -> None:
@@ -169,18 +163,18 @@ def endless(connection: socket.socket) -> None:
 
 
 class TestNoJupyter:
-    """Something else is there, or nothing."""
+    """Another program answers on the port, or none does."""
 
-    def test_no_server_is_said_with_what_to_do(self, output_dir: Path) -> None:
+    def test_a_missing_server_is_reported_with_the_remedy(self, output_dir: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         check_refused(info_at(port), "cannot be reached.*Start it, or check host= and port=", output_dir)
 
-    def test_a_host_that_nobody_knows_is_said(self, output_dir: Path) -> None:
+    def test_an_unknown_host_is_reported(self, output_dir: Path) -> None:
         info = JupyterConnectionInfo("no-such-host.invalid", use_https=False, token=SECRET)
         check_refused(info, "cannot be reached", output_dir)
 
-    def test_a_port_that_never_answers_is_given_up(self, output_dir: Path) -> None:
+    def test_a_port_that_never_answers_times_out(self, output_dir: Path) -> None:
         with listening(None) as port:
             check_refused(info_at(port), "did not answer within", output_dir)
 
@@ -201,13 +195,13 @@ class TestNoJupyter:
         ],
         ids=["a page", "a list", "no specs", "404", "500", "503", "redirect", "no gzip", "closes", "ssh", "endless"],
     )
-    def test_what_is_no_jupyter_server_is_said_to_be_none(
+    def test_a_server_that_is_not_jupyter_is_reported(
         self, serve: Callable[[socket.socket], Any], said: str, output_dir: Path
     ) -> None:
         with listening(serve) as port:
             check_refused(info_at(port), said, output_dir)
 
-    def test_a_redirect_does_not_carry_the_token_elsewhere(self, output_dir: Path) -> None:
+    def test_a_redirect_does_not_send_the_token_elsewhere(self, output_dir: Path) -> None:
         heard: list[bytes] = []
 
         def overhear(connection: socket.socket) -> None:
@@ -227,10 +221,10 @@ def info_at(port: int) -> JupyterConnectionInfo:
 
 
 class TestStart:
-    """A kernel whose start goes wrong half way."""
+    """A kernel whose start fails partway."""
 
     @pytest.mark.parametrize("answer", [b"{}", b'{"id": 5}', b'{"id": "../../etc"}', b'{"id": ""}', b"[]", b"null"])
-    def test_an_id_that_is_none_is_refused(self, answer: bytes, output_dir: Path) -> None:
+    def test_an_invalid_kernel_id_is_rejected(self, answer: bytes, output_dir: Path) -> None:
         specs = b'{"kernelspecs": {"python3": {"spec": {"language": "python"}}}}'
 
         def serve(connection: socket.socket) -> None:
@@ -242,10 +236,10 @@ class TestStart:
         with listening(serve) as port:
             check_refused(info_at(port), "returned no valid id", output_dir)
 
-    def test_a_server_that_wants_no_token_is_left_no_kernel_by_who_forgets_to_stop(
+    def test_a_garbage_collected_executor_leaves_no_kernel_on_a_server_without_a_token(
         self, tmp_path_factory: pytest.TempPathFactory, output_dir: Path
     ) -> None:
-        # Without a token, Jupyter refuses a request that changes something and does not prove to be no forgery.
+        # Without a token, Jupyter rejects a request that changes something without proof that it is not forged.
         with plain_server(tmp_path_factory.mktemp("open"), "--IdentityProvider.token=") as port:
             info = JupyterConnectionInfo("127.0.0.1", use_https=False, port=port)
             manager = RemoteKernels(ForeignServer(info), "python3").manager()
@@ -255,7 +249,7 @@ class TestStart:
             gc.collect()
             assert kernels_of(info) == set()
 
-    def test_a_start_that_is_given_up_leaves_no_kernel(self, gateway: LocalJupyterServer, output_dir: Path) -> None:
+    def test_an_abandoned_start_leaves_no_kernel(self, gateway: LocalJupyterServer, output_dir: Path) -> None:
         before = kernels_of(gateway)
         executor = JupyterCodeExecutor(gateway, output_dir=output_dir, startup_timeout=0.01)
         with pytest.raises(KernelStartError, match=r"did not answer within 0\.01 s"):

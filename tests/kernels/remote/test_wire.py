@@ -1,4 +1,4 @@
-"""Frames: a Jupyter server reads ours and we read its, by its own code; what is broken breaks nothing."""
+"""Frames: nbtape and a Jupyter server, with its own code, read each other's frames; damaged ones break nothing."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ if TYPE_CHECKING:
 WIRES: list[Wire] = [BinaryWire(), JsonWire()]
 NAMES = ["binary", "json"]
 
-# What jupyter_server itself writes and reads with; its functions bear no types.
+# jupyter_server's own functions for writing and reading; they have no type annotations.
 serialize: Callable[..., bytes] = jupyter.serialize_msg_to_ws_v1
 serialize_with_buffers: Callable[..., bytes] = jupyter.serialize_binary_message
 deserialize: Callable[..., tuple[str, list[bytes]]] = jupyter.deserialize_msg_from_ws_v1
 
-# Kernel and server share a key, as they do in a connection file.
+# Kernel and server share a key, as in a connection file.
 KERNEL = Session(key=b"key", username="kernel")
 SERVER = Session(key=b"key", username="server")
 CLIENT = Session(username="nbtape")
 
-#: As much of a large message as anybody wants.
+#: The limit for the part of a large message that is read.
 ROOM = 1 << 20
 
 TEXT = "zoë 名前 😀 \0 \u2028 \x1b[31m"
 
 
 def sent(kind: str = "stream", content: dict[str, Any] | None = None, **more: Any) -> Message:
-    """A message as its sender's session makes it."""
+    """Return a message as its sender's session serializes it."""
     return {**KERNEL.msg(kind, content or {"name": "stdout", "text": TEXT}, CLIENT.msg("execute_request")), **more}
 
 
 def arrived(message: Message, buffers: Sequence[bytes] = ()) -> list[bytes]:
-    """The parts of a kernel's message as the server has them from ZMQ: checked, without the signature."""
+    """Return the parts of a kernel's message as the server gets them from ZMQ: checked, without the signature."""
     _, parts = SERVER.feed_identities([*KERNEL.serialize(message), *buffers])
     return list(parts[1:])  # type: ignore[arg-type]  # bytes, for they are not tracked
 
 
 def frame_of_server(wire: Wire, channel: str, message: Message, buffers: Sequence[bytes] = ()) -> bytes | str:
-    """What jupyter_server writes on a websocket: `handle_outgoing_message`, `_reserialize_reply`."""
+    """Return what jupyter_server writes on a websocket: `handle_outgoing_message`, `_reserialize_reply`."""
     if isinstance(wire, BinaryWire):
         return serialize(arrived(message, buffers), channel)
     _, parts = SERVER.feed_identities([*KERNEL.serialize(message), *buffers])
@@ -65,7 +65,7 @@ def frame_of_server(wire: Wire, channel: str, message: Message, buffers: Sequenc
 
 
 def read_by_server(wire: Wire, frame: bytes | str) -> tuple[str, list[Any]]:
-    """Channel, header, parent header, metadata and content as a kernel gets them: `handle_incoming_message`."""
+    """Return channel, headers, metadata and content as a kernel gets them: `handle_incoming_message`."""
     if isinstance(wire, BinaryWire):
         channel, parts = deserialize(frame)
     else:
@@ -77,7 +77,7 @@ def read_by_server(wire: Wire, frame: bytes | str) -> tuple[str, list[Any]]:
 
 
 def plain(message: Message) -> list[Any]:
-    """The parts of a message as JSON, whatever it is kept in."""
+    """Return the parts of a message as JSON, in whatever form they are kept."""
     return [
         json.loads(json.dumps(message[part], default=json_default))
         for part in ("header", "parent_header", "metadata", "content")
@@ -96,7 +96,7 @@ JSON = st.recursive(
 OBJECTS = st.dictionaries(st.text(), JSON, max_size=5)
 
 
-def test_the_wire_is_the_one_that_was_agreed_on() -> None:
+def test_the_connection_uses_the_negotiated_protocol() -> None:
     assert isinstance(wire_of(BINARY), BinaryWire)
     for other in (None, "", "v2.kernel.websocket.jupyter.org"):
         assert isinstance(wire_of(other), JsonWire)
@@ -105,7 +105,7 @@ def test_the_wire_is_the_one_that_was_agreed_on() -> None:
 @pytest.mark.parametrize("wire", WIRES, ids=NAMES)
 @settings(deadline=None)
 @given(content=OBJECTS, metadata=OBJECTS)
-def test_what_we_send_is_what_a_jupyter_server_reads(
+def test_a_jupyter_server_reads_the_messages_nbtape_sends(
     wire: Wire, content: dict[str, Any], metadata: dict[str, Any]
 ) -> None:
     message = CLIENT.msg("execute_request", content, metadata=metadata)
@@ -115,7 +115,7 @@ def test_what_we_send_is_what_a_jupyter_server_reads(
 @pytest.mark.parametrize("wire", WIRES, ids=NAMES)
 @settings(deadline=None)
 @given(content=OBJECTS, metadata=OBJECTS, buffers=st.lists(st.binary(max_size=20), max_size=3))
-def test_what_a_jupyter_server_sends_is_what_we_read(
+def test_nbtape_reads_the_messages_a_jupyter_server_sends(
     wire: Wire, content: dict[str, Any], metadata: dict[str, Any], buffers: list[bytes]
 ) -> None:
     message = sent("comm_msg", content, metadata=metadata)
@@ -128,7 +128,7 @@ def test_what_a_jupyter_server_sends_is_what_we_read(
 @pytest.mark.parametrize("wire", WIRES, ids=NAMES)
 @settings(deadline=None)
 @given(content=OBJECTS)
-def test_what_we_write_we_read(wire: Wire, content: dict[str, Any]) -> None:
+def test_written_frames_can_be_read_back(wire: Wire, content: dict[str, Any]) -> None:
     message = CLIENT.msg("execute_request", content)
     channel, read = wire.decode(wire.encode("shell", message), ROOM)
     assert channel == "shell"
@@ -136,7 +136,7 @@ def test_what_we_write_we_read(wire: Wire, content: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=NAMES)
-def test_a_message_has_all_that_jupyter_client_gives_it(wire: Wire) -> None:
+def test_a_message_has_all_fields_that_jupyter_client_adds(wire: Wire) -> None:
     message = sent(metadata={"é": TEXT})
     _, read = wire.decode(frame_of_server(wire, "iopub", message), ROOM)
     parts = [KERNEL.sign([]), *arrived(message)]
@@ -163,7 +163,7 @@ def test_a_message_without_a_parent_can_be_read(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=NAMES)
-def test_a_kernel_that_speaks_an_older_version_is_understood(wire: Wire) -> None:
+def test_messages_of_an_older_protocol_version_are_understood(wire: Wire) -> None:
     message = sent("pyout", {"execution_count": 1, "data": {"text/plain": "1"}, "metadata": {}})
     message["header"]["version"] = "4.1"
     _, read = wire.decode(frame_of_server(wire, "iopub", message), ROOM)
@@ -214,7 +214,7 @@ def framed(wire: Wire, header: Any, content: Any = None) -> bytes | str:
 
 
 def read_or_refuse(wire: Wire, frame: bytes | str) -> None:
-    """Read a frame; refuse it in no other way than the connection expects."""
+    """Read a frame, or reject it with one of the errors that the connection expects."""
     try:
         channel, message = wire.decode(frame, ROOM)
     except _UNREADABLE:
@@ -236,7 +236,7 @@ def test_a_date_beyond_the_calendar_breaks_nothing(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=NAMES)
-def test_what_is_nested_without_bottom_breaks_nothing(wire: Wire) -> None:
+def test_very_deep_nesting_breaks_nothing(wire: Wire) -> None:
     for nested in ("[" * 100_000, '{"a":' * 100_000):
         read_or_refuse(JsonWire(), nested)
         read_or_refuse(wire, serialize([nested.encode()] * 4, "iopub"))
@@ -267,7 +267,7 @@ FRAMES = st.one_of(
 )
 
 
-# A date without a zone is a warning of jupyter_client's, which is an error here alone.
+# A date without a time zone is a warning of jupyter_client, which is an error only here.
 @pytest.mark.filterwarnings("ignore:Interpreting naive datetime:DeprecationWarning")
 @pytest.mark.parametrize("wire", WIRES, ids=NAMES)
 @settings(max_examples=500, deadline=None)
@@ -275,7 +275,7 @@ FRAMES = st.one_of(
 @example(frame=b"")
 @example(frame="")
 @example(frame=b"\xff" * 64)
-def test_a_frame_of_anything_is_read_or_refused(wire: Wire, frame: bytes | str) -> None:
+def test_any_frame_is_read_or_rejected(wire: Wire, frame: bytes | str) -> None:
     read_or_refuse(wire, frame)
 
 
@@ -286,9 +286,7 @@ SOUND = [frame_of_server(wire, "iopub", sent(), [b"buffer"]) for wire in WIRES]
 @pytest.mark.parametrize(("wire", "sound"), [*zip(WIRES, SOUND, strict=True)], ids=NAMES)
 @settings(max_examples=300, deadline=None)
 @given(where=st.floats(0, 1), added=st.binary(max_size=4), lost=st.integers(0, 8))
-def test_a_frame_that_was_damaged_on_its_way_is_read_or_refused(
-    wire: Wire, sound: bytes, where: float, added: bytes, lost: int
-) -> None:
+def test_a_damaged_frame_is_read_or_rejected(wire: Wire, sound: bytes, where: float, added: bytes, lost: int) -> None:
     position = round(where * len(sound))
     read_or_refuse(wire, sound[:position] + added + sound[position + lost :])
 
@@ -303,7 +301,7 @@ def peak_of_reading(wire: Wire, frame: bytes) -> int:
 
 
 @pytest.mark.parametrize("count", [2**20, 2**31, 2**32 - 1, 2**40, 2**60, 2**63, 2**64 - 1])
-def test_a_frame_that_claims_more_offsets_than_it_has_takes_no_memory(count: int) -> None:
+def test_a_frame_that_claims_too_many_offsets_uses_no_extra_memory(count: int) -> None:
     assert peak_of_reading(BinaryWire(), struct.pack("<Q", count) + b"\0" * 100) < 1 << 20
     assert peak_of_reading(JsonWire(), struct.pack("!I", count & 0xFFFFFFFF) + b"\0" * 100) < 1 << 20
 
@@ -311,10 +309,10 @@ def test_a_frame_that_claims_more_offsets_than_it_has_takes_no_memory(count: int
 @pytest.mark.parametrize(
     ("wire", "size", "count", "offset"), [(BinaryWire(), 8, "<Q", "Q"), (JsonWire(), 4, "!I", "I")]
 )
-def test_a_frame_whose_parts_overlap_takes_no_more_memory_than_its_size_explains(
+def test_a_frame_with_overlapping_parts_uses_memory_in_proportion_to_its_size(
     wire: Wire, size: int, count: str, offset: str
 ) -> None:
     length = 1 << 15
-    offsets = [1, length] * (length // size // 2 - 1)  # as many copies of all of it as there are offsets
+    offsets = [1, length] * (length // size // 2 - 1)  # as many copies of the whole as there are offsets
     frame = struct.pack(f"{count}{len(offsets)}{offset}", len(offsets), *offsets).ljust(length, b"\0")
     assert peak_of_reading(wire, frame) < 100 * length
