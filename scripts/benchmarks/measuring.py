@@ -1,4 +1,4 @@
-"""Measure the rounds of a row: the ways alternate, in fresh processes, with an extra first step as a warm-up."""
+"""Measure the rounds of a row: the ways alternate, in fresh processes, after warm-up steps."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def measure(row: Row, plan: Plan, fill: Callable[[str], str]) -> None:
         ways = []
         for way in row.ways:
             if way.key not in row.failures and not (way.once and number):
-                with _telling_failures(row, way):
+                with _recording_failures(row, way):
                     ways.append((way, [fill(argument) for argument in way.arguments]))
         take = _take_fresh if row.process == "fresh" else _take_warm
         figures = take(row, plan, ways)
@@ -52,7 +52,7 @@ def _take_fresh(row: Row, plan: Plan, ways: Sequence[tuple[Way, list[str]]]) -> 
         for way, arguments in _by_turns(ways, number):
             if way.key in row.failures:
                 continue
-            with _telling_failures(row, way):
+            with _recording_failures(row, way):
                 with Session(way, arguments) as session:
                     figures = {**session.take(1), "stop": [session.stop()]}
                 if number:
@@ -67,13 +67,13 @@ def _take_warm(row: Row, plan: Plan, ways: Sequence[tuple[Way, list[str]]]) -> d
         sessions: dict[str, Session] = {}
         memory: dict[str, float] = {}
         for way, arguments in ways:
-            with _telling_failures(row, way):
+            with _recording_failures(row, way):
                 sessions[way.key] = stack.enter_context(Session(way, arguments))
         for number in range(1 + plan.steps // plan.batch):
             for way, _ in _by_turns(ways, number):
                 if way.key in row.failures or (way.whole and number != 1):
                     continue
-                with _telling_failures(row, way):
+                with _recording_failures(row, way):
                     session = sessions[way.key]
                     if number == 1:
                         memory[way.key] = session.memory()
@@ -83,14 +83,14 @@ def _take_warm(row: Row, plan: Plan, ways: Sequence[tuple[Way, list[str]]]) -> d
                         _extend(taken[way.key], figures)
         for way, _ in ways:
             if way.key not in row.failures:
-                with _telling_failures(row, way):
+                with _recording_failures(row, way):
                     taken[way.key]["growth"] = [sessions[way.key].memory() - memory[way.key]]
                     sessions[way.key].stop()
     return taken
 
 
 @contextlib.contextmanager
-def _telling_failures(row: Row, way: Way) -> Iterator[None]:
+def _recording_failures(row: Row, way: Way) -> Iterator[None]:
     """Record the failure of one way in the row, and continue with the others."""
     try:
         yield

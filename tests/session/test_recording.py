@@ -389,11 +389,11 @@ class Nursery:
             [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._recorder = 0
-        self._patience = threading.Timer(200, self._end)
-        self._patience.start()
+        self._timeout = threading.Timer(200, self._end)
+        self._timeout.start()
 
     def close(self) -> None:
-        self._patience.cancel()
+        self._timeout.cancel()
         self._end()
         for process in (self._process, self._kernel):
             process.communicate(timeout=30)

@@ -608,7 +608,7 @@ class FloodFaults(Executors):
         assert cell["metadata"]["nbtape"]["status"] == client.status
 
     @fault("a repr that never returns")
-    def test_a_repr_that_never_ends(self, source: Server, output_dir: Path) -> None:
+    def test_a_repr_that_never_returns_is_stopped_at_its_deadline(self, source: Server, output_dir: Path) -> None:
         code = "class Endless:\n    def __repr__(self):\n        while True:\n            pass\nEndless()"
         client, _ = self.flood(source, output_dir, code, timeout=2)
         assert client.status == "timeout"

@@ -316,7 +316,7 @@ class InterruptContract(Executors):
         assert run(executor, "print(kept)").output == "7\n"
 
     @pytest.mark.fault("`stop()` during a block")
-    def test_a_stop_from_another_thread_ends_the_block(self, make: Factory) -> None:
+    def test_a_stop_from_another_thread_interrupts_the_block(self, make: Factory) -> None:
         begun = threading.Event()
         executor = make(on_output=lambda _: begun.set())
         with ThreadPoolExecutor() as pool:
