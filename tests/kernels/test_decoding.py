@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nbtape.kernels.decoding import take_in
@@ -17,7 +17,6 @@ def packed(content: object, *, ascii_only: bool) -> memoryview:
     return memoryview(json.dumps(content, ensure_ascii=ascii_only).encode())
 
 
-@settings(deadline=None)
 @given(TEXTS, TEXTS, st.integers(10, 60), st.booleans())
 @example(text="\\" * 80, other='"' * 80, room=11, ascii_only=False)
 @example(text="😀" * 20, other="名" * 30, room=12, ascii_only=True)
@@ -40,7 +39,6 @@ def test_a_cut_message_is_json_with_the_beginnings_of_its_texts(
             assert head == whole
 
 
-@settings(deadline=None)
 @given(TEXTS, st.integers(10, 60))
 def test_stream_text_is_cut_like_any_text(text: str, room: int) -> None:
     printed = packed({"name": "stdout", "text": text}, ascii_only=False)

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nbtape.messages.code_blocks import CodeBlock, MarkdownCodeExtractor, Prose, split_message
@@ -366,7 +366,6 @@ def inside(container: str, text: str) -> str:
     return "\n".join([*([head] if head else []), marker + first, *(rest + line for line in others)])
 
 
-@settings(deadline=None)
 @given(CODE, LABELS, FENCES, CONTAINERS)
 @example("\tx", "python", "```", "- ")
 @example("    x\n\n  y", "python", "```", "> - ")
@@ -381,7 +380,6 @@ WORDS = st.text(string.ascii_lowercase, min_size=1, max_size=6)
 PARAGRAPHS = st.lists(WORDS, min_size=1, max_size=5).map(" ".join)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(CONTAINERS, st.one_of(PARAGRAPHS, st.tuples(LABELS, PARAGRAPHS))), max_size=8))
 def test_every_paragraph_and_block_appears_once_and_in_order(
     pieces: list[tuple[str, str | tuple[str, str]]],
@@ -410,7 +408,6 @@ SCRAPS = (
 MARKDOWN = st.one_of(st.text(), st.lists(st.sampled_from(SCRAPS), max_size=60).map("".join))
 
 
-@settings(max_examples=500, deadline=None)
 @given(MARKDOWN)
 def test_arbitrary_text_loses_only_fences(text: str) -> None:
     parts = split_message(text)
@@ -421,14 +418,12 @@ def test_arbitrary_text_loses_only_fences(text: str) -> None:
     assert len(message) <= len(prose) + sum(in_blocks)
 
 
-@settings(deadline=None)
 @given(MARKDOWN)
 def test_the_extractor_returns_the_blocks_of_the_split_message(text: str) -> None:
     assert blocks(text) == [part for part in split_message(text) if isinstance(part, CodeBlock)]
     assert all(part.code.strip() for part in blocks(text))
 
 
-@settings(deadline=None)
 @given(MARKDOWN)
 def test_prose_is_never_blank_and_never_follows_prose(text: str) -> None:
     parts = split_message(text)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nbtape.errors import SourceError
@@ -194,7 +194,6 @@ STATEMENTS = st.one_of(
 CELLS = st.lists(STATEMENTS, min_size=1, max_size=6).map(lambda lines: "\n".join(lines).strip("\n")).filter(str.strip)
 
 
-@settings(deadline=None)
 @given(st.lists(CELLS, min_size=1, max_size=5))
 @example(["# cd x"])
 def test_code_cells_are_read_unchanged(cells: list[str]) -> None:
@@ -208,7 +207,6 @@ SCRAPS = (
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(), st.lists(st.sampled_from(SCRAPS), max_size=40).map("".join)), st.sampled_from(["py", "md"]))
 @example('# %% {"tags": [1]}\nx', "py")
 @example("# %% tags=1\nx", "py")

@@ -8,7 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_output
 
@@ -135,7 +135,6 @@ def test_a_full_disk_keeps_cells_in_memory_and_stored_cells_intact(small_disk: P
     assert [made["outputs"][0]["text"][0].split()[0] for made in as_json(cells)] == list(map(str, range(100)))
 
 
-@settings(deadline=None, max_examples=50)
 @given(steps=st.lists(st.tuples(st.integers(0, 6), st.text(max_size=20), st.sampled_from("arep")), max_size=40))
 def test_written_cells_are_correct_whichever_ones_are_in_memory(
     steps: list[tuple[int, str, str]], tmp_path_factory: pytest.TempPathFactory

@@ -21,7 +21,7 @@ from typing import Any
 import nbformat
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
@@ -172,7 +172,6 @@ CELL = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), CELL, st.booleans()), max_size=12))
 def test_cells_changed_in_any_order_are_all_on_disk_after_a_save(
     changes: list[tuple[int, dict[str, Any], bool]],

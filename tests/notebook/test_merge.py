@@ -477,4 +477,4 @@ class TwoWriters(RuleBasedStateMachine):
 
 
 TestTwoWriters = TwoWriters.TestCase
-TestTwoWriters.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestTwoWriters.settings = settings(stateful_step_count=30)

@@ -170,7 +170,7 @@ OBJECTS = ["[]", "{}", "[null]", '[["x"]]', '{"": null}', '{"name": 5}', '{"stat
 ODD = st.sampled_from(["null", "true", *NUMBERS, *STRINGS, *OBJECTS])
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(places(NOTEBOOK), key=str)), ODD)
 def test_an_odd_value_at_any_path_is_read_or_rejected(tmp_path: Path, place: tuple[str | int, ...], text: str) -> None:
     path = tmp_path / "n.ipynb"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nbtape import CodeBlock, CodeResult, JupyterCodeExecutor
@@ -284,7 +284,6 @@ def plain_walk(root: Path, recorded: set[Path]) -> dict[Path, tuple[int, int, in
 
 
 @given(st.lists(STEPS, max_size=40))
-@settings(deadline=None)
 @example([("mkdir", "a", "a"), ("look", "a", "a"), ("rename", "a", "b"), ("write", "b/a", "a")])
 @example([("write", "a", "a"), ("record", "a", "a"), ("remove", "a", "a"), ("mkdir", "a", "a"), ("write", "a/b", "a")])
 @example([("mkdir", "a", "a"), ("write", "a/b", "a"), ("look", "a", "a"), ("remove", "a", "a"), ("link", "a", "a")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -17,6 +18,12 @@ _LEFT_OUT: Final = pytest.StashKey[int]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run every test on every kind of kernel, and the long ones")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile("usual", max_examples=40, deadline=None)
+    settings.register_profile("full", max_examples=500, deadline=None)
+    settings.load_profile("full" if config.getoption("--full") else "usual")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nbtape.kernels.remote.client import _UNREADABLE
@@ -495,7 +495,6 @@ def theirs(kernel: Kernel, kinds: Sequence[str]) -> list[Letter]:
 OTHERS = st.lists(st.sampled_from(["run", "kernel_info", "complete"]), max_size=2)
 
 
-@settings(max_examples=1000, deadline=None)
 @given(st.integers(0, 5), st.sampled_from([None, ERROR]), st.integers(0, 2), OTHERS, st.data())
 def test_a_block_with_any_lost_messages_finishes_once_and_lost_output_is_reported(
     streams: int, error: dict[str, Any] | None, earlier: int, others: list[str], data: st.DataObject
@@ -521,7 +520,6 @@ def test_a_block_with_any_lost_messages_finishes_once_and_lost_output_is_reporte
         assert desk.ledger.missing() == ""
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2), OTHERS, st.integers(0, 3), st.data())
 def test_a_block_runs_at_most_once_whatever_happens_in_transit(
     earlier: int, others: list[str], attempts: int, data: st.DataObject
@@ -573,7 +571,6 @@ def of_block(channel: str, kind: str, content: Any) -> Letter:
     return letter(channel, kind, content, msg_id="k_1", parent={"msg_id": "block"})
 
 
-@settings(max_examples=500, deadline=None)
 @given(st.lists(HOSTILE, max_size=6), st.integers(0, 2))
 @example([letter("iopub", "status", {}, msg_id=None, parent={})], 1)
 @example([of_block("iopub", "status", {"execution_state": {}})], 1)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
@@ -103,7 +103,6 @@ def test_the_connection_uses_the_negotiated_protocol() -> None:
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=NAMES)
-@settings(deadline=None)
 @given(content=OBJECTS, metadata=OBJECTS)
 def test_a_jupyter_server_reads_the_messages_nbtape_sends(
     wire: Wire, content: dict[str, Any], metadata: dict[str, Any]
@@ -113,7 +112,6 @@ def test_a_jupyter_server_reads_the_messages_nbtape_sends(
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=NAMES)
-@settings(deadline=None)
 @given(content=OBJECTS, metadata=OBJECTS, buffers=st.lists(st.binary(max_size=20), max_size=3))
 def test_nbtape_reads_the_messages_a_jupyter_server_sends(
     wire: Wire, content: dict[str, Any], metadata: dict[str, Any], buffers: list[bytes]
@@ -126,7 +124,6 @@ def test_nbtape_reads_the_messages_a_jupyter_server_sends(
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=NAMES)
-@settings(deadline=None)
 @given(content=OBJECTS)
 def test_written_frames_can_be_read_back(wire: Wire, content: dict[str, Any]) -> None:
     message = CLIENT.msg("execute_request", content)
@@ -270,7 +267,6 @@ FRAMES = st.one_of(
 # A date without a time zone is a warning of jupyter_client, which is an error only here.
 @pytest.mark.filterwarnings("ignore:Interpreting naive datetime:DeprecationWarning")
 @pytest.mark.parametrize("wire", WIRES, ids=NAMES)
-@settings(max_examples=500, deadline=None)
 @given(frame=FRAMES)
 @example(frame=b"")
 @example(frame="")
@@ -284,7 +280,6 @@ SOUND = [frame_of_server(wire, "iopub", sent(), [b"buffer"]) for wire in WIRES]
 
 @pytest.mark.filterwarnings("ignore:Interpreting naive datetime:DeprecationWarning")
 @pytest.mark.parametrize(("wire", "sound"), [*zip(WIRES, SOUND, strict=True)], ids=NAMES)
-@settings(max_examples=300, deadline=None)
 @given(where=st.floats(0, 1), added=st.binary(max_size=4), lost=st.integers(0, 8))
 def test_a_damaged_frame_is_read_or_rejected(wire: Wire, sound: bytes, where: float, added: bytes, lost: int) -> None:
     position = round(where * len(sound))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nbtape.replay.compare.cell_outputs import judge
@@ -55,7 +55,6 @@ def error(ename: str, evalue: str) -> dict[str, Any]:
     return {"output_type": "error", "ename": ename, "evalue": evalue, "traceback": [evalue]}
 
 
-@settings(max_examples=300, deadline=None)
 @given(OUTPUTS)
 @example([{"output_type": "display_data", "data": {"application/json": float("nan")}}])
 def test_equal_outputs_are_the_same(outputs: list[dict[str, Any]]) -> None:
@@ -63,7 +62,6 @@ def test_equal_outputs_are_the_same(outputs: list[dict[str, Any]]) -> None:
     assert judged(outputs, outputs).verdict == ("same_error" if failed else "same")
 
 
-@settings(max_examples=500, deadline=None)
 @given(OUTPUTS, OUTPUTS)
 def test_a_verdict_does_not_depend_on_the_order(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:
     forth, back = judged(old, new), judged(new, old)
@@ -71,14 +69,12 @@ def test_a_verdict_does_not_depend_on_the_order(old: list[dict[str, Any]], new: 
     assert len(forth.reason) < 400
 
 
-@settings(max_examples=500, deadline=None)
 @given(TEXTS, TEXTS, st.sampled_from(["text/plain", "text/html", "image/svg+xml", "application/json", "image/png"]))
 def test_texts_of_each_type_get_the_same_verdict_in_both_directions(old: str, new: str, mime: str) -> None:
     left, right = ([{"output_type": "display_data", "data": {mime: text}}] for text in (old, new))
     assert judged(left, right).verdict == judged(right, left).verdict
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(JSON, max_size=3))
 def test_invalid_outputs_get_a_verdict(outputs: list[Any]) -> None:
     assert judged(outputs, []).verdict in {"same", "different", "error", "fixed"}
