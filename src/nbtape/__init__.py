@@ -1,4 +1,4 @@
-"""Every code block an agent runs, on tape: a live Jupyter notebook that anyone can open, check and replay.
+"""Record every code block an agent runs as a live Jupyter notebook that anyone can open, check and replay.
 
 with JupyterCodeExecutor(output_dir="coding") as executor:
     result = executor.execute_code_blocks([CodeBlock(language="python", code="print('Hello, World!')")])
@@ -87,10 +87,10 @@ __all__ = [
     "replay",
 ]
 
-# The library logs and never prints: not even where nobody has set up logging.
+# The library only logs. Without this handler, Python would print warnings if logging is not configured.
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
-# The executors bring asyncio with them, and the servers ssl, which is most of what an import would cost.
+# Loaded on first use: the executors import asyncio and the servers ssl, which take most of the import time.
 _LOADED_WHEN_USED = {
     "AsyncJupyterCodeExecutor": "nbtape.session.executor",
     "DockerJupyterServer": "nbtape.servers.docker.server",
@@ -110,8 +110,8 @@ _LOADED_WHEN_USED = {
     "replay": "nbtape.replay.api",
 }
 
-# Importing the package `nbtape.replay` binds its name here, over the function. It is imported first and unbound, so
-# that `nbtape.replay` is always the function; `from nbtape.replay.report import …` works all the same.
+# Importing the package `nbtape.replay` would bind its name here and hide the function. Import it first and unbind it,
+# so that `nbtape.replay` is always the function. `from nbtape.replay.report import …` still works.
 del nbtape, replay
 
 

@@ -65,7 +65,7 @@ class Command(click.Command):
         parent: click.Context | None = None,
         **extra: Any,  # noqa: ANN401  (click's)
     ) -> click.Context:
-        """Read the defaults of the project, for an option that has one."""
+        """Read the project's defaults if an option has one."""
         if has_defaults(self.params) and not extra.get("resilient_parsing"):  # not while a shell completes a line
             extra.setdefault("default_map", project_defaults(Path.cwd()))
         return super().make_context(info_name, args, parent, **extra)
@@ -91,7 +91,7 @@ class Command(click.Command):
 
 
 class Group(Command, click.Group):
-    """A command that has others, listed in the order in which they were added."""
+    """A command with subcommands, listed in the order in which they were added."""
 
     command_class = Command
 
@@ -107,7 +107,7 @@ def timeout_option(default: int, meaning: str) -> Callable[[Callable[..., Any]],
 
 
 def json_option(keys: str, **others: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The option `--json`, whose help names the keys of the document, and those that other options lead to."""
+    """The option `--json`, whose help names the keys of the document, and the keys that other options add."""
     told = "".join(f"; with --{option}, {names}" for option, names in others.items())
     return click.option(
         "--json",
@@ -118,6 +118,6 @@ def json_option(keys: str, **others: str) -> Callable[[Callable[..., Any]], Call
 
 
 def print_document(told: Mapping[str, Any]) -> None:
-    """Print a document as one line of JSON, with the version of its format."""
+    """Print a JSON document on one line, with the version of its format."""
     # DEL is the only control character that json.dumps leaves.
     echo(json.dumps({"version": DOCUMENT_VERSION, **told}).replace("\x7f", "\\u007f"))

@@ -1,4 +1,4 @@
-"""`nbtape completion`: the completion scripts of shells, and the answers to them."""
+"""`nbtape completion`: print completion scripts for shells, and answer their requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Candidates = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
-#: The type of an item that stands for directories, and for files that end in one of its `suffixes`.
+#: The type of a completion item for directories and for files that end in one of its `suffixes`.
 FILES: Final = "files"
 
 _SHELLS: Final = ("bash", "zsh", "fish")
@@ -74,7 +74,7 @@ def _answers(shell: str, item: CompletionItem) -> Iterator[tuple[str, str, str]]
     """The answers to a shell's script for one item: kind, value and help."""
     if item.type != FILES:
         yield "plain", item.value, " ".join((item.help or "").split())
-    elif shell == "zsh":  # zsh finds files itself, as its user has configured
+    elif shell == "zsh":  # zsh completes files itself, as the user has configured
         yield "pattern", " ".join(f"*{suffix}" for suffix in item.suffixes) or "*(-/)", ""
     else:
         for path in paths(item):
@@ -82,7 +82,7 @@ def _answers(shell: str, item: CompletionItem) -> Iterator[tuple[str, str, str]]
 
 
 def argument(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Complete the command's arguments: behind an option whose value is optional, there may be one."""
+    """Complete the command's arguments, which may follow an option whose value is optional."""
     arguments = (each for each in context.command.params if isinstance(each, click.Argument))
     return [item for each in arguments for item in each.shell_complete(context, begun)]
 

@@ -1,4 +1,4 @@
-"""Defaults of options: environment variables, and the table [tool.nbtape] of the nearest pyproject.toml.
+"""Defaults of options, from environment variables and from [tool.nbtape] in the nearest pyproject.toml.
 
 An option on the command line comes first, then the environment, then the table. The server is not in the table: a
 project from someone else must not choose where your token and your code are sent.
@@ -18,7 +18,7 @@ from nbtape.common.untrusted_files import ObstacleError, read_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: The environment variables, by the name of their option's parameter.
+#: The environment variable of each option, by the name of the option's parameter.
 VARIABLES: Final[Mapping[str, str]] = {
     "output_dir": "NBTAPE_OUTPUT_DIR",
     "timeout": "NBTAPE_TIMEOUT",
@@ -29,7 +29,7 @@ VARIABLES: Final[Mapping[str, str]] = {
 #: The keys of the table, with the types of their values.
 SETTINGS: Final[Mapping[str, tuple[type, ...]]] = {"output-dir": (str,), "timeout": (int, float), "kernel": (str,)}
 
-#: Options before which a default gives way, because they exclude each other.
+#: Options that exclude a default: if one is given, the default is dropped.
 _EXCLUDED_BY: Final[Mapping[str, str]] = {"server": "docker", "output_dir": "resume"}
 
 _MAX_FILE_BYTES: Final = 1 << 20
@@ -74,7 +74,7 @@ def _checked(file: Path, key: str, value: object) -> object:
 
 
 def _table(file: Path) -> dict[str, Any] | None:
-    """The table of a file; None if there is none, or nothing that can be read."""
+    """The table in a file; None if the file is missing, cannot be read, or has no such table."""
     try:
         content = read_file(file, _MAX_FILE_BYTES)
     except (OSError, ObstacleError):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nbtape.export.write import Export, Format
 
 
-#: Different characters that a warning names.
+#: How many distinct hidden characters a warning names.
 _MAX_HIDDEN_SHOWN: Final = 10
 
 
@@ -113,7 +113,7 @@ def export(  # noqa: PLR0913  (one argument an option)
 
 
 def _warn_of_hidden(document: Mapping[str, Any]) -> None:
-    """Name the cells whose code is not what an editor shows of it: a script keeps every character."""
+    """Warn about cells with hidden characters, whose code differs from what an editor shows; a script keeps them."""
     for index, cell in enumerate(document["cells"]):
         if cell["cell_type"] == "code" and (hidden := hidden_in_code(cell["source"])):
             some = ", ".join(hidden[:_MAX_HIDDEN_SHOWN])
@@ -158,7 +158,7 @@ def _tell(written: Export | None, rehearsal: Rehearsal | None) -> None:
 
 
 def _told(path: Path, written: Export | None, rehearsal: Rehearsal | None) -> dict[str, Any]:
-    """The result as JSON: `clean` is null without --clean, and `output` if nothing was written."""
+    """The result as JSON; `clean` is null without --clean, and `output` is null if nothing was written."""
     facts = rehearsal and {
         "works": rehearsal.broken is None,
         "broken": rehearsal.broken and dataclasses.asdict(rehearsal.broken),

@@ -1,4 +1,4 @@
-"""`nbtape image`: build the Docker images that kernels run in."""
+"""`nbtape image`: build Docker images for kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options that say where code runs and where its notebook goes, which several commands share."""
+"""The shared options for where code runs and where its notebook is written."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def kernel_option(meaning: str, default: str | None = None) -> Callable[[Callabl
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """The values of these options: where the code runs."""
+    """The values of the options for where code runs."""
 
     server: str | None
     docker: str | None
@@ -90,7 +90,7 @@ class Place:
             yield source
 
     def containers(self, on_progress: Callable[[str], None]) -> DockerJupyterServer | None:
-        """Containers, not yet started, if they are to be used; `on_progress` is called with each step of a build."""
+        """The container server of --docker, not started yet; `on_progress` is called with each build step."""
         if self.docker is None:
             return None
         from nbtape.servers.docker.server import DockerJupyterServer
@@ -103,7 +103,7 @@ class Place:
         )
 
     def output_dir(self, given: str | None) -> str:
-        """The output directory: the one given, the current one, or, if a container must not mount that, a new one."""
+        """The given output directory, or else the current one, or a new one if a container must not mount that."""
         if given is not None or self.docker is None:
             return given or "."
         from nbtape.servers.docker.mounts import refusal
@@ -115,7 +115,7 @@ class Place:
         return str(new)
 
     def connection(self) -> JupyterConnectionInfo | None:
-        """The connection to the server, if one is to be used; None for local kernels."""
+        """The connection to the requested server; None without --server."""
         if self.server is None:
             return None
         info = JupyterConnectionInfo.from_url(self.server)
@@ -134,7 +134,7 @@ class Place:
 
 
 def _new_directory() -> Path:
-    """Make a directory in the current one, which only its owner can enter."""
+    """Make a directory in the current one that only its owner can enter."""
     for number in itertools.count(1):
         directory = Path(f"nbtape-run-{number}")
         with contextlib.suppress(FileExistsError):
@@ -144,7 +144,7 @@ def _new_directory() -> Path:
 
 
 def with_place(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command these options, with their values as its argument `place`."""
+    """Add these options to a command, which gets their values as its argument `place`."""
 
     @functools.wraps(command)
     def collect(*arguments: Any, **options: Any) -> int:  # noqa: ANN401  (click's)

@@ -37,7 +37,7 @@ def token_options(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def given_token(file: str | None, descriptor: int | None, *, is_http: bool) -> str | None:
-    """Read the token of the options or the environment, which then lacks it; None if no token is given.
+    """Read the token from the options or the environment, and remove it from the environment; None if none is given.
 
     Raises:
         click.UsageError: Options exclude each other.
@@ -56,7 +56,7 @@ def given_token(file: str | None, descriptor: int | None, *, is_http: bool) -> s
 
 
 def _read(source: str | int, name: str) -> str:
-    """The token in a file or a descriptor, which is closed then."""
+    """The token in a file or a descriptor; closes the descriptor."""
     content = b""
     try:
         with open(source, "rb", buffering=0) as stream:  # noqa: PTH123  (or a descriptor)

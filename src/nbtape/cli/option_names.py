@@ -1,11 +1,11 @@
-"""The library's messages in the words of the command line: options instead of arguments."""
+"""Rewrite the library's messages for the command line: options instead of arguments."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-#: Parts of messages about arguments for which there is no option, or no option for each.
+#: Phrases about arguments that have no option, or not one option each.
 _PHRASES: Final = {
     " Increase startup_timeout= on a slow machine.": " Try again when the machine is less busy.",
     " Increase startup_timeout= if the server is slow.": " Try again when the server is less busy.",
@@ -35,12 +35,12 @@ _OPTIONS: Final = {
     "until": "--until",
 }
 
-#: An argument as messages write it. A value after the sign, as in a URL, makes it something else.
+#: An argument as messages write it, such as `timeout=`. With a value after the sign, it is not one (as in a URL).
 _ARGUMENT: Final = re.compile(rf"(?<![\w?&])({'|'.join(_OPTIONS)})=(?=[\s,.;)]|$)")
 
 
 def as_options(message: str) -> str:
-    """Replace the arguments that a message names by options and environment variables."""
+    """Replace argument names in a message with options and environment variables."""
     for phrase, own in _PHRASES.items():
         message = message.replace(phrase, own)
     return _ARGUMENT.sub(lambda found: _OPTIONS[found[1]], message)

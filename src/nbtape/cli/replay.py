@@ -181,9 +181,9 @@ def _replay_all(
     keeps_documents: bool,
     **options: Any,  # noqa: ANN401  (those of `nbtape.replay`)
 ) -> list[Outcome]:
-    """Replay notebooks, `jobs` at a time. If one cannot be run, the others still are.
+    """Replay notebooks, `jobs` at a time. If one cannot be run, the others still run.
 
-    The documents, which only a page needs, take memory.
+    The documents take memory and only an HTML report needs them.
     """
     stops: list[Callable[[], None]] = []
 
@@ -224,7 +224,7 @@ def _value(text: str) -> object:
 def _write(path: Path, outcomes: Sequence[Outcome], untrusted: Sequence[Path]) -> None:
     """Write a report on all notebooks: HTML of those that were run, or JSON.
 
-    Their code may have made links in the directories `untrusted`; none is followed below those.
+    Their code may have created links in the directories `untrusted`; links below those are not followed.
     """
     if path.suffix == ".html":
         from nbtape.replay.html_report import render

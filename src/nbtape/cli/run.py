@@ -138,7 +138,7 @@ def _check_resume(resume: str | None, until: int | None, elsewhere: str | None) 
 def _record(
     executor: JupyterCodeExecutor, parts: Sequence[Prose | CodeBlock], terminal: Terminal, *, keep_going: bool
 ) -> CodeResult:
-    """Record the parts in order, run the blocks, and print how they go."""
+    """Record the parts in order, run the blocks, and print their progress."""
     cells: list[CellResult] = []
     total = sum(isinstance(part, CodeBlock) for part in parts)
     if executor.resumption is not None:
@@ -169,7 +169,7 @@ def _run_block(executor: JupyterCodeExecutor, block: CodeBlock) -> list[CellResu
 
 
 def _kernels_to_follow(place: Place, directory: Path) -> contextlib.AbstractContextManager[Server]:
-    """Provide kernels of the server that is named, or else of a local JupyterLab that can see the notebook."""
+    """Provide kernels of the requested server, or else of a local JupyterLab that can see the notebook."""
     if place.docker is not None:
         raise click.UsageError(
             "--follow and --docker cannot be combined: the container has no JupyterLab. Leave out one of them."

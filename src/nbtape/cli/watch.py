@@ -129,7 +129,7 @@ def _follow(path: Path, count: int | None) -> None:
 
 
 def _introduce(session: Session, name: str, cells: int, count: int | None) -> int:
-    """Say what is shown; return the index of the first cell that is."""
+    """Print which notebook and cells are shown; return the index of the first shown cell."""
     _say_until_when(session, name)
     if count is None or cells <= count:
         return 0
@@ -151,7 +151,7 @@ def _say_conclusion(session: Session, name: str, counts: Mapping[str, int]) -> N
 
 
 def _follow_on_page(path: Path, port: int) -> None:
-    """Serve the page until the session has ended and every open page has all of it."""
+    """Serve the page until the session has ended and every open page is complete."""
     from nbtape.common.compat_jsonschema import defer_grammar
 
     defer_grammar()
@@ -166,7 +166,7 @@ def _follow_on_page(path: Path, port: int) -> None:
             if snapshot is None:
                 continue
             board.post(snapshot)
-            if server is None:  # no page for an invalid notebook
+            if server is None:  # the notebook is invalid
                 server = stack.enter_context(PageServer(board, port))
                 _say_until_when(session, path.name)
                 echo(server.url)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def prepare_streams() -> None:
     """Replace closed standard streams by the null device, and let text that cannot be encoded be written as escapes.
 
-    Files opened later must not get the numbers of closed streams: what is printed would be written into them.
+    Files opened later must not get the descriptors of closed streams, or printed text would be written into them.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
@@ -43,15 +43,15 @@ def consoles() -> tuple[Console, Console]:
     from rich.console import Console
 
     class Piped(Console):
-        """A console that does not exit when its pipe is closed, and writes no controls but rich's own."""
+        """A console that does not exit when its pipe is closed, and writes no control codes except rich's own."""
 
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-            """Make all text plain, however it came here, and drop links, which terminals open."""
+            """Make all text plain, whatever its source, and drop links, which terminals open."""
             for segment in super().render(renderable, options):
                 yield segment if segment.control else _made_plain(segment)
 
         def on_broken_pipe(self) -> None:
-            raise  # noqa: PLE0704  (rich calls it where it has caught that)
+            raise  # noqa: PLE0704  (rich calls this while it handles the error)
 
     out, err = (
         Piped(stderr=each, highlight=False, markup=False, emoji=False, soft_wrap=True) for each in (False, True)
@@ -72,7 +72,7 @@ def shows_progress() -> bool:
 
 
 def wants_colour() -> bool | None:
-    """Whether to color everything or nothing; None for terminals only. See no-color.org and force-color.org."""
+    """Whether to use colors; None for terminals only. See no-color.org and force-color.org."""
     if os.environ.get("NO_COLOR"):
         return False
     return True if os.environ.get("FORCE_COLOR") else None
@@ -98,7 +98,7 @@ def leave_closed_pipes() -> bool:
 
 
 def _is_closed(pipe: int) -> bool:
-    if not hasattr(select, "poll"):  # on Windows: there is no other way to find out than the BrokenPipeError
+    if not hasattr(select, "poll"):  # on Windows, only a BrokenPipeError reveals it
         return True
     ends = select.poll()
     ends.register(pipe, 0)

@@ -19,7 +19,7 @@ _MAX_MESSAGE_CHARS: Final = 2000
 def show_log(*, everything: bool) -> None:
     """Show everything that nbtape logs, with tracebacks, or only its warnings.
 
-    Other loggers stay silent: that of websockets, for example, logs headers with tokens.
+    Other loggers stay silent, because some log secrets: websockets logs headers with tokens.
     """
     handler = _StandardError()
     handler.setFormatter(_Event("%(asctime)s %(name)s: %(message)s") if everything else _Line())

@@ -1,7 +1,7 @@
-"""Make text of unknown origin safe for a terminal: what `echo` prints, and what rich does.
+"""Make untrusted text safe for a terminal, whether `echo` or rich prints it.
 
-Text that passed one of these functions is `Shown`. Anything else, and what is made of it with `+` or an f-string, is
-made `plain` when it is printed, so that a forgotten call costs a color and lets nothing through.
+These functions return `Shown`. Any other text, including what `+` or an f-string makes of `Shown`, is made `plain`
+when it is printed. So a forgotten call loses a color but lets no escape sequence through.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nbtape.common.text import fit_text, keep_colours, strip_escapes
 
 
 class Shown(str):
-    """Text that may be written to a terminal as it is."""
+    """Text that is safe to write to a terminal unchanged."""
 
     __slots__ = ()
 
@@ -26,32 +26,32 @@ def plain(text: str) -> Shown:
 
 
 def coloured(text: str) -> Shown:
-    """The same, except that colors and text styles stay; they are reset at the end."""
+    """Like `plain`, except that colors and text styles stay; they are reset at the end."""
     return Shown(_without_returns(reveal_but_colours(keep_colours(fit_text(text)))) + "\x1b[0m")
 
 
 def plain_line(text: str) -> Shown:
-    """A name, or another value on one line: everything hidden is shown as an escape, such as `\\x1b` and `\\n`."""
+    """A name or another one-line value: hidden characters are shown as escapes, such as `\\x1b` and `\\n`."""
     return Shown(reveal_line(fit_text(text)))
 
 
 def plain_code(text: str) -> Shown:
-    """Code, or a message of several lines: the same, except that newlines and tabs stay."""
+    """Code, or a message of several lines: like `plain_line`, except that newlines and tabs stay."""
     return Shown(reveal(fit_text(text)).replace("\r\n", "\n"))
 
 
 def styled(text: str, **style: Any) -> Shown:  # noqa: ANN401  (those of `click.style`)
-    """Text in a color or style; unless it is `Shown`, it is made plain."""
+    """Text in a color or style, made plain first unless it is `Shown`."""
     return Shown(click.style(shown(text), **style))
 
 
 def shown(text: str) -> Shown:
-    """The text itself if it is `Shown`, and else what `plain` makes of it."""
+    """The text itself if it is `Shown`, otherwise `plain(text)`."""
     return text if isinstance(text, Shown) else plain(text)
 
 
 def joined(*parts: str, by: str = "") -> Shown:
-    """Join texts, each of which is made plain unless it is `Shown`."""
+    """Join texts, making each plain unless it is `Shown`."""
     return Shown(by.join(map(shown, parts)))
 
 

@@ -1,4 +1,4 @@
-"""The only place of the command line that writes text to standard output and standard error, besides rich."""
+"""Print to standard output and standard error. In the command line, only this module and rich do so."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def set_last_line(text: str) -> None:
 
 
 def guard_standard_error() -> None:
-    """Make plain what Python itself and other libraries print on standard error: warnings, and errors of threads."""
+    """Make plain what Python and other libraries print on standard error, such as warnings and errors in threads."""
     import logging
     import threading
     import traceback

@@ -29,7 +29,8 @@ _STYLES = {
 class Verdicts:
     """Prints tables on standard output, unless it is `quiet`, and errors and progress on standard error.
 
-    Enter `progress` to show it, on a terminal. Then click must not print: it would write into the progress bars.
+    Enter `progress` to show progress on a terminal. While entered, do not print with click, which would write into the
+    progress bars.
     """
 
     def __init__(self, *, quiet: bool) -> None:
@@ -48,7 +49,7 @@ class Verdicts:
         )
 
     def follow(self, notebook: Path) -> Callable[[int, int], None]:
-        """Add a progress bar; call what is returned, from any thread, with the cells that have run and their total."""
+        """Add a progress bar; call the returned function, from any thread, with the cells run and their total."""
         task = self.progress.add_task(plain_line(notebook.name), total=None)
         return lambda done, total: self.progress.update(task, completed=done, total=total)
 

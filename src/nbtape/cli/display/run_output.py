@@ -1,4 +1,4 @@
-"""What `run` prints: outputs line by line, and below them, on a terminal, a progress line."""
+"""What `run` prints: outputs line by line and, on a terminal, a progress line below them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _MAX_LINE_CHARS: Final = 100_000
 class Terminal:
     """Prints outputs on standard output, and messages on standard error, unless it is `quiet`.
 
-    Enter `progress` to show it, on a terminal. Outputs come from the executor's thread; a closed pipe stops nothing.
+    Enter `progress` to show progress on a terminal. Outputs come from the executor's thread. A closed pipe does not
+    stop the run.
     """
 
     def __init__(self, *, quiet: bool) -> None:
@@ -64,7 +65,7 @@ class Terminal:
         self._say(plain_line(f"[{number}/{total}] {first[:100]}"))
 
     def output(self, output: Mapping[str, Any]) -> None:
-        """Print the lines of an output; an unfinished line waits for its end."""
+        """Print the complete lines of an output, and keep an unfinished one until its end arrives."""
         if self._quiet:
             return
         text = output_text(output)

@@ -1,4 +1,4 @@
-"""What `show` prints: a table of the cells of a run, or one of them in full."""
+"""What `show` prints: a table of a run's cells, or one cell in full."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     "running": "yellow",
 }
 
-#: Characters of a first line, and of the names of files, if there is no terminal.
+#: Maximum characters of a first line, and of file names, without a terminal.
 _CODE_CHARS: Final = 60
 _FILES_CHARS: Final = 80
 
@@ -68,7 +68,7 @@ def print_cell(index: int, cell: Mapping[str, Any], about: RunCell | None, outpu
 
 
 def _rows(cell: RunCell, code: int, files: int) -> list[Shown]:
-    """The line of a cell, and one more each for its error and for edits."""
+    """The line of a cell, and a further line each for its error and for edits."""
     texts = (
         str(cell.index),
         plain_line(cell.status),
@@ -86,7 +86,7 @@ def _rows(cell: RunCell, code: int, files: int) -> list[Shown]:
 
 
 def _with_status(row: str, status: str) -> Shown:
-    """The line of a cell, in which the status gets its color."""
+    """The line of a cell with its status in color."""
     before, name, after = row[7:].partition(plain_line(status))
     return joined(plain_line(row[:7] + before), styled_status(status) if name else "", plain_line(after))
 
@@ -100,7 +100,7 @@ def _row(texts: tuple[str, str, str, str, str], code: int, files: int) -> str:
 
 
 def _widths(run: Run) -> tuple[int, int]:
-    """The widths of the last two columns. Without a terminal, there is room for all files."""
+    """The widths of the last two columns. Without a terminal, all files fit."""
     longest = max(len(_HEAD[3]), *(len(cell.first_line) for cell in run.cells))
     paths = max(len(", ".join(cell.files)) for cell in run.cells)
     if not sys.stdout.isatty():

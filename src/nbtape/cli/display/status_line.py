@@ -1,4 +1,4 @@
-"""Messages on standard error: lines that stay, and a status line while something takes long."""
+"""Messages on standard error: permanent lines, and a status line during slow work."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
     from rich.status import Status
 
-#: Work that takes less time shows nothing, and does not import rich.console.
+#: Faster work shows no status line and does not import rich.console.
 _SHOWN_AFTER_SECONDS: Final = 0.5
 
 
 def say(line: str) -> None:
-    """Print a line for people, made plain unless it is `Shown`; standard output is for results."""
+    """Print a message, made plain unless it is `Shown`; standard output is for results."""
     with read_or_not():
         echo(line, err=True)
 
 
 @contextlib.contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
-    """Show a line on a terminal while entered; call what it yields to change the line."""
+    """Show a status line on a terminal while entered; call the yielded function to change the line."""
     if not shows_progress():
         yield lambda _: None
         return
@@ -43,7 +43,7 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
 
 
 class _Line:
-    """A status line, which a thread shows later."""
+    """A status line that a timer shows after a delay."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -1,4 +1,4 @@
-"""What `watch` prints: cells and outputs as they come, and below them, on a terminal, a status line."""
+"""What `watch` prints: cells and outputs as they arrive and, on a terminal, a status line below them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from nbtape.summary.run_summary import RunCell
     from nbtape.watch.events import Event
 
-#: Characters shown of each source and output, and kept of an unfinished line.
+#: Maximum characters of each source, output and unfinished line.
 _MAX_CHARS: Final = 20_000
 
 
 class Live:
-    """Shows the events of one notebook on standard output; the status line, last, only on a terminal."""
+    """Shows the events of one notebook on standard output, and on a terminal a status line below them."""
 
     def __init__(self, notebook: Path) -> None:
         self._notebook = notebook
@@ -36,7 +36,7 @@ class Live:
         self._stream: tuple[int, int] | None = None
         self._line = ""
         self._status_line = ""
-        # Updates of outputs, shown when their cell ends; the running cell, and since when.
+        # Updates of outputs, shown when their cell ends; the running cell and its start time.
         self._updates: dict[tuple[int, int], Mapping[str, Any]] = {}
         self._running: tuple[int, float] | None = None
 
@@ -61,7 +61,7 @@ class Live:
             self._set_status_line(plain_line(self._line) or self._status())
 
     def close(self) -> None:
-        """Print what is unfinished, and remove the status line."""
+        """Print the unfinished line and pending updates, and remove the status line."""
         self._finish_cell()
         self._set_status_line("")
 
@@ -100,7 +100,7 @@ class Live:
             self._print(coloured(self._shorten(text)))  # click removes the colors if they are not wanted
 
     def _finish_cell(self) -> None:
-        """Show what is unfinished: of updated outputs only the last state, because there may be many."""
+        """Show the unfinished line and the last state of updated outputs, which may have changed many times."""
         self._finish_stream()
         for _, output in sorted(self._updates.items()):
             self._print_output(output)
