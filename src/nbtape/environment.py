@@ -1,4 +1,4 @@
-"""What a kernel runs in: Python, the platform, packages and their versions; as it tells, and as JSON has it."""
+"""The environment of a kernel: Python, platform and package versions, as the kernel reports them and as JSON."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: What may be said of where kernels are.
+#: Keys of the metadata for where a kernel runs.
 PLACE: Final = ("server", "image", "image_id")
 
 
-#: The most packages, and characters of a text, that are believed.
+#: Maximum number of packages, and characters of a text, that are accepted.
 _MOST_PACKAGES: Final = 10_000
 _LONGEST_TEXT: Final = 4096
 
-#: What a package and its version may be called: what follows in a requirements file is to be no option and no URL. See
+#: Valid names and versions of packages, so that a line of a requirements file cannot become an option or a URL. See
 #: https://packaging.python.org/en/latest/specifications/name-normalization/ and .../version-specifiers/.
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,198}[a-z0-9])?")
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_]{0,99}")
 
-#: Code that may change what is installed: some call of an installer, in whatever language.
+#: Code that may install packages: a call of an installer, in any language.
 _INSTALLER: Final = re.compile(r"\b(?:pip3?|uv|conda|mamba|micromamba|pixi|poetry|apt|apt-get|(?:un)?install)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What a kernel runs in, by its own word.
+    """The environment of a kernel, as reported by the kernel.
 
     Args:
-        python: The version of Python.
+        python: The Python version.
         platform: The system, the processor and the distribution.
         packages: The version of each package, by its name in lower case with hyphens.
-        local: Those of them that came from no index: from a directory, a file or a repository.
-        directory: Where the kernel works, as it calls that; empty if nobody knows.
-        utc_offset: Seconds that its local time is ahead of UTC; None if nobody knows.
+        local: Packages that were not installed from an index, but from a directory, a file or a repository.
+        directory: The kernel's working directory, as a path on its own machine; empty if unknown.
+        utc_offset: Seconds that its local time is ahead of UTC; None if unknown.
     """
 
     python: str
@@ -47,7 +47,7 @@ class Environment:
     utc_offset: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it; `read_environment` reads it again."""
+        """Convert to JSON types; `read_environment` is the inverse."""
         return {
             "python": self.python,
             "platform": self.platform,
@@ -58,7 +58,7 @@ class Environment:
         }
 
     def requirements(self) -> str:
-        """A requirements file for pip: what is installed; as comments Python, and packages that pip could not fetch.
+        """The installed packages as a requirements file; Python and packages that pip cannot fetch are comments.
 
         See https://pip.pypa.io/en/stable/reference/requirements-file-format/.
         """
@@ -69,12 +69,12 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What is another in a second environment. `str()` says it as in "pandas 2.3.1 → 3.1.1".
+    """One difference between two environments. `str()` formats it, as in "pandas 2.3.1 → 3.1.1".
 
     Args:
-        name: What: a package, `Python`, `platform`, `image` or `server`.
-        before: What it was; None for a package that was not installed, and for no image or server.
-        after: What it is.
+        name: A package, `Python`, `platform`, `image` or `server`.
+        before: The old value; None if the package was not installed, or without an image or server.
+        after: The new value; None as for `before`.
     """
 
     name: str
@@ -87,36 +87,32 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What a cell has installed or removed.
+    """The packages that a cell has installed or removed.
 
     Args:
-        environment: What its kernel runs in since.
-        differences: What was another before.
+        environment: The environment of the kernel after the cell.
+        differences: The changes since before the cell.
     """
 
     environment: Environment
     differences: list[Difference]
 
     def metadata(self) -> dict[str, Any]:
-        """What the notebook is to say of it, under `nbtape`."""
+        """The notebook's metadata for it, under `nbtape`."""
         return {"environment": self.environment.to_dict()}
 
     def cell_metadata(self) -> list[dict[str, Any]]:
-        """What the cell is to say of it, under `installed`."""
+        """The cell's metadata for it, under `installed`."""
         return [asdict(difference) for difference in self.differences]
 
 
 def may_install(source: str) -> bool:
-    """Whether other packages may be installed after this code. Wrong now and then, which costs a question."""
+    """Whether code may install or remove packages. A false positive only costs a question to the kernel."""
     return _INSTALLER.search(source) is not None
 
 
 def read_environment(told: Any) -> Environment | None:  # noqa: ANN401  (a file may have anything)
-    """An environment as JSON has it; None if it is none. Packages of odd names or versions are left out.
-
-    Args:
-        told: Anything.
-    """
+    """Read an environment from JSON; None if it is invalid. Packages with invalid names or versions are left out."""
     try:
         packages = {name: version for name, version in told["packages"].items() if _is_package(name, version)}
         if len(packages) > _MOST_PACKAGES:
@@ -134,7 +130,7 @@ def read_environment(told: Any) -> Environment | None:  # noqa: ANN401  (a file 
 
 
 def differences(before: Environment, after: Environment) -> list[Difference]:
-    """What is another in the second: Python, the platform, packages that both have, and those that one has."""
+    """The differences between two environments: Python, the platform, and packages."""
     pairs = [("Python", before.python, after.python), ("platform", before.platform, after.platform)]
     common = before.packages.keys() & after.packages.keys()
     names = [*sorted(common), *sorted((before.packages.keys() | after.packages.keys()) - common)]
@@ -151,12 +147,12 @@ def _is_package(name: Any, version: Any) -> bool:  # noqa: ANN401  (as above, as
 def _text(value: Any) -> str:  # noqa: ANN401
     if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
         raise TypeError("no short text")
-    value.encode()  # what no file could hold is no text
+    value.encode()  # raises for text that no file can hold
     return value
 
 
 def _offset(value: Any) -> float | None:  # noqa: ANN401
-    """Seconds, fewer than a day has."""
+    """A number of seconds of less than a day."""
     day = 24 * 3600
     return float(value) if type(value) in {int, float} and -day < value < day else None
 

@@ -3,14 +3,14 @@
     NbtapeError
     ├── KernelError                     the kernel is not available, or was lost
     │   ├── KernelNotInstalledError     no such kernel spec (also a ValueError)
-    │   ├── KernelStartError            the kernel did not become ready; has the end of its log
+    │   ├── KernelStartError            the kernel did not become ready; the message has the end of its log
     │   ├── KernelBusyError             the kernel does not answer and ignores an interrupt
-    │   └── ServerError                 a Jupyter server cannot be started or reached, or rejects us
-    ├── NotebookError                   the record
-    │   ├── OutputDirectoryError        no such directory (also a ValueError)
+    │   └── ServerError                 a Jupyter server cannot be started or reached, or refuses access
+    ├── NotebookError                   a problem with the record on disk
+    │   ├── OutputDirectoryError        the output directory cannot be used (also a ValueError)
     │   ├── NotebookReadError           the file is not a usable notebook (also a ValueError)
     │   ├── NotebookInUseError          another executor is writing it
-    │   └── NotebookWriteError          the record cannot be written; it is kept in memory
+    │   └── NotebookWriteError          the record cannot be written; new cells are kept in memory
     │       └── OutputWriteError        the output of a replay or an export cannot be written
     ├── SourceError                     a transcript or script that `nbtape run` cannot read (also a ValueError)
     ├── MissingExtraError               an optional package is not installed (also a ModuleNotFoundError)
@@ -18,8 +18,8 @@
 
     BlockInterrupted (KeyboardInterrupt)   Ctrl-C in a blocking call, after the block was stopped and recorded
 
-User code that fails raises nothing: see `CodeResult.status`. Every error can be pickled, and its message says what
-happened and what to do.
+A failure of user code is not raised; see `CodeResult.status`. Every error can be pickled, and its message has the
+cause and the remedy.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class NbtapeError(Exception):
-    """Base of all errors of nbtape, except for Ctrl-C and invalid arguments."""
+    """Base class of all errors of nbtape, except for Ctrl-C and invalid arguments."""
 
 
 class KernelError(NbtapeError):
@@ -62,15 +62,15 @@ class KernelNotInstalledError(KernelError, ValueError):
 
 
 class KernelStartError(KernelError):
-    """A kernel was started and did not become ready."""
+    """A kernel was started but did not become ready."""
 
 
 class KernelBusyError(KernelError):
-    """The kernel neither answered in time nor obeyed an interrupt. It is kept, with its variables."""
+    """The kernel neither answered in time nor reacted to an interrupt. It keeps running, with its variables."""
 
 
 class ServerError(KernelError):
-    """A Jupyter server cannot be started or reached, or rejects us. The message has its URL but never its token."""
+    """A Jupyter server cannot be started or reached, or refuses access. The message has its URL, never its token."""
 
 
 class NotebookError(NbtapeError):
@@ -82,7 +82,7 @@ class OutputDirectoryError(NotebookError, ValueError):
 
     Args:
         directory: The requested directory.
-        hint: What is wrong and what to do, to follow the path.
+        hint: The cause and the remedy, as the rest of a sentence that starts with the path.
     """
 
     def __init__(self, directory: Path, hint: str) -> None:
@@ -99,7 +99,7 @@ class NotebookReadError(NotebookError, ValueError):
 
     Args:
         path: The file.
-        reason: What is wrong and what to do, to follow a colon.
+        reason: The cause and the remedy, to follow a colon.
     """
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -134,7 +134,7 @@ class NotebookWriteError(NotebookError):
 
     Args:
         path: The notebook.
-        reason: The system's error, and what to do.
+        reason: The system's error, and the remedy.
         result: Result of the blocks of this call, if any ran.
     """
 

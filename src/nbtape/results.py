@@ -1,4 +1,4 @@
-"""Results of code blocks, their statuses and exit codes."""
+"""Results of code blocks, and their statuses and exit codes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REFUSED: Final = 2
 #: EX_SOFTWARE of sysexits.h, so that scripts do not confuse it with 1 or 2.
 BUG: Final = 70
 
-#: As of timeout(1).
+#: As in timeout(1).
 TIMEOUT: Final = 124
 
 #: As a shell reports a process killed by SIGINT, SIGKILL or SIGPIPE.
@@ -63,17 +63,17 @@ class CellResult:
     Args:
         index: Position of its cell in the notebook, from 0; -1 if the cell was deleted by someone else.
         cell_id: Id of its cell; unlike the index, it never changes.
-        status: How it ended.
+        status: Its final status.
         output: What it printed, displayed and raised: plain text, at most `max_output_chars` characters.
         output_files: Absolute paths of the files extracted from its outputs, then of those that its code wrote.
-        execution_count: The kernel's number for it (`In [n]`); None if it did not start.
+        execution_count: The kernel's execution count (`In [n]`); None if the block did not start.
         duration: Seconds from sending the block to the end of its outputs; 0 if it did not start.
         kernel_epoch: Number of the kernel that ran it, from 1. A higher number than before means lost variables.
-        error_name: Class name of the exception that ended it, if any.
+        error_name: Class name of the exception that the code raised, if any.
         error_value: Message of that exception.
         outputs_incomplete: Whether output may be missing; `note` says why.
         note: Message from nbtape about it, such as a timeout, a dead kernel or truncated output; may be empty.
-        left_out: Characters of output over the cell's limit, which are not recorded.
+        left_out: Characters of output over the cell's limit, which were not recorded.
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""Helpers for asyncio: queueing calls, work that survives cancellation, threads, callbacks."""
+"""Helpers for asyncio: call queues, work that survives cancellation, threads, callbacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Turns:
-    """A lock for calls that may come from one event loop after another."""
+    """A lock for calls that may come from several event loops, one after another."""
 
     def __init__(self) -> None:
         self._of: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
@@ -76,7 +76,7 @@ async def see_through(
 ) -> T:
     """Do work with a kernel. On cancellation, set `stop` and wait for the work, so that it cannot race the next block.
 
-    `discard` disposes of a result that the canceled caller does not get.
+    `discard` is called with a result that the canceled caller does not receive.
     """
     task = asyncio.ensure_future(work)
     try:

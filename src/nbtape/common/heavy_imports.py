@@ -1,4 +1,4 @@
-"""Slow imports, done while a kernel starts."""
+"""Slow imports that run while a kernel starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nbtape.common.compat_jsonschema import defer_grammar
 
 
 def import_heavy_packages() -> None:
-    """Import what recording needs: nbclient, nbformat and jsonschema."""
+    """Import the packages that recording needs: nbclient, nbformat and jsonschema."""
     defer_grammar()
     for package in ("nbclient", "nbformat.v4"):
         import_module(package)

@@ -1,4 +1,4 @@
-"""Characters that a reader does not see, or that change what the reader sees, as visible escapes such as `\\u202e`."""
+"""Show invisible characters, and those that reorder text, as escapes such as `\\u202e`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _CONTROLS: Final = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029"
 #: Marks that change the direction of text, so that code is displayed in another order than it runs (Trojan Source).
 _DIRECTIONS: Final = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 
-#: Characters without width, from the categories Cf, Mn and Lo, tag characters included.
+#: Zero-width characters from the categories Cf, Mn and Lo, including tag characters.
 _INVISIBLE: Final = (
     "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
 )
 
-#: Characters without width that prose needs: joiners in emoji and in several scripts, and selectors of glyphs.
+#: Zero-width characters that prose needs: joiners in emoji and several scripts, and variation selectors.
 _JOINERS: Final = "\u200c\u200d"
 _SELECTORS: Final = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
 
-#: Format characters that are visible, as those of Arabic numbers; in code, they are odd enough to be named.
+#: Visible format characters, such as those of Arabic numbers. They are unusual in code, so code shows them as escapes.
 _VISIBLE_FORMATS: Final = (
     "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd\U00013430-\U00013440\U00013447-\U00013455"
 )
 
-#: Emoji with their selector, and scripts with joiners: Arabic to Sinhala, Thai to Myanmar, Khmer and Mongolian.
+#: Emoji with a selector, and scripts with joiners: Arabic to Sinhala, Thai to Myanmar, Khmer and Mongolian.
 _JOINABLE: Final = (
     "©®\u0600-\u0dff\u0e00-\u109f\u1780-\u17b3\u17b6-\u180a\u1810-\u18af\ua840-\uabff\u2190-\u2bff\u3030\u303d\ufb50-"
     "\ufdff\ufe0f\ufe70-\ufefc\U00010a00-\U00011fff\U0001e900-\U0001e95f\U0001f000-\U0001faff"
@@ -36,7 +36,7 @@ _IN_CODE: Final = re.compile(f"[{_CONTROLS}{_DIRECTIONS}{_INVISIBLE}{_JOINERS}{_
 _IN_PROSE: Final = re.compile(
     f"[{_CONTROLS}{_DIRECTIONS}{_INVISIBLE}]"
     f"|(?<![{_JOINABLE}])[{_JOINERS}]|[{_JOINERS}](?![{_JOINABLE}])"
-    # A row of selectors can hold a hidden message.
+    # A sequence of selectors can hold a hidden message.
     f"|(?<![^\x00-\x7f]|[0-9#*])[{_SELECTORS}]|(?<=[{_SELECTORS}])[{_SELECTORS}]"
 )
 _IN_LINE: Final = re.compile(f"{_IN_CODE.pattern}|[\n\r]")
@@ -44,12 +44,12 @@ _SGR: Final = re.compile(rf"\x1b\[[0-9;]*m|(?P<hidden>{_IN_PROSE.pattern})")
 
 
 def reveal(text: str) -> str:
-    """Show the hidden characters of code, in which all have to be seen; tabs and newlines stay."""
+    """Show all hidden characters of code; tabs and newlines stay."""
     return text if _is_plain(text) else _IN_CODE.sub(_escape, text)
 
 
 def reveal_line(text: str) -> str:
-    """Show the hidden characters of a value on one line, newlines included; tabs become blanks."""
+    """Show the hidden characters of a one-line value, newlines included; tabs become spaces."""
     return text if text.isascii() and text.isprintable() else _IN_LINE.sub(_escape, text.replace("\t", " "))
 
 
@@ -59,14 +59,14 @@ def reveal_in_prose(text: str) -> str:
 
 
 def reveal_but_colours(text: str) -> str:
-    """The same, except that terminal codes of colors and text styles stay."""
+    """Like `reveal_in_prose`, except that terminal codes for colors and text styles stay."""
     if _is_plain(text):
         return text
     return _SGR.sub(lambda found: _escape(found) if found["hidden"] else found[0], text)
 
 
 def mark_hidden(html: str, *, is_code: bool = False) -> str:
-    """Show hidden characters in HTML of ours, in which only texts can have some, as marked elements."""
+    """Show hidden characters as marked elements, in HTML made by nbtape, where only text can contain them."""
     if _is_plain(html):
         return html
     pattern = _IN_CODE if is_code else _IN_PROSE
@@ -74,7 +74,7 @@ def mark_hidden(html: str, *, is_code: bool = False) -> str:
 
 
 def hidden_in_code(code: str) -> list[str]:
-    """The escapes of the different hidden characters in code, in their order."""
+    """The escapes of the distinct hidden characters in code, in order of appearance."""
     return list(dict.fromkeys(map(_escape, _IN_CODE.finditer(code.replace("\r\n", "\n").replace("\r", "\n")))))
 
 

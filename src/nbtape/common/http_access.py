@@ -30,7 +30,7 @@ def is_same_origin(origin: str, host: str) -> bool:
 
 
 def check_token(token: str | None) -> None:
-    """Raise a ValueError for an empty token. None is for a token that nbtape makes."""
+    """Raise ValueError for an empty token. None means that nbtape generates one."""
     if token is not None and not token:
         raise ValueError("An empty token would let anyone run code. Leave out token= to generate one.")
 

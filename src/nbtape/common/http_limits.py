@@ -1,4 +1,4 @@
-"""Limits of nbtape's HTTP servers: how many connections, how large a request, and how long it may take to arrive."""
+"""Limits of nbtape's HTTP servers: number of connections, size of a request, and time for it to arrive."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
-#: Of a request line with its headers, and of a body.
+#: Maximum bytes of a request line with its headers, and of a body.
 MAX_HEADER_BYTES: Final = 32_768
 MAX_BODY_BYTES: Final = 4_000_000
 
-#: How long a connection may take to send a complete request with the token, its first one or the next one.
+#: How long a connection may take to send its first or next complete request with the token.
 REQUEST_SECONDS: Final = 10.0
 
-#: How `accept` fails when the process or the system has no room for one more connection.
+#: Errors of `accept` when the process or the system has no room for another connection.
 NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _MAX_CONNECTIONS: Final = 64
 
 
 def max_connections() -> int:
-    """How many connections a server holds: at most a quarter of the files that this process may have open."""
+    """Maximum connections of a server: at most a quarter of the files that this process may have open."""
     if sys.platform == "win32":
         return _MAX_CONNECTIONS
     import resource
@@ -38,7 +38,7 @@ def max_connections() -> int:
 
 @dataclass(slots=True)
 class _Connection:
-    """An open connection: how to close it, since when it waits, and whether it has sent the token before."""
+    """An open connection: how to close it, when it started to wait, and whether it has sent the token before."""
 
     close: Callable[[], None]
     since: float
@@ -47,11 +47,12 @@ class _Connection:
 
 
 class Connections:
-    """The open connections of a server, which are bounded in number and in time. It can be used from any thread.
+    """The open connections of a server, limited in number and time. Can be used from any thread.
 
-    A connection waits until a complete request with the token has arrived, and again when that is answered. Waiting
-    ones are closed when they are overdue, and make room when one more arrives than may be open: first those that never
-    sent the token, the oldest first. So another user of this machine who holds connections keeps no client out.
+    A connection waits until a complete request with the token has arrived, and again after the answer. Waiting
+    connections are closed when they are overdue. If a new connection exceeds the limit, one that waits is closed:
+    first those that never sent the token, the oldest first. So another local user who holds connections open cannot
+    keep clients out.
 
     Args:
         limit: How many connections may be open.
@@ -65,11 +66,11 @@ class Connections:
         self._open: dict[Hashable, _Connection] = {}
 
     def add(self, key: Hashable, close: Callable[[], None]) -> bool:
-        """Hold one more connection; False if there is no room, because each of the others is being served.
+        """Add a connection; False if there is no room because all others are being served.
 
         Args:
-            key: What identifies it.
-            close: Closes it; is called at most once, and must not block.
+            key: Its identity.
+            close: Closes it; called at most once, and must not block.
         """
         if len(self._open) >= self.limit and not self.make_room():
             return False
@@ -78,13 +79,13 @@ class Connections:
         return True
 
     def remove(self, key: Hashable) -> None:
-        """Forget a connection that is closed."""
+        """Remove a closed connection."""
         with self._lock:
             self._open.pop(key, None)
 
     @contextlib.contextmanager
     def serving(self, key: Hashable) -> Iterator[None]:
-        """Answer a request with the token: while entered, the connection may take as long as it likes."""
+        """Mark a connection as being served: while entered, it has no time limit."""
         with self._lock:
             if (connection := self._open.get(key)) is not None:
                 connection.is_serving = connection.is_known = True
@@ -95,7 +96,7 @@ class Connections:
                 connection.since, connection.is_serving = time.monotonic(), False
 
     def make_room(self) -> bool:
-        """Close a waiting connection; False if there is none."""
+        """Close a waiting connection; False if none waits."""
         with self._lock:
             waiting = [key for key, each in self._open.items() if not each.is_serving]
             if not waiting:

@@ -23,8 +23,8 @@ EXTENSIONS: Final[Mapping[str, str]] = {
     SVG: ".svg",
 }
 
-#: Raster types that nbtape decodes, with Pillow's format names, in order of preference. A kernel's data reaches no
-#: other decoder of Pillow.
+#: Raster types that nbtape decodes, with Pillow's format names, in order of preference. Data from a kernel is never
+#: passed to Pillow's other decoders.
 PILLOW_FORMATS: Final[Mapping[str, str]] = {PNG: "PNG", "image/jpeg": "JPEG", "image/gif": "GIF"}
 
 #: Image types that exports and reports show, in order of preference.
@@ -37,7 +37,7 @@ MAX_COMPARED_PIXELS: Final = 16_000_000
 MAX_SVG_BYTES: Final = 5_000_000
 MAX_SVG_ELEMENTS: Final = 500_000
 
-#: Suffixes of files that models are shown, and Pillow's names of the formats that are decoded for that.
+#: Suffixes of image files that are shown to models, and Pillow's names for their formats.
 MODEL_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp"})
 MODEL_FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP")
 MAX_MODEL_FILE_BYTES: Final = 50_000_000

@@ -1,4 +1,4 @@
-"""What JSON from untrusted code costs in memory, found before it is decoded.
+"""Estimate how much memory JSON from untrusted code takes, before decoding it.
 
 A list of empty lists takes 3 bytes per list as JSON and about 100 as objects, so a limit on bytes is not enough.
 """
@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: Characters that a JSON array or object counts for, and any other value, besides its text.
+#: Characters that a JSON array or object counts for, and those for any other value, in addition to its text.
 CONTAINER_COST: Final = 64
 VALUE_COST: Final = 16
 
-#: Characters that are looked through at once, for which they are copied.
+#: Characters that are copied and scanned at once.
 _PIECE: Final = 1 << 16
 
-#: A text without escapes.
+#: A string without escapes.
 _TEXT: Final = re.compile(rb'"[^"]*"')
 
 
 def costs_more(content: bytes | memoryview, limit: int) -> bool:
-    """Whether the values of some JSON cost more than `limit` characters, without their texts."""
-    if len(content) * CONTAINER_COST <= limit:  # it cannot hold so many
+    """Whether the values in JSON cost more than `limit` characters, not counting their text."""
+    if len(content) * CONTAINER_COST <= limit:  # too short to hold that many values
         return False
     return sum(map(_cost, _pieces(content))) > limit and _exceeds(map(_cost, _structure(content)), limit)
 
 
 def _exceeds(costs: Iterable[int], limit: int) -> bool:
-    """Whether a sum is larger than a limit; adds no more than it takes to know."""
+    """Whether a sum exceeds a limit; stops adding as soon as it does."""
     return any(total > limit for total in accumulate(costs))
 
 
@@ -44,8 +44,8 @@ def _pieces(content: bytes | memoryview) -> Iterator[bytes]:
 
 
 def _structure(content: bytes | memoryview) -> Iterator[bytes]:
-    """What is outside of the texts, found without a step of Python for each of them: there may be millions."""
-    opening = backslash = b""  # of a text and of an escape that continue in the next piece
+    """The JSON outside of strings, found without a Python step per string: there may be millions."""
+    opening = backslash = b""  # of a string and of an escape that continue in the next piece
     for piece in _pieces(content):
         plain = (backslash + piece).replace(rb"\\", b"")
         backslash = b"\\" if plain.endswith(b"\\") else b""

@@ -1,4 +1,4 @@
-"""Context managers for everything that has `start` and `stop`."""
+"""Context managers for classes with `start` and `stop`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class Startable(ABC):
-    """Something that runs from `start` to `stop`, or as long as a `with`."""
+    """Something that runs from `start` to `stop`, or inside a `with` block."""
 
     @abstractmethod
     def start(self) -> None:
-        """Start it. Harmless when it runs."""
+        """Start it; does nothing if it is running."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Stop it. Harmless when it has stopped."""
+        """Stop it; does nothing if it has stopped."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -34,7 +34,7 @@ class Startable(ABC):
 
 
 class OwnServer(Displayed, Startable):
-    """A server, which also runs as long as an `async with`."""
+    """A server that can also run inside an `async with` block."""
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self.start)

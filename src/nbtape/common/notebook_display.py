@@ -1,4 +1,4 @@
-"""How objects show themselves as the value of a notebook cell.
+"""How nbtape's objects are displayed as the value of a notebook cell.
 
 Jupyter calls `_repr_html_`: https://ipython.readthedocs.io/en/stable/config/integrating.html#custom-methods.
 """

@@ -1,4 +1,4 @@
-"""Tokens of nbtape in the environment, which are no business of the code that it runs: it could use the servers.
+"""Hide nbtape's tokens in the environment from the code that it runs, which could use them to reach the servers.
 
 Code in a local kernel runs as the same user. It can read the environment that its parent was started with, in
 `/proc/<parent>/environ` on Linux, so a token is also erased there.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-#: Of `nbtape mcp --http`, of a Jupyter server that nbtape uses, and of one that nbtape starts.
+#: The tokens of `nbtape mcp --http`, of a Jupyter server that nbtape connects to, and of one that it starts.
 OWN_TOKENS: Final = ("NBTAPE_MCP_TOKEN", "JUPYTER_TOKEN", "KG_AUTH_TOKEN")
 
 #: Fields of /proc/self/stat after the name of the program: where the initial environment begins and ends, see proc(5).
@@ -23,12 +23,12 @@ _ENV_END: Final = 48
 
 
 def without_own_tokens(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment for code that is to be run."""
+    """A copy of an environment without the tokens, for the code that nbtape runs."""
     return {name: value for name, value in environment.items() if name not in OWN_TOKENS}
 
 
 def take_token(name: str) -> str | None:
-    """Remove a token from the environment of this process, and return it; None if there is none."""
+    """Remove a token from the environment of this process and return it; None if it is not set."""
     hide_own_tokens()
     return os.environ.pop(name, None)
 
@@ -37,13 +37,13 @@ def hide_own_tokens() -> None:
     """Erase the tokens from the environment that this process was started with; `os.environ` keeps them."""
     names = [name for name in OWN_TOKENS if name in os.environ]
     for name in names:
-        os.environ[name] = os.environ[name]  # to C, the value is now elsewhere
+        os.environ[name] = os.environ[name]  # moves the value to new memory
     if names:
         _erase([os.fsencode(name) for name in names])
 
 
 def _erase(names: Collection[bytes]) -> None:
-    """Overwrite variables in the memory that the system shows as /proc/self/environ, if it does."""
+    """Overwrite variables in the memory behind /proc/self/environ, on systems that have it."""
     import ctypes
 
     with suppress(OSError, IndexError, ValueError):

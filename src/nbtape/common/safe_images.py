@@ -1,4 +1,4 @@
-"""Checks of images that a kernel sent: their real type, limits on their size, and SVG made inert."""
+"""Check images from a kernel: verify their type, limit their size, and make SVG inert."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from nbtape.common.text import fit_text
 def safe_image(mime: str, data: object) -> bytes | None:
     """Return an image that is safe to show; None if it is broken or too large. `mime` is one of `image_types.SHOWN`.
 
-    `data` is base64; an SVG may also be its source. What is returned of an SVG has no active content, and loads
-    nothing, even when it is opened by itself.
+    `data` is base64, or the source of an SVG. A returned SVG has no active content and loads nothing, even when it is
+    opened by itself.
     """
     if not isinstance(data, str):
         return None

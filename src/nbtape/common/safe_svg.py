@@ -1,6 +1,7 @@
-"""Make a foreign SVG inert: only known elements, attributes and styles, written again from the parsed tree.
+"""Make an untrusted SVG inert: parse it and write only known elements, attributes and styles.
 
-References lead to the same document or to embedded raster images. What is drawn is counted through all of them.
+References may lead only to the same document or to embedded raster images. The number of drawn elements is limited,
+counting every repetition by a reference.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ _ATTRIBUTES: Final = _words(
     startOffset textLength version viewBox width x x1 x2 y y1 y2
     """
 )
-#: CSS properties, most of which are attributes too. Filters are left out: their cost is not that of what they draw.
+#: CSS properties, most of which are attributes too. Filters are left out: their cost does not depend on the number of
+#: drawn elements.
 _PROPERTIES: Final = _words(
     """
     alignment-baseline background background-color baseline-shift clip clip-path clip-rule color color-interpolation
@@ -77,7 +79,7 @@ _MAX_DEPTH: Final = 12
 
 _DECLARATION: Final = re.compile(r"\s*<\?xml\s([^?<>]{0,200})\?>")
 _ENCODING: Final = re.compile(r"\bencoding\s*=\s*[\"']([^\"']*)[\"']")
-#: The declarations of document types that matplotlib and Graphviz write. They say nothing, and are left out.
+#: The document type declarations that matplotlib and Graphviz write. They have no effect and are left out.
 _KNOWN_DOCTYPE: Final = re.compile(
     r"\s*<!DOCTYPE svg PUBLIC \"-//W3C//DTD SVG 1\.[01]//EN\"\s{1,9}"
     r"\"http://www\.w3\.org/(?:Graphics/SVG/1\.1/DTD/svg11|TR/2001/REC-SVG-20010904/DTD/svg10)\.dtd\"\s*>"
@@ -100,7 +102,7 @@ _EMBEDDED: Final = re.compile(r"\s*data:([a-z/]{1,20});base64,([A-Za-z0-9+/=\s]*
 def sanitise_svg(content: bytes, is_safe_raster: IsSafeRaster) -> bytes | None:
     """Return the SVG without active content and without references to elsewhere; None if it is broken or too costly.
 
-    Any encoding but UTF-8 and any document type are refused, except the two that common libraries write.
+    Only UTF-8 is accepted. Document types are refused, except the two that common libraries write.
     `is_safe_raster` decides about embedded images, given their MIME type and content.
     """
     from lxml import etree
@@ -159,7 +161,7 @@ def _has_costly_tag(text: str) -> bool:
 
 
 class _Copy:
-    """Copies the allowed part of a tree. Elements that are not allowed are left out with their contents."""
+    """Copies the allowed part of a tree, leaving out other elements with their contents."""
 
     def __init__(self, is_safe_raster: IsSafeRaster) -> None:
         self._is_safe_raster = is_safe_raster
@@ -180,7 +182,7 @@ class _Copy:
         return root
 
     def _children(self, old: _Element, new: _Element) -> list[tuple[_Element, _Element]]:
-        """Add the allowed children and the text of an element, also the text after children that are left out."""
+        """Add the allowed children and the text of an element, including text after children that are left out."""
         from lxml import etree
 
         copied: list[tuple[_Element, _Element]] = []
@@ -203,13 +205,13 @@ class _Copy:
                     yield "style", style
             elif _is_allowed(str(name), value):
                 yield name, value
-        # A browser ignores xlink:href beside href, and so only one of them may stay.
+        # A browser ignores xlink:href if there is an href, so only one of them may stay.
         name = "href" if "href" in element.attrib else f"{_XLINK}href"
         if (target := self._target(tag, element.get(name, ""))) is not None:
             yield name, target
 
     def _target(self, tag: str, url: str) -> str | None:
-        """What a reference may lead to: something in the document, or the raster image in it; None for others."""
+        """The allowed target of a reference: an element of the document or an embedded image; None for any other."""
         if tag in _REFERRING:
             return f"#{fragment[1]}" if (fragment := _FRAGMENT.fullmatch(url)) else None
         if tag != "image" or not (embedded := _EMBEDDED.fullmatch(url)):
@@ -230,7 +232,7 @@ def _is_allowed(name: str, value: str) -> bool:
 
 
 def _tag(element: _Element) -> str:
-    """The name of an element of SVG; empty for anything else."""
+    """The name of an SVG element; empty for anything else."""
     tag = element.tag
     return tag.removeprefix(_SVG) if isinstance(tag, str) and tag.startswith(_SVG) else ""
 
@@ -286,7 +288,7 @@ def _is_value(value: str) -> bool:
 
 
 class _Cost(NamedTuple):
-    """What an element draws: elements in all, shapes among them, and characters of points at which markers may be."""
+    """What an element draws: elements in total, shapes, and characters of points that may have markers."""
 
     drawn: float = 0
     shapes: float = 0
@@ -294,7 +296,7 @@ class _Cost(NamedTuple):
 
 
 class _References(NamedTuple):
-    """The ids that an element uses, by how often what they name is drawn."""
+    """The ids that an element uses, grouped by how often the named element is drawn."""
 
     once: list[str]
     for_each_shape: list[str]
@@ -350,7 +352,7 @@ def _all_references(elements: list[_Element], ids: AbstractSet[str | None]) -> d
         parent = element.getparent()
         inherited = effective[parent] if parent is not None else {}
         own = _own_references(element, ids)
-        # What is inherited counts even if the element has a value, which a browser may not understand.
+        # Inherited references count even if the element has a value of its own, which a browser may not understand.
         used = inherited if not own else {key: inherited.get(key, _NO_IDS) | own.get(key, _NO_IDS) for key in _KEYS}
         effective[element] = used if not own else {key: used[key] for key in _KEYS if key not in _NOT_INHERITED}
         copied = _copied(element, ids)
@@ -368,7 +370,7 @@ def _references(own: dict[str, frozenset[str]], used: dict[str, frozenset[str]],
 
 
 def _copied(element: _Element, ids: AbstractSet[str | None]) -> str:
-    """The id of what an element repeats as its own content; empty if nothing."""
+    """The id of the element that an element repeats as its content; empty if it repeats none."""
     if _tag(element) not in {"use", "pattern"}:
         return ""
     name = (element.get("href") or element.get(f"{_XLINK}href") or "").removeprefix("#")

@@ -7,7 +7,7 @@ from typing import Final
 
 _MOVES: Final = re.compile(r"([\n\r\b])")
 
-#: Characters of a line that can be rewound: rewriting a line of megabytes for each tick of a progress bar is too slow.
+#: Maximum characters of a line that can be rewound. Rewriting megabytes for each tick of a progress bar is too slow.
 REWIND_LIMIT: Final = 4096
 
 
@@ -18,7 +18,7 @@ class StreamText:
         self._finished: list[str] = []
         self._line = ""
         self._column = 0
-        # Text to append to the line. Appending each chunk takes time that grows with the square of the line.
+        # Text to append to the line later. Appending each chunk at once would take quadratic time.
         self._fresh: list[str] = []
         self._size = 0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Each alternative stops at the next code, so that the time is linear.
+#: Each alternative stops at the next code, so matching takes linear time.
 _ESCAPES: Final = re.compile(  # ECMA-48
     r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]"  # control sequences: colors, cursor
     # Operating system commands (title, clipboard, links), device control and other strings.
@@ -26,7 +26,7 @@ _DEPTH_LIMIT: Final = 64
 
 
 def fit_text(text: str) -> str:
-    """Make `text` encodable as UTF-8: join surrogate pairs, replace lone surrogates by U+FFFD."""
+    """Make `text` encodable as UTF-8: join surrogate pairs and replace lone surrogates with U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -52,7 +52,7 @@ def fit_json(value: object, depth: int = 0) -> Any:  # noqa: ANN401  (any JSON v
 
 
 def strip_escapes(text: str) -> str:
-    """Remove all terminal escape sequences. The only such rule in nbtape."""
+    """Remove all terminal escape sequences."""
     return _ESCAPES.sub("", text) if _INTRODUCERS.search(text) else text
 
 
@@ -62,7 +62,7 @@ def keep_colours(text: str) -> str:
 
 
 def shorten(text: str, limit: int, where: str) -> str:
-    """Shorten `text` to `limit` characters: its head, a notice of what is missing and where it is, and its tail."""
+    """Shorten `text` to `limit` characters: its head, a notice with the missing length and `where`, and its tail."""
     if len(text) <= limit:
         return text
     # Measured with the largest possible number, so that the result never exceeds the limit.

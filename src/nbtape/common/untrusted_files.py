@@ -1,10 +1,10 @@
-"""Files in directories that hostile code can write: opened, created, replaced, listed and removed through no link.
+"""Open, create, replace, list and remove files in directories that hostile code can write, without following links.
 
-A directory is opened component by component and named by its descriptor from then on, so nothing that code puts in
-its place, or in the place of a file, leads elsewhere. A file that is read must be a regular file with one link and of
-bounded size. A file that is written is a private temporary file first (`O_EXCL`), and is published by a rename.
+A directory is opened component by component, and then used by its descriptor. So code cannot redirect an access by
+replacing a directory or a file with a link. Only regular files with one link and a limited size are read. A file is
+written as a private temporary file (`O_EXCL`) and published by a rename.
 
-Windows has no such descriptors: paths are used there, and links are not followed where Python can tell.
+Windows has no such descriptors. There, paths are used, and links are not followed if Python can detect them.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 _HAS_DIR_FD: Final = {os.open, os.stat, os.unlink, os.mkdir, os.rename, os.link} <= os.supports_dir_fd
 
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
-#: O_NONBLOCK: opening a pipe would wait for a writer, and opening a file with a lease for its holder.
+#: O_NONBLOCK, because opening a pipe would wait for a writer, and opening a file with a lease for its holder.
 _READ: Final = (
     os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 )
 _CREATE: Final = os.O_CREAT | os.O_EXCL | _NOFOLLOW | getattr(os, "O_BINARY", 0)
 _LIST: Final = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
-#: For directories on the way, which may be searchable and not readable.
+#: For parent directories, which may be searchable but not readable.
 _PASS: Final = _LIST | getattr(os, "O_PATH", 0)
 
-#: Links that are followed on the way to one directory, as in Linux.
+#: Maximum links that are followed to reach a directory, as in Linux.
 _MAX_LINKS: Final = 40
 
-#: How many directories a `Tree` holds open.
+#: Maximum directories that a `Tree` holds open.
 _MAX_HELD: Final = 32
 
 #: How long a file with a second link counts as one that is being published by `Directory.publish_new`.
@@ -58,20 +58,21 @@ _Identity = tuple[int, int]
 
 
 class ObstacleError(OSError):
-    """Something else than a regular file or directory is in the way; `strerror` says what, and what to do."""
+    """Something other than a regular file or directory is in the way; `strerror` has the cause and the remedy."""
 
 
 class Directory:
     """A directory that hostile code can write.
 
-    Links on the way to it are followed the first time if the user or root owns them; after that, it is the same
-    directory, or one made again at the same place. Names are those of entries: they have no separator.
+    Links in its path are followed the first time if the user or root owns them. After that, it stays the same
+    directory, or one that was recreated at the same path. Names are those of entries and have no separator.
 
-    One thread at a time may use it; another one uses a `copy`. It holds at most one file open, until it is garbage.
+    Only one thread may use it at a time; other threads use a `copy`. It holds at most one descriptor, until it is
+    garbage-collected.
 
     Args:
         path: Its path, which need not exist yet.
-        untrusted: Directories in which code may have made links: none is followed below them.
+        untrusted: Directories in which code may have created links; links below them are not followed.
     """
 
     def __init__(self, path: Path, untrusted: Iterable[Path] = ()) -> None:
@@ -105,9 +106,9 @@ class Directory:
         self._descriptor = None
 
     def refresh(self) -> None:
-        """Make sure that this is the directory at the path; raises OSError if there is none, or a link instead.
+        """Reopen the directory if its path has a new one; raises OSError if it is missing or a link.
 
-        Call it before each use of a directory that is kept: users remove directories and make them again.
+        Call this before each use of a long-lived directory, because users remove and recreate directories.
         """
         if self._real is None or not _HAS_DIR_FD:
             self._open()
@@ -128,7 +129,7 @@ class Directory:
         return descriptor
 
     def _links_from(self) -> set[_Identity] | None:
-        """The directories below which no link is followed; None if that is so everywhere."""
+        """The directories below which links are not followed; None if links are not followed anywhere."""
         if self._real is not None:
             return None
         found = set()
@@ -138,7 +139,7 @@ class Directory:
         return found
 
     def _at(self, name: str) -> tuple[str, int | None]:
-        """What to pass to a system call for an entry: a path, and the descriptor that it is relative to."""
+        """The arguments of a system call for an entry: a path, and the descriptor that it is relative to."""
         _check_name(name)
         if not _HAS_DIR_FD:
             return str(self.path / name), None
@@ -148,7 +149,7 @@ class Directory:
         return self._open() if self._descriptor is None else self._descriptor
 
     def status(self, name: str) -> os.stat_result | None:
-        """The status of an entry itself, also of a link; None if there is none."""
+        """The status of an entry, of a link itself rather than its target; None if it is missing."""
         entry, directory = self._at(name)
         try:
             return os.stat(entry, dir_fd=directory, follow_symlinks=False)
@@ -156,14 +157,14 @@ class Directory:
             return None
 
     def open(self, name: str) -> int:
-        """Open a regular file with one link to read it, and return its descriptor.
+        """Open a regular file with one link for reading, and return its descriptor.
 
         Raises:
             ObstacleError: It is something else.
             OSError: It does not exist, or cannot be opened.
         """
         entry, directory = self._at(name)
-        # Opening a device may already do something.
+        # Merely opening a device can have an effect.
         _check_kind(os.stat(entry, dir_fd=directory, follow_symlinks=False))
         try:
             descriptor = os.open(entry, _READ, dir_fd=directory)
@@ -181,7 +182,7 @@ class Directory:
         with self.reading(name, limit) as file:
             size = os.fstat(file.fileno()).st_size
             content = file.read(size + 1)  # `limit + 1` would allocate as much
-            while len(content) > size:  # it has grown meanwhile
+            while len(content) > size:  # it has grown in the meantime
                 if len(content) > limit:
                     raise _too_large(len(content), limit)
                 size = min(limit, 2 * len(content))
@@ -190,14 +191,14 @@ class Directory:
 
     @contextlib.contextmanager
     def reading(self, name: str, limit: int) -> Iterator[BinaryIO]:
-        """Open a file with at most `limit` bytes to read it; raises as `read`."""
+        """Open a file with at most `limit` bytes for reading; raises as `read`."""
         with os.fdopen(self.open(name), "rb") as file:
             if (size := os.fstat(file.fileno()).st_size) > limit:
                 raise _too_large(size, limit)
             yield file
 
     def new(self, name: str, flags: int, mode: int | None = None) -> int:
-        """Create a file where nothing is, not even a link, and return its descriptor.
+        """Create a file under a free name, which not even a link has, and return its descriptor.
 
         Args:
             name: Its name.
@@ -217,10 +218,10 @@ class Directory:
     def write_new(
         self, name: str, chunks: Iterable[bytes | memoryview], *, size: int | None = None, mode: int | None = None
     ) -> os.stat_result:
-        """Create a file where nothing is, or nothing if it cannot be written; return its status.
+        """Create a file under a free name and return its status; leaves nothing behind if it cannot be written.
 
         Args:
-            name: Its name; readers may see it half-written, so it is that of a draft.
+            name: The name of a draft, because readers may see the file half-written.
             chunks: The content.
             size: Bytes to reserve first: a full disk is an error at once, and a rename on ext4 takes 0.1 ms, not 2.5.
             mode: Permissions; None for those of any new file.
@@ -243,7 +244,7 @@ class Directory:
             raise
 
     def create(self, name: str, content: bytes) -> None:
-        """Publish a new file; raises FileExistsError if there is something of that name, and leaves it alone."""
+        """Publish a new file; raises FileExistsError and changes nothing if the name is taken."""
         if self.status(name) is not None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
         self._publish(name, content, None, self.publish_new)
@@ -251,8 +252,8 @@ class Directory:
     def replace(self, name: str, content: bytes) -> None:
         """Replace a file or link, or create one, atomically; it keeps its permissions.
 
-        Raises ObstacleError for a directory, FIFO, socket or device, which stay. If the new content cannot be written,
-        the old one stays.
+        Raises ObstacleError for a directory, FIFO, socket or device, and leaves it alone. If the new content cannot be
+        written, the old content stays.
         """
         found = self.status(name)
         mode = None
@@ -272,12 +273,12 @@ class Directory:
             raise
 
     def rename(self, old: str, new: str) -> None:
-        """Rename an entry, replacing another one that is not a directory."""
+        """Rename an entry, replacing any entry of the new name that is not a directory."""
         source, directory = self._at(old)
         os.replace(source, self._at(new)[0], src_dir_fd=directory, dst_dir_fd=directory)
 
     def publish_new(self, old: str, new: str) -> None:
-        """Rename a file to a name where nothing is; raises FileExistsError if there is something."""
+        """Rename a file to a free name; raises FileExistsError if the name is taken."""
         source, directory = self._at(old)
         target, _ = self._at(new)
         try:
@@ -291,7 +292,7 @@ class Directory:
             self.remove(old)
 
     def remove(self, name: str) -> None:
-        """Remove an entry, except a directory; nothing happens if there is none."""
+        """Remove an entry that is not a directory; does nothing if it is missing."""
         entry, directory = self._at(name)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(entry, dir_fd=directory)
@@ -302,15 +303,15 @@ class Directory:
             return [entry.name for entry in entries]
 
     def make(self, name: str) -> None:
-        """Make a directory in this one; nothing happens if something has that name."""
+        """Make a directory in this one; does nothing if the name is taken."""
         entry, directory = self._at(name)
         with contextlib.suppress(FileExistsError):
             os.mkdir(entry, dir_fd=directory)
 
     def below(self, *names: str) -> Directory:
-        """A directory below this one, without a link on the way.
+        """A directory below this one, reached without links.
 
-        Raises OSError if a link or a file is in the way, or if it does not exist.
+        Raises OSError if a link or a file is in the path, or if the directory does not exist.
         """
         for name in names:
             _check_name(name)
@@ -323,7 +324,7 @@ class Directory:
         return found
 
     def read_below(self, parts: Sequence[str], limit: int) -> bytes:
-        """`read` of a file below this directory, by the names on the way to it."""
+        """`read` a file below this directory, given the parts of its path."""
         *above, name = parts
         if not above:
             return self.read(name, limit)
@@ -331,7 +332,7 @@ class Directory:
             return directory.read(name, limit)
 
     def temporary_file(self) -> IO[bytes]:
-        """A file without a name, unbuffered, of which nothing is left when it is closed."""
+        """An unbuffered file without a name, which is gone when it is closed."""
         name = draft_of("nbtape")
         if hasattr(os, "O_TMPFILE") and _HAS_DIR_FD:
             with contextlib.suppress(OSError):  # the file system has no such files
@@ -347,13 +348,13 @@ class Tree:
 
     def __init__(self, root: Directory) -> None:
         self._root = root
-        # The directories on the way to the last one, with their names, and the last one if it is below them.
+        # The parents of the last directory, with their names, and the last directory itself if it is below them.
         self._held: list[tuple[str, int]] = []
         self._last: int | None = None
         root.refresh()
 
     def entries(self, parts: Sequence[str]) -> Any:  # noqa: ANN401  (typeshed's context manager is private)
-        """`os.scandir` of a directory, by the names on the way to it; raises OSError if it cannot be listed."""
+        """`os.scandir` a directory, given the parts of its path; raises OSError if it cannot be listed."""
         if not _HAS_DIR_FD:
             return os.scandir(os.path.join(self._root.path, *parts))  # noqa: PTH118  (Path would lose names like "a:")
         return os.scandir(self._open(parts))
@@ -406,7 +407,7 @@ def replace_file(path: Path, content: bytes, untrusted: Iterable[Path] = ()) -> 
 
 
 def status_of(path: Path) -> os.stat_result | None:
-    """The status of a path itself, also of a link; None if there is nothing."""
+    """The status of a path, of a link itself rather than its target; None if it is missing."""
     try:
         return path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -419,9 +420,9 @@ def draft_of(name: str) -> str:
 
 
 def _open_directory(path: Path, strict_below: set[_Identity] | None) -> tuple[int, Path]:
-    """Open a directory component by component; return its descriptor and its path without links.
+    """Open a directory component by component; return its descriptor and its resolved path.
 
-    Follows links of the user and of root, but none below the directories `strict_below`; None for none at all.
+    Follows links that the user or root owns, except below the directories `strict_below`; None follows no links.
     """
     absolute = Path.cwd() / path
     pending, real, links = deque(absolute.parts[1:]), Path(absolute.anchor), 0
@@ -453,7 +454,7 @@ def _open_directory(path: Path, strict_below: set[_Identity] | None) -> tuple[in
 
 
 def _followed(name: str, directory: int, error: OSError, *, is_strict: bool) -> Path:
-    """Where a link leads; raises the error of opening it as a directory if it is not a link to follow."""
+    """The target of a link; raises the error of opening it as a directory if it must not be followed."""
     if error.errno not in {errno.ENOTDIR, errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP)}:
         raise error
     found = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -495,7 +496,7 @@ def _check_opened(descriptor: int) -> None:
 
 
 def _refusal(exc: OSError) -> OSError:
-    """The error of opening a file that was a regular one before."""
+    """The error to raise when a file that was regular can no longer be opened."""
     if exc.errno in {errno.ELOOP, errno.EMLINK}:
         return ObstacleError(errno.ELOOP, "it is a link, not a regular file: name the file it leads to")
     if exc.errno == errno.ENXIO:

@@ -1,4 +1,4 @@
-"""Where kernels come from: the protocols, starting, and the handshake before the first cell.
+"""Sources of kernels: the protocols, starting, and the handshake before the first cell.
 
-What runs cells on a kernel is `session`; Jupyter servers that nbtape starts are `servers`.
+`session` runs cells on a kernel; Jupyter servers that nbtape starts are in `servers`.
 """

@@ -1,4 +1,4 @@
-"""Cut long strings out of large messages before decoding, which takes many times their memory."""
+"""Cut long strings in large messages before decoding them, which takes many times their memory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from nbtape.common.json_cost import costs_more
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: A content of more bytes than this is large.
+#: A content with more bytes than this is large.
 LARGE: Final = 64 << 10
 
-#: Bytes of JSON that are decoded in addition to twice the permitted string: structure takes memory, too.
+#: Maximum bytes of JSON that are decoded, in addition to twice the permitted string: structure takes memory, too.
 _MAX_STRUCTURE_BYTES: Final = 16 << 20
 
-#: What the values of a content may cost besides its room (see `json_cost`): an answer of ours has up to 20,000 objects.
+#: Cost that the values of a content may have in addition to its room (see `json_cost`). Replies to nbtape's own
+#: requests have up to 20,000 objects.
 _SPARE: Final = 8 << 20
 
 _LONGEST_ESCAPE: Final = rb"\u0000"
@@ -37,7 +38,7 @@ def take_in(content: bytes | memoryview, room: int) -> tuple[bytes, int]:
     """Cut the strings in a large JSON content to `room` bytes each, at least 10.
 
     Returns:
-        The shortened JSON, or `{}` if it is still too large, and the number of characters left out.
+        The shortened JSON, or `{}` if it is still too large, and the number of omitted characters.
     """
     if costs_more(content, room + _SPARE):
         return b"{}", len(content)
@@ -60,7 +61,7 @@ def take_in(content: bytes | memoryview, room: int) -> tuple[bytes, int]:
 
 
 def _texts(content: bytes | memoryview) -> Iterator[tuple[int, int]]:
-    """Find the strings, including their quotes. Printed output is one string, which needs no regular expression."""
+    """Find the strings, including their quotes. Printed output is one string, found without a regular expression."""
     printed = _PRINTED.match(content)
     if printed is not None and content[-2:] == b'"}' and not _has_quote(content, printed.end(), len(content) - 2):
         yield printed.end() - 1, len(content) - 1
@@ -93,7 +94,7 @@ def _characters(text: bytes) -> int:
 
 
 def _end_of_head(content: bytes | memoryview, end: int) -> int:
-    """Find the last position up to `end` that is not inside of a character or an escape."""
+    """Find the last position up to `end` that is not inside a character or an escape."""
     for _ in range(3):
         if content[end - 1] & 0xC0 == 0x80:  # noqa: PLR2004  (UTF-8: a byte of a character, not its first)
             end -= 1
@@ -110,7 +111,7 @@ def _end_of_head(content: bytes | memoryview, end: int) -> int:
 
 
 def with_date(header: Any) -> Any:  # noqa: ANN401  (any JSON value)
-    """A header with its `date` as a datetime; anything else as it is.
+    """A header with its `date` as a datetime; any other value unchanged.
 
     See https://jupyter-client.readthedocs.io/en/stable/messaging.html#message-header.
     """
@@ -118,13 +119,13 @@ def with_date(header: Any) -> Any:  # noqa: ANN401  (any JSON value)
     if isinstance(date, str):
         with contextlib.suppress(ValueError):
             read = datetime.datetime.fromisoformat(date)
-            if read.tzinfo is not None:  # otherwise jupyter_client interprets it
+            if read.tzinfo is not None:  # otherwise jupyter_client adds the time zone
                 header["date"] = read
     return header
 
 
 class TooDeep(dict[str, Any]):
-    """Stands for a part of a message, of `size` bytes, that is nested too deep for Python's JSON decoder."""
+    """A placeholder for a message part of `size` bytes that is nested too deep for Python's JSON decoder."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -132,7 +133,7 @@ class TooDeep(dict[str, Any]):
 
 
 def decode_json(part: bytes) -> Any:  # noqa: ANN401  (any JSON value)
-    """Decode a part of a message; a part that is nested too deep becomes `TooDeep`."""
+    """Decode a part of a message; one that is nested too deep becomes `TooDeep`."""
     try:
         return json_unpacker(part)
     except RecursionError:
@@ -140,5 +141,5 @@ def decode_json(part: bytes) -> Any:  # noqa: ANN401  (any JSON value)
 
 
 def unpack(part: bytes) -> Any:  # noqa: ANN401  (any JSON value)
-    """Decode a part of a message for jupyter_client's session, with the date of a header already parsed."""
+    """Decode a part of a message for jupyter_client's session, and parse the date if it is a header."""
     return with_date(decode_json(part))

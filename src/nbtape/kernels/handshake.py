@@ -1,6 +1,6 @@
-"""What a Python kernel is asked and given before its first cell, without a trace in the session.
+"""Set up a Python kernel and query it before its first cell, without leaving traces in the session.
 
-Everything is a user expression of a silent `execute_request`: the reply has its value.
+Each step is a user expression of a silent `execute_request`, whose value is in the reply.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from nbtape.kernels.protocols import KernelClient
 
-#: pip is quiet on success and loud on failure, asks nothing, and does not advise about itself.
+#: Make pip print only warnings and errors, never prompt, and show no notices about itself.
 #: See https://pip.pypa.io/en/stable/topics/configuration/.
 KERNEL_ENVIRONMENT: Final[Mapping[str, str]] = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_NO_INPUT": "1",
-    "PIP_NO_WARN_SCRIPT_LOCATION": "0",  # pip's way to say it: it names the option, and takes the value of its opposite
+    "PIP_NO_WARN_SCRIPT_LOCATION": "0",  # pip inverts this value: "0" turns the warning off
     "PIP_QUIET": "1",
     "PIP_ROOT_USER_ACTION": "ignore",
 }
@@ -39,8 +39,8 @@ def _program(name: str) -> str:
 
 SEND_ALL: Final = {"send_all": f"exec({_program('compat_ipykernel')!r}, {{}})"}
 
-#: Linux kills the kernel with the thread that started it: a stopped kernel cannot notice by itself that its owner is
-#: gone. See prctl(2), PR_SET_PDEATHSIG.
+#: Make Linux kill the kernel with the thread that started it: a suspended kernel cannot notice that its owner has
+#: exited. See prctl(2), PR_SET_PDEATHSIG.
 END_WITH_US: Final = {"end_with_us": "__import__('ctypes').CDLL(None).prctl(1, 9)"}
 
 #: The names of the expressions of `move` and `STAMP`.
@@ -53,19 +53,19 @@ STAMP: Final = {
     _STAMP: "[__import__('os').stat(_).st_mtime_ns for _ in __import__('sys').path if __import__('os').path.isdir(_)]"
 }
 
-#: The probe runs in a namespace of its own, to leave no names behind, and with the builtin `exec`, which the code may
-#: have replaced.
+#: The probe runs in its own namespace, to leave no names behind, and with the real builtin `exec`, which code may have
+#: replaced.
 _PROBE: Final = _program("environment_probe")
 ENVIRONMENT: Final = {"environment": f"(lambda own: __import__('builtins').exec({_PROBE!r}, own) or own['told'])({{}})"}
 
 
 def imports(modules: Sequence[str]) -> dict[str, str]:
-    """Expressions that import modules, without a name in the namespace of the code."""
+    """Expressions that import modules without adding names to the namespace of the code."""
     return {module: f"__import__('importlib').import_module({module!r}) and None" for module in modules}
 
 
 def move(directory: str) -> dict[str, str]:
-    """Expressions that make a kernel work in a directory as if it had been started there, including `%cd -`.
+    """Expressions that move a kernel to a directory as if it had been started there, `%cd -` included.
 
     `sys.path` needs no change: its first entry is the empty string.
     """
@@ -74,7 +74,7 @@ def move(directory: str) -> dict[str, str]:
 
 
 def failures(reply: Mapping[str, Any]) -> dict[str, str]:
-    """The expressions that failed, with their errors, by the content of a reply of an unused kernel."""
+    """The failed expressions and their errors, from the content of a reply of an unused kernel."""
     answers = reply.get("user_expressions") or {}
     return {
         name: f"{answer.get('ename')}: {answer.get('evalue')}"
@@ -84,16 +84,16 @@ def failures(reply: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _reported(reply: Mapping[str, Any], name: str) -> str:
-    """The value of an expression, as text; empty if it has none."""
+    """The value of an expression as text; empty if it has no value."""
     with contextlib.suppress(TypeError, LookupError):
         return str(reply["user_expressions"][name]["data"]["text/plain"])
     return ""
 
 
-#: The introduction of a local kernel.
+#: The expressions that set up a local kernel.
 LOCAL_INTRODUCTION: Final = {**SEND_ALL, **(END_WITH_US if sys.platform == "linux" else {}), **ENVIRONMENT, **STAMP}
 
-#: The introduction of a kernel on a server.
+#: The expressions that set up a kernel on a server.
 INTRODUCTION: Final = {
     **SEND_ALL,
     **ENVIRONMENT,
@@ -113,7 +113,7 @@ def reported_environment(reply: Any) -> Environment | None:  # noqa: ANN401  (co
 
 
 class Introducer:
-    """The part of a client that introduces nbtape to a Python kernel and keeps what the kernel reports."""
+    """The part of a client that sets up a Python kernel for nbtape and keeps what the kernel reports."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401  (of the next class, such as jupyter_client's traits)
         super().__init__(**options)
@@ -123,7 +123,7 @@ class Introducer:
         self._introduction: Mapping[str, str] = {}
 
     def prepare(self, introduction: Mapping[str, str], known: KernelClient | None) -> None:
-        """Set the introduction, and take over what a client found out before the kernel was handed over."""
+        """Set the setup expressions, and take over what `known` learned before the kernel was handed over."""
         self._introduction = introduction
         if known is not None:
             self.language_info, self.environment, self.stamp = known.language_info, known.environment, known.stamp
@@ -133,7 +133,7 @@ class Introducer:
         raise NotImplementedError
 
     async def _introduce(self) -> None:
-        """Introduce a Python kernel, and update `environment` and `stamp`.
+        """Set up a Python kernel, and update `environment` and `stamp`.
 
         Raises:
             KernelStartError: The kernel cannot work in its directory.

@@ -1,9 +1,9 @@
-"""Find and kill the processes that a kernel started, also those that left its process group and session (Linux).
+"""Find and kill the processes that a kernel started, even if they left its process group and session (Linux).
 
 A process belongs to a kernel if its environment has the kernel's mark, if it descends from the kernel or from another
-such process, or if it is in a session of theirs. That covers `setsid`, double forks and `nohup`. Not found on a local
-kernel is a process that does all of these: it forks twice so that its parent is gone, starts a session, and clears its
-environment. Code that must not do that belongs in a container, which ends with all its processes.
+such process, or if it is in the session of one. That covers `setsid`, double forks and `nohup`. On a local kernel, a
+process is not found if it forks twice so that its parent is gone, starts a session, and also clears its environment. To
+rule that out, run the code in a container, which stops with all its processes.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: The environment variable with the marks of a kernel and of those in which nbtape itself runs, separated by colons.
+#: The environment variable with the marks of a kernel and of kernels that nbtape itself runs in, separated by colons.
 VARIABLE: Final = "NBTAPE_KERNEL_MARK"
 
 MARK_CHARS: Final = 32
 
-#: Seconds to keep looking for processes that start others while they are killed.
+#: How long to keep looking for processes that start others while they are killed.
 _TIMEOUT_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.01
 
@@ -37,7 +37,7 @@ _PROC: Final = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class _Process:
-    """A process as of /proc: `started` tells it from a later one with its pid."""
+    """A process in /proc; `started` distinguishes it from a later process with the same pid."""
 
     pid: int
     parent: int
@@ -46,7 +46,7 @@ class _Process:
 
 
 class Leftovers:
-    """The processes of one kernel, whose environment has the `mark`."""
+    """The processes of one kernel, which has `mark` in its environment."""
 
     def __init__(self) -> None:
         self.mark = secrets.token_hex(MARK_CHARS // 2)
@@ -55,28 +55,28 @@ class Leftovers:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What to add to the environment of the kernel."""
+        """The variables to add to the environment of the kernel."""
         return {VARIABLE: with_outer(self.mark)}
 
     def watch(self, root: int) -> None:
-        """Take note of the kernel's process, which leads a session, when it has started."""
+        """Note the kernel's process, which is a session leader, once it has started."""
         if (process := _process(root)) is not None:
             self._known.add((process.pid, process.started))
         self._sessions.add(root)
 
     def look(self) -> None:
-        """Note the processes of a live kernel, before their parents are gone."""
+        """Note the processes of a live kernel before their parents exit."""
         self._find()
 
     def end(self) -> bool:
-        """Kill all processes; return whether none is left. Blocks for some milliseconds, at most 3 seconds."""
+        """Kill all processes; return whether none is left. Blocks for a few milliseconds, at most 3 seconds."""
         deadline = time.monotonic() + _TIMEOUT_SECONDS
         stopped: set[tuple[int, str]] = set()
         while True:
             newest = _newest_pid()
             found = self._find()
             new = [each for each in found if (each.pid, each.started) not in stopped]
-            _signal(new, signal.SIGSTOP)  # what is stopped starts no others
+            _signal(new, signal.SIGSTOP)  # a suspended process starts no others
             stopped.update((each.pid, each.started) for each in new)
             has_more = self._stop_since(newest, deadline)
             if not found and not has_more:
@@ -94,7 +94,7 @@ class Leftovers:
     def _stop_since(self, newest: int, deadline: float) -> bool:
         """Stop the kernel's processes that have started since `newest`; return whether there were any.
 
-        A process that forks and exits at once slips through a scan of /proc, which takes longer than it lives.
+        A scan of /proc misses a process that forks and exits at once, because the scan takes longer than its life.
         """
         has_any = False
         while (last := _newest_pid()) != newest and time.monotonic() < deadline:
@@ -108,7 +108,7 @@ class Leftovers:
         return has_any
 
     def _is_member(self, process: _Process) -> bool:
-        """Whether one process belongs to the kernel, without a look at the others."""
+        """Whether a process belongs to the kernel, judged without the other processes."""
         if process.pid in _spared():
             return False
         is_child = process.parent in {pid for pid, _ in self._known}
@@ -125,7 +125,7 @@ class Leftovers:
         while count != len(members):
             count = len(members)
             self._sessions.update(each.session for each in processes.values() if each.pid == each.session in members)
-            # The id of a session that is over may be that of a stranger's by now, which then has its leader.
+            # The id of a session that is over may have been reused by an unrelated session, whose leader then exists.
             sessions = {each for each in self._sessions if each in members or each not in processes}
             members.update(
                 each.pid for each in processes.values() if each.parent in members or each.session in sessions
@@ -139,7 +139,7 @@ class Leftovers:
 
 
 def _spared() -> set[int]:
-    """Processes that are not killed: this one, its parent and the first one."""
+    """Processes that are never killed: this one, its parent, and init."""
     return {os.getpid(), os.getppid(), 1}
 
 
@@ -149,7 +149,7 @@ def with_outer(mark: str) -> str:
 
 
 def _processes() -> Iterator[_Process]:
-    """All processes that run; none where there is no /proc."""
+    """All running processes; nothing without /proc."""
     if not (_PROC / "self" / "stat").exists():
         return
     for entry in os.scandir(_PROC):
@@ -158,9 +158,9 @@ def _processes() -> Iterator[_Process]:
 
 
 def _process(pid: int) -> _Process | None:
-    """A process that runs; None if there is none, or no /proc."""
+    """A running process; None if it does not exist, or without /proc."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        # proc(5): the name, which may hold anything, is in parentheses.
+        # proc(5): the name is in parentheses and may contain any characters.
         fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
         if fields[0] not in "ZX":
             parent, _group, session = map(int, fields[1:4])
@@ -169,7 +169,7 @@ def _process(pid: int) -> _Process | None:
 
 
 def _newest_pid() -> int:
-    """The pid that was given to a process or thread last, see proc(5); 0 without /proc."""
+    """The most recently assigned pid of a process or thread, see proc(5); 0 without /proc."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         return int((_PROC / "loadavg").read_text().split()[4])
     return 0

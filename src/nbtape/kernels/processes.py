@@ -1,4 +1,4 @@
-"""Private directories for sockets, connection files and logs; and processes that have to be killed."""
+"""Make private directories for sockets, connection files and logs, and kill processes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: How long to wait until killed processes are gone.
+#: How long to wait for killed processes to exit.
 _KILL_TIMEOUT_SECONDS: Final = 0.3
 #: Leaves room for "/nbtape-<process>-<8 letters>/socket-<port>".
 _MAX_PARENT_BYTES: Final = 65
 
 
 def make_private_directory() -> Path:
-    """Make a directory for sockets, whose addresses may have 103 bytes on macOS and 107 on Linux."""
+    """Make a directory for sockets, whose addresses are limited to 103 bytes on macOS and 107 on Linux."""
     parent = tempfile.gettempdir()
     if sys.platform != "win32" and len(os.fsencode(parent)) > _MAX_PARENT_BYTES:
-        parent = "/tmp"  # noqa: S108  (the directory in it has a random name)
+        parent = "/tmp"  # noqa: S108  (the directory made in it has a random name)
     sweep(Path(parent))
     return Path(tempfile.mkdtemp(prefix=f"nbtape-{os.getpid()}-", dir=parent))
 
 
 def sweep(parent: Path) -> None:
-    """Remove the directories that killed processes of this user left.
+    """Remove directories that killed processes of this user left behind.
 
-    If a process still runs where it cannot be seen (in another container), that is harmless: its connections stay open.
+    This is harmless to a running process that is not visible (in another container): its connections stay open.
     """
     for directory in parent.glob("nbtape-*-*"):
         owner = directory.name.split("-")[1]
@@ -43,7 +43,7 @@ def sweep(parent: Path) -> None:
 
 
 def is_running(process: int) -> bool:
-    """Whether a process of this machine runs, of any user."""
+    """Whether a local process is running, whichever user owns it."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -54,7 +54,7 @@ def is_running(process: int) -> bool:
 
 
 def end_group(group: int) -> bool:
-    """Kill all processes of a group; return whether some may be left."""
+    """Kill all processes of a group; return whether any may be left."""
     try:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -63,7 +63,7 @@ def end_group(group: int) -> bool:
 
 
 def kill_groups(groups: Iterable[int]) -> None:
-    """Kill all processes of some groups, and wait briefly until they are gone."""
+    """Kill all processes of some groups, and wait briefly for them to exit."""
     left = set(groups)
     deadline = time.monotonic() + _KILL_TIMEOUT_SECONDS
     while (left := set(filter(end_group, left))) and time.monotonic() < deadline:

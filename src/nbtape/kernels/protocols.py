@@ -20,7 +20,7 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class KernelSpec:
-    """A kernel spec, as in a notebook's `kernelspec`."""
+    """A kernel spec, as in the `kernelspec` metadata of a notebook."""
 
     name: str  # `python3`
     display_name: str  # `Python 3 (ipykernel)`
@@ -30,8 +30,8 @@ class KernelSpec:
 class Channel(Protocol):
     """One of a kernel's message channels."""
 
-    #: The bytes that each string in a large message may keep. Longer strings are cut before they are decoded, and the
-    #: message has the number of missing characters under `cut`.
+    #: Maximum bytes of each string in a large message. Longer strings are cut before they are decoded, and the message
+    #: has the number of missing characters under `cut`.
     room: int
 
     async def get_msg(self, timeout: float | None = None) -> Message:
@@ -40,13 +40,13 @@ class Channel(Protocol):
 
 
 class KernelClient(Protocol):
-    """A connection to one running kernel; nbclient drives it."""
+    """A connection to one running kernel, used by nbclient."""
 
     allow_stdin: bool
     #: `language_info` of the kernel's `kernel_info_reply`; filled by `wait_for_ready`.
     language_info: dict[str, Any]
-    #: Where the kernel works: "." for the directory it was to be started in, or a path on its own machine; empty if
-    #: unknown; filled by `wait_for_ready`.
+    #: The kernel's working directory: "." for the requested one, or a path on the kernel's machine; empty if unknown;
+    #: filled by `wait_for_ready`.
     directory: str
     #: The environment that a Python kernel reports; None for others; filled by `wait_for_ready`.
     environment: Environment | None
@@ -55,23 +55,23 @@ class KernelClient(Protocol):
 
     @property
     def shell_channel(self) -> Channel:
-        """Where replies arrive."""
+        """The channel for replies."""
         ...
 
     @property
     def iopub_channel(self) -> Channel:
-        """Where outputs and statuses arrive."""
+        """The channel for outputs and statuses."""
         ...
 
     def start_channels(self) -> None:
-        """Connect. Harmless when connected."""
+        """Connect; does nothing if connected."""
         ...
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Return when the kernel answers and is heard on iopub. Harmless when it is ready.
+        """Return when the kernel answers and sends on iopub; does nothing if it is ready.
 
         Raises:
-            KernelStartError: It died, or did not become ready within `timeout` seconds.
+            KernelStartError: The kernel died, or was not ready within `timeout` seconds.
         """
         ...
 
@@ -84,24 +84,24 @@ class KernelClient(Protocol):
         ...
 
     def is_alive(self) -> Awaitable[bool]:
-        """Whether the kernel still runs, as far as is known. Called once a second while a cell runs."""
+        """Whether the kernel is running, as far as is known. Called once a second while a cell runs."""
         ...
 
     async def catch_up(self) -> None:
-        """Return when everything the idle kernel has sent so far can be read, or soon if it does not answer."""
+        """Return when everything that the idle kernel has sent can be read, or soon if it does not answer."""
         ...
 
     def missing_output(self) -> str:
-        """Why output of the last request may be missing, a sentence; empty if it is complete."""
+        """A sentence on why output of the last request may be missing; empty if it is complete."""
         ...
 
 
 class KernelManager:
-    """The life of one kernel. It is started once: a restart gets a new manager."""
+    """Manages one kernel, from its only start to its end. A restarted kernel gets a new manager."""
 
     @property
     def has_kernel(self) -> bool:
-        """Whether a kernel was started and not yet shut down."""
+        """Whether the kernel was started and not yet shut down."""
         raise NotImplementedError
 
     async def start_kernel(self, *, cwd: Path | None) -> None:
@@ -118,34 +118,34 @@ class KernelManager:
         raise NotImplementedError
 
     def is_alive(self) -> Awaitable[bool]:
-        """Whether the kernel runs and is reachable. May take some seconds if that is in doubt."""
+        """Whether the kernel is running and reachable. May take some seconds if that is in doubt."""
         raise NotImplementedError
 
     async def interrupt_kernel(self) -> None:
-        """Interrupt the running code. Harmless on an idle or dead kernel."""
+        """Interrupt the running code; does nothing to an idle or dead kernel."""
         raise NotImplementedError
 
     async def shutdown_kernel(self, *, now: bool = False) -> None:
-        """Stop the kernel (with `now`, kill it) and every process it started. Harmless if it has stopped."""
+        """Stop the kernel (with `now`, kill it) and every process it started; does nothing if it has stopped."""
         raise NotImplementedError
 
     def cause_of_death(self) -> str:
-        """How a dead kernel ended, in words for a person; empty if unknown."""
+        """A readable text on how the kernel died; empty if unknown."""
         return ""
 
     def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
         """Return the manager to use on another event loop; its clients connect again. Do not use this one afterwards.
 
-        Only for a Python kernel that was started without a directory, as a pool does.
+        Only for a Python kernel that was started without a directory, as in a pool.
 
         Args:
-            client: A client that found the kernel ready; what it found out is not asked again.
+            client: A client that found the kernel ready; what it has learned is reused.
             cwd: The working directory, set when a client of the returned manager finds the kernel ready.
         """
         raise NotImplementedError
 
     async def renew(self, *, now: bool = False) -> KernelManager | None:
-        """Shut the kernel down as `shutdown_kernel` does, and restart it if other people may be using it.
+        """Shut the kernel down like `shutdown_kernel`, and restart it if other people may be using it.
 
         Returns:
             The manager of the restarted kernel; None if it was not restarted. Do not use this one afterwards.
@@ -155,13 +155,13 @@ class KernelManager:
 
 
 class KernelSource:
-    """A place where kernels come from, such as this machine, a server, or a container."""
+    """A source of kernels, such as the local machine, a server, or a container."""
 
     def check(self) -> None:
-        """Raise `KernelNotInstalledError` if that is known without starting or asking anything."""
+        """Raise `KernelNotInstalledError` if that is known without starting or contacting anything."""
 
     async def spec(self) -> KernelSpec:
-        """Return the kernel spec, looked up where the kernels are.
+        """Return the kernel spec, looked up at the source.
 
         Raises:
             KernelNotInstalledError: No kernel spec has this name.
@@ -170,7 +170,7 @@ class KernelSource:
         raise NotImplementedError
 
     def admit(self, directory: Path) -> None:
-        """Let its kernels work in a directory, which exists.
+        """Let kernels work in an existing directory.
 
         Raises:
             ServerError: They must not.
@@ -181,27 +181,27 @@ class KernelSource:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Abort hanging starts, and start nothing until `manager` is called again. Running kernels stay."""
+        """Abort hanging starts, and start nothing until `manager` is called again. Running kernels continue."""
 
     async def release(self) -> None:
-        """End what was started for this session alone, such as its container, when its kernel was shut down.
+        """Stop what was started only for this session, such as its container, after its kernel was shut down.
 
-        Called before the record is final. The source can be used again, which starts it anew.
+        Called before the record is final. Using the source again starts it anew.
         """
 
     def description(self) -> Mapping[str, str]:
-        """Where a started kernel is: `server` (a URL without secrets), or `image` and `image_id` of a container.
+        """Where a started kernel runs: `server` (a URL without secrets), or `image` and `image_id` of a container.
 
-        Empty for this machine.
+        Empty for a local kernel.
         """
         return {}
 
     def id_of(self, manager: KernelManager) -> str:  # noqa: ARG002  (subclasses need it)
-        """The id that finds a started kernel again; empty if it cannot outlive this process."""
+        """The id to find a started kernel again; empty if the kernel cannot outlive this process."""
         return ""
 
     async def find(self, kernel_id: str) -> FoundKernel | None:  # noqa: ARG002
-        """Return the kernel of an id, if it is alive and no other client is connected.
+        """Return the kernel with an id if it is alive and no other client is connected.
 
         Raises:
             ServerError: The server cannot be reached, or refuses access.
@@ -209,7 +209,7 @@ class KernelSource:
         return None
 
     async def share(self, manager: KernelManager, notebook: Path) -> str:  # noqa: ARG002
-        """Give this kernel to people who open the notebook, which is on disk, on its server. Failures are logged.
+        """Connect the notebook, which is on disk, to this kernel for people who open it on the server; log failures.
 
         Returns:
             The URL of the notebook, without secrets; empty if people cannot open it there.
@@ -225,14 +225,14 @@ class KernelProvider(Protocol):
         """Return the kernel source for one session that works in `directory`.
 
         Raises:
-            ValueError: It has no kernels of the kernel spec `kernel_name`, or they cannot work there.
+            ValueError: It has no kernel spec `kernel_name`, or its kernels cannot work in that directory.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FoundKernel:
-    """A kernel that outlived the process that started it. `manager` now stops it like a kernel of its own."""
+    """A kernel that outlived the process that started it. `manager` now stops it like one that it started."""
 
     manager: KernelManager
-    was_busy: bool  # a block still ran, and was interrupted
+    was_busy: bool  # a block was still running and was interrupted

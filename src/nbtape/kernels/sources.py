@@ -1,4 +1,4 @@
-"""Turn what the caller names as the origin of kernels into a kernel source."""
+"""Turn the `jupyter_server` argument of the caller into a kernel source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nbtape.kernels.remote.jupyter_server import ConnectionInfoProvider, JupyterServer
 
 
-#: The origin of kernels: this machine (None), a server, its URL or connection info, or a pool.
+#: The origin of kernels: local (None), a server, its URL or connection info, or a pool.
 Server: TypeAlias = "KernelSource | KernelProvider | JupyterServer | ConnectionInfoProvider | str | None"
 
 #: The default kernel spec.
@@ -54,7 +54,7 @@ def _server(named: JupyterServer | ConnectionInfoProvider | str, token: str | No
         named = JupyterConnectionInfo.from_url(named, token)
     if isinstance(named, JupyterServer):
         return named
-    # Reading connection_info may start the server: look for the name only.
+    # Reading connection_info may start the server, so check only whether the attribute exists.
     if getattr_static(named, "connection_info", None) is not None:
         return ForeignServer(named)
     raise TypeError(
@@ -64,7 +64,7 @@ def _server(named: JupyterServer | ConnectionInfoProvider | str, token: str | No
 
 
 def checked_directory(directory: Path) -> Path:
-    """Return the directory as an absolute path, if it or its parent exists.
+    """Return the absolute path of a directory that exists, or whose parent exists.
 
     Raises:
         OutputDirectoryError: Neither exists.

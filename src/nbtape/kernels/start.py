@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: When the kernel spec takes longer than this, a server is starting: the imports need not wait for it.
+#: If looking up the kernel spec takes longer than this, a server is starting, and the imports do not wait for it.
 _IMPORT_DELAY_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyKernel:
-    """A kernel that answers, and a client that is connected to it."""
+    """A kernel that answers, with a connected client."""
 
     spec: KernelSpec
     manager: KernelManager
@@ -36,13 +36,13 @@ class ReadyKernel:
 
     @property
     def language(self) -> str:
-        """The language of its blocks."""
+        """The language of the kernel."""
         return str(self.client.language_info.get("name") or self.spec.language)
 
     def describe(self, epoch: int) -> dict[str, Any]:
-        """The metadata of its notebook, with `epoch` as its number in the recording.
+        """The notebook metadata of the kernel, with `epoch` as its number in the recording.
 
-        JupyterLab's own keys come first, or it would call the notebook changed after opening it.
+        JupyterLab's own keys come first; otherwise it would mark the notebook as changed after opening it.
         """
         spec, environment = self.spec, self.client.environment
         return {
@@ -71,18 +71,18 @@ async def start_kernel(
     successor: KernelManager | None = None,
     meanwhile: Callable[[], object] = import_heavy_packages,
 ) -> ReadyKernel:
-    """Start a kernel in a directory, which is made if it is missing, and call `meanwhile` while the kernel starts.
+    """Start a kernel in a directory, which is created if missing, and call `meanwhile` while the kernel starts.
 
     Args:
         source: The source of the kernel.
         directory: The working directory.
-        timeout: Seconds that it may take to start.
+        timeout: Seconds that the start may take.
         successor: The manager of a kernel that a restart has already started; used if it becomes ready.
         meanwhile: Other work, such as slow imports. Called at least once.
 
     Raises:
-        KernelError: It cannot be started.
-        OutputDirectoryError: The directory cannot be made.
+        KernelError: The kernel cannot be started.
+        OutputDirectoryError: The directory cannot be created.
     """
     make_directory(directory)
     source.admit(directory)
@@ -110,7 +110,7 @@ async def start_kernel(
 async def _connect_or_end(
     source: KernelSource, spec: KernelSpec, manager: KernelManager, timeout: float, meanwhile: Callable[[], object]
 ) -> ReadyKernel:
-    """Connect to a kernel that is starting; shut it down if it does not come up."""
+    """Connect to a kernel that is starting; shut it down if it does not become ready."""
     try:
         meanwhile()
         return await connect(source, spec, manager, timeout)
@@ -133,7 +133,7 @@ async def connect(source: KernelSource, spec: KernelSpec, manager: KernelManager
 
 
 def make_directory(directory: Path) -> None:
-    """Make the directory if it is missing; raise `OutputDirectoryError` if that is not possible."""
+    """Create the directory if it is missing; raise `OutputDirectoryError` if that is not possible."""
     try:
         directory.mkdir(exist_ok=True)
     except OSError as exc:

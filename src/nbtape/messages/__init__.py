@@ -1,4 +1,4 @@
-"""What the agent writes: code blocks, languages, transcripts, prompts.
+"""The agent's messages: code blocks, languages, transcripts, prompts.
 
-Nothing here runs code; that is `session`.
+Nothing here runs code; `session` does.
 """

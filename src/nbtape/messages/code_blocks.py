@@ -1,7 +1,7 @@
-"""Code blocks, and how they are found in an LLM's message.
+"""Find the code blocks in an LLM's message.
 
-The Markdown is CommonMark (https://spec.commonmark.org/0.31.2/#fenced-code-blocks), parsed by markdown-it. All code of
-nbtape uses `split_message`, so that there is one rule for what is run.
+The Markdown is CommonMark (https://spec.commonmark.org/0.31.2/#fenced-code-blocks), parsed by markdown-it.
+`split_message` is the only rule in nbtape for what is run.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _PYTHON_LABELS = frozenset({"ipython", "ipython3", "py", "py3", "python", "python3"})
 
-# Output, data, configuration, markup, diagrams, and terminal sessions, which are not run. A missing label makes a
-# block, and if the kernel cannot run it, the blocks after it do not run either.
+# Labels of output, data, configuration, markup, diagrams and terminal sessions, which are not run. A label that is
+# missing here makes a code block. If the kernel cannot run that, the blocks after it do not run either.
 _PROSE = """
     text txt plain plaintext none nohighlight ascii tree raw
     output out outputs stdout stderr result results log logs error errors traceback pytb py3tb
@@ -47,10 +47,10 @@ class CodeBlock:
 
     Args:
         code: The source, with line feeds.
-        language: In lower case, `"python"` for Python; `""` for the language of the kernel.
+        language: The language in lower case, such as `"python"`; `""` for the language of the kernel.
         said_before: The Markdown of the message between the previous block and this one.
         said_after: The Markdown after the last block of the message.
-        said_by: The agent that says it; empty for the `agent` of the executor.
+        said_by: The agent that wrote the message; empty for the `agent` of the executor.
     """
 
     code: str
@@ -71,10 +71,10 @@ class MarkdownCodeExtractor:
     """Finds the code to run in an LLM's message, with the interface of AutoGen's `CodeExtractor`."""
 
     def extract_code_blocks(self, message: str | Sequence[Mapping[str, Any]] | None) -> list[CodeBlock]:
-        """Return the runnable fenced blocks of a message (see `split_message`), with the prose around them.
+        """Return the runnable fenced blocks of a message (see `split_message`) with the prose around them.
 
         Args:
-            message: Markdown, or the content parts of an OpenAI message, of which those of type "text" count.
+            message: Markdown, or the content parts of an OpenAI message; only parts of type "text" are used.
         """
         blocks: list[CodeBlock] = []
         said: list[str] = []
@@ -92,12 +92,12 @@ class MarkdownCodeExtractor:
 def split_message(text: str) -> list[Prose | CodeBlock]:
     """Split Markdown into its prose and its runnable code blocks, in order.
 
-    A fenced block is runnable unless it is empty or has a label for prose (json, output, …). The others stay in the
-    prose, like indented and inline code. A block without a label is Python if it parses as Python, and in the language
-    of the kernel otherwise, like one with a magic (`%`, `!`).
+    A fenced block is runnable unless it is empty or has a label for prose (json, output, …). Other blocks stay in the
+    prose, like indented and inline code. A block without a label is Python if it parses as Python. Otherwise, as with
+    a magic (`%`, `!`), it is in the language of the kernel.
 
-    Prose is kept verbatim, except for blank lines at its ends, and for the indentation of what follows a block in the
-    same list item, which would make it indented code.
+    Prose is kept verbatim, with two exceptions: blank lines at its ends are removed, and text after a block in the
+    same list item is outdented, since it would otherwise become indented code.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
@@ -122,7 +122,7 @@ class _Fence(NamedTuple):
 
 
 def _text(message: str | Sequence[Mapping[str, Any]] | None) -> str:
-    """The text of a message. Newlines between parts keep a fence that ends one part out of the next."""
+    """The text of a message. Newlines between its parts keep a fence at the end of one part out of the next."""
     if message is None or isinstance(message, str):
         return message or ""
     texts = (part.get("text") for part in message if part.get("type") == "text")
@@ -133,8 +133,8 @@ def _runnable_fences(text: str, lines: list[str]) -> Iterator[_Fence]:
     from markdown_it import MarkdownIt
 
     item_end = 0
-    # Only blocks matter here. Link definitions take quadratic time in markdown-it-py 3.0. A parser is not kept, because
-    # its rule cache is not safe among threads.
+    # Only block structure is needed. Link definitions take quadratic time in markdown-it-py 3.0. The parser is created
+    # each time because its rule cache is not thread-safe.
     for token in MarkdownIt("commonmark").disable(["inline", "reference"]).parse(text):
         if token.type == "list_item_open" and token.map:
             # The end of the outermost open item.
@@ -168,8 +168,8 @@ def _is_python(code: str) -> bool:
 
     if len(code) > _MAX_PARSED_CHARS:
         return False
-    # An escape such as "\d" warns, which may be an error. catch_warnings is not safe among threads, so they take turns,
-    # and the filter is only for this file name.
+    # An escape such as "\d" causes a warning, which the user may have turned into an error. catch_warnings is not
+    # thread-safe, so threads take turns, and the filter is only for this file name.
     with _parsing, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=re.escape(_PARSED_NAME))
         try:
@@ -184,13 +184,13 @@ def _prose(lines: list[str], column: int, inside: int) -> list[Prose | CodeBlock
     """The prose between two blocks, if any; `inside` lines belong to the list item of a fence opened at `column`."""
     inside = max(inside, 0)
     lines = [*_outdented(lines[:inside], column), *lines[inside:]]
-    # A quote that starts or ends with a block leaves a bare mark.
+    # A block quote that starts or ends with a code block leaves a bare ">".
     said = [number for number, line in enumerate(lines) if line.strip(" \t>")]
     return [Prose("\n".join(lines[said[0] : said[-1] + 1]))] if said else []
 
 
 def _outdented(lines: list[str], column: int) -> Iterator[str]:
-    """Move lines left by at most `column`, or by the smallest indentation so far, so that they keep their shape."""
+    """Outdent lines by at most `column`, and by no more than the smallest indentation so far, to keep their shape."""
     for line in lines:
         words = line.lstrip(" \t")
         indent = len(line[: len(line) - len(words)].expandtabs(4))

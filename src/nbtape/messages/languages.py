@@ -1,4 +1,4 @@
-"""The cell source of a block on a kernel of a given language."""
+"""Turn a code block into the source of a cell for a kernel's language."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ALIASES: Final[Mapping[str, str]] = {
 def cell_source(block: CodeBlock, kernel_language: str) -> str | None:
     """The code of a block, with a cell magic if it needs one; None if the kernel cannot run it.
 
-    `kernel_language` is `language_info.name` of the kernel. A block without a language is in that of the kernel.
+    `kernel_language` is `language_info.name` of the kernel, and the default for a block without a language.
     """
     language, spoken = _canonical(block.language), _canonical(kernel_language)
     if language in {"", spoken} or (language in SHELLS and spoken in SHELLS):
@@ -42,7 +42,7 @@ def is_python(kernel_language: str) -> bool:
 
 
 def languages_of(kernel_language: str) -> str:
-    """The languages that a kernel can run, for messages."""
+    """The languages that a kernel can run, for error messages."""
     spoken = _canonical(kernel_language)
     return ", ".join([spoken, *sorted(SHELLS)]) if spoken == "python" else spoken
 

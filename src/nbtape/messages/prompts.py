@@ -1,10 +1,10 @@
-"""Texts for the model: how to write code blocks, and what the tool does."""
+"""Prompts for the model: how to write code blocks, and what the tool does."""
 
 from __future__ import annotations
 
 from typing import Final
 
-#: For hosts in which running code is a tool among others.
+#: For agents that run code with a tool.
 TOOL_DESCRIPTION: Final = """\
 Runs Python code in a Jupyter kernel that keeps its state: the imports, variables and functions of one call are \
 available in the next. You get back what the code printed, the value of its last expression, and its errors. After \

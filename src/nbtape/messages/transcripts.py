@@ -1,4 +1,4 @@
-"""What `nbtape run` reads: a Markdown transcript or a percent script, as prose and code blocks in order."""
+"""Read the source of `nbtape run`, a Markdown transcript or a percent script, as prose and code blocks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Maximum bytes of a file to run.
 MAX_SOURCE_BYTES: Final = 1 << 28
 
-# The shebang, encoding, and YAML header of a script. Jupytext would take the shebang for a commented shell command.
+# The shebang, encoding and YAML header of a script. Jupytext would treat the shebang as a commented shell command.
 _HEADER = re.compile(
     r"\A(?:#!.*\n)?"
     r"(?:#[ \t]*(?:-\*-.*|(?:en)?coding[:=][ \t]*[-\w.]+[ \t]*)\n)?"
@@ -26,8 +26,8 @@ _HEADER = re.compile(
     r"(?:#[ \t]*---[ \t]*\n(?:#.*\n)*?#[ \t]*---[ \t]*(?:\n|\Z))?"
 )
 
-# Jupytext takes a comment such as "# rm -rf build" for a commented shell command, and would run it. Only what starts
-# with % or ! (or assigns one) is a magic here.
+# Jupytext treats a comment such as "# rm -rf build" as a commented shell command and would run it. Here, only a comment
+# that starts with % or ! (or assigns one) is a magic.
 _WORDY_COMMENT = re.compile(r"^([ \t]*#[# \t]*)(?=[a-z](?!\w*[ \t]*=[ \t]*[%!]))", re.MULTILINE)
 
 # Jupytext also splits lines at these characters, even in a string. The stand-ins are private Unicode characters.
@@ -40,7 +40,7 @@ def read_source(path: str) -> list[Prose | CodeBlock]:
     """Read a Markdown file (`.md`, `.markdown`, `.txt` or no suffix), a percent script (`.py`), or stdin (`-`).
 
     Raises:
-        SourceError: It cannot be read, or has nothing to run.
+        SourceError: The source cannot be read or has nothing to run.
     """
     if path == "-":
         name, parts = "Standard input", split_message(_decoded(sys.stdin.buffer.read(), "Standard input"))
@@ -56,7 +56,7 @@ def read_source(path: str) -> list[Prose | CodeBlock]:
 
 
 def _reader(path: Path) -> Callable[[str], list[Prose | CodeBlock]]:
-    """Choose by name, so that a large file of the wrong kind is refused before it is read."""
+    """The reader for a file name. A large file of the wrong type is thus refused before it is read."""
     suffix = path.suffix.lower()
     if path.is_dir():
         raise SourceError(f"{path} is a directory. Choose a Markdown or .py file in it.")
@@ -84,7 +84,7 @@ def _content(path: Path) -> bytes:
 
 
 def _decoded(content: bytes, name: str) -> str:
-    """Text with line feeds, without a byte order mark."""
+    """Decode UTF-8, normalize line ends to line feeds, and drop a byte order mark."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -99,7 +99,7 @@ def _percent_cells(script: str, name: str) -> list[Prose | CodeBlock]:
 
     script = _WORDY_COMMENT.sub(rf"\1{_SHIELD}", _HEADER.sub("", script)).translate(_HIDDEN)
     try:
-        # The marker in front keeps Jupytext from looking for a header.
+        # The leading marker keeps Jupytext from looking for a header.
         notebook = jupytext.reads("# %%\n" + script, fmt="py:percent")
     except Exception as exc:
         raise SourceError(

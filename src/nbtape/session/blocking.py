@@ -1,4 +1,4 @@
-"""The blocking executor, for callers without an event loop or with a busy one."""
+"""The blocking executor, for callers without an event loop, or whose event loop is busy."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 class JupyterCodeExecutor(ExecutorBase, Startable):
     """Runs code blocks in a stateful Jupyter kernel and records them as a notebook.
 
-    Works in a script, in any thread, and under a running event loop (in Jupyter, in an async test): the session has
-    an event loop and a thread of its own while it runs.
+    It works in a script, in any thread, and under a running event loop (in Jupyter, in an async test), because the
+    session has its own event loop and thread.
 
     Nothing starts before `start`, `with` or the first use. Ctrl-C in a call interrupts the block, records what it
     printed, and raises `BlockInterrupted`, a `KeyboardInterrupt` with the result. The executor is then ready for the
@@ -40,8 +40,8 @@ class JupyterCodeExecutor(ExecutorBase, Startable):
         super()._attach(session)
         self._executor = AsyncJupyterCodeExecutor._of(session)  # noqa: SLF001  (both run the same session)
         self._thread = LoopThread()
-        # An executor that is not stopped is stopped when it is collected or when the process exits. At exit that must
-        # come before the kernel and its server are killed, whose finalizers are younger and would run first.
+        # An executor that was not stopped is stopped when it is garbage-collected or at exit. At exit, this must come
+        # before the kernel and its server are killed, whose finalizers are registered later and would run first.
         atexit.register(when_forgotten(self, _stop_forgotten, self._executor, self._thread))
 
     def start(self) -> None:
@@ -82,7 +82,7 @@ class JupyterCodeExecutor(ExecutorBase, Startable):
 
         Args:
             code_blocks: As for `execute_code_blocks`.
-            timeout: The same.
+            timeout: As for `execute_code_blocks`.
         """
         stop = asyncio.Event()
         return await self._thread.wait(
@@ -100,10 +100,10 @@ class JupyterCodeExecutor(ExecutorBase, Startable):
 
 
 def _stop_forgotten(executor: AsyncJupyterCodeExecutor, thread: LoopThread) -> None:
-    """Stop an executor that was not stopped."""
+    """Stop an executor whose user did not."""
     if not thread.is_running:
         return
-    if thread.is_current:  # the garbage collector runs in any thread, and this one must not wait for itself
+    if thread.is_current:  # the garbage collector may run in this thread, which cannot wait for itself
         threading.Thread(target=_stop_forgotten, args=(executor, thread), daemon=True).start()
         return
     try:
@@ -114,10 +114,10 @@ def _stop_forgotten(executor: AsyncJupyterCodeExecutor, thread: LoopThread) -> N
 
 
 class EmbeddedIPythonCodeExecutor(JupyterCodeExecutor):
-    """`JupyterCodeExecutor` under the name of AutoGen's class, for code that is ported from AutoGen.
+    """`JupyterCodeExecutor` under the name of AutoGen's class, for code ported from AutoGen.
 
     https://github.com/ag2ai/ag2/blob/v0.14.0/autogen/coding/jupyter/embedded_ipython_code_executor.py
 
-    AutoGen's class starts its kernel in the constructor and never shuts it down. This one starts it at the first use
-    and shuts it down in `stop`, at the end of `with`, when it is collected, or at exit.
+    AutoGen's class starts its kernel in the constructor and never shuts it down. This class starts it at the first use
+    and shuts it down in `stop`, at the end of `with`, when it is garbage-collected, or at exit.
     """

@@ -1,4 +1,4 @@
-"""Runs one cell on one kernel, with a deadline: interrupt, grace period, then kill the kernel."""
+"""Run one cell on one kernel. At its deadline, interrupt it, wait for a grace period, then kill the kernel."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ logger = logging.getLogger(__name__)
 
 StopReason = Literal["timeout", "interrupted"]
 
-#: How long an idle kernel may take to answer.
+#: Maximum time for an idle kernel to answer.
 IDLE_REPLY_TIMEOUT_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a cell ended."""
+    """The outcome of a cell."""
 
     status: Status
     duration: float  # seconds
@@ -44,14 +44,14 @@ class Outcome:
     error_name: str | None = None
     error_value: str | None = None
     left_out: int = 0  # characters of output over the cell's limit
-    missing: str = ""  # why output may be missing, a sentence
-    installed: Installed | None = None  # packages that it installed or removed, if known
+    missing: str = ""  # a sentence on why output may be missing
+    installed: Installed | None = None  # packages that the cell installed or removed, if known
 
 
 class CellRunner:
     """Runs the cells of a notebook on one ready kernel, one at a time, and writes their outputs into the notebook.
 
-    Code has `grace` seconds to obey an interrupt.
+    After an interrupt, code has `grace` seconds to stop.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class CellRunner:
         task = asyncio.ensure_future(self._recorder.record(index, limit))
         reason = await _wait(task, timeout, stop)
         if reason and not await self.manager.is_alive():
-            reason = None  # it died in the second that nbclient takes to notice
+            reason = None  # it died, and nbclient, which checks once a second, has not noticed yet
         ended = await self._stop_cell(task) if reason else True
         kept = ended or await self._is_idle(task)
-        missing = self._client.missing_output()  # a server ends the connection along with the kernel
+        missing = self._client.missing_output()  # ask now: a server closes the connection of a killed kernel
         if not kept:
             await self._replace(now=True)
         failure = None if kept and not ended else await self._failure(task)
@@ -114,17 +114,17 @@ class CellRunner:
     async def _stop_cell(self, task: asyncio.Future[None]) -> bool:
         """Interrupt twice; return whether the cell has ended.
 
-        The second interrupt is for code that swallows one. A kernel that has not begun the cell ignores interrupts, so
-        the first one waits for that.
+        The second interrupt is for code that swallows the first one. A kernel ignores interrupts until it has begun the
+        cell, so wait for that first.
         """
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._recorder.begun.wait(), self._grace / 2)
         return await self._interrupt(task)
 
     async def _is_idle(self, task: asyncio.Future[None]) -> bool:
-        """Abandon the cell; return whether the kernel answers a question.
+        """Abandon the cell; return whether the kernel answers a request.
 
-        An interrupt in the kernel's own code can suppress the cell's reply.
+        An interrupt in ipykernel's own code can suppress the reply to the cell.
         """
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)  # nbclient may turn it into another error
@@ -177,7 +177,7 @@ class CellRunner:
         await asyncio.wait({task})
         if not task.cancelled() and task.exception() is None:
             return None
-        # What a dead kernel sent may still be in the socket.
+        # The last messages of a dead kernel may still be in the socket.
         await self._recorder.drain(pause=0.05)
         if not await self.manager.is_alive():
             return self.manager.cause_of_death()
@@ -196,7 +196,7 @@ class CellRunner:
             await self._successor.shutdown_kernel(now=now)
 
     async def renew(self, *, now: bool = False) -> KernelManager | None:
-        """Close, with another kernel to follow; return its manager if it exists already."""
+        """Close to make way for another kernel; return its manager if that kernel already exists."""
         await self._disconnect(now=now)
         await self._replace(now=now)
         return self._successor
@@ -224,7 +224,7 @@ async def _wait(task: asyncio.Future[Any], timeout: float, stop: asyncio.Event) 
 
 
 def _asked_exit(reply: Mapping[str, Any]) -> bool:
-    """Whether the code called `exit()`: the kernel ends a moment after its answer."""
+    """Whether the code called `exit()`: the kernel exits shortly after its reply."""
     payload = reply.get("payload")
     return isinstance(payload, list) and any(
         isinstance(item, dict) and item.get("source") == "ask_exit" and not item.get("keepkernel") for item in payload

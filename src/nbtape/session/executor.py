@@ -26,11 +26,11 @@ T = TypeVar("T")
 class AsyncJupyterCodeExecutor(ExecutorBase):
     """Runs code blocks in a stateful Jupyter kernel and records them as a notebook, for callers on an event loop.
 
-    Nothing starts before `start`, `async with` or the first use. Calls that overlap are queued. Canceling a call
-    interrupts its block and records what it printed; the executor is then ready for the next call.
+    Nothing starts before `start`, `async with` or the first use. Overlapping calls are queued. Canceling a call
+    interrupts its block and records what it printed. The executor is then ready for the next call.
 
-    `execute_code_blocks` also takes `stop`, an `asyncio.Event`. Setting it interrupts that call and no other; a call
-    that still waits for its turn is canceled.
+    `execute_code_blocks` also accepts `stop`, an `asyncio.Event`. Setting it interrupts only that call; a call that is
+    still queued is canceled.
     """
 
     def _attach(self, session: RecordedSession) -> None:
@@ -39,7 +39,7 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
 
     @classmethod
     def _of(cls, session: RecordedSession) -> Self:
-        """An executor for a session that exists."""
+        """Create an executor for an existing session."""
         executor = cls.__new__(cls)
         executor._attach(session)  # noqa: SLF001  (an alternative constructor)
         return executor
@@ -101,7 +101,7 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
         await self.stop()
 
     async def _in_turn(self, work: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T:
-        """Do the work when its turn comes. On cancellation, set `stop` and wait for its end."""
+        """Do the work when its turn comes. On cancellation, set `stop` and wait for the work to end."""
 
         async def wait_and_work() -> T:
             async with take_turn(self._turns.lock, stop):

@@ -1,4 +1,4 @@
-"""What the async and the blocking executor share: constructor, properties, and the documentation of each method."""
+"""The shared base of both executors: constructor, properties, and the documentation of each method."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ExecutorBase(Displayed):
-    """The part that both executors share. Each overrides the methods, which are documented here."""
+    """The base class of both executors, which override the methods that are documented here."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class ExecutorBase(Displayed):
         self._attach(RecordedSession(source, directory, name, checked_timeout(timeout), checked))
 
     def _attach(self, session: RecordedSession) -> None:
-        """Take the session that this executor runs; the constructor calls it last."""
+        """Set the session that this executor runs; the constructor calls this last."""
         self._session = session
 
     @classmethod
@@ -79,17 +79,17 @@ class ExecutorBase(Displayed):
     ) -> Self:
         """Create an executor that continues a recorded notebook, even one that was killed or edited.
 
-        On start, it attaches to the kernel of the recording if that still lives on its server. Otherwise it starts a
-        kernel and reruns the cells that succeeded on the last one, including what they do to files. Existing cells
-        stay as they are; new cells are appended. `resumption` reports the outcome of each cell.
+        On start, it attaches to the recorded kernel if that is still alive on its server. Otherwise it starts a new
+        kernel and reruns the cells that succeeded on the last one, including their effects on files. Existing cells
+        stay unchanged, and new cells are appended. `resumption` reports the outcome of each cell.
 
         Args:
             notebook: The notebook. Its directory becomes the `output_dir`.
             jupyter_server: As for the class.
-            kernel_name: The kernel spec; None for the one that the notebook names.
+            kernel_name: The kernel spec; None for the one named in the notebook.
             timeout: As for the class. A cell that was recorded with a longer timeout keeps it when it is rerun.
-            until: Number of cells to copy into a new notebook (`<name>-fork.ipynb`, which names its origin). None
-                continues the notebook itself.
+            until: Number of cells to copy into a new notebook (`<name>-fork.ipynb`, which records its origin). None
+                to continue the notebook itself.
             on_progress: Called with one line of text for each rerun cell, on the executor's event loop.
             options: See `nbtape.Options`.
 
@@ -129,8 +129,8 @@ class ExecutorBase(Displayed):
     def url(self) -> str:
         """URL of the notebook in JupyterLab, on the kernel that records it, without a token.
 
-        Empty before `start`, and if the kernel is on no server, or on one that has no JupyterLab, does not see the
-        notebook, or has another kernel for it.
+        Empty before `start`, for a local kernel, and for a server that has no JupyterLab, does not see the notebook, or
+        has another kernel for it.
         """
         return self._session.url
 
@@ -172,9 +172,9 @@ class ExecutorBase(Displayed):
         """
         return self._session.recording.outputs(cell)
 
-    # In `AsyncJupyterCodeExecutor` the methods below are coroutines.
+    # The methods below are coroutines in `AsyncJupyterCodeExecutor`.
 
-    def start(self) -> Any:  # noqa: ANN401  (as in all of them: a value or a coroutine)
+    def start(self) -> Any:  # noqa: ANN401  (here and below: a value or a coroutine)
         """Start the kernel and the recording; does nothing if they are running.
 
         Raises:
@@ -187,7 +187,7 @@ class ExecutorBase(Displayed):
         """Shut down the kernel, interrupting a running block. Using the executor again starts a fresh kernel.
 
         Raises:
-            NotebookWriteError: The end of the recording cannot be written. The kernel is shut down all the same.
+            NotebookWriteError: The end of the recording cannot be written. The kernel is shut down anyway.
         """
 
     def restart(self) -> Any:  # noqa: ANN401
@@ -226,7 +226,7 @@ class ExecutorBase(Displayed):
     def execute_code_blocks(self, code_blocks: Sequence[CodeBlock], *, timeout: float | None = None) -> Any:  # noqa: ANN401
         """Run code blocks, one cell each, until one fails. Variables persist between calls.
 
-        Calls that overlap are queued.
+        Overlapping calls are queued.
 
         Args:
             code_blocks: The blocks. Any objects with the attributes `code` and `language` work.
@@ -243,7 +243,8 @@ class ExecutorBase(Displayed):
     def parameters(self, **values: object) -> Any:  # noqa: ANN401
         """Define variables in a cell that `papermill -p` and `nbtape replay -p` can override.
 
-        Call it once per notebook, before the blocks that use the variables: papermill overrides the first such cell.
+        Call this once per notebook, before the blocks that use the variables: papermill overrides only the first such
+        cell.
 
         Args:
             values: Numbers, strings, booleans, None, and lists, tuples and dicts of them, by variable name.
@@ -268,8 +269,8 @@ class ExecutorBase(Displayed):
     def variables(self, *, timeout: float = 10, limit: int = 200) -> Any:  # noqa: ANN401
         """List the kernel's variables by name. Records nothing and leaves `_`, `In` and `Out` as they are.
 
-        Leaves out modules, names that start with an underscore, and IPython's own names. Waits for a running block.
-        Returns an empty list if there is no kernel.
+        Modules, names that start with an underscore, and IPython's own names are left out. Waits for a running block.
+        Returns an empty list if no kernel has been started.
 
         Args:
             timeout: Seconds for the kernel to answer, at least 1; all reprs together get half of it. Then the kernel

@@ -1,4 +1,4 @@
-"""Saves images, HTML and PDF outputs as files beside the notebook, named as by nbconvert."""
+"""Save image, HTML and PDF outputs as files next to the notebook, with names like nbconvert's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 _EXTENSIONS: Final = {**image_types.EXTENSIONS, "application/pdf": ".pdf", "text/html": ".html"}
 
-#: Keeps an extracted HTML file from running scripts or fetching anything. The notebook has the original.
+#: Prevents an extracted HTML file from running scripts or loading anything. The notebook keeps the original.
 _INERT: Final = (
     '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
     "img-src data:; font-src data:; style-src 'unsafe-inline'\">\n"
@@ -28,7 +28,7 @@ _INERT: Final = (
 
 @dataclass(slots=True)
 class Extraction:
-    """The files extracted from one cell: path (absolute), output (position) and mime_type of each.
+    """The files extracted from one cell: their path (absolute), output (its position) and mime_type.
 
     `lines` has the lines for the agent, by position of the output.
     """
@@ -38,7 +38,7 @@ class Extraction:
 
 
 class FileExtractor:
-    """Extracts files to `directory`, named after the notebook; one per session, because it overwrites only its own."""
+    """Extracts files to `directory`, named after the notebook. One per session: it overwrites only its own files."""
 
     def __init__(self, directory: Directory | Path, stem: str) -> None:
         self._directory = Directory.of(directory)
@@ -48,13 +48,13 @@ class FileExtractor:
     def extract(self, cell_index: int, outputs: Iterable[Mapping[str, Any]]) -> Extraction:
         """Write the files of a cell, replacing those that it wrote before.
 
-        A file that cannot be written becomes a line for the agent, not an error: the notebook has its content.
+        If a file cannot be written, a line for the agent reports it instead of an error: the notebook has the content.
         """
         extraction = Extraction()
         for position, output in enumerate(outputs):
             data = output.get("data", {})
             for mime, value in data.items():
-                # Pillow shows every image as both; one file is enough.
+                # Pillow displays every image as both types; one file is enough.
                 if mime in _EXTENSIONS and not (mime == "image/jpeg" and image_types.PNG in data):
                     self._extract(extraction, (cell_index, position, mime), value)
         return extraction

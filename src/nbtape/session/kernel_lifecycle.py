@@ -1,4 +1,4 @@
-"""The kernels of a session, one after another: started, checked, replaced, shut down."""
+"""Start, check, replace and shut down the kernels of a session."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FRESH: Final = "A fresh kernel was started: the variables of earlier blocks are
 class KernelLifecycle:
     """One kernel at a time, on one event loop; a lost kernel is replaced.
 
-    `epoch` is the number of the current or last kernel, counted from 1, and 0 before the first.
+    `epoch` is the number of the current or last kernel, counted from 1; 0 before the first.
     """
 
     def __init__(self, source: KernelSource, directory: Path, startup_timeout: float) -> None:
@@ -62,7 +62,7 @@ class KernelLifecycle:
         return False
 
     async def start(self) -> ReadyKernel:
-        """Start a kernel, to be passed to `use`; raises KernelError if it cannot be started."""
+        """Start a kernel, to pass to `use`; raises KernelError if it cannot be started."""
         successor, self._successor = self._successor, None
         return await start_kernel(
             self._source,
@@ -89,7 +89,7 @@ class KernelLifecycle:
         self.epoch, self._has_state, self._notice = epoch, True, notice
 
     def take_notice(self) -> str:
-        """Return what a block must report about the kernel that it gets, once."""
+        """Return, only once, what the next block must report about its kernel."""
         notices = [self._notice, _FRESH if self._state_was_lost else ""]
         self._notice, self._state_was_lost = "", False
         return " ".join(filter(None, notices))
@@ -104,14 +104,14 @@ class KernelLifecycle:
         return outcome
 
     async def ask(self, expressions: Mapping[str, str], timeout: float, stop: asyncio.Event) -> Mapping[str, Any]:
-        """Let the kernel evaluate expressions; see `CellRunner.ask`. Raises WrongLoopError, too."""
+        """Let the kernel evaluate expressions; see `CellRunner.ask`. May also raise WrongLoopError."""
         assert self._runner is not None, "a kernel is in use"
         if self._is_orphaned():
             raise KernelError("The event loop of the kernel was closed. The next block gets a fresh kernel.")
         return await self._runner.ask(expressions, timeout, stop)
 
     async def renew(self) -> None:
-        """Shut down the kernel before its replacement starts, to which its other clients move."""
+        """Shut down the kernel before its replacement starts; its other clients move to the replacement."""
         if (runner := self._runner) is not None:
             self._successor = await runner.renew(now=self._detach())
 
@@ -124,7 +124,7 @@ class KernelLifecycle:
             await successor.shutdown_kernel()
 
     async def finish(self) -> None:
-        """`end`, with everything that was started for this session, such as its container: nothing of it runs on."""
+        """`end`, and stop everything else that was started for this session, such as its container."""
         try:
             await self.end()
         finally:

@@ -1,7 +1,7 @@
-"""Validates and cleans iopub messages, because untrusted code in a kernel can send any message.
+"""Validate and clean iopub messages, because untrusted code in a kernel can send any message.
 
-The result has the shape that https://jupyter-client.readthedocs.io/en/stable/messaging.html promises, with only what
-nbformat's schema and strict JSON allow.
+The result has the shape that https://jupyter-client.readthedocs.io/en/stable/messaging.html specifies, and contains
+only what nbformat's schema and strict JSON allow.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ Json = dict[str, Any]
 _MIME_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:;[\w.+=; -]*)?")
 _JSON_MIME_TYPE: Final = re.compile(r"application/(.*\+)?json")
 
-#: A display with a longer id is shown, and not updated. IPython's ids have 32 characters.
+#: A display with a longer id is shown but not updated. IPython's ids have 32 characters.
 _MAX_DISPLAY_ID_CHARS: Final = 256
 
 
 def is_message(message: object) -> bool:
-    """Whether something has the parts of a message that nbclient reads without a check."""
+    """Whether an object has the parts of a message that nbclient reads unchecked."""
     return isinstance(message, dict) and all(
         isinstance(message.get(part), dict) for part in ("header", "parent_header", "content")
     )
 
 
 def clean_message(message: Message) -> Message | None:
-    """The message with valid content, or None for one that does not matter to a notebook.
+    """The message with valid content; None if it does not matter to a notebook.
 
-    Widgets' messages do not: what is printed into an `Output` widget is recorded in the cell, where it counts.
+    Messages of widgets do not. Text printed into an `Output` widget is recorded in the cell, within its limit.
     """
     kind = message["header"].get("msg_type")
     clean = _CLEANERS.get(kind) if isinstance(kind, str) else None
@@ -46,7 +46,7 @@ def clean_message(message: Message) -> Message | None:
 
 
 def parent_id(message: Message) -> str:
-    """The id of the request that a message belongs to, empty if it has none."""
+    """The id of the request that a message belongs to; empty if it has none."""
     return str(message["parent_header"].get("msg_id", ""))
 
 

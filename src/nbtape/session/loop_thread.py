@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for blocking calls."""
+"""Run coroutines on an event loop in a separate thread, for blocking calls."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How long stopping a loop may delay the exit of the process.
+#: Maximum time that stopping a loop may delay the exit of the process.
 SHUTDOWN_TIMEOUT_SECONDS: Final = 10.0
 
 
 class LoopThread:
-    """An event loop in a thread of its own, from the first call to `end`; another call starts a new one."""
+    """An event loop in a separate thread. The first call starts it; a call after `end` starts a new one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,7 +45,7 @@ class LoopThread:
     def call(self, work: Coroutine[Any, Any, T], stop: asyncio.Event | None = None) -> T:
         """Do the work on the loop and wait for it.
 
-        Ctrl-C cancels it, or sets `stop` and raises BlockInterrupted with its result.
+        Ctrl-C cancels it. With `stop`, Ctrl-C sets that instead and raises BlockInterrupted with the result.
         """
         future = self.submit(work)
         try:
@@ -61,7 +61,7 @@ class LoopThread:
                 self._calls -= 1
 
     async def wait(self, work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T:
-        """Do the work on the loop and wait for it on the caller's; cancellation sets `stop` and waits for the end."""
+        """Do the work on the loop and await it on the caller's; cancellation sets `stop` and waits for the end."""
         future = asyncio.wrap_future(self.submit(work))
         try:
             return await asyncio.shield(future)
@@ -74,15 +74,15 @@ class LoopThread:
                 self._calls -= 1
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Do the work on the loop; raises WrongLoopError on the loop itself, where the caller must not wait for it."""
+        """Do the work on the loop; raises WrongLoopError if called on the loop itself, where waiting would deadlock."""
         if self.is_current:
             work.close()
             raise WrongLoopError(
                 "on_output runs on the executor's own thread and must not call the executor. Call it from another "
                 "thread."
             )
-        # A loop and its tasks keep the context in which they are created. The caller's context variables could hold an
-        # agent that holds this executor, which would then never be collected.
+        # A loop and its tasks keep the context in which they are created. The caller's context variables could refer
+        # to an agent that refers to this executor, which would then never be garbage-collected.
         context = Context()
         with self._lock:
             if self._loop is None:
@@ -99,7 +99,7 @@ class LoopThread:
                 self._loop.call_soon_threadsafe(action)
 
     def end(self, *, only_idle: bool = False) -> None:
-        """Stop loop and thread; with `only_idle`, not while a call is running."""
+        """Stop the loop and its thread; with `only_idle`, only if no call is running."""
         with self._lock:
             if only_idle and self._calls:
                 return
@@ -110,7 +110,7 @@ class LoopThread:
 
 
 def _result_if_begun(future: Future[Any]) -> CodeResult | None:
-    """The result of a stopped call; None if it was still queued."""
+    """The result of a stopped call; None if it was still queued when stopped."""
     try:
         result: CodeResult = future.result()
     except CancelledError:

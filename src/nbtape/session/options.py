@@ -1,4 +1,4 @@
-"""The options of an executor, and the checks of its arguments."""
+"""The options of an executor, and checks of its arguments."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ class Options(TypedDict, total=False):
         interrupt_grace: Seconds for code to obey an interrupt before its kernel is killed (4).
         max_output_chars: Maximum length of `CodeResult.output`; the notebook has the rest (20,000).
         max_cell_chars: Maximum characters of output that a cell keeps in the notebook (16 million). The rest is not
-            recorded, and the cell says so. Text in a message of more than 64 KiB is counted in bytes. Each output after
-            the first counts 500 characters more, each JSON array or object 64, each other value 16.
+            recorded, and a notice in the cell reports it. Text in a message of more than 64 KiB is counted in bytes.
+            Each output after the first counts as 500 more characters, each JSON array or object as 64, and each other
+            value as 16.
         max_notebook_chars: The same for the whole notebook, source included (256 million). These two limits keep
             this process below 300 MB when code floods its output.
-        name_files: Whether `CodeResult.output` names each file that is extracted from an output, instead of the repr of
-            the displayed object (True). If False, the text equals AutoGen 0.7's.
+        name_files: Whether `CodeResult.output` has the path of each file that is extracted from an output, instead of
+            the repr of the displayed object (True). If False, the text is the same as AutoGen 0.7's.
         record_messages: Whether to record the text around the code of a message as Markdown cells (True), for blocks
             that `code_extractor` found.
         agent: Name of the agent, for the metadata of those cells ("").

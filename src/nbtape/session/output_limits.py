@@ -1,4 +1,4 @@
-"""Limits how much output a cell keeps."""
+"""Limit how much output a cell keeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nbtape.kernels.protocols import Message
 
 
-#: Characters of each part of an error that a cell keeps beyond its limit; also the minimum room for a message.
+#: Characters of each part of an error that a cell keeps even over its limit; also the minimum room for a message.
 MAX_ERROR_CHARS: Final = 4000
 
 
@@ -29,11 +29,11 @@ class Listener:
 
 
 class Growth:
-    """Size of the outputs of one cell, and the stream that is being merged."""
+    """Tracks the size of the outputs of one cell, and the stream that is being merged."""
 
     def __init__(self, cell: NotebookNode, limit: int) -> None:
         self.limit = limit
-        self._cell = cell  # keeps the cell from being evicted and reloaded without these changes
+        self._cell = cell  # a reference, so that the cell is not evicted and reloaded without these changes
         self._size = 0
         self._charged = 0  # what updates of earlier cells' displays have added to them
         self._node: NotebookNode | None = None
@@ -44,17 +44,17 @@ class Growth:
         self.late_during = -1  # the later cell that ran when the last output arrived
 
     def take_up(self) -> None:
-        """Count the outputs that the cell has."""
+        """Count the outputs that the cell already has."""
         for output in self._cell["outputs"]:
             self.begin(output)
             self._has_error = self._has_error or output["output_type"] == "error"
 
     def clear(self) -> None:
-        """The outputs were cleared."""
+        """Forget the outputs, which were cleared."""
         self._size, self._node, self._stream, self._is_empty = 0, None, StreamText(), True
 
     def bears(self, message: Message) -> bool:
-        """Whether an output is small enough to be kept in any cell."""
+        """Whether an output is small enough for a cell to keep."""
         size, cut = size_of(message), message.get("cut", 0)
         fits = size <= self.limit and not cut
         if not fits:
@@ -62,7 +62,7 @@ class Growth:
         return fits
 
     def affords(self, added: int, elsewhere: int) -> bool:
-        """Whether an update may add so many characters to the outputs of this cell, and to those of earlier cells."""
+        """Whether an update may add so many characters to this cell's outputs, and `elsewhere` to earlier cells'."""
         if max(0, added) + max(0, elsewhere) > self.room:
             self.left_out += added + elsewhere
             return False
@@ -72,7 +72,7 @@ class Growth:
 
     @property
     def room(self) -> int:
-        """Characters that still fit."""
+        """The number of characters that still fit."""
         return self.limit - self._size - self._charged - len(self._stream)
 
     def admit(self, message: Message) -> bool:
@@ -88,7 +88,7 @@ class Growth:
             message["content"]["text"] = message["content"]["text"][:room]
             self.left_out += over
             return True
-        self.left_out += size_of(message) or 1  # what is left out is reported, even if it is empty
+        self.left_out += size_of(message) or 1  # an output that is left out is reported, even if it is empty
         return self._admit_error(message)
 
     def _admit_error(self, message: Message) -> bool:
@@ -103,27 +103,27 @@ class Growth:
         return True
 
     def extend(self, message: Message) -> bool:
-        """Add a chunk to the stream that the last output holds; False if it is not of that stream."""
+        """Add a chunk to the stream of the last output; False if it belongs to another stream."""
         if not self._continues(message):
             return False
         self._stream.write(message["content"]["text"])
         return True
 
     def _continues(self, message: Message) -> bool:
-        """Whether a message is of the stream that the last output holds."""
+        """Whether a message continues the stream of the last output."""
         if message["msg_type"] != "stream" or self._node is None or self._node["name"] != message["content"]["name"]:
             return False
         outputs = self._cell["outputs"]  # they may have been cleared
         return bool(outputs) and outputs[-1] is self._node
 
     def seal(self) -> None:
-        """Let no later chunk change the last output."""
+        """Prevent later chunks from changing the last output."""
         self.settle()
         self._size += len(self._stream)
         self._node, self._stream = None, StreamText()
 
     def begin(self, node: NotebookNode) -> None:
-        """`node` is the last output now."""
+        """Make `node` the last output."""
         self.seal()
         if not self._is_empty:
             self._size += OUTPUT_COST

@@ -1,7 +1,7 @@
-"""Turns messages into outputs of a cell by nbclient's rules.
+"""Turn kernel messages into the outputs of a cell, by nbclient's rules.
 
-Added here: malformed messages are dropped, stream chunks are merged as they arrive, a cell's size is limited, and what
-a thread prints after its cell has ended goes to that cell.
+In addition, malformed messages are dropped, stream chunks are merged as they arrive, the size of a cell is limited, and
+text that a thread prints after its cell has ended is recorded in that cell.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ logger = logging.getLogger(__name__)
 _DISPLAYS: Final = frozenset({"display_data", "update_display_data", "execute_result"})
 _OUTPUTS: Final = _DISPLAYS | {"stream", "error"}
 
-#: Cells whose outputs are being merged: the running one, and earlier ones whose threads still print.
+#: Maximum number of cells whose outputs are merged: the running one, and earlier ones whose threads still print.
 _MAX_OPEN_CELLS: Final = 4
 
 #: Maximum number of displays with an id; nbclient remembers each of them.
 _MAX_DISPLAY_IDS: Final = 10_000
 
-#: How often a kernel that owes an answer is checked.
+#: How often to check whether a kernel that has not answered yet is alive.
 DEATH_POLL_SECONDS: Final = 1
 
-#: How long to read on if a kernel's threads never stop printing.
+#: How long to continue reading if a kernel's threads never stop printing.
 DRAIN_TIMEOUT_SECONDS: Final = 10.0
 
 
 class Recorder(PollingClient):
-    """Writes what a kernel sends into the cells of a notebook, and calls the listener on changes."""
+    """Writes a kernel's output into the cells of a notebook, and calls the listener on changes."""
 
     def __init__(
         self, notebook: NotebookNode, manager: KernelManager, kernel: KernelClient, listener: Listener
     ) -> None:
-        # nbclient bounds neither widget state nor, once the reply is there, what is still to be read: with an
-        # iopub_timeout it gives up in the middle of a flood. Our deadline ends a cell that has nothing to read.
+        # nbclient does not limit widget state, nor the messages that follow a reply. A short iopub_timeout would give
+        # up in the middle of a flood of output, so it is a day: the deadline of the cell applies instead.
         super().__init__(
             notebook,
-            km=manager,  # type: ignore[arg-type]  # the seam, in place of jupyter_client's class
+            km=manager,  # type: ignore[arg-type]  # our interface instead of jupyter_client's class
             allow_errors=True,
             store_widget_state=False,
-            skip_cells_with_tag=",",  # no tag has a comma: what is not to run is not for nbclient to decide
+            skip_cells_with_tag=",",  # tags have no commas: nbtape, not nbclient, decides which cells to skip
             iopub_timeout=24 * 3600,
             shell_timeout_interval=DEATH_POLL_SECONDS,
             log=logger,
@@ -70,14 +70,14 @@ class Recorder(PollingClient):
         self._kernel = kernel
         self.on_cell_executed = self._replied
         self._listener = listener
-        # Growth of the cells that still change; of the others, only the limit is kept.
+        # The growth of cells that may still change; for all others, only the limit is kept.
         self._growth: dict[int, Growth] = {}
         self._limits: dict[int, int] = {}
         self._current = self._previous = -1
         self._requests: dict[str, int] = {}
-        # Set when the kernel is idle after a question, by its request id.
+        # Events by request id, set when the kernel is idle after an internal request.
         self._questions: dict[str, asyncio.Event] = {}
-        self._displays: defaultdict[str, set[int]] = defaultdict(set)  # cells that show a display, by its id
+        self._displays: defaultdict[str, set[int]] = defaultdict(set)  # cells that show a display, by display id
         self.begun = asyncio.Event()
         self.reply: Mapping[str, Any] = {}
 
@@ -93,7 +93,7 @@ class Recorder(PollingClient):
             self._growth.pop(old).settle()
         self._kernel.iopub_channel.room = max(limit, MAX_ERROR_CHARS)
         self.begun.clear()
-        self.reply = {"status": "ok"}  # what stays if there is nothing to send: nbclient leaves out an empty cell
+        self.reply = {"status": "ok"}  # for an empty cell, which nbclient does not send
         try:
             await self.async_execute_cell(self.nb["cells"][index], index)
         finally:
@@ -103,12 +103,12 @@ class Recorder(PollingClient):
     async def ask(self, expressions: Mapping[str, str]) -> Mapping[str, Any]:
         """Let the kernel evaluate expressions silently; return the content of its reply, unchecked.
 
-        What threads print meanwhile goes to the last cell. Raises nbclient's DeadKernelError.
+        Output of threads in the meantime is recorded in the last cell. Raises nbclient's DeadKernelError.
         """
         assert self.kc is not None
         request = self.kc.execute("", silent=True, store_history=False, user_expressions=dict(expressions))
         answered = self._questions[request] = asyncio.Event()
-        # If a thread has printed much, the reply arrives only after that is read.
+        # If a thread has printed much, the reply arrives only after its output is read.
         reading = asyncio.ensure_future(self._read_on())
         try:
             reply = await self.async_wait_for_reply(request)
@@ -122,7 +122,7 @@ class Recorder(PollingClient):
         return content
 
     async def _wait_until_idle(self, answered: asyncio.Event) -> None:
-        """Wait for the kernel's `idle`, after which nothing that it sent before its answer is missing."""
+        """Wait for the kernel's `idle`: everything that it sent before its reply has arrived by then."""
         waiting = asyncio.ensure_future(answered.wait())
         try:
             while not (await asyncio.wait({waiting}, timeout=DEATH_POLL_SECONDS))[0]:
@@ -141,11 +141,11 @@ class Recorder(PollingClient):
             self._growth[index].settle()
 
     def left_out(self, index: int) -> int:
-        """Characters of output that cell `index` had over its limit."""
+        """The number of characters of output that cell `index` had over its limit."""
         return self._growth[index].left_out
 
     def _growth_of(self, index: int) -> Growth:
-        """The growth of a cell, also of one that is no longer followed."""
+        """The growth of a cell, even if it is no longer tracked."""
         if index not in self._growth:
             growth = self._growth[index] = Growth(self.nb["cells"][index], self._limits[index])
             growth.take_up()
@@ -154,7 +154,7 @@ class Recorder(PollingClient):
     async def drain(self, pause: float) -> None:
         """Read messages until none arrives for `pause` seconds.
 
-        For a dead kernel, which sends no `idle`, and for what threads printed since the last cell.
+        Used for a dead kernel, which sends no `idle`, and for text that threads printed since the last cell.
         """
         deadline = time.monotonic() + DRAIN_TIMEOUT_SECONDS
         with contextlib.suppress(Empty):
@@ -175,7 +175,7 @@ class Recorder(PollingClient):
         self._requests[request] = self._current
 
     def take_late(self, message: Message) -> bool:
-        """Handle a message of an earlier cell or of a question; return False for other messages."""
+        """Handle a message of an earlier cell or an internal request; return False for other messages."""
         request, kind = parent_id(message), message["header"].get("msg_type")
         index = self._requests.get(request, self._current)
         if request in self._questions and kind == "status" and message["content"].get("execution_state") == "idle":
@@ -199,7 +199,7 @@ class Recorder(PollingClient):
         return True
 
     def _record_late(self, message: Message, index: int) -> None:
-        """Append an output to an earlier cell, apart from the others and marked.
+        """Append an output to an earlier cell, as a separate output that is marked as late.
 
         A thread of that cell may have sent it, or code of the running cell in its name.
         """
@@ -248,7 +248,7 @@ class Recorder(PollingClient):
         return out
 
     def _affords_update(self, message: Message, display_id: str) -> bool:
-        """Whether the outputs that show a display have room for another content; the current cell is charged."""
+        """Whether all outputs that show a display have room for its new content; charges the current cell for it."""
         size, added = size_of(message), {True: 0, False: 0}
         for index, positions in self.places_by_display_id.get(display_id, {}).items():
             outputs = self.nb["cells"][index]["outputs"] if positions else []
@@ -256,7 +256,7 @@ class Recorder(PollingClient):
         return self._growth_of(self._current).affords(added[True], added[False])
 
     def _make_room(self) -> None:
-        """Tell the channel how much of the next message the current cell can keep."""
+        """Set how much of the next message the channel keeps: as much as the current cell has room for."""
         growth = self._growth[self._current]
         self._kernel.iopub_channel.room = max(
             growth.limit if self.clear_before_next_output else growth.room, MAX_ERROR_CHARS
@@ -276,7 +276,7 @@ class Recorder(PollingClient):
             return outs[-1]
         growth.settle()
         if display_id and display_id not in self._displays and len(self._displays) >= _MAX_DISPLAY_IDS:
-            display_id = None  # it is shown, and not updated
+            display_id = None  # it is shown but not updated
         if display_id:
             self._displays[display_id].add(cell_index)
         out = super().output(outs, _without_data(msg), display_id, cell_index)
@@ -298,7 +298,7 @@ class Recorder(PollingClient):
 
 
 class _TappedClient:
-    """The part of a client that nbclient uses, with a filter on iopub."""
+    """The subset of a client that nbclient uses, with a filter on iopub."""
 
     allow_stdin = False
 
@@ -319,7 +319,7 @@ class _TappedClient:
 
 
 class _TappedChannel:
-    """iopub without messages of earlier cells and unreadable ones."""
+    """The iopub channel without messages of earlier cells and without unreadable messages."""
 
     def __init__(self, channel: Channel, take: Callable[[Message], bool]) -> None:
         self._channel = channel
@@ -338,6 +338,6 @@ class _TappedChannel:
 
 
 def _without_data(message: Message) -> Message:
-    """The message without its data, which nbformat would format into a long error for each schema mismatch."""
+    """The message without its data, which would make nbformat's error for a schema mismatch very long."""
     content = message["content"]
     return {**message, "content": {**content, "data": {}}} if "data" in content else message

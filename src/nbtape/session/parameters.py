@@ -1,4 +1,4 @@
-"""Writes the parameters of a session as Python, for a cell that papermill finds and overrides.
+"""Write the parameters of a session as Python, for a cell that papermill can find and override.
 
 See https://papermill.readthedocs.io/en/latest/usage-parameterize.html.
 """
@@ -17,7 +17,7 @@ TAG: Final = "parameters"
 
 
 def assignments(values: Mapping[str, object]) -> str:
-    """A line of Python for each parameter; raises ValueError for invalid names, and values that are not literals."""
+    """One line of Python per parameter; raises ValueError for invalid names and for values that are not literals."""
     if not values:
         raise ValueError("Pass at least one parameter, as in parameters(n=14).")
     return "\n".join(f"{_checked_name(name)} = {_literal(name, value)}" for name, value in values.items())

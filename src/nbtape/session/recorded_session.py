@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 
 class RecordedSession:
-    """Runs blocks on a kernel and records them. Calls must not overlap, except `interrupt`.
+    """Runs blocks on a kernel and records them. Calls must not overlap, except for `interrupt`.
 
-    `origin` is the notebook to resume, if any, and `resumption` its outcome; `url` that of the notebook in JupyterLab.
+    `origin` is the notebook to resume, if any, and `resumption` the outcome. `url` is the URL of the notebook in
+    JupyterLab.
     """
 
     def __init__(self, source: KernelSource, directory: Path, name: str, timeout: float, options: Options) -> None:
@@ -61,7 +62,7 @@ class RecordedSession:
         return self._recording.path if self._recording else self._directory / f"{self._name}.ipynb"
 
     async def start(self) -> None:
-        """Start or replace the kernel if none is alive, and the recording."""
+        """Start the recording, and start or replace the kernel if none is alive."""
         if await self.kernels.is_alive():
             return
         if self.origin is not None and self.resumption is None:
@@ -78,7 +79,7 @@ class RecordedSession:
         await self._share(kernel)
 
     async def stop(self) -> None:
-        """Shut down the kernel and complete the recording: no code can change it by then, or while it is saved."""
+        """Shut down the kernel, then complete the recording, so that code cannot change it during or after the save."""
         try:
             await self.kernels.finish()
         finally:
@@ -91,7 +92,7 @@ class RecordedSession:
         await self.start()
 
     def interrupt(self) -> None:
-        """Interrupt what runs."""
+        """Interrupt the running block, if any."""
         if self._stop is not None:
             self._stop.set()
 
@@ -160,7 +161,7 @@ class RecordedSession:
             self._stop = before
 
     def _add_message(self, text: str, agent: str) -> None:
-        """Record what the agent wrote around a block, unless the options say not to. Does not save."""
+        """Record the agent's text around a block if `record_messages` is set. Does not save."""
         if text and self.options["record_messages"]:
             self.recording.add_markdown(text, agent or self.options["agent"])
 
@@ -170,7 +171,7 @@ class RecordedSession:
     async def _run(
         self, block: CodeBlock, before: Sequence[CellResult], timeout: float, stop: asyncio.Event
     ) -> CellResult:
-        """Run one block, or record why it is not run."""
+        """Run one block, or record why it was not run."""
         if any(cell.status != "ok" for cell in before):
             return self.recording.skip(block, "")
         if stop.is_set():
@@ -189,7 +190,7 @@ class RecordedSession:
         try:
             recording.autosave.begin()
         except NotebookWriteError:
-            # A block that cannot be recorded is not run. The save that follows raises the reason.
+            # A block that cannot be recorded is not run. The next save raises the reason.
             return recording.withdraw(index, "Not run: the notebook cannot be written.")
         notice = self.kernels.take_notice()
         room = max(0, self.options["max_notebook_chars"] - recording.notebook.recorded_bytes)
@@ -197,7 +198,7 @@ class RecordedSession:
         return await recording.end(index, outcome, epoch, notice, _describe(outcome, timeout))
 
     async def _resume(self, origin: Origin) -> None:
-        """Resume a recorded session; leaves no kernel in use if it died meanwhile."""
+        """Resume a recorded session. If its kernel died in the meantime, no kernel is in use afterwards."""
         from nbtape.session.resume import Terms, restore
 
         stop = self._stop or asyncio.Event()
@@ -211,7 +212,7 @@ class RecordedSession:
         self.kernels.resume(restored.epoch, str(restored.resumption) if needs_notice else "")
 
     def _record_on(self, kernel: ReadyKernel, epoch: int) -> None:
-        """Create the recording, or let it name its new kernel."""
+        """Create the recording, or write the new kernel to its metadata."""
         from nbtape.session.recording import Recording
 
         described = kernel.describe(epoch)
@@ -230,12 +231,12 @@ class RecordedSession:
         self.recording.autosave.prepare = self.kernels.use(kernel, epoch, notebook, listener, grace).settle
 
     async def _share(self, kernel: ReadyKernel) -> None:
-        """Let people who open the recording in JupyterLab get its kernel, if the server can do that."""
+        """Share the kernel with people who open the recording in JupyterLab, if the server can do that."""
         self.url = await self._source.share(kernel.manager, self.recording.path)
 
 
 def _why_unknown(block: CodeBlock, language: str) -> str:
-    """The note of a block in a language that the kernel cannot run."""
+    """The note for a block in a language that the kernel cannot run."""
     note = f"Not run: this kernel cannot run {block.language!r:.100}; it runs {languages_of(language)}."
     if cell_source(dataclasses.replace(block, code=block.language, language=block.code), language) is None:
         return note
@@ -243,7 +244,7 @@ def _why_unknown(block: CodeBlock, language: str) -> str:
 
 
 def _describe(outcome: Outcome, timeout: float) -> str:
-    """The note of a cell that did not simply succeed or raise."""
+    """The note for a cell that neither just succeeded nor just raised an exception."""
     what = {
         "timeout": f"Timeout: stopped after {timeout:g} s.",
         "interrupted": "Interrupted.",

@@ -1,4 +1,4 @@
-"""The record of one session: the notebook, the files beside it, and the files that the code wrote."""
+"""The record of one session: the notebook, the extracted files, and the files that the code wrote."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from nbtape.session.extracted_files import Extraction
     from nbtape.session.options import Options
 
-#: Tags by status that Jupyter's tools know: a failed cell does not stop papermill, nbclient or JupyterLab's Run All,
-#: and papermill and nbclient skip a cell that was not run.
+#: Tags by status, as Jupyter's tools know them: with these, a failed cell does not stop papermill, nbclient or
+#: JupyterLab's Run All, and papermill and nbclient skip a cell that was not run.
 _TAGS: Final[Mapping[Status, list[str]]] = {
     "ok": [],
     "error": ["raises-exception"],
@@ -39,12 +39,12 @@ _TAGS: Final[Mapping[Status, list[str]]] = {
     "not_run": ["skip-execution"],
 }
 
-#: Note of a cell whose process was killed.
+#: Note for a cell whose recording process was killed.
 CUT_OFF: Final = "The recording was cut off here: what the block did and printed after that is not recorded."
 
 
 class Recording:
-    """Everything a session leaves on disk: the notebook, and the other files in its directory.
+    """Everything that a session writes to disk: the notebook, and the other files in its directory.
 
     The methods that change cells do not save; `autosave` does.
     """
@@ -66,11 +66,11 @@ class Recording:
         return cls(Notebook.create(directory, name, {**kernel, "nbtape": ours}), options)
 
     def resume(self, metadata: Mapping[str, Any], notice: str) -> None:
-        """Continue a recorded notebook with new metadata; `notice` is for a block whose recording was cut off.
+        """Continue a recorded notebook with new metadata; a block whose recording was cut off gets `notice`.
 
         Raises NotebookWriteError if it cannot be written.
         """
-        self._written.changes()  # files that rerun cells wrote do not belong to the next block
+        self._written.changes()  # so that files of rerun cells are not attributed to the next block
         self.notebook.describe(metadata)
         for index, cell in enumerate(self.notebook.cells):
             if own_metadata(cell).get("status") == "running":
@@ -90,7 +90,7 @@ class Recording:
         self.autosave.changed(index)
 
     async def close(self) -> None:
-        """Save to disk and release the notebook's lock; raises NotebookWriteError if it cannot be written."""
+        """Save and flush the notebook, and release its lock; raises NotebookWriteError if it cannot be written."""
         try:
             await self.autosave.close()
         finally:
@@ -117,7 +117,7 @@ class Recording:
         self.notebook.touch(index)
 
     def withdraw(self, index: int, note: str) -> CellResult:
-        """Mark a cell that was begun as not run."""
+        """Mark a cell that was already added as not run."""
         cell = self.notebook.cells[index]
         _close(cell, "not_run", note=note)
         self.notebook.touch(index)
@@ -125,11 +125,11 @@ class Recording:
         return CellResult(index=place, cell_id=cell["id"], status="not_run", output=note, note=note)
 
     def skip(self, block: CodeBlock, note: str) -> CellResult:
-        """Append a cell for a block that is not run, with the reason."""
+        """Append a cell for a block that is not run; `note` has the reason."""
         return self.withdraw(self.notebook.add_code(block.code, {"nbtape": {"language": block.language}}), note)
 
     async def end(self, index: int, outcome: Outcome, epoch: int, notice: str, note: str) -> CellResult:
-        """Complete the cell of a block that kernel `epoch` has run: files, status, text.
+        """Complete the cell of a block that kernel `epoch` has run, with its files, status and text.
 
         `notice` is about the kernel and goes before the text; `note` is about the cell and goes after it.
         """
@@ -173,7 +173,7 @@ class Recording:
         return cell_text(outputs, {}, is_apart=True)
 
     def _extract(self, index: int) -> Extraction:
-        """Extract the files of a cell, and again those of earlier cells whose displays it updated."""
+        """Extract the files of a cell, and re-extract those of earlier cells whose displays it updated."""
         updated, self._changed = self._changed - {index}, set()
         for other in updated:
             self._extract_cell(other)
@@ -202,7 +202,7 @@ def _framed(head: str, text: str, tail: str) -> str:
 
 
 def outcome_facts(outcome: Outcome, note: str) -> dict[str, Any]:
-    """What a cell's metadata records about how the cell ended, besides its status."""
+    """The outcome of a cell for its metadata, except for the status."""
     return {
         "note": note,
         "outputs_incomplete": bool(outcome.missing),
@@ -213,12 +213,12 @@ def outcome_facts(outcome: Outcome, note: str) -> dict[str, Any]:
 
 
 def record_facts(cell: NotebookNode, **facts: Any) -> None:  # noqa: ANN401  (JSON values)
-    """Write facts into a cell's metadata, except those that are empty."""
+    """Write facts into a cell's metadata, skipping empty ones."""
     cell["metadata"]["nbtape"].update(fit_json({key: value for key, value in facts.items() if value}))
 
 
 def _close(cell: NotebookNode, status: Status, **facts: Any) -> None:  # noqa: ANN401  (JSON values)
-    """Record how a cell ended, with the tags that Jupyter's tools know."""
+    """Record the outcome of a cell, with tags for Jupyter's tools."""
     metadata = cell["metadata"]
     tags = metadata.get("tags", [])
     if new := [tag for tag in _TAGS[status] if tag not in tags]:

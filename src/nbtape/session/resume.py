@@ -1,4 +1,4 @@
-"""Resume a recorded session on its live kernel, or on a fresh kernel that reruns its cells."""
+"""Resume a recorded session, on its live kernel or on a fresh kernel that reruns its cells."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _NO_LISTENER: Final = Listener(lambda _: None, lambda _: None)
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The notebook to resume, or with `until` to fork after so many cells."""
+    """The notebook to resume or, with `until`, to fork after that many cells."""
 
     path: Path
     kernel_name: str
@@ -61,7 +61,7 @@ class Origin:
 
     @classmethod
     def check(cls, notebook: Path | str, until: int | None, on_progress: Callable[[str], None] | None) -> Origin:
-        """Read and check a notebook; raises NotebookReadError, or ValueError if it has fewer cells than `until`."""
+        """Read and check a notebook; raises NotebookReadError, or ValueError if it has fewer than `until` cells."""
         path = Path(notebook).absolute()
         node = recover_document(path)
         if type(version := own_metadata(node).get("version")) is int and version > FORMAT_VERSION:
@@ -100,7 +100,7 @@ class Origin:
 
 
 class Terms(NamedTuple):
-    """Seconds for each cell, unless it was recorded with more, and the executor's options."""
+    """Seconds for each cell (a longer recorded timeout takes precedence), and the executor's options."""
 
     timeout: float
     options: Options
@@ -117,7 +117,7 @@ class Restored:
 
 
 async def restore(origin: Origin, source: KernelSource, terms: Terms, stop: asyncio.Event) -> Restored:
-    """Resume a recorded session; leaves no kernel behind if it is canceled. Raises KernelError or NotebookError.
+    """Resume a recorded session. If canceled, no kernel is left running. Raises KernelError or NotebookError.
 
     Setting `stop` interrupts the running cell and skips the rest.
     """
@@ -145,7 +145,7 @@ async def _restore(origin: Origin, source: KernelSource, terms: Terms, stop: asy
 
 
 async def _attach(notebook: Notebook, source: KernelSource, options: Options) -> tuple[ReadyKernel, bool] | None:
-    """Connect to the kernel of the recording if it is alive, and return whether it was busy.
+    """Connect to the recorded kernel if it is alive, and return it with whether it was busy.
 
     Kills it if it does not answer.
     """
@@ -156,7 +156,7 @@ async def _attach(notebook: Notebook, source: KernelSource, options: Options) ->
     if spec.name != kernel_name_of(notebook.node) or (found := await source.find(kernel_id)) is None:
         return None
     try:
-        with contextlib.suppress(KernelStartError):  # code may swallow one interrupt, and the kernel answers later
+        with contextlib.suppress(KernelStartError):  # code may swallow an interrupt and delay the answer
             kernel = await connect(source, spec, found.manager, options["interrupt_grace"])
             return kernel, found.was_busy
         await found.manager.interrupt_kernel()
@@ -171,7 +171,7 @@ async def _attach(notebook: Notebook, source: KernelSource, options: Options) ->
 
 
 async def _continue(recording: Recording, kernel: ReadyKernel, *, was_busy: bool) -> Restored:
-    """Continue on the kernel of the recording."""
+    """Continue on the recorded kernel."""
     node = recording.notebook.node
     epoch = count_of(own_metadata(node), "kernel_epoch") or max(epochs_of(node["cells"]), default=1)
     cells = [replace(cell, reason="Not run again: the kernel was still running.") for cell in plan(node)]
@@ -216,7 +216,7 @@ async def _run_again(
 ) -> tuple[Resumption, bool]:
     """Rerun the cells that succeeded, outside the recording; return also whether the kernel was lost.
 
-    If it is lost, the rest is not run: a fresh kernel would lack the state of the cells before.
+    If it is lost, the remaining cells are not run: a fresh kernel would lack the state of the cells before them.
     """
     report = plan(node)
     scratch = new_notebook(cells=[new_code_cell(node["cells"][cell.index]["source"]) for cell in report])
@@ -228,7 +228,7 @@ async def _run_again(
         cell = node["cells"][report[position].index]
         first_line = next(iter(cell["source"].strip().splitlines()), "")[:100]
         tell(origin.on_progress, f"[{number}/{len(wanted)}] {first_line}")
-        # Its output is in the record already, so only an error is kept.
+        # The record already has its output, so only an error is kept.
         timeout = max(terms.timeout, recorded_seconds(cell, "timeout") or 0)
         outcome = await runner.run(position, timeout, 0, stop)
         report[position] = ran(report[position], outcome.status, _error(outcome))

@@ -1,4 +1,4 @@
-"""Which cells of a recorded notebook to rerun when it is resumed, and their outcomes."""
+"""Plan which cells to rerun when a recorded notebook is resumed, and describe their outcomes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ResumedCell:
         cell_id: Its id.
         recorded: Its recorded status, or `running` if the recording was cut off.
         status: Its status in the rerun; None if it was not rerun.
-        differs: Whether it did not succeed as recorded, or should have been rerun and was not.
-        reason: What was done with it and why, a sentence.
+        differs: Whether it failed although it had succeeded, or was not rerun although it should have been.
+        reason: A sentence on what was done with it and why.
     """
 
     index: int
@@ -64,7 +64,7 @@ class Resumption:
 
 
 def plan(notebook: Mapping[str, Any]) -> list[ResumedCell]:
-    """List the code cells of a notebook; those without a reason are to be rerun."""
+    """List the code cells of a notebook; rerun those without a `reason`."""
     epochs = restored_epochs(notebook)
     return [
         ResumedCell(index, cell["id"], recorded_status(cell), reason=_why_not(cell, epochs))
@@ -100,7 +100,7 @@ def resumed_list(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def next_epoch(notebook: Mapping[str, Any]) -> int:
-    """The number of the next kernel: one more than the greatest that is recorded."""
+    """The number of the next kernel: one more than the highest recorded number."""
     counted = [count_of(entry, "kernel_epoch") for entry in [own_metadata(notebook), *resumed_list(notebook)]]
     return max([0, *epochs_of(notebook["cells"]), *counted]) + 1
 
@@ -108,7 +108,7 @@ def next_epoch(notebook: Mapping[str, Any]) -> int:
 def restored_epochs(notebook: Mapping[str, Any]) -> set[int]:
     """The kernels whose cells make up the final state: the last one, and those whose cells were rerun on it.
 
-    Rerunning cells of other kernels would make another state, because theirs was lost.
+    Rerunning the cells of other kernels would produce a different state, because their state was lost.
     """
     last = max(epochs_of(notebook["cells"]), default=0)
     epochs = {last}
@@ -120,7 +120,7 @@ def restored_epochs(notebook: Mapping[str, Any]) -> set[int]:
 
 
 def _why_not(cell: Mapping[str, Any], epochs: set[int]) -> str:
-    """Why not to rerun a cell, a sentence; empty to rerun it."""
+    """A sentence on why a cell is not rerun; empty to rerun it."""
     recorded = recorded_status(cell)
     if recorded == "not_run" or is_left_out(cell):
         return "Not run again: it was never run, or is tagged skip-execution."

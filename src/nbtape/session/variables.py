@@ -1,4 +1,4 @@
-"""Asks a kernel for its variables and reads the answer."""
+"""Ask a kernel for its variables and read the answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nbtape.kernels.inside.variables_probe import DIMENSIONS, LARGEST, MIME_TYPE
 #: Key of the expression in the request and of its value in the reply.
 _NAME: Final = "variables"
 
-#: Runs the probe in a namespace of its own. Code may have redefined `globals` and `exec`, so neither is used by name.
+#: Runs the probe in its own namespace. Code may have redefined `globals` and `exec`, so neither is used by name.
 _EXPRESSION: Final = (
     "(lambda own: __import__('builtins').exec({source!r}, own) or own['answer']((lambda: 0).__globals__, {limit!r}, "
     "{seconds!r}))({{'__name__': 'nbtape.probe'}})"
@@ -21,14 +21,15 @@ _EXPRESSION: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One variable of a kernel. Name, type and repr are cut to 200 characters, then ending in "…".
+    """One variable of a kernel. A name, type or repr of more than 200 characters is cut and ends in "…".
 
     Args:
         name: Its name.
-        type: The qualified name of its class (`pandas.DataFrame`), of a builtin one just the name (`int`).
-        size: Bytes of the data of an array or a frame, or of the object without what it refers to; None if unknown.
-        shape: Shape of an array or a frame, or the length of another object; None if it has neither.
-        repr: Its repr, with the first items of long containers; in angle brackets the reason if it has none.
+        type: The qualified name of its class (`pandas.DataFrame`), without the module for builtins (`int`).
+        size: Bytes of the data of an array or data frame, or of an object itself without the objects it refers to;
+            None if unknown.
+        shape: Shape of an array or data frame, or the length of another object; None if it has neither.
+        repr: Its repr, with only the first items of long containers; or, in angle brackets, why it has none.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Finds the files that a block wrote or changed in its working directory."""
+"""Find the files that a block wrote or changed in its working directory."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 #: Time limits of one scan of the directory: CPU time, and wall time for slow network drives.
 SCAN_CPU_SECONDS: Final = 0.05
 SCAN_WALL_SECONDS: Final = 0.5
-#: Bytes hashed after one block; of further files only the size is recorded.
+#: Maximum bytes hashed after one block; for further files, only the size is recorded.
 MAX_HASHED_BYTES: Final = 256 << 20
 _CHUNK_BYTES: Final = 1 << 20
-#: Files listed after one block.
+#: Maximum number of files listed after one block.
 MAX_LISTED_FILES: Final = 1000
 
 #: Directory entries between two checks of the time limits.
 _BATCH_ENTRIES: Final = 64
 
 _SKIPPED: Final = frozenset({".git", ".ipynb_checkpoints", "__pycache__"})
-#: Marks a virtual environment (PEP 405), whose thousands of files no block wrote.
+#: Marks a virtual environment (PEP 405), whose thousands of files are not listed.
 _ENVIRONMENT: Final = "pyvenv.cfg"
 
-#: Names of the files that the executors of this process record, by directory. Executors may share a directory, and
-#: one must not report another's recording as written by its code.
+#: Names of the recording files of this process's executors, by directory. Executors may share a directory, and must
+#: not report each other's recordings as files that their code wrote.
 _recordings: defaultdict[str, set[str]] = defaultdict(set)
 
 #: Modification time, size and inode of a file.
 Fingerprint = tuple[int, int, int]
 
-#: Files by name, by directory.
+#: Fingerprints by file name, by directory.
 _Files = dict[str, dict[str, Fingerprint]]
 
 
@@ -64,7 +64,7 @@ class WorkingDirectory:
         self._seen = self._scan()
 
     def changes(self) -> Changes:
-        """New and changed files since the last scan that completed."""
+        """New and changed files since the last completed scan."""
         now = self._scan()
         if now is None:
             return Changes(note=f"{self._root} has too many files to scan: files that the code wrote are not listed.")
@@ -95,7 +95,7 @@ class WorkingDirectory:
 
 
 def recorded(path: Path) -> None:
-    """Exclude a file of a recording from what executors of this process report."""
+    """Exclude a file of a recording from the files that executors of this process report."""
     _recordings[str(path.parent)].add(path.name)
 
 
@@ -113,7 +113,7 @@ def describe(paths: list[Path], root: Directory | Path) -> list[dict[str, Any]]:
 
 
 def _digest(root: Directory, parts: Sequence[str], limit: int) -> tuple[int, str | None]:
-    """Size and hash of a file; no hash of what is too large, has several hard links, or is not a file any more."""
+    """Size and hash of a file; no hash if it is too large, has several hard links, or is no longer a file."""
     *above, name = parts
     size = 0
     with contextlib.suppress(OSError), root.below(*above) as directory:
@@ -125,7 +125,7 @@ def _digest(root: Directory, parts: Sequence[str], limit: int) -> tuple[int, str
             while chunk := file.read(_CHUNK_BYTES):
                 hashed.update(chunk)
                 size += len(chunk)
-                if size > limit:  # it grows while it is read
+                if size > limit:  # it grew while it was read
                     return size, None
             return size, hashed.hexdigest()
     return size, None
@@ -141,9 +141,9 @@ def _changed(before: _Files, now: _Files) -> Iterator[str]:
 
 
 def _walk(root: Directory) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
-    """List the files of each directory from `root` down in batches, without recorded files.
+    """List the files of each directory from `root` down in batches, without the files of recordings.
 
-    Follows no links and skips directories of tools. Entries are valid until the next batch is requested.
+    Does not follow links, and skips directories of tools. Entries are valid until the next batch is requested.
     """
     pending: list[tuple[str, ...]] = [()]
     with contextlib.suppress(OSError), contextlib.closing(Tree(root)) as tree:
@@ -155,7 +155,7 @@ def _walk(root: Directory) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
                 if parts and any(entry.name == _ENVIRONMENT for entry in batch):
                     break
                 entries = []
-                # The code may have replaced a recorded file by a directory.
+                # The code may have replaced a file of a recording with a directory.
                 for entry in [each for each in batch if each.name not in ours or each.is_dir(follow_symlinks=False)]:
                     if not entry.is_dir(follow_symlinks=False):
                         entries.append(entry)
@@ -165,7 +165,7 @@ def _walk(root: Directory) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
 
 
 def _batches(tree: Tree, parts: Sequence[str]) -> Iterator[list[os.DirEntry[str]]]:
-    """List a directory in batches, the last of them empty; no batches if it is not readable."""
+    """List a directory in batches, ending with an empty one; no batches if it is not readable."""
     with contextlib.suppress(OSError), tree.entries(parts) as entries:
         batch = None
         while batch != []:
@@ -178,5 +178,5 @@ def _path(directory: str, name: str) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a file name is that of a draft or journal of any process."""
+    """Whether a file name is that of a draft or a journal, from any process."""
     return is_draft(name) or is_journal(name)

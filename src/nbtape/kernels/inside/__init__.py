@@ -1,4 +1,4 @@
-"""Code that runs inside a kernel process, read as text and sent there.
+"""Code that runs inside kernel processes; it is read as text and sent there.
 
-Modules here import nothing of nbtape.
+Modules in this package must not import nbtape.
 """

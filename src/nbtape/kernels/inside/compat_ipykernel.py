@@ -1,12 +1,13 @@
-"""The private API of ipykernel that nbtape depends on: make a kernel send all output, in pieces.
+"""The private API of ipykernel that nbtape depends on, to make a kernel send all output in pieces.
 
-This file is read as text and runs in a kernel, in a namespace of its own. ipykernel collects what is printed within
-0.2 seconds into one message of any size, which a reader must hold as a whole: here it is sent in pieces, with pauses in
-which they are read. And its flush returns when the output is queued: here it returns when the output is sent. Both are
-set up in the thread that sends, because hooks are kept per thread. See ipykernel's iostream.py. `ipykernel_config.py`
-keeps ZeroMQ from dropping messages. `tests/kernels/inside/test_compat_ipykernel.py` checks each use.
+This file is read as text and runs in a kernel, in its own namespace. ipykernel collects everything printed within 0.2
+seconds into one message of any size, which the reader must hold in memory: here, the message is sent in pieces, with
+pauses for reading them. ipykernel's flush returns when the output is queued: here, it returns when the output is sent.
+Both are set up in the sending thread, because hooks are kept per thread. See ipykernel's iostream.py.
+`ipykernel_config.py` keeps ZeroMQ from dropping messages. `tests/kernels/inside/test_compat_ipykernel.py` checks each
+use.
 
-It runs on the kernel's Python and imports nothing of nbtape.
+It runs on the kernel's Python and must not import nbtape.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def send_in_pieces(stream: Any, size: int = 1 << 20, pause: float = 0.004) -> No
         last = max(0, len(text) - 1) // size * size
         for start in range(0, last, size):
             piece = {**content, "text": text[start : start + size]}
-            # In its turn, after what is waiting to be sent, and each at once: else they would go all together.
+            # Schedule each piece by itself, behind what is already queued; otherwise they would be sent together.
             stream.pub_thread.schedule(lambda piece=piece: send(piece, message["parent_header"]))
         content["text"] = text[last:]
         return message
@@ -42,12 +43,12 @@ def flush_until_sent(stream: Any) -> None:
 
     def flush_and_wait() -> None:
         sender = stream.pub_thread
-        thread = sender and sender.thread  # None: the code has closed it
+        thread = sender and sender.thread  # None if the code has closed it
         if not thread or not thread.is_alive() or thread is threading.current_thread():
             flush()
             return
-        # ipykernel waits until the message is queued, which puts it behind what it waits for. Native code may follow
-        # that never lets another thread run. And it waits for a thread that has ended, where the kernel is ending.
+        # ipykernel waits only until the message is queued, and native code that follows may never let the sending
+        # thread run. At exit, it also waits for a thread that has ended.
         sent = threading.Event()
         sender.schedule(stream._flush)
         sender.schedule(lambda: sender.schedule(sent.set))

@@ -1,8 +1,8 @@
-"""The configuration file of ipykernels that nbtape starts: nothing that they send is dropped.
+"""The configuration file of ipykernels that nbtape starts, which keeps ZeroMQ from dropping messages.
 
-By default ZeroMQ keeps a thousand messages for a client that is slow, and silently drops what follows, the end of the
-cell included. ipykernel has no setting for that. It cannot be changed later: a connection takes its limit from the
-socket when that is bound, and changing a live socket crashes libzmq 4.3.5 if a connection is closing at that moment.
+By default, ZeroMQ queues a thousand messages for a slow client and silently drops the rest, including the end of the
+cell. ipykernel has no setting for this. It cannot be changed later: a connection takes its limit from the socket when
+that is bound, and changing a live socket crashes libzmq 4.3.5 if a connection is closing at that moment.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What tells of a Python kernel's variables: sent there as text, it runs in the kernel and leaves nothing behind.
+"""List the variables of a Python kernel; this file is sent there as text, and leaves nothing behind.
 
-The kernel's Python may be another than ours (3.8 or newer), with nothing but its standard library. Its code may have
-replaced builtins, and its values may lie, hang or flood. So types come from literals and not from names, an f-string's
-`!r` stands for `repr`, and whatever a value says is bounded in time and in size.
+The kernel may run another Python than nbtape (3.8 or newer) and have only the standard library. User code may have
+replaced builtins, and the methods of values may return wrong data, hang or return too much. So types come from literals
+instead of names, an f-string's `!r` replaces `repr`, and every answer of a value is limited in time and size.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 MIME_TYPE = "application/vnd.nbtape.variables+json"
 
-#: The most characters of a name, a type and a repr; the items of a container that its repr shows, and how deep.
+#: Maximum characters of a name, a type and a repr; items of a container that its repr shows, and its nesting depth.
 ROOM = 200
 _FEW = 10
 _DEPTH = 3
-#: Seconds for each thing that a value is asked.
+#: Seconds for each question to a value, such as its repr.
 _EACH = 0.5
-#: The largest number told, which every reader of JSON can hold; the most dimensions of a shape.
+#: The largest number that every JSON reader can represent; maximum dimensions of a shape.
 LARGEST = 2**53 - 1
 DIMENSIONS = 32
 
@@ -39,7 +39,7 @@ _containers: Any = (([].__class__, "[", "]"), (().__class__, "(", ")"), ({0}.__c
 
 
 class Answer:
-    """What IPython's formatters pass on as it is, whatever the code has registered with them."""
+    """An object that IPython's formatters pass on unchanged, whatever formatters the code has registered."""
 
     def __init__(self, told: dict[str, Any]) -> None:
         self._told = told
@@ -49,14 +49,14 @@ class Answer:
 
 
 def answer(namespace: dict[str, Any], limit: int, seconds: float) -> Answer:
-    """Tell of the variables in a namespace.
+    """List the variables in a namespace.
 
     Args:
-        namespace: Names and values. Threads may change it meanwhile.
-        limit: The most variables to tell of.
-        seconds: What all values together may take.
+        namespace: Names and values. Threads may change it in the meantime.
+        limit: Maximum number of variables to list.
+        seconds: Time limit for all values together.
     """
-    # In a context of its own: nothing stays of what is set there.
+    # In a copied context, so that changes of context variables are discarded.
     return Answer(copy_context().run(_tell, namespace.copy(), limit, seconds))
 
 
@@ -81,11 +81,11 @@ def _shell() -> Any:  # noqa: ANN401  (IPython's)
 
 @contextlib.contextmanager
 def _unheard(shell: Any) -> Iterator[None]:  # noqa: ANN401  (IPython's)
-    """Have what this thread prints and displays land nowhere. What others print meanwhile is kept."""
+    """Discard what this thread prints and displays; the output of other threads is kept."""
     streams: Any = (sys.stdout, sys.stderr)
     for stream in streams:
         with contextlib.suppress(Exception):
-            # Which request this context prints for: none. The name is the same in ipykernel 6 and 7.
+            # Print for no request in this context. The attribute has the same name in ipykernel 6 and 7.
             stream._parent_header.set({})  # noqa: SLF001
     with contextlib.suppress(AttributeError):
         shell.display_pub.register_hook(_drop)  # each thread has its own
@@ -97,11 +97,11 @@ def _unheard(shell: Any) -> Iterator[None]:  # noqa: ANN401  (IPython's)
 
 
 def _drop(_: object) -> None:
-    """A hook that lets no message through."""
+    """A hook that drops every message."""
 
 
 def _is_variable(name: object, value: object, hidden: dict[str, Any]) -> bool:
-    """Whether the code made it to work with: no module, nothing with an underscore, nothing of IPython's."""
+    """Whether user code defined it: not a module, not a name with a leading underscore, not one of IPython's."""
     if _type(name) is not _str or name[:1] == "_" or _type(value) is _module:  # type: ignore[index]
         return False
     return name not in hidden or hidden[name] is not value
@@ -121,11 +121,11 @@ def _describe(name: str, value: object, watch: _Watch) -> dict[str, Any]:
 
 
 class _TooLong(BaseException):
-    """A value has had its time."""
+    """The time for a value is up."""
 
 
 class _Watch:
-    """Has values answer in time, where there are timers and this is the main thread. A timer of the code's goes on."""
+    """Limits the time of each answer, if timers exist and this is the main thread. A timer of user code continues."""
 
     def __init__(self, seconds: float) -> None:
         self._began = time.monotonic()
@@ -142,7 +142,7 @@ class _Watch:
     def __exit__(self, *_: object) -> None:
         if not self._works:
             return
-        # A handler that is not Python's cannot be put back; the default is what it most likely was.
+        # A handler that Python did not set cannot be restored; it was most likely the default.
         signal.signal(signal.SIGALRM, signal.SIG_DFL if self._handler is None else self._handler)
         left, interval = self._timer
         if left:
@@ -150,7 +150,7 @@ class _Watch:
             signal.setitimer(signal.ITIMER_REAL, left if left > 0 else 0.001, interval)
 
     def ask(self, question: Callable[[Any], Any], value: object) -> tuple[Any, str]:
-        """The answer of a value, and what went wrong, if anything did."""
+        """The answer of a value, and the error, if any."""
         left = self._until - time.monotonic()
         if left <= 0:
             return None, "not asked for: there was no time left"
@@ -162,10 +162,10 @@ class _Watch:
                 self._arm(0)
         except _TooLong:
             return None, "took too long"
-        except KeyboardInterrupt:  # nobody waits any longer: not for the other values, either
+        except KeyboardInterrupt:  # the client stopped waiting, for the other values too
             self._until = self._began
             return None, "was interrupted"
-        except BaseException as exc:  # noqa: BLE001  (code may raise what it likes)
+        except BaseException as exc:  # noqa: BLE001  (code may raise anything)
             return None, f"raised {_name_of(_type(exc))}"
 
     def _arm(self, seconds: float) -> None:
@@ -174,12 +174,12 @@ class _Watch:
             signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def _ring(self, *_: object) -> None:
-        if self._armed:  # and not a moment too late
+        if self._armed:  # ignore a timer that fires too late
             raise _TooLong
 
 
 def _size(value: Any) -> int:  # noqa: ANN401  (any value, as in the next ones)
-    """Bytes: the data of an array or a frame, else the object without what it refers to."""
+    """The bytes of the data of an array or data frame, or of another object without the objects it refers to."""
     kind = _type(value)
     if _defines(kind, "nbytes"):
         return _count(value.nbytes)
@@ -201,7 +201,7 @@ def _shape(value: Any) -> list[int] | None:  # noqa: ANN401
 
 
 def _defines(kind: Any, name: str) -> bool:  # noqa: ANN401
-    """Whether a class has an attribute. The value itself is not asked: its `__getattr__` may do anything."""
+    """Whether a class has an attribute. The value is not asked, because its `__getattr__` may do anything."""
     return [base for base in kind.__mro__ if name in base.__dict__] != []
 
 
@@ -213,7 +213,7 @@ def _count(number: Any) -> int:  # noqa: ANN401
 
 
 def _short(value: Any, depth: int = _DEPTH) -> str:  # noqa: ANN401
-    """The repr, but of builtin values only their beginning: nobody waits for that of ten million items."""
+    """The repr; of large builtin values only the beginning, because ten million items would take too long."""
     kind = _type(value)
     if kind is _str or kind is _bytes:
         return f"{value[:ROOM]!r}"
@@ -224,7 +224,7 @@ def _short(value: Any, depth: int = _DEPTH) -> str:  # noqa: ANN401
         if kind is container and value:
             told = _items(value, depth, lambda item: _short(item, depth - 1))
             return f"{opening}{told}{',' if opening == '(' and value.__len__() == 1 else ''}{closing}"
-    return _str.__str__(f"{value!r}")  # which may be of a subclass, with methods of its own
+    return _str.__str__(f"{value!r}")  # it may be a subclass that overrides methods
 
 
 def _items(container: Any, depth: int, describe: Callable[[Any], str]) -> str:  # noqa: ANN401
@@ -241,13 +241,13 @@ def _items(container: Any, depth: int, describe: Callable[[Any], str]) -> str:  
 
 
 def _name_of(kind: Any) -> str:  # noqa: ANN401
-    """The qualified name of a class, as `type` itself knows it: a metaclass may tell anything."""
+    """The qualified name of a class, read with `type`, because a metaclass may return anything."""
     name = _str.__str__(_type.__dict__["__qualname__"].__get__(kind))
     module = _type.__dict__["__module__"].__get__(kind)
     return name if _type(module) is not _str or module == "builtins" else f"{module}.{name}"
 
 
 def _cut(text: str) -> str:
-    """At most ROOM characters, as UTF-8 can hold them."""
+    """At most ROOM characters, encodable as UTF-8."""
     text = text if text.__len__() <= ROOM else f"{text[: ROOM - 1]}…"
     return text.encode("utf-8", "replace").decode()

@@ -1,1 +1,1 @@
-"""Kernels that nbtape starts as processes on this machine, directly or forked by a fork server."""
+"""Kernels that nbtape starts as local processes, directly or through a fork server."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from nbtape.kernels.protocols import KernelManager
 
-#: How long to wait for a first iopub message before provoking another one, doubled each time: ZeroMQ drops what is
-#: published before the subscription arrives.
+#: How long to wait for the first iopub message before provoking another one, doubled each time: ZeroMQ drops messages
+#: that are published before the subscription arrives.
 FIRST_IOPUB_WAIT_SECONDS: Final = 0.01
 
 #: The index of the content among the parts of a message after its identities.
@@ -28,7 +28,7 @@ _CONTENT: Final = 4
 
 
 class LocalChannel(AsyncZMQSocketChannel):
-    """jupyter_client's channel, which cuts a large message before decoding it."""
+    """jupyter_client's channel, except that it cuts large messages before decoding them."""
 
     room = LARGE
 
@@ -44,22 +44,22 @@ class LocalChannel(AsyncZMQSocketChannel):
             raise ValueError(f"its headers have more than {LARGE:,} bytes")
         if len(parts) <= _CONTENT or isinstance(parts[_CONTENT], bytes):
             return _counted(self.session.deserialize(parts))
-        message: dict[str, Any] = self.session.deserialize(parts, content=False)  # with its signature checked
+        message: dict[str, Any] = self.session.deserialize(parts, content=False)  # checks the signature
         content, message["cut"] = take_in(message.pop("content"), self.room)
-        del frames, parts  # the memory of what was cut
+        del frames, parts  # frees the memory of what was cut
         message["content"] = self.session.unpack(content)
         return _counted(message)
 
 
 def _counted(message: dict[str, Any]) -> dict[str, Any]:
-    """The message, with the size of a content that could not be decoded as what is cut."""
+    """The message; a content that could not be decoded is replaced, and its size counts as cut."""
     if isinstance(content := message["content"], TooDeep):
         message["cut"] = content.size
     return message
 
 
 class LocalKernelClient(Introducer, AsyncKernelClient):
-    """jupyter_client's client, with a faster and stricter `wait_for_ready`."""
+    """jupyter_client's client with a faster and stricter `wait_for_ready`."""
 
     shell_channel_class = Type(LocalChannel)
     iopub_channel_class = Type(LocalChannel)
@@ -69,7 +69,7 @@ class LocalKernelClient(Introducer, AsyncKernelClient):
     _timeout = _deadline = 0.0
 
     def start_channels(self, **_: Any) -> None:  # type: ignore[override]  # noqa: ANN401
-        """Connect shell and iopub: no one types into stdin, and the manager watches the process."""
+        """Connect only shell and iopub: stdin is not used, and the manager watches the process."""
         self.session.unpack = unpack
         super().start_channels(stdin=False, hb=False, control=False)
 
@@ -79,10 +79,10 @@ class LocalKernelClient(Introducer, AsyncKernelClient):
         self.context.destroy(linger=0)
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Return when the kernel has answered `kernel_info`, was heard on iopub, and has reported its environment.
+        """Return when the kernel has answered `kernel_info`, sent on iopub, and reported its environment.
 
-        jupyter_client's own ends with a flush of iopub that always takes 200 ms; messages of other requests are
-        skipped by their parent anyway.
+        jupyter_client's own method ends with a flush of iopub that always takes 200 ms. It is not needed: messages of
+        other requests are skipped because of their parent.
         """
         if self._is_ready:
             return
@@ -100,7 +100,7 @@ class LocalKernelClient(Introducer, AsyncKernelClient):
         self._is_ready = True
 
     async def _ask_language(self) -> dict[str, Any]:
-        """Return `language_info`, when the kernel has answered and was heard on iopub."""
+        """Return `language_info` once the kernel has answered and sent on iopub."""
         while True:
             self.kernel_info()
             reply = await self._next(self.shell_channel, timeout=0.5)
@@ -119,7 +119,7 @@ class LocalKernelClient(Introducer, AsyncKernelClient):
         return content
 
     async def _hears(self, timeout: float) -> bool:
-        """Whether the kernel was heard on iopub, waiting up to `timeout` seconds."""
+        """Whether a message arrives on iopub within `timeout` seconds."""
         self._is_heard = self._is_heard or await self._next(self.iopub_channel, timeout) is not None
         return self._is_heard
 
@@ -137,7 +137,7 @@ class LocalKernelClient(Introducer, AsyncKernelClient):
         return cast("KernelManager", self.parent).cause_of_death()
 
     async def catch_up(self) -> None:
-        """Do nothing: whatever a local kernel has sent is in our socket."""
+        """Do nothing: everything that a local kernel has sent is already in the socket."""
 
     def missing_output(self) -> str:
         """Return "": no output of a local kernel is lost."""

@@ -1,6 +1,6 @@
 """The private API of jupyter_client that nbtape depends on.
 
-jupyter_client calls private methods of its managers while a kernel starts and stops, and has no public hooks for them.
+jupyter_client calls private methods of its managers while a kernel starts and stops, and has no public hooks for that.
 `tests/kernels/local/test_compat_jupyter_client.py` checks each use.
 """
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-#: How often a kernel that is stopping is polled. jupyter_client does it every 100 ms, and most exit within 30.
+#: Poll interval for a kernel that is stopping. jupyter_client polls every 100 ms, and most kernels exit within 30.
 _EXIT_POLL_SECONDS: Final = 0.005
 
 
 class Context(zmq.asyncio.Context):
-    """A ZeroMQ context that can be garbage-collected together with its sockets."""
+    """A ZeroMQ context that can be garbage-collected with its sockets."""
 
     def __del__(self) -> None:
-        """Terminate in a thread: that waits for the sockets, which Python may collect only after the context."""
-        # While the interpreter exits, no thread starts any more, and starting one would wait for it forever.
+        """Terminate in a thread, because that waits for the sockets, which may be collected only after the context."""
+        # While the interpreter exits, a new thread never runs, and starting one would block forever.
         if not self.closed and not sys.is_finalizing():
             with contextlib.suppress(RuntimeError):
                 threading.Thread(target=self.term, daemon=True).start()
 
 
 class _PromptKernelManager(AsyncKernelManager):
-    """A manager that notices a kernel's exit sooner."""
+    """A manager that detects a kernel's exit sooner."""
 
     async def _async_wait(self, pollinterval: float = _EXIT_POLL_SECONDS) -> None:
         await super()._async_wait(min(pollinterval, _EXIT_POLL_SECONDS))
@@ -45,7 +45,7 @@ class _PromptKernelManager(AsyncKernelManager):
 class LeanKernelManager(_PromptKernelManager):
     """A manager that opens no control socket before it is used.
 
-    With its context that socket takes seven open files. A process may have 1,024, and may run fifty sessions.
+    With its context, that socket takes seven open files. A process may have only 1,024 and run fifty sessions.
     """
 
     @default("context")
@@ -66,7 +66,7 @@ class HookedKernelManager(_PromptKernelManager):
         return []
 
     def kernel_log(self) -> Path:
-        """Return the file for what the kernel's process prints."""
+        """Return the log file for the output of the kernel's process."""
         raise NotImplementedError
 
     def launch_failed(self, error: OSError) -> Exception:
@@ -74,7 +74,7 @@ class HookedKernelManager(_PromptKernelManager):
         return error
 
     def kernel_environment(self) -> Mapping[str, str]:
-        """Return what to add to the environment of the kernel. Called before each start."""
+        """Return variables to add to the environment of the kernel. Called before each start."""
         return {}
 
     def kernel_stopping(self) -> None:
@@ -109,7 +109,7 @@ class HookedKernelManager(_PromptKernelManager):
         self.kernel_stopped()
         await super()._async_cleanup_resources(restart=restart)
 
-    # The names under which jupyter_server calls them.
+    # jupyter_server calls them by these names.
     pre_start_kernel = _async_pre_start_kernel  # type: ignore[assignment]
     _launch_kernel = _async_launch_kernel  # type: ignore[assignment]
     post_start_kernel = _async_post_start_kernel  # type: ignore[assignment]

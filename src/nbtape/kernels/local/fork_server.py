@@ -1,8 +1,8 @@
-"""The fork server: a process that has imported what kernels need, and forks one kernel per request.
+"""The fork server: a process that has imported the packages kernels need, and forks a kernel per request.
 
-The Python of the kernel spec runs it, and that Python may lack nbtape: this module imports only the standard library
-and ipykernel. `nbtape.kernels.local.forked` starts it and sends requests over a private socket. Each request carries
-a socket of its own: the fork server reports the kernel's exit there, and closing it kills the kernel.
+It runs on the Python of the kernel spec, which may lack nbtape, so this module imports only the standard library and
+ipykernel. `nbtape.kernels.local.forked` starts it and sends requests over a private socket. Each request comes with its
+own socket: the fork server reports the kernel's exit on it, and closing it kills the kernel.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-#: The functions that reseed modules with a random state of their own.
+#: The functions that reseed modules that have their own random state.
 _SEEDERS: Final = {"numpy.random": "seed", "torch": "seed"}
 
-#: All threads of this process (Linux), including those that Python does not know, and its open files.
+#: All threads of this process (Linux), including those that Python does not know of, and its open files.
 _THREADS: Final = Path("/proc/self/task")
 _DESCRIPTORS: Final = Path("/dev/fd")
 
 #: As in `nbtape.kernels.leftovers`, which cannot be imported here.
 _VARIABLE: Final = "NBTAPE_KERNEL_MARK"
 
-#: The standard streams and the socket for requests have descriptors up to this one.
+#: The highest descriptor of the standard streams and the socket for requests.
 _LAST_OWN_DESCRIPTOR: Final = 3
 
 
@@ -54,9 +54,9 @@ def main() -> None:
     if sys.path[0] == str(Path(__file__).parent):
         del sys.path[0]
     control = socket.socket(fileno=os.dup(0))
-    control.recv(1)  # sent when the thread that started this process is over: Linux would kill us with it
+    control.recv(1)  # sent once the thread that started this process has ended; Linux would kill this process with it
     _end_with(int(owner))
-    # As ipykernel does before the first import of a kernel's code.
+    # ipykernel sets this before a kernel imports anything.
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     before = dict(os.environ)
     problem = _prepare(preload)
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def _prepare(preload: list[str]) -> dict[str, str]:
-    """Import the modules; return why no kernel can be forked, empty if they can."""
+    """Import the modules; return why kernels cannot be forked, empty if they can."""
     import ipykernel.kernelapp  # noqa: F401
 
     for name in preload:
@@ -81,16 +81,16 @@ def _prepare(preload: list[str]) -> dict[str, str]:
             return {"failed": f"{name} cannot be imported: {type(exc).__name__}: {exc}"}
     unsafe = why_unsafe()
     gc.collect()
-    gc.freeze()  # the collector would write to memory that the kernels share
+    gc.freeze()  # garbage collection would write to memory that the kernels share
     return {"unsafe": unsafe} if unsafe else {}
 
 
 def why_unsafe() -> str:
-    """Return what forbids a fork: threads, which a kernel would lack, or connections, which it would share."""
+    """Return why a fork is unsafe: threads, which a kernel would lack, or connections, which it would share."""
     if threading.active_count() > 1:
         names = sorted(thread.name for thread in threading.enumerate() if thread is not threading.main_thread())
         return f"threads run ({', '.join(names)})"
-    trial = os.fork()  # numpy's OpenBLAS stops its threads when the process forks: they do not count
+    trial = os.fork()  # a fork makes numpy's OpenBLAS stop its threads, so that they do not count
     if trial == 0:
         os._exit(0)
     os.waitpid(trial, 0)
@@ -100,17 +100,17 @@ def why_unsafe() -> str:
 
 
 def _is_connection(descriptor: Path) -> bool:
-    """Whether an open file is a connection that is not the fork server's own."""
+    """Whether an open file is a connection other than the fork server's own."""
     if int(descriptor.name) <= _LAST_OWN_DESCRIPTOR:
         return False
-    with suppress(OSError):  # it was open for the listing itself
+    with suppress(OSError):  # the descriptor of the listing itself
         mode = os.fstat(int(descriptor.name)).st_mode
         return stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)
     return False
 
 
 class _ForkServer:
-    """Forks kernels, and reports how each of them exited."""
+    """Forks kernels and reports their exits."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control: socket.socket | None = control
@@ -125,7 +125,7 @@ class _ForkServer:
         self._selector.register(self._deaths, selectors.EVENT_READ)
 
     def serve(self) -> Request | None:
-        """Serve until `control` is closed and no kernel runs, then return None; in a fork, return its request."""
+        """Serve until `control` is closed and no kernel is running, then return None; in a fork, return its request."""
         while self._control is not None or self._kernels:
             for key, _ in self._selector.select():
                 if key.fileobj is self._control:
@@ -164,7 +164,7 @@ class _ForkServer:
         return None
 
     def _release(self, own: socket.socket) -> None:
-        """Close what a fork has inherited from the fork server."""
+        """Close the files that a fork has inherited from the fork server."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._selector.close()
@@ -187,7 +187,7 @@ class _ForkServer:
     def _end(self, connection: socket.socket) -> None:
         """Kill a kernel and the processes it started: its owner has closed the connection."""
         process = self._kernels[connection]
-        for kill in (os.killpg, os.kill):  # `kill` for one that has no group yet
+        for kill in (os.killpg, os.kill):  # `kill` if it has no group yet
             with suppress(ProcessLookupError, PermissionError):
                 kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
@@ -222,7 +222,7 @@ def _be_kernel(request: Request) -> None:
 def _mark(env: dict[str, str]) -> None:
     """Write the mark of this kernel (see `nbtape.kernels.leftovers`) over that of the fork server, for /proc.
 
-    What a kernel forks has the environment there with which the fork server was started.
+    /proc shows a forked process with the environment that the fork server was started with.
     """
     marks, room = (value.get(_VARIABLE, "").encode() for value in (env, os.environ))
     if not marks or len(marks) != len(room) or sys.platform != "linux":
@@ -236,7 +236,7 @@ def _mark(env: dict[str, str]) -> None:
 
 
 def _seed() -> None:
-    """Reseed the random numbers, which would be the same in all forks."""
+    """Reseed the random number generators, which would otherwise be the same in all forks."""
     random.seed()
     for name, seeder in _SEEDERS.items():
         if name in sys.modules:
@@ -244,7 +244,7 @@ def _seed() -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Exit with the parent process. Linux does that by prctl(2), PR_SET_PDEATHSIG; elsewhere, polls do."""
+    """Exit with the parent process: on Linux with prctl(2), PR_SET_PDEATHSIG, elsewhere by polling."""
     if sys.platform == "linux":
         import ctypes
 

@@ -1,6 +1,6 @@
-"""Local kernels that a fork server forks, with the packages they need already imported.
+"""Local kernels that are forked by a fork server, with the packages they need already imported.
 
-Except for how their process starts, they are ordinary local kernels. The fork server runs `fork_server.py`.
+Apart from how their process starts, they are ordinary local kernels. The fork server runs `fork_server.py`.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ _EXIT_POLL_SECONDS: Final = 0.005
 
 
 class ForkedKernels(LocalKernels):
-    """The local kernel specs, with kernels that are forked where that is possible and safe.
+    """The local kernel specs, with kernels that are forked if that is possible and safe.
 
-    The fork server starts with the first kernel, and again if it has exited.
+    The fork server starts with the first kernel, and is restarted if it has exited.
 
     Args:
         kernel_name: The name of the kernel spec.
         preload: The modules that the fork server imports.
         timeout: Seconds that these imports may take.
-        must: Whether a kernel that cannot be forked is an error. If not, it starts like any other local kernel.
+        must: Whether it is an error if a kernel cannot be forked. If not, it starts like any other local kernel.
     """
 
     def __init__(self, kernel_name: str, preload: Sequence[str], timeout: float, *, must: bool) -> None:
@@ -76,7 +76,7 @@ class ForkedKernels(LocalKernels):
         return manager
 
     def close(self) -> None:
-        """Fork no more until `manager` is called again. The fork server exits with the last of its kernels."""
+        """Stop forking until `manager` is called again. The fork server exits with the last of its kernels."""
         self._is_closed = True
         if (starting := self._starting) is not None:
             starting.kill()
@@ -84,10 +84,10 @@ class ForkedKernels(LocalKernels):
             self._running = None
 
     def fork(self, command: Sequence[str], *, env: Mapping[str, str], cwd: str, log: IO[bytes]) -> ForkedProcess | None:
-        """Fork a process that does what the kernel spec's command would; None if that is impossible or unsafe.
+        """Fork a process that acts as the kernel spec's command; None if that is impossible or unsafe.
 
         Raises:
-            KernelStartError: A module cannot be imported, or the kernel must be forked and cannot be.
+            KernelStartError: A module cannot be imported, or a kernel that must be forked cannot be.
         """
         interpreter, arguments = _split(command)
         if not interpreter:
@@ -143,7 +143,7 @@ class ForkedKernels(LocalKernels):
 
 
 class _ForkProvisioner(LocalProvisioner):
-    """jupyter_client's provisioner, with a process that is forked."""
+    """jupyter_client's provisioner, except that the process is forked."""
 
     def __init__(self, kernels: ForkedKernels, **traits: Any) -> None:  # noqa: ANN401  (jupyter_client's traits)
         super().__init__(**traits)
@@ -174,14 +174,14 @@ class _ForkServer:
             self._log.close()
             raise
         self._end = when_forgotten(self, _end_server, self._process, self._control, self._log)
-        self._end.atexit = False  # it exits with this process, and its kernels may be running their exit handlers
+        self._end.atexit = False  # it exits with this process anyway, and its kernels may still run exit handlers
         self._control.sendall(b"!")
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
     def wait(self, timeout: float) -> dict[str, str]:
-        """Wait for the imports; return `unsafe`, the reason why nothing may be forked, or an empty dictionary.
+        """Wait for the imports; return the reason why forking is not safe under `unsafe`, or an empty dictionary.
 
         Raises:
             KernelStartError: The imports failed or took more than `timeout` seconds.
@@ -207,7 +207,7 @@ class _ForkServer:
         """Fork a kernel.
 
         Raises:
-            KernelStartError: The system refuses.
+            KernelStartError: The system refuses to fork.
             OSError, EOFError: The fork server cannot be reached, or has exited.
         """
         ours, theirs = socket.socketpair()
@@ -226,11 +226,11 @@ class _ForkServer:
         return ForkedProcess(int(reported["pid"]), ours, self)
 
     def kill(self) -> None:
-        """Kill it, and with it its kernels."""
+        """Kill it together with its kernels."""
         self._process.kill()
 
     def end(self) -> None:
-        """Kill it, and close its files."""
+        """Kill it and close its files."""
         self.kill()
         self._end()
 
@@ -243,7 +243,7 @@ class _ForkServer:
 
 
 class ForkedProcess:
-    """Like `subprocess.Popen`, for a process that the fork server forked. It is killed when this object is forgotten.
+    """Like `subprocess.Popen`, for a forked process. It is killed when this object is garbage-collected.
 
     The fork server reports its exit on `connection`.
     """
@@ -297,7 +297,7 @@ class ForkedProcess:
 
 
 def _unmarked(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the fork server: with room for the mark of a kernel, and without that of the first one."""
+    """The environment of the fork server, with a placeholder instead of the mark of the first kernel."""
     return {**env, VARIABLE: with_outer("0" * MARK_CHARS)}
 
 
@@ -313,7 +313,7 @@ def _split(command: Sequence[str]) -> tuple[list[str], list[str]]:
 def _launch(
     command: Sequence[str], env: Mapping[str, str], control: socket.socket, log: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """Start a process from a thread that is over when this returns: Linux would kill the process with its thread."""
+    """Start a process from a thread that ends with this call, because Linux would kill the process with its thread."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(
             subprocess.Popen,
@@ -328,7 +328,7 @@ def _launch(
 
 
 def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:
-    """Read one message of the fork server; raise `TimeoutError` at the deadline, `EOFError` if it has exited."""
+    """Read a message of the fork server; raise `TimeoutError` at the deadline, `EOFError` if it has exited."""
     line = b""
     while not line.endswith(b"\n"):
         connection.settimeout(max(0.0, deadline - time.monotonic()))

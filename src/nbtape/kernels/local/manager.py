@@ -1,7 +1,7 @@
 """Local kernels, run by jupyter_client.
 
-ipykernels use unix sockets in a private directory. Unlike ports, they cannot clash when many kernels start at once, and
-other users of the machine cannot listen to iopub, which asks no key of a subscriber.
+ipykernels use unix sockets in a private directory. Unlike ports, these cannot clash when many kernels start at once,
+and other local users cannot listen to iopub, which does not authenticate subscribers.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from nbtape.kernels.local.client import LocalKernelClient
     from nbtape.kernels.protocols import KernelClient
 
-#: Messages that this process holds before it reads them; each takes as much memory as its content.
+#: Maximum unread messages in this process; each takes as much memory as its content.
 _MAX_UNREAD_MESSAGES: Final = 100
 
 _UNIX: Final = sys.platform != "win32"
@@ -48,7 +48,7 @@ _CONFIGURATION: Final = Path(__file__).parents[1] / "inside" / "ipykernel_config
 
 
 class LocalKernels(KernelSource):
-    """The kernel specs installed on this machine."""
+    """The locally installed kernel specs."""
 
     def __init__(self, kernel_name: str) -> None:
         self._name = kernel_name
@@ -96,7 +96,7 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
         self._last_cause = ""
 
     async def start_kernel(self, *, cwd: Path | None) -> None:  # type: ignore[override]
-        """Start the kernel process in `cwd`; without one, in the root directory, where only root can put modules."""
+        """Start the kernel process in `cwd`, or else in the root directory, where only root can put modules."""
         self._directory = make_private_directory()
         self.connection_file = str(self._directory / "kernel.json")
         arguments = arrange_ipykernel(self, self._directory / "socket")
@@ -119,15 +119,15 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
             self._reaper = when_forgotten(self, _reap, self._process.pid, self._leftovers, str(self._directory))
 
     def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
-        """Return this manager, which belongs to no event loop; its next clients know what `client` has found out."""
+        """Return this manager, which is not tied to an event loop; its next clients take over what `client` learned."""
         self._known, self._introduction = client, move(str(cwd))
         return self
 
     def client(self) -> LocalKernelClient:  # type: ignore[override]
-        """Return a client with a ZeroMQ context of its own, so that the output of a killed kernel stays readable."""
+        """Return a client with its own ZeroMQ context, so that the output of a killed kernel stays readable."""
         context = Context()
-        # Reconnect to a kernel that is slow to bind after 10 ms, not ZeroMQ's 100. What this process has not read waits
-        # in the kernel, if that keeps it; other kernels would drop it.
+        # Reconnect after 10 ms, not ZeroMQ's 100, if a kernel binds late. Unread messages wait in the kernel if it
+        # keeps them; other kernels would drop them.
         context.setsockopt(zmq.RECONNECT_IVL, 10)
         keeps_unread = self.kernel_spec is not None and is_ipykernel(self.kernel_spec.argv)
         context.setsockopt(zmq.RCVHWM, _MAX_UNREAD_MESSAGES if keeps_unread else 0)
@@ -157,7 +157,7 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
             shutil.rmtree(self._directory, ignore_errors=True)
 
     def cause_of_death(self) -> str:
-        """How the process exited: its signal or exit code, and the end of its log."""
+        """How the process exited: its signal or exit code and the end of its log."""
         if self._process is None or self._directory is None:
             return self._last_cause
         log = self._directory / "kernel.log"
@@ -165,12 +165,12 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
 
 
 def is_ipykernel(argv: Sequence[str]) -> bool:
-    """Whether a kernel spec's command starts an ipykernel, which gets the configuration of `ipykernel_config`."""
+    """Whether a kernel spec's command starts an ipykernel, which then gets `ipykernel_config.py`."""
     return any("ipykernel" in word for word in argv)
 
 
 def arrange_ipykernel(manager: AsyncKernelManager, socket: Path) -> list[str]:
-    """Make an ipykernel that is about to start use unix sockets, whose paths begin with `socket`, and keep no history.
+    """Make an ipykernel that is about to start use unix sockets with the path prefix `socket`, and no history.
 
     Returns:
         Arguments to add to its command.
@@ -189,7 +189,7 @@ def describe_end(code: int | None, log: Path) -> str:
 
 
 def _describe_exit(code: int | None) -> str:
-    """What a `Popen.returncode` means."""
+    """The meaning of a `Popen.returncode`."""
     if code is None:
         return ""
     if code >= 0:
@@ -203,7 +203,7 @@ def _describe_exit(code: int | None) -> str:
 
 
 def _reap(process_group: int, leftovers: Leftovers, directory: str) -> None:
-    """Kill a kernel with all its processes and remove its directory: at cleanup, when it is forgotten, at exit."""
+    """Kill a kernel with all its processes and remove its directory: at cleanup, garbage collection, or exit."""
     if _UNIX:
         end_group(process_group)
         leftovers.end()
