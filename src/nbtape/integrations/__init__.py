@@ -1,4 +1,4 @@
 """Executors and tools for agent frameworks, one module or package per framework.
 
-Behavior every framework shares belongs to `session`.
+Behavior that all frameworks share belongs in `session`.
 """

@@ -1,4 +1,4 @@
-"""What a model reads of its code in every integration: text, and images."""
+"""Answers to a model about its code, in all integrations: text and images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MAX_NAMES_CHARS: Final = 4000
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image file as a PNG for a model."""
+    """An image file, converted to a PNG for a model."""
 
     path: Path
     content: bytes
@@ -39,9 +39,9 @@ class Picture:
 
 
 def answer(result: CodeResult) -> str:
-    """The output of code, a line for each file, and how the code ended. Slightly longer than the limit of the output.
+    """The output, a line for each file, and how the code ended. Slightly longer than the limit for outputs.
 
-    Outputs name the files that were extracted from them; files that the code wrote are listed here.
+    Outputs already name the files extracted from them; this adds the files that the code wrote.
     """
     parts = [result.output.rstrip("\n") or _silence(result)]
     if unnamed := [path for path in result.output_files if path not in result.output]:
@@ -61,18 +61,18 @@ def _silence(result: CodeResult) -> str:
 
 
 def failure(error: NbtapeError) -> str:
-    """An error of nbtape, and the result of the code that did run, so that the model does not run it again."""
+    """An error of nbtape with the result of any code that ran, so that the model does not run that again."""
     result = getattr(error, "result", None)
     return f"{error}\n{answer(result)}" if result is not None else str(error)
 
 
 async def load_pictures(result: CodeResult, *, show: bool = True) -> list[Picture]:
-    """`pictures` for a caller on an event loop; none if `show` is false."""
+    """`pictures` for a caller on an event loop; empty if `show` is false."""
     return await offload(pictures, result) if show else []
 
 
 def pictures(result: CodeResult, *, most: int = 8) -> list[Picture]:
-    """The last images of a result, including files that its code wrote. What cannot be decoded is left out."""
+    """The last images of a result, including files that its code wrote. Files that cannot be decoded are left out."""
     suffixes = image_types.MODEL_SUFFIXES
     paths = [Path(path) for path in dict.fromkeys(result.output_files) if Path(path).suffix.lower() in suffixes]
     found = []
@@ -88,7 +88,7 @@ def pictures(result: CodeResult, *, most: int = 8) -> list[Picture]:
 
 
 def _content(result: CodeResult, path: Path) -> bytes:
-    """Read an image file; nothing below the directory of the notebook is followed. Raises OSError."""
+    """Read an image file without following links below the directory of the notebook. Raises OSError."""
     root = path.parent
     if result.notebook is not None and path.is_relative_to(result.notebook.parent):
         root = result.notebook.parent
@@ -97,7 +97,7 @@ def _content(result: CodeResult, path: Path) -> bytes:
 
 
 def scaled(content: bytes) -> bytes:
-    """Convert an image to a PNG for a model; a ValueError for too many pixels, and an OSError if it is not an image."""
+    """Convert an image to a PNG for a model; raises ValueError for too many pixels, OSError if it is not an image."""
     from PIL import Image
 
     side = image_types.MAX_MODEL_SIDE_PIXELS

@@ -1,4 +1,4 @@
-"""What tools share: the executor that runs their code, and the message that a call is from."""
+"""Shared parts of tools: the executor that runs their code, and the message that contains a call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def given_executor(executor: Executor | None, arguments: dict[str, Any]) -> Executor:
-    """The executor of a tool: the given one, or a new one with these arguments; a TypeError for both."""
+    """The executor of a tool: the given one, or a new one with these arguments; raises TypeError for both."""
     if executor is None:
         return JupyterCodeExecutor(**arguments)
     if arguments:
@@ -26,23 +26,23 @@ def given_executor(executor: Executor | None, arguments: dict[str, Any]) -> Exec
 
 
 def awaited(executor: Executor) -> Callable[[Sequence[CodeBlock]], Awaitable[CodeResult]]:
-    """The coroutine function that runs code blocks: on any event loop, or on that of an `AsyncJupyterCodeExecutor`."""
+    """The coroutine function that runs code blocks: on any event loop, or that of an `AsyncJupyterCodeExecutor`."""
     return executor.aexecute_code_blocks if isinstance(executor, JupyterCodeExecutor) else executor.execute_code_blocks
 
 
 class Message(NamedTuple):
-    """A message of an agent that calls tools."""
+    """An agent's message that calls tools."""
 
-    #: The name of the tool by the ID of the call, in the order of the message.
+    #: The names of the tools by the ids of the calls, in the order of the message.
     calls: Mapping[str, str]
     text: str
     agent: str = ""
 
 
 def find_call(call_id: str, messages: Iterable[Message]) -> tuple[Message, list[str]]:
-    """The message that a call is from, and the earlier calls of the same tool in it; an empty message if none is found.
+    """The message that contains a call, and the earlier calls of the same tool in it; an empty message if not found.
 
-    What a message says is recorded once: its text is empty for all but the first call of a tool.
+    The text of a message is recorded only once: it is empty except for the first call of a tool.
     """
     for message in messages:
         if call_id in message.calls:

@@ -1,4 +1,4 @@
-"""Code environments and tools for ag2 from 1.0 on; ag2 up to 0.14 takes `nbtape.JupyterCodeExecutor` as it is."""
+"""Code environments and tools for ag2 1.0 and newer; ag2 up to 0.14 accepts `nbtape.JupyterCodeExecutor` directly."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from nbtape.results import CodeResult
     from nbtape.session.executor import AsyncJupyterCodeExecutor
 
-#: Collects the results of the call that this task makes, for `add_pictures`.
+#: Collects the results of the current task's call, for `add_pictures`.
 _RESULTS: Final[ContextVar[list[CodeResult] | None]] = ContextVar("nbtape.integrations.ag2", default=None)
 
-#: How often the history is searched for the result of another call.
+#: Poll interval for the result of another call in the history.
 _HISTORY_POLL_SECONDS: Final = 1.0
 
 
@@ -52,7 +52,7 @@ class JupyterCodeEnvironment:
 
     Args:
         executor: Runs and records the code, with its own `timeout`. The model's text in a message with code becomes a
-            Markdown cell in front of it.
+            Markdown cell before it.
         languages: The languages that the model can choose from.
     """
 
@@ -63,7 +63,7 @@ class JupyterCodeEnvironment:
         self.supported_languages = tuple(languages)
 
     async def run(self, code: str, language: CodeLanguage, *, context: Context | None = None) -> CodeRunResult:
-        """Run code in a cell; `SandboxCodeTool` calls this. Code in another language is recorded and not run.
+        """Run code in a cell; `SandboxCodeTool` calls this. Code in another language is recorded but not run.
 
         The exit code is 1 for an error, 124 for a timeout, and 137 for a kernel that died.
 
@@ -82,7 +82,7 @@ class JupyterCodeEnvironment:
         return CodeRunResult(output=answer(result), exit_code=result.exit_code)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return the same environment: an agent copies its tools, but there is one kernel."""
+        """Return the same environment: an agent copies its tools, but there is only one kernel."""
         return self
 
 
@@ -112,7 +112,7 @@ def code_tool(
 
 
 async def add_pictures(call: ToolExecution, event: ToolCallEvent, context: Context) -> ToolResultType:
-    """Show the model the plots of its code; middleware for a `SandboxCodeTool` over a `JupyterCodeEnvironment`.
+    """Show the model the plots of its code. Middleware for a `SandboxCodeTool` over a `JupyterCodeEnvironment`.
 
     Images are left out if ag2 knows that the provider does not accept them from tools (OpenAI's Chat Completions,
     Ollama). Some models of other providers may not accept them either.
@@ -133,9 +133,9 @@ async def add_pictures(call: ToolExecution, event: ToolCallEvent, context: Conte
 
 
 async def _take_turn(context: Context | None) -> str:
-    """Wait for the earlier calls of this tool in the same message; return the text to record in front of this one.
+    """Wait for the earlier calls of this tool in the same message; return the text to record before this one.
 
-    ag2 runs the calls of one message at the same time and in any order, but their code may depend on that order.
+    ag2 runs the calls of one message concurrently, but their code may depend on the order in the message.
     """
     if context is None or context.tool_call_id is None:
         return ""
@@ -152,9 +152,9 @@ def _messages(events: Iterable[BaseEvent]) -> Iterator[Message]:
 
 
 async def _settled(call_id: str, stream: Stream) -> None:
-    """Wait until a call has its result: that of its code, or of a middleware that did not let it run."""
+    """Wait until a call has a result, from its code or from a middleware that did not let it run."""
     settles = (ToolResultEvent.parent_id == call_id) | (ClientToolCallEvent.id == call_id)
     async with stream.get(settles) as event:
-        # The result may have come before this listened, and be saved only now.
+        # The result may have arrived before this subscribed, and may be saved only now.
         while not event.done() and not any(map(settles, await stream.history.get_events())):
             await asyncio.wait({event}, timeout=_HISTORY_POLL_SECONDS)

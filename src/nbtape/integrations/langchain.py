@@ -21,7 +21,7 @@ from nbtape.messages.prompts import TOOL_DESCRIPTION
 from nbtape.results import CodeResult
 from nbtape.session.blocking import JupyterCodeExecutor
 
-# LangGraph passes the conversation to a parameter with this annotation, which it reads at run time.
+# LangGraph passes the conversation to the parameter with this annotation, which it evaluates at run time.
 try:
     from langgraph.prebuilt import ToolRuntime
 except ImportError:
@@ -37,7 +37,7 @@ Told: TypeAlias = tuple[str | list[str | dict[str, Any]], CodeResult]
 
 
 class CodeArguments(BaseModel):
-    """What a model passes to the tool."""
+    """The arguments that a model passes to the tool."""
 
     code: str
 
@@ -54,7 +54,7 @@ def code_tool(
     Errors of the code are ordinary results for the model. If nbtape itself fails, LangChain reports the tool's
     `ToolException` in a `ToolMessage` with the status "error"; set the tool's `handle_tool_error` to False to raise it.
     The artifact of other messages is the `CodeResult`. In a LangGraph agent, the model's text in a message with code
-    becomes a Markdown cell in front of it. See https://docs.langchain.com/oss/python/langchain/tools
+    becomes a Markdown cell before it. See https://docs.langchain.com/oss/python/langchain/tools
 
     Args:
         executor: Runs and records the code; you stop it. A `JupyterCodeExecutor` serves `invoke` and `ainvoke`, on any

@@ -8,10 +8,10 @@ from weakref import WeakKeyDictionary
 from nbtape.errors import MissingExtraError, NbtapeError
 
 try:
-    # ToolContext stands in the signature of the tool, which the SDK reads at run time.
+    # ToolContext is in the signature of the tool, which the SDK evaluates at run time.
     from agents import FunctionTool, ItemHelpers, RunHooks, ToolOutputImage, ToolOutputText, function_tool
     from agents.tool import default_tool_error_function
-    from agents.tool_context import ToolContext  # noqa: TC002  (as said)
+    from agents.tool_context import ToolContext  # noqa: TC002  (see above)
     from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage
 except ModuleNotFoundError as exc:
     raise MissingExtraError("nbtape.integrations.openai_agents", "openai-agents", "openai-agents") from exc
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class MessageHooks(RunHooks[Any]):
-    """Keeps what agents say in messages that call a tool, for the notebook.
+    """Keeps the text of agents' messages that call a tool, for the notebook.
 
-    The SDK passes messages only to hooks: give these to `code_tool` and to `Runner.run`. If you have hooks of your own,
-    call `on_llm_end` of these in theirs.
+    The SDK passes messages only to hooks. Pass these to `code_tool` and to `Runner.run`. If you have your own hooks,
+    call `on_llm_end` of these from yours.
     """
 
     def __init__(self) -> None:
-        # The last message of each run that has not ended.
+        # The last message of each active run.
         self._messages: WeakKeyDictionary[RunContextWrapper[Any], Message] = WeakKeyDictionary()
 
     async def on_llm_end(
@@ -44,7 +44,7 @@ class MessageHooks(RunHooks[Any]):
         agent: Agent[Any],  # noqa: ARG002  (the contract of RunHooks)
         response: ModelResponse,
     ) -> None:
-        """The SDK calls this after the model has answered, before it calls tools."""
+        """Keep a message. The SDK calls this after the model has answered and before it calls tools."""
         messages = [item for item in response.output if isinstance(item, ResponseOutputMessage)]
         texts = [ItemHelpers.extract_text(message) or "" for message in messages]
         calls = [item for item in response.output if isinstance(item, ResponseFunctionToolCall)]
@@ -52,7 +52,7 @@ class MessageHooks(RunHooks[Any]):
         self._messages[context] = Message(names, "\n\n".join(filter(str.strip, texts)))
 
     def said(self, call_id: str) -> str:
-        """What to record in front of a call: the text of the message that it is from."""
+        """The text to record before a call: that of the message that contains the call."""
         return find_call(call_id, list(self._messages.values()))[0].text
 
 
@@ -84,7 +84,7 @@ def code_tool(
     """
     execute = awaited(given_executor(executor, arguments))
 
-    async def run(ctx: ToolContext[Any], code: str) -> Any:  # noqa: ANN401  (what the SDK takes is a matter of content)
+    async def run(ctx: ToolContext[Any], code: str) -> Any:  # noqa: ANN401  (the type depends on the content)
         said = messages.said(ctx.tool_call_id) if messages else ""
         agent = ctx.agent.name if ctx.agent is not None else ""
         result = await execute([CodeBlock(code, "python", said_before=said, said_by=agent)])
@@ -98,5 +98,5 @@ def code_tool(
 
 
 def _report_failure(context: RunContextWrapper[Any], error: Exception) -> str:
-    """What the model reads of a failed call: errors of nbtape in full, all others in the words of the SDK."""
+    """The text for the model about a failed call: errors of nbtape in full, others as the SDK reports them."""
     return failure(error) if isinstance(error, NbtapeError) else str(default_tool_error_function(context, error))

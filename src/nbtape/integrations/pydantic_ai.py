@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nbtape.errors import MissingExtraError, NbtapeError
 
 try:
-    # RunContext and ToolReturn stand in the signature of the tool, which Pydantic AI reads at run time.
+    # RunContext and ToolReturn are in the signature of the tool, which Pydantic AI evaluates at run time.
     from pydantic_ai import BinaryContent, RunContext, Tool, ToolFailed, ToolReturn
     from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 except ModuleNotFoundError as exc:
@@ -34,8 +34,8 @@ def code_tool(
     """A tool that runs Python in a stateful kernel and records each call as a cell.
 
     Errors of the code are ordinary results for the model. If nbtape itself fails, the tool raises `ToolFailed`, which
-    counts as no retry. The `metadata` of other results is the `CodeResult`. The model's text in a message with code
-    becomes a Markdown cell in front of it. Calls of one message run in order. See
+    does not count as a retry. The `metadata` of other results is the `CodeResult`. The model's text in a message with
+    code becomes a Markdown cell before it. Calls of one message run in order. See
     https://ai.pydantic.dev/tools-advanced/
 
     Args:

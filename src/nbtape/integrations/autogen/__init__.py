@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class JupyterCodeResult(CodeResult):
-    """The result of one call. `output_files` has absolute paths: files of outputs, then those that the code wrote."""
+    """The result of one call. `output_files` has absolute paths: extracted files, then files that the code wrote."""
 
     output_files: list[Path]
 
@@ -48,20 +48,21 @@ class JupyterCodeResult(CodeResult):
 class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
     """Runs code blocks in a stateful Jupyter kernel and records them as a notebook.
 
-    It replaces `autogen_ext.code_executors.jupyter.JupyterCodeExecutor`, by the contract of
+    It replaces `autogen_ext.code_executors.jupyter.JupyterCodeExecutor` and follows the contract of
     https://microsoft.github.io/autogen/stable/reference/python/autogen_core.code_executor.html. A local kernel runs
-    code with your rights; use a `jupyter_server` to isolate it.
+    code with your permissions; use a `jupyter_server` to isolate it.
 
     Args:
         kernel_name: The kernel spec.
         timeout: Seconds for each block, at least 1.
-        output_dir: Where the notebook and its files go, and the kernel's working directory; created with its parents.
-            None for the directory that the server's container has mounted, or else a new temporary one, which stays.
+        output_dir: Directory of the notebook and its files, and the kernel's working directory; created with its
+            parents. None for the directory that the server's container mounts, or else a new temporary directory,
+            which is not removed.
         jupyter_server: A server of nbtape or of AutoGen, a `JupyterConnectionInfo`, or a URL (and `token=`); None for a
             local kernel.
-        notebook: The name of the notebook, with or without `.ipynb`. A number is added if it is taken.
-        options: See `nbtape.Options`. `name_files=True` adds the paths of files to `output`, which by default is as in
-            AutoGen.
+        notebook: File name of the notebook, with or without `.ipynb`. If it is taken, a number is appended.
+        options: See `nbtape.Options`. `name_files=True` adds the paths of files to `output`, which by default is the
+            same as AutoGen's.
 
     Raises:
         ValueError: An invalid argument.
@@ -92,7 +93,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
             "name_files": False,
             **options,
         }
-        # As in AutoGen, a container with a bind_dir sees no other directory.
+        # As in AutoGen, a container with a bind_dir can access no other directory.
         chosen = output_dir or getattr(jupyter_server, "bind_dir", None) or getattr(jupyter_server, "_bind_dir", None)
         self._output_dir = Path(chosen or tempfile.mkdtemp(prefix="autogen-jupyter-"))
         try:
@@ -102,23 +103,23 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
                 self._output_dir.rmdir()
             raise
         self._is_started = False
-        #: The last message of an agent, until code of it runs, and who said it.
+        #: The last message of an agent, until its code runs, and the agent's name.
         self._pending = ("", "")
 
     @property
     def output_dir(self) -> Path:
-        """The directory of the notebook and its files, as it was given."""
+        """Directory of the notebook and its files, as given."""
         if self._output_dir == Path():
             warnings.warn("Using the current directory as output_dir is deprecated", DeprecationWarning, stacklevel=2)
         return self._output_dir
 
     @property
     def notebook(self) -> Path:
-        """The recording; before the start, where it will be if that name is free."""
+        """Path of the recording; before `start`, the path it gets if that name is free."""
         return self._executor.notebook
 
     async def start(self) -> None:
-        """Start the kernel and the recording, unless they are running.
+        """Start the kernel and the recording; does nothing if they are running.
 
         Raises:
             nbtape.KernelStartError: The kernel cannot be started.
@@ -143,21 +144,21 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
             await self._executor.stop()
 
     async def restart(self) -> None:
-        """Start a fresh kernel, without the variables, and continue the recording."""
+        """Replace the kernel with a fresh one; variables are lost. The recording continues."""
         await self._executor.restart()
         self._is_started = True
 
     async def execute_code_blocks(
         self, code_blocks: list[autogen_core.code_executor.CodeBlock], cancellation_token: CancellationToken
     ) -> JupyterCodeResult:
-        """Run code blocks, each in a cell, until one fails. Variables are kept between calls.
+        """Run code blocks, one cell each, until one fails. Variables persist between calls.
 
         Raises:
             RuntimeError: The executor was not started.
             asyncio.TimeoutError: A block timed out; the message is for the model.
-            asyncio.CancelledError: The token was canceled, which interrupts the running block.
+            asyncio.CancelledError: The token was canceled. The running block is interrupted.
             nbtape.KernelStartError: A kernel that died cannot be replaced.
-            nbtape.NotebookWriteError: The notebook cannot be written; its `result` is that of the code.
+            nbtape.NotebookWriteError: The notebook cannot be written; its `result` reports the blocks that ran.
         """
         if not self._is_started:
             raise RuntimeError("Executor must be started before executing cells: call start(), or use async with.")
@@ -175,9 +176,9 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         await self._executor.add_markdown(text, agent)
 
     async def record_message(self, text: str, agent: str = "") -> None:
-        """Record a Markdown message of an agent, around its code when that runs, or else at once.
+        """Record an agent's Markdown message: around its code when that runs, or at once if it has no code.
 
-        `NotebookContext` calls this. A message before the start is recorded only around code that runs after it.
+        `NotebookContext` calls this. A message before `start` is recorded only if its code runs later.
 
         Raises:
             nbtape.NotebookWriteError: The message cannot be written; it is kept for the next save.
@@ -190,7 +191,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
             await self._record_pending()
 
     async def _record_pending(self) -> None:
-        """Record a message as it is, since no code of it was run."""
+        """Record a message unchanged, because none of its code was run."""
         (text, agent), self._pending = self._pending, ("", "")
         if text.strip() and self._is_started:
             await self._executor.add_markdown(text.strip(), agent)
@@ -227,7 +228,8 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
 class DockerJupyterCodeExecutor(JupyterCodeExecutor):
     """Replaces `autogen_ext.code_executors.docker_jupyter.DockerJupyterCodeExecutor`.
 
-    Unlike `JupyterCodeExecutor`, whose arguments it has, it starts on first use, and a timeout is a result.
+    It has the arguments of `JupyterCodeExecutor`. Unlike that, it starts on first use and returns a result for a
+    timeout.
 
     Raises:
         ValueError: An invalid argument.
@@ -252,16 +254,16 @@ class DockerJupyterCodeExecutor(JupyterCodeExecutor):
     async def execute_code_blocks(
         self, code_blocks: list[autogen_core.code_executor.CodeBlock], cancellation_token: CancellationToken
     ) -> JupyterCodeResult:
-        """Run code blocks, each in a cell, until one fails or times out. See `JupyterCodeExecutor` for other errors."""
+        """Run code blocks, one cell each, until one fails or times out. See `JupyterCodeExecutor` for other errors."""
         self._is_started = True
         return self._told(await self._execute(code_blocks, cancellation_token))
 
 
 class NotebookContext(ChatCompletionContext):
-    """A model context that records what an agent says in the notebook of an executor.
+    """A model context that records an agent's messages in the notebook of an executor.
 
-    AutoGen passes only code to executors. An agent's message goes into its model context just before its code runs, so
-    pass this as `model_context=` to the agent that writes the code. `dump_component` dumps the wrapped context.
+    AutoGen passes only code to executors, but adds an agent's message to its model context just before the code runs.
+    Pass this as `model_context=` to the agent that writes the code. `dump_component` dumps the wrapped context.
 
     Args:
         executor: The executor that records.
@@ -277,7 +279,7 @@ class NotebookContext(ChatCompletionContext):
         """Keep a message, and record it if it is an agent's, as `record_message` does."""
         await self._context.add_message(message)
         if isinstance(message, AssistantMessage):
-            # With tool calls, the thought is what the agent says. With text, it is reasoning, which is not recorded.
+            # With tool calls, the thought is the agent's message. With text, it is reasoning, which is not recorded.
             said = message.content if isinstance(message.content, str) else message.thought or ""
             await self._executor.record_message(said, message.source)
 
@@ -305,16 +307,16 @@ def _link(cancellation_token: CancellationToken, stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
     def cancel() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nothing runs on it
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(stop.set)
 
     cancellation_token.add_callback(cancel)
 
 
 def _with_prose(blocks: Iterable[CodeBlock], message: str) -> list[CodeBlock] | None:
-    """Blocks with the text around them; None if they are not all in the message, in this order.
+    """The blocks with the text around them; None if they are not all in the message, in this order.
 
-    Code is found by the rule of CodeExecutorAgent, which differs from that of `split_message`.
+    The code is found by the rule of CodeExecutorAgent, which differs from the rule of `split_message`.
     """
     told: list[CodeBlock] = []
     for block in blocks:

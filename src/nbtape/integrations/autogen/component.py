@@ -1,4 +1,4 @@
-"""The arguments of an AutoGen executor, as an executor of nbtape and as the config of a component."""
+"""Turn the arguments of an AutoGen executor into an executor of nbtape, or the config of a component."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _NO_SECRETS: Final = (
 
 
 class JupyterCodeExecutorConfig(BaseModel):
-    """What `dump_component` writes. The options are those of `nbtape.Options`; None if not given."""
+    """The config that `dump_component` writes. Options are those of `nbtape.Options`; None if not given."""
 
-    # Errors do not show the input, which may hold a token.
+    # Errors do not show the input, which may contain a token.
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     kernel_name: str = DEFAULT_KERNEL
@@ -45,7 +45,7 @@ class JupyterCodeExecutorConfig(BaseModel):
 
 
 def make_executor(output_dir: Path, arguments: Mapping[str, Any]) -> AsyncJupyterCodeExecutor:
-    """An executor with these arguments, and a directory that is created with its parents."""
+    """Create an executor with these arguments, and its directory with all parents."""
     with contextlib.suppress(OSError):  # the executor reports an unusable directory
         output_dir.mkdir(parents=True, exist_ok=True)
     jupyter_server = _server(arguments["jupyter_server"])
@@ -53,7 +53,7 @@ def make_executor(output_dir: Path, arguments: Mapping[str, Any]) -> AsyncJupyte
 
 
 def make_config(arguments: Mapping[str, Any]) -> JupyterCodeExecutorConfig:
-    """The config of an executor; a ValueError for an argument that cannot be written, or is secret."""
+    """The config of an executor; raises ValueError for an argument that cannot be serialized or is secret."""
     values = dict(arguments)
     if values.pop("on_output", None) is not None:
         raise ValueError("A component cannot contain the function on_output=. Leave it out to dump this executor.")

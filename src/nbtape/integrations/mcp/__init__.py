@@ -9,7 +9,7 @@ import signal
 import threading
 from pathlib import Path  # noqa: TC003  (see the next line)
 
-# What annotates a tool is evaluated by the SDK when the tool is added: it is imported when this runs, too.
+# The SDK evaluates the annotations of a tool when it is added, so these are imported at run time too.
 from typing import TYPE_CHECKING, Annotated, Any, Final, Unpack
 
 import anyio
@@ -52,13 +52,13 @@ This server has one Jupyter kernel and one notebook, shared by all its clients. 
 which keeps its state, and records it as a cell of the notebook; add_markdown explains it in the notebook. \
 Code that runs longer than a call waits continues: poll_code waits for it, interrupt_kernel stops it."""
 
-#: Below the timeout of clients (60 s in the SDK for TypeScript), which interrupts the block.
+#: Less than the timeout of clients (60 s in the TypeScript SDK), which would interrupt the block.
 _DEFAULT_WAIT_SECONDS: Final = 50.0
 
-#: How long a signal waits for the kernel to stop before it ends the process.
+#: How long to wait for the kernel to stop after a signal before exiting.
 _SHUTDOWN_TIMEOUT_SECONDS: Final = 15.0
 
-#: Between two reports of progress, with new output and without.
+#: Seconds between two progress reports, with and without new output.
 _PROGRESS_SECONDS: Final = (0.25, 1.0)
 
 _Timeout = Annotated[
@@ -80,26 +80,27 @@ _Number = Annotated[
 
 
 class NotebookServer(MCPServer):
-    """An MCP server with one kernel and one notebook, which all its clients share.
+    """An MCP server with one kernel and one notebook, shared by all its clients.
 
     The kernel starts with the first call that needs it and stops with the server. The contract of its tools is
     https://modelcontextprotocol.io/specification/2026-07-28/server/tools
 
-    If a block fails (an error, a timeout, a dead kernel), the answer has `isError` set, and all that it printed and
-    drew, so that the model can correct its code. If no code can run at all, the tool error is one sentence.
+    If a block fails (an error, a timeout, a dead kernel), the answer has `isError` set and contains everything that the
+    block printed and drew, so that the model can correct its code. If no code can run at all, the tool error is one
+    sentence.
 
-    Canceling a request interrupts its block: with `notifications/cancelled`, or, on streamable HTTP of protocol
-    2026-07-28, by closing the response stream. A client of an older protocol that disconnects cancels nothing: its
-    block continues, like one that was left running, and any client can poll it.
+    Canceling a request interrupts its block. A client cancels with `notifications/cancelled` or, on streamable HTTP of
+    protocol 2026-07-28, by closing the response stream. If a client of an older protocol disconnects, its block
+    continues, and any client can poll it.
 
     Args:
         jupyter_server: Where the kernel comes from, as for `nbtape.AsyncJupyterCodeExecutor`, like the other arguments.
-            It is neither started nor stopped here.
+            This class neither starts nor stops it.
         kernel_name: The kernel spec.
         timeout: Seconds for each block without a timeout of its own, at least 1.
-        output_dir: Where the notebook and its files go. Created if its parent exists.
-        notebook: The name of the notebook.
-        on_close: Called in a thread when the server ends, after the kernel has stopped.
+        output_dir: Directory of the notebook and its files. Created if its parent exists.
+        notebook: File name of the notebook.
+        on_close: Called in a thread when the server stops, after the kernel has stopped.
         options: See `nbtape.Options`.
 
     Raises:
@@ -133,14 +134,14 @@ class NotebookServer(MCPServer):
 
     @property
     def notebook(self) -> Path:
-        """The recording; before the first use, where it will be if that name is free."""
+        """Path of the recording; before the first use, the path it gets if that name is free."""
         return self._session.executor.notebook
 
     async def run_stdio_async(self) -> None:
         """Serve a client on standard input and output until it closes them, or until SIGTERM, SIGHUP or Ctrl-C.
 
-        A signal stops the kernel, completes the notebook, and then kills this process: the SDK reads in a thread that
-        only input wakes.
+        A signal stops the kernel, completes the notebook, and then kills this process, because the SDK reads in a
+        thread that only input can wake.
         """
         with self._signals():
             try:
@@ -164,7 +165,7 @@ class NotebookServer(MCPServer):
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Shut down in order on signals, which only the main thread can handle."""
+        """Shut down cleanly on signals, which only the main thread can handle."""
         loop = asyncio.get_running_loop()
         is_main = threading.current_thread() is threading.main_thread()
         numbers = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT] if is_main else []
@@ -195,14 +196,14 @@ class NotebookServer(MCPServer):
 
 
 class _Tools:
-    """What clients can call. Each public method is a tool, and its docstring is the description that a model reads."""
+    """The tools. Each public method is a tool, and its docstring is the description for the model."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._executor = session.executor
 
     def add_to(self, server: MCPServer, kernel_name: str) -> None:
-        """Offer the tools. The description names the kernel spec if it is not the default."""
+        """Add the tools to a server. The description names the kernel spec if it is not the default."""
         runs = TOOL_DESCRIPTION
         if kernel_name != DEFAULT_KERNEL:
             runs += f" The kernel is {kernel_name!r}: write code in its language."
@@ -314,7 +315,7 @@ class _Tools:
         return _said(shorten(text, self._executor.max_output_chars, where))
 
     def _refuse_if_unused(self) -> None:
-        """Before the first use, a notebook of that name is not this server's."""
+        """Raise an error before the first use: an existing notebook of that name is not this server's."""
         if not self._executor.kernel_epoch:
             raise ToolError("There is no notebook yet. Call run_code or add_markdown first.")
 
@@ -323,7 +324,7 @@ class _Tools:
         if not block.has_ended:
             return CallToolResult(content=[text_content(_still_running(block))], _meta=_meta(block, "running"))
         if isinstance(block.error, NotebookWriteError) and block.error.result is not None:
-            result, error = block.error.result, str(block.error)  # it ran, but was not recorded
+            result, error = block.error.result, str(block.error)  # it ran but was not recorded
         elif block.result is not None:
             result, error = block.result, ""
         else:
@@ -339,7 +340,7 @@ class _Tools:
 
 
 async def _attend(block: Block, seconds: float, ctx: Context, session: Session) -> None:
-    """Wait for a block, and report its progress to a client that asked for it."""
+    """Wait for a block, and report its progress to a client that requested this."""
     until = asyncio.get_running_loop().time() + seconds
     soon, late = _PROGRESS_SECONDS
 
@@ -375,13 +376,13 @@ def _said(text: str) -> CallToolResult:
 
 
 def _meta(block: Block, status: str) -> dict[str, Any]:
-    """What a client gets besides the text for its model."""
+    """Data for the client in addition to the text for its model."""
     return {"nbtape/block": block.number, "nbtape/status": status}
 
 
 @contextlib.contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Raise expected errors as tool errors. The SDK does not show a model the message of any other exception."""
+    """Raise expected errors as tool errors: the SDK does not show messages of other exceptions to a model."""
     try:
         yield
     except (NbtapeError, ValueError, OSError) as exc:

@@ -1,4 +1,4 @@
-"""The blocks of an MCP server: run one after the other, with their output so far."""
+"""Run the blocks of an MCP server one after the other, and keep their output so far."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-#: Blocks that can be polled, running or not.
+#: Maximum number of blocks that can be polled, running or finished.
 _MAX_BLOCKS: Final = 20
 _MAX_PROGRESS_CHARS: Final = 200
 
 
 class OutputSoFar:
-    """The end of what a running block has printed and displayed: text of at most `limit` characters."""
+    """The end of a running block's output: text of at most `limit` characters."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -52,7 +52,7 @@ class OutputSoFar:
             if self._text and not self._text.endswith("\n"):
                 self._text += "\n"
         self._text += text[-2 * self._limit :]
-        if len(self._text) > 2 * self._limit:  # cutting at each chunk would copy the text each time
+        if len(self._text) > 2 * self._limit:  # cutting after each chunk would copy the text each time
             self._text, self._left_out = self._text[-self._limit :], True
 
     @property
@@ -65,7 +65,7 @@ class OutputSoFar:
 
     @property
     def last_line(self) -> str:
-        """The last line that is not blank; empty if there is none."""
+        """The last line that is not blank; empty if all are."""
         lines = _on_a_terminal(self._text[-4000:]).split("\n")
         return next((line.strip()[:_MAX_PROGRESS_CHARS] for line in reversed(lines) if line.strip()), "")
 
@@ -78,16 +78,16 @@ def _on_a_terminal(text: str) -> str:
 
 @dataclass(eq=False)
 class Block:
-    """A block that a request has begun, and that may outlive it. Its timeout is in seconds."""
+    """A block that was started by a request and may outlive it. Its timeout is in seconds."""
 
     number: int
     timeout: float
     so_far: OutputSoFar
-    #: Set to interrupt the block, or to take it out of the queue.
+    #: Set to interrupt the block or remove it from the queue.
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    #: Whether the request that began it has been answered.
+    #: Whether the request that started it has been answered.
     is_left: bool = False
-    #: Neither the result nor the error is set if the block was stopped before it ran.
+    #: If the block was stopped before it ran, neither the result nor the error is set.
     result: CodeResult | None = None
     error: Exception | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -100,7 +100,7 @@ class Block:
 
     @property
     def seconds(self) -> float:
-        """The time since it was begun."""
+        """The time since it was started."""
         return time.monotonic() - self._began
 
     def heard(self, output: Mapping[str, Any]) -> None:
@@ -127,10 +127,10 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 
 class Session:
-    """One kernel, one notebook, and the blocks that requests have begun on it. The arguments are the executor's.
+    """One kernel, one notebook, and the blocks that requests have started. The arguments are the executor's.
 
-    Each block is a task, so that it can continue after its request has been answered, and ends in order when its
-    request is canceled, however often anyio cancels it.
+    Each block is a task of its own. So it can continue after its request has been answered, and shuts down cleanly when
+    its request is canceled, however often anyio cancels that.
     """
 
     def __init__(self, options: Options, **arguments: Any) -> None:  # noqa: ANN401  (of the executor)
@@ -147,11 +147,11 @@ class Session:
 
     @property
     def running(self) -> list[Block]:
-        """The blocks that run or wait for their turn."""
+        """The blocks that are running or queued."""
         return [block for block in self._blocks if not block.has_ended]
 
     def begin(self, code: str, timeout: float | None) -> Block:
-        """Run a block when its turn comes, with its own timeout or that of the session, in seconds."""
+        """Run a block when its turn comes, with its own timeout or the session's, in seconds."""
         self.refuse_if_left_running()
         self._count += 1
         seconds = checked_timeout(self.executor.timeout if timeout is None else timeout)
@@ -163,11 +163,11 @@ class Session:
         return block
 
     def find(self, number: int | None) -> Block | None:
-        """The block with a number, or the last one; None if there is no such block."""
+        """The block with a number, or the last one for None; None if it does not exist."""
         return next((block for block in reversed(self._blocks) if number in {None, block.number}), None)
 
     def refuse_if_left_running(self) -> None:
-        """Refuse a call that would wait for a block that no request waits for and that was not stopped."""
+        """Refuse a call that would have to wait for a block that was left running."""
         for block in self.running:
             if block.is_left and not block.stop.is_set():
                 raise ToolError(
@@ -201,7 +201,7 @@ class Session:
             logger.warning("%s", exc)
 
     def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start a task, and hold it until it is done: the event loop has only weak references."""
+        """Start a task and keep a reference until it is done: the event loop has only weak references."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -209,7 +209,7 @@ class Session:
 
     async def _run(self, block: Block, code: str) -> None:
         try:
-            # The executor has a queue too; this one knows which block an output is from.
+            # The executor has a queue too, but only with this one is it known which block an output belongs to.
             async with take_turn(self._turns.lock, block.stop):
                 self._current = block
                 await unless_stopped(self.executor.start(), block.stop)

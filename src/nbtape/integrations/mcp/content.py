@@ -1,4 +1,4 @@
-"""What a client of the MCP server reads: results, cells, variables and files, as text and content blocks."""
+"""Format results, cells, variables and files as text and content blocks for MCP clients."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ logger = logging.getLogger(__name__)
 
 _MAX_BLOB_BYTES: Final = 5_000_000
 
-#: For the source of a cell, and for its outputs.
+#: Maximum characters for the source of a cell, and for its outputs.
 _MAX_PART_CHARS: Final = 4000
 _MAX_LISTED_FILES: Final = 200
 
 
 def text_content(text: str) -> TextContent:
-    """Text for a model. File names may hold bytes that are not UTF-8."""
+    """Text for a model, made valid UTF-8: file names may contain any bytes."""
     return TextContent(type="text", text=fit_text(text))
 
 
@@ -64,7 +64,7 @@ def _variable_line(variable: Variable) -> str:
 
 
 def files_text(notebook: Path, files: Iterable[str]) -> str:
-    """The notebook and the files of a session, a line each, as `fetch_file` takes them."""
+    """The notebook and the files of a session, one per line, as `fetch_file` accepts them."""
     directory = notebook.parent
     paths = [notebook, *map(Path, files)]
     lines = [_file_line(directory, path) for path in paths[-_MAX_LISTED_FILES:]]
@@ -83,11 +83,11 @@ def _file_line(directory: Path, path: Path) -> str:
 
 
 def cells_text(path: Path, first: int | None, count: int, limit: int) -> str:
-    """Cells of a recording as text of at most `limit` characters: how each ended, its source, and its outputs.
+    """Cells of a recording as text of at most `limit` characters: status, source and outputs of each.
 
-    `first` is a position, negative from the end; None for the last `count` cells.
+    `first` is a position, counted from the end if negative; None for the last `count` cells.
     """
-    # The code may have replaced the notebook, for example by a link to another one.
+    # The code may have replaced the notebook, for example with a link to another one.
     cells = parse_document(path, read_inside(path.parent, path.name)[1])["cells"]
     start = len(cells) - count if first is None else first + (len(cells) if first < 0 else 0)
     start = min(max(start, 0), len(cells))
@@ -144,7 +144,7 @@ def read_inside(directory: Path, name: str) -> tuple[Path, bytes]:
     """The real path of a file in a directory, and its content.
 
     The name comes from a model, and untrusted code can write to the directory: links that lead out of it are refused,
-    also if they are created during this call.
+    even if they are created during this call.
 
     Raises:
         ToolError: It is not in the directory, is not a file, or is too large.
@@ -159,6 +159,6 @@ def read_inside(directory: Path, name: str) -> tuple[Path, bytes]:
         parts = path.relative_to(root).parts
         with Directory(root) as opened:
             return path, opened.read_below(parts or (".",), MAX_MODEL_FILE_BYTES)
-    except (OSError, ValueError) as exc:  # ValueError: a name that no file can have
+    except (OSError, ValueError) as exc:  # ValueError: an impossible file name
         why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         raise ToolError(f"{name!r} cannot be read: {why}. Use list_files to see which files can be fetched.") from exc

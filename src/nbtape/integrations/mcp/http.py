@@ -1,4 +1,4 @@
-"""The MCP server on streamable HTTP: who may call it, and how it is served."""
+"""Serve MCP on streamable HTTP, and check each request."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PATH: Final = "/mcp"
 
 _SHUTDOWN_TIMEOUT_SECONDS: Final = 2
 
-#: How often overdue connections are looked for.
+#: Poll interval for overdue connections.
 _OVERDUE_POLL_SECONDS: Final = 0.5
 
-#: How long the server pauses when the process has no file descriptor left for a connection.
+#: Pause when the process has no file descriptor left for a connection.
 _PAUSE_SECONDS: Final = 0.05
 
-#: How many connections are accepted at once, before any of them counts (in asyncio as in the kernel).
+#: Maximum connections that asyncio and the operating system accept before they are counted.
 _BACKLOG: Final = 32
 
 
@@ -43,7 +43,7 @@ class Guard:
         app: The guarded application.
         token: The token that clients send as `Authorization: Bearer <token>`.
         hosts: The server's own names and addresses, in lower case.
-        any_address: Whether any IP address is accepted as the host, for a forwarded port: DNS rebinding needs a name.
+        any_address: Whether any IP address is accepted as the host, for forwarded ports. DNS rebinding needs a name.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Guard:
         await (refusal or self._app)(scope, receive, send)
 
     def _refusal(self, scope: Mapping[str, Any]) -> PlainTextResponse | None:
-        """The answer to a request that is not allowed."""
+        """The response to a request that is not allowed; None for one that is."""
         host, origin, authorization = (_header(scope, name) for name in (b"host", b"origin", b"authorization"))
         if host is None or not self._is_ours(host):
             return PlainTextResponse("The Host header is not allowed.", 403)
@@ -84,7 +84,7 @@ class Guard:
 
 
 def _header(scope: Mapping[str, Any], name: bytes) -> str | None:
-    """The value of a header; None if it is missing, and empty, which is refused, if it is repeated."""
+    """The value of a header; None if it is missing; empty, and so refused, if it is repeated."""
     values = [value for key, value in scope["headers"] if key == name]
     return None if not values else values[0].decode("latin-1") if len(values) == 1 else ""
 
@@ -98,7 +98,7 @@ def _is_address(name: str) -> bool:
 
 
 class BodyLimit:
-    """ASGI middleware that passes a request on when its body has arrived, and refuses a body that is too large.
+    """ASGI middleware that passes a request on once its body has arrived, and refuses a body that is too large.
 
     Args:
         app: The application.
@@ -127,7 +127,7 @@ class BodyLimit:
 
 
 async def _read_body(receive: Callable[[], Awaitable[Any]]) -> bytes | None:
-    """The body of a request; None if it is too large, or if the connection is closed before its end."""
+    """The body of a request; None if it is too large or the connection closes early."""
     body = bytearray()
     while len(body) <= MAX_BODY_BYTES:
         message = await receive()
@@ -140,7 +140,7 @@ async def _read_body(receive: Callable[[], Awaitable[Any]]) -> bytes | None:
 
 
 class _Received:
-    """What an application receives of a request whose body has arrived: that, and then what follows it."""
+    """An ASGI `receive` for a request whose body has arrived: returns the body, then later messages."""
 
     def __init__(self, body: bytes, receive: Callable[[], Awaitable[Any]]) -> None:
         self._body: bytes | None = body
@@ -158,15 +158,15 @@ def _is_loopback(address: str) -> bool:
 
 
 class Listening(socket.socket):
-    """A listening socket on which `accept` survives that the process has no file descriptor left.
+    """A listening socket whose `accept` copes with a process that has no file descriptor left.
 
-    asyncio goes on to call `accept` then, and plans as many more attempts for later, which multiply.
+    In that case, asyncio keeps calling `accept` and also schedules as many further attempts, which multiply.
     """
 
     connections: Connections | None = None
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; without a file descriptor for it, close one that waits, and raise a BlockingIOError."""
+        """Accept a connection; without a file descriptor for it, close a waiting one and raise BlockingIOError."""
         try:
             return super().accept()
         except OSError as exc:
@@ -178,9 +178,9 @@ class Listening(socket.socket):
 
 
 def listen(host: str, port: int, *, allow_remote: bool) -> Listening:
-    """Listen on a name or address of this machine, and on any free port if `port` is 0.
+    """Listen on a local name or address, on any free port if `port` is 0.
 
-    Raises a ValueError for an address that other machines can reach, unless `allow_remote` is true.
+    Raises ValueError for an address that other machines can reach, unless `allow_remote` is true.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -202,13 +202,13 @@ def url_of(listening: socket.socket) -> str:
 
 
 async def serve_http(server: MCPServer, listening: Listening, token: str, host: str) -> None:
-    """Serve clients on streamable HTTP until SIGTERM or Ctrl-C. They may use `host` as the server's name."""
+    """Serve clients on streamable HTTP until SIGTERM or Ctrl-C. `host` is accepted as the server's name."""
     import uvicorn
     from mcp.server.transport_security import TransportSecuritySettings
 
     is_local = _is_loopback(listening.getsockname()[0])
     connections = listening.connections = Connections()
-    # The guard is stricter than the SDK's own check, which would refuse the names of a remote server.
+    # The guard is stricter than the SDK's own check, which would refuse the name of a remote server.
     unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     app = Guard(
         BodyLimit(server.streamable_http_app(streamable_http_path=PATH, transport_security=unchecked), connections),
@@ -233,7 +233,7 @@ async def serve_http(server: MCPServer, listening: Listening, token: str, host: 
 
 
 def _protocol(connections: Connections) -> type[asyncio.Protocol]:
-    """Uvicorn's protocol with bounded connections. It is that on h11: the one on httptools does not bound headers."""
+    """Uvicorn's protocol with limited connections, based on h11: the httptools variant does not limit headers."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class BoundedProtocol(H11Protocol):

@@ -1,8 +1,8 @@
-"""A `PythonExecutor` for smolagents' `CodeAgent`: a stateful kernel, recorded as a notebook, and nothing unpickled.
+"""A `PythonExecutor` for smolagents' `CodeAgent`: a stateful kernel, recorded as a notebook, without pickle.
 
-The contract is that of https://huggingface.co/docs/smolagents/reference/python_executors. `RemotePythonExecutor` is not
-the base class: it changes the agent's tools in place, so that they fail in the second run, and installs packages
-unasked. A cell that calls `final_answer(...)` stops there without an error, and its last output is the answer.
+It follows https://huggingface.co/docs/smolagents/reference/python_executors. `RemotePythonExecutor` is not the base
+class, because it changes the agent's tools in place, so that they fail in the second run, and installs packages without
+asking. A cell that calls `final_answer(...)` stops there without an error, and its last output is the answer.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ _SENT_AGAIN: Final = "A fresh kernel has nothing of what smolagents had sent to 
 class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # Any, where smolagents is not installed
     """Runs the code of a `CodeAgent` in a Jupyter kernel and records it as a notebook.
 
-    Pass it as `CodeAgent(executor=...)`; `agent.cleanup()`, or `with agent:`, stops the kernel. The agent's tools and
-    variables are cells too, so that the notebook replays, including any secret that a variable holds. What the agent
-    says is recorded after `listen_to(agent)`.
+    Pass it as `CodeAgent(executor=...)`; `agent.cleanup()` or `with agent:` stops the kernel. The agent's tools and
+    variables are recorded as cells too, so that the notebook can be replayed. That includes any secret in a variable.
+    To record the agent's messages, call `listen_to(agent)`.
 
-    Imports are not restricted: run the kernel elsewhere (`DockerJupyterServer`) to isolate the code. What a kernel
-    returns is read as JSON and never unpickled.
+    Imports are not restricted. To isolate the code, run the kernel in a container (`DockerJupyterServer`). Data from a
+    kernel is read as JSON and never unpickled.
 
     Args:
         jupyter_server: As for `nbtape.JupyterCodeExecutor`, like the next four.
         kernel_name: The kernel spec of a Python kernel.
         timeout: Seconds for each step of the agent, and for installing packages; at least 1.
-        output_dir: Where the notebook and its files go, and the kernel's working directory.
-        notebook: The name of the notebook.
+        output_dir: Directory of the notebook and its files, and the kernel's working directory.
+        notebook: File name of the notebook.
         executor: An existing executor instead of all other arguments; you stop it.
         additional_imports: Modules to install in the kernel if they are missing, as in
-            `CodeAgent(additional_authorized_imports=...)`. What the agent's tools require is always installed.
+            `CodeAgent(additional_authorized_imports=...)`. The requirements of the agent's tools are always installed.
         logger: Logs errors, in addition to the agent's own logger.
         options: See `nbtape.Options`.
 
@@ -70,7 +70,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         ValueError: An invalid argument.
     """
 
-    def __init__(  # noqa: PLR0913  (what JupyterCodeExecutor takes, and what smolagents' executors take)
+    def __init__(  # noqa: PLR0913  (the arguments of JupyterCodeExecutor and of smolagents' executors)
         self,
         jupyter_server: Server = None,
         kernel_name: str = DEFAULT_KERNEL,
@@ -100,11 +100,11 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
 
     @property
     def notebook(self) -> Path:
-        """The recording; before the first step, where it will be if that name is free."""
+        """Path of the recording; before the first step, the path it gets if that name is free."""
         return self._executor.notebook
 
     def listen_to(self, agent: CodeAgent) -> None:
-        """Record the tasks and messages of the agent that has this executor as Markdown cells in front of its code.
+        """Record the tasks and messages of this executor's agent as Markdown cells before its code.
 
         smolagents calls its callbacks only after the code of a message has run, so this wraps `agent.model`.
         """
@@ -119,18 +119,18 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
             memory_step.observations_images = [PIL.Image.open(io.BytesIO(picture.content)) for picture in found]
 
     def send_variables(self, variables: Mapping[str, Any]) -> None:
-        """Define variables in the kernel. smolagents calls this when a run begins, before `send_tools`.
+        """Define variables in the kernel. smolagents calls this at the start of a run, before `send_tools`.
 
-        Raises a `SerializationError` for a value that needs pickle, and an `AgentError` if the kernel fails.
+        Raises `SerializationError` for a value that needs pickle, and `AgentError` if the kernel fails.
         """
         if self._agent is not None and self._options["record_messages"] and (task := task_of(self._agent)):
             self._executor.add_markdown(f"**Task**\n\n{task.strip()}")
         self._send("variables", variable_cells(variables))
 
     def send_tools(self, tools: Mapping[str, Tool]) -> None:
-        """Install what tools require, and define them in the kernel. smolagents calls this when a run begins.
+        """Install what tools require, and define them in the kernel. smolagents calls this at the start of a run.
 
-        Raises a ValueError for a tool that is an agent or cannot be sent, and an `AgentError` if the kernel fails.
+        Raises ValueError for a tool that is an agent or cannot be sent, and `AgentError` if the kernel fails.
         """
         if agents := [name for name, tool in tools.items() if not isinstance(tool, Tool)]:
             raise ValueError(
@@ -172,7 +172,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
             raise AgentError(str(exc), self._logger) from exc
 
     def _send(self, what: str, cells: list[Sent]) -> str:
-        """Run cells that are not the agent's, each below its heading; return notices of the kernel."""
+        """Run setup cells, each below its heading; return notices about the kernel."""
         if cells:
             self._sent[what] = cells
         notices = []
@@ -186,7 +186,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         return " ".join(filter(None, notices))
 
     def _send_again(self) -> str:
-        """Send variables and tools to a fresh kernel; return notices of it for the model."""
+        """Send variables and tools to a fresh kernel; return notices about it for the model."""
         self._executor.start()
         if self._executor.kernel_epoch == self._kernel_epoch or not self._sent:
             return ""
@@ -201,12 +201,12 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
 
 
 def _plain(data: Mapping[str, str]) -> str:
-    """The text of an output, as in results."""
+    """The text of an output, formatted as in results."""
     return strip_escapes(data.get("text/plain", ""))
 
 
 def _logs(result: CodeResult, value: str | None) -> str:
-    """The result without the last value, which the agent itself adds for the model."""
+    """The result without the last value, which the agent adds for the model itself."""
     head, found, tail = f"\n{result.output}\n".rpartition(f"\n{value}\n") if value else ("", "", "")
     rest = f"{head}\n{tail}".strip("\n") if found else result.output.strip("\n")
     if not rest and value is not None and not result.output_files:

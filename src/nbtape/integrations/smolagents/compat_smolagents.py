@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
     from smolagents import CodeAgent, Tool
 
-#: Where `parse_code_blobs` finds code in a message without the agent's own tags.
+#: Where `parse_code_blobs` finds code in a message that lacks the agent's own tags.
 _FENCES: Final = ("```(?:python|py)", "\n```")
 
-#: Ends a message that is a plan, whose code is not run.
+#: The end of a message that is a plan, whose code is not run.
 END_OF_PLAN: Final = "<end_plan>"
 
 
 def tools_code(tools: Mapping[str, Tool]) -> str:
-    """Python that defines tools, as `RemotePythonExecutor` sends it."""
+    """Python code that defines tools, as `RemotePythonExecutor` sends it."""
     return str(get_tools_definition_code(dict(tools)))
 
 
@@ -34,7 +34,7 @@ def required_packages(tools: Mapping[str, Tool]) -> set[str]:
 
 
 def loading_code(variables: Mapping[str, object]) -> list[str]:
-    """Python that loads variables from JSON; a SerializationError for a value that needs pickle."""
+    """Python code that loads variables from JSON; raises SerializationError for a value that needs pickle."""
     loads = [f"globals().update(_deserialize({_dumped(name, value)!r}))" for name, value in variables.items()]
     return [SafeSerializer.get_deserializer_code(allow_pickle=False), *loads]
 
@@ -50,7 +50,7 @@ def _dumped(name: str, value: object) -> str:
 
 
 def from_json(data: object) -> Any:  # noqa: ANN401  (whatever it was)
-    """The value that `SafeSerializer` made JSON of."""
+    """The value that `SafeSerializer` converted to JSON."""
     return SafeSerializer.from_json_safe(data)
 
 
@@ -61,7 +61,7 @@ def task_of(agent: CodeAgent) -> str:
 def said_around_code(agent: CodeAgent, message: object, stop_sequences: Sequence[str]) -> str:
     """The Markdown of a message without the code that the agent runs.
 
-    Only the code of a step is run. Plans have another stop sequence, and the message after the last step has none.
+    Only the code of a step is run. Plans have a different stop sequence, and the message after the last step has none.
     """
     if isinstance(message, list):
         message = "\n".join(str(part.get("text", "")) for part in message if isinstance(part, dict))
@@ -77,9 +77,9 @@ def said_around_code(agent: CodeAgent, message: object, stop_sequences: Sequence
 
 
 def _without_code(message: str, tags: tuple[str, str]) -> str:
-    """Remove what `parse_code_blobs` takes as code."""
+    """Remove the parts that `parse_code_blobs` treats as code."""
     for opening, closing in (tags, _FENCES):
-        # The closing tag stops the model, and is not part of the message.
+        # The closing tag stops the model and is not part of the message.
         said, blocks = re.subn(rf"{opening}.*?(?:{closing}|\Z)", "", message, flags=re.DOTALL)
         if blocks:
             return said.strip()

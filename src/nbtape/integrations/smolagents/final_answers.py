@@ -16,23 +16,23 @@ from nbtape.integrations.smolagents.compat_smolagents import from_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: The final answer as JSON of smolagents' `SafeSerializer`, in a string: JSON in a notebook has no NaN. The data of an
-#: image is beside it, as image/png.
+#: The final answer as JSON by smolagents' `SafeSerializer`, in a string because JSON in a notebook has no NaN. An image
+#: is in the same bundle, as image/png.
 MIME_TYPE: Final = "application/vnd.nbtape.smolagents-answer"
 
 _MAX_ARRAY_BYTES: Final = 256_000_000
 
-#: Arrays hold numbers, or strings of a fixed length.
+#: Types of array elements: numbers, or strings of a fixed length.
 _DTYPE: Final = re.compile(r"(?:bool|(?:u?int|float)\d+)|<U(\d{1,9})")
 
 
 def find_answer(outputs: Sequence[Mapping[str, Any]]) -> Mapping[str, str] | None:
-    """The data of the last output of a cell that is a final answer."""
+    """The data of the last output of a cell that has a final answer."""
     return next((output["data"] for output in reversed(outputs) if MIME_TYPE in output.get("data", {})), None)
 
 
 def read_answer(shown: Mapping[str, str]) -> Any:  # noqa: ANN401  (whatever the agent answers)
-    """The final answer in the data of an output, which code may have forged; a ValueError if it cannot be read."""
+    """The final answer in the data of an output, which code may have forged; raises ValueError if it is invalid."""
     try:
         data = json.loads(shown[MIME_TYPE])
         if data == {"__type__": "PIL.Image"}:

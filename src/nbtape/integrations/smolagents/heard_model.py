@@ -1,4 +1,4 @@
-"""A smolagents model that passes everything on and reports what it answers."""
+"""A smolagents model that wraps another one and reports its answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class HeardModel:
-    """Wraps a model, and calls `hear` with the content of each message and the stop sequences of its request."""
+    """Wraps a model and calls `hear` with the content of each message and the stop sequences of its request."""
 
     def __init__(self, model: Any, hear: Callable[[object, Sequence[str]], None]) -> None:  # noqa: ANN401  (a Model)
         self._model = model
@@ -21,7 +21,7 @@ class HeardModel:
     def __class__(self) -> type:
         return type(self._model)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the model has)
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (any attribute of the model)
         return getattr(self._model, name)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (smolagents.Model.generate)

@@ -1,7 +1,7 @@
-"""The cells that smolagents sends to a kernel for an agent: its variables, packages, and tools.
+"""The cells that smolagents sends to a kernel for an agent: its variables, packages and tools.
 
 They differ from those of `RemotePythonExecutor` in one way: `final_answer` stops the code without an error, and its
-output is the answer. There, an exception carries it, whose traceback would stop a replay.
+output is the answer. `RemotePythonExecutor` uses an exception, whose traceback would stop a replay.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from smolagents import Tool
 
-#: Maximum length of the final answer as people see it, in characters.
+#: Maximum characters of the displayed final answer.
 _MAX_SHOWN_CHARS: Final = 10_000
 
 #: The heading of a cell, and its code.
@@ -26,12 +26,12 @@ Sent = tuple[str, str]
 
 
 def variable_cells(variables: Mapping[str, object]) -> list[Sent]:
-    """Define variables in a kernel; a SerializationError for a value that cannot be sent without pickle."""
+    """Define variables in a kernel; raises SerializationError for a value that cannot be sent without pickle."""
     return [(_heading("Variables", variables), _definitions(variables))] if variables else []
 
 
 def tool_cells(tools: Mapping[str, Tool], imports: Collection[str], limit: int) -> list[Sent]:
-    """Install these packages and those that tools require, and define the tools.
+    """Install `imports` and the packages that tools require, and define the tools.
 
     A cell keeps `limit` characters of output, so `final_answer` refuses a longer answer.
     """
@@ -52,7 +52,7 @@ def _tool_definitions(tools: Mapping[str, Tool], limit: int) -> str:
 
 
 def _source(cell: str) -> str:
-    """The text of a module that is not imported here: notebooks record it, and a kernel runs it."""
+    """The source of a module that runs in a kernel and is recorded in notebooks; it is not imported here."""
     return files("nbtape.integrations.smolagents").joinpath(f"{cell}_cell.py").read_text("utf-8")
 
 
@@ -62,7 +62,7 @@ def _heading(what: str, names: Collection[str]) -> str:
 
 
 def _definitions(variables: Mapping[str, object]) -> str:
-    """Assign Python literals, a line each, and load all other values from JSON."""
+    """Assign Python literals, one per line, and load all other values from JSON."""
     lines, others = [], {}
     for name, value in variables.items():
         try:
