@@ -1,1 +1,1 @@
-"""Convert a recorded run to HTML, Markdown or a script, with foreign content made inert."""
+"""Convert a recorded run to HTML, Markdown or a script, with untrusted content made inert."""

@@ -48,9 +48,9 @@ def cleaned(notebook: NotebookNode, put_back: Collection[str]) -> NotebookNode:
 
 
 def needed(notebook: Mapping[str, Any], broken: str, error: str, put_back: Collection[str]) -> list[str]:
-    """Return the ids of dropped cells before the cell `broken` that may fix its error; empty if there are none.
+    """Return the ids of dropped cells before the cell `broken` that may fix its error; empty if no cell can.
 
-    A cell often fails after most of its work, which later cells then depend on.
+    A failed cell has often done most of its work, and later cells depend on that.
     """
     candidates = [
         cell
@@ -66,7 +66,7 @@ def needed(notebook: Mapping[str, Any], broken: str, error: str, put_back: Colle
 
 
 def _drop_reason(cell: Mapping[str, Any]) -> str:
-    """Why to drop a cell; empty to keep it."""
+    """The reason to drop a cell; empty to keep it."""
     expected = expectation(cell)
     if not cell["source"].strip():
         return "it is empty"

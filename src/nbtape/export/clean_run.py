@@ -1,4 +1,4 @@
-"""Rerun the kept cells of a run on a fresh kernel, adding failed cells until it works or no cell can help."""
+"""Rerun the kept cells on a fresh kernel, adding failed cells until the run works or no cell can help."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Rehearsal:
 
     Args:
         document: The new notebook.
-        left_out: The dropped cells.
+        left_out: The dropped cells, with the reasons.
         put_back: The positions of failed cells that are kept because later cells need them.
-        changes: Cells whose outputs differ now.
+        changes: Cells whose outputs now differ.
         broken: The cell that fails without the dropped cells; None if all kept cells work.
     """
 
@@ -40,7 +40,7 @@ class Rehearsal:
 def rehearse(path: Path, **options: Any) -> Rehearsal:  # noqa: ANN401  (those of `nbtape.replay`)
     """Drop the failed and empty cells of a notebook and rerun the rest in its directory.
 
-    Takes the options of `nbtape.replay` and raises its errors; also ValueError if no code cell would be left.
+    Accepts the options of `nbtape.replay` and raises its errors, and ValueError if no code cell would be left.
     """
     notebook = read_document(path)
     order = {cell["id"]: index for index, cell in enumerate(notebook["cells"])}

@@ -1,4 +1,4 @@
-"""Highlight code in HTML, with Pygments' lexers that take linear time, and within limits of size and time."""
+"""Highlight code in HTML with Pygments, using only lexers that take linear time, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pygments.lexer import Lexer  # type: ignore[import-untyped]
 
-#: Languages and the lexers for them. Many others of Pygments take minutes for lines of blanks, for example.
+#: Languages and their lexers. Many other lexers of Pygments take minutes for some inputs, such as lines of spaces.
 _LEXERS: Final = {
     **dict.fromkeys(("ipython", "ipython2", "ipython3"), "ipython3"),
     **dict.fromkeys(("python", "python3", "py", "py3"), "python"),
@@ -33,7 +33,7 @@ _LEXERS: Final = {
 _MAX_CHARS: Final = 20_000
 _MAX_LINE_CHARS: Final = 500
 
-#: Seconds for one piece of code, and for all pieces of a page that took more than the time of an honest one.
+#: Seconds for one piece of code, and for all unusually slow pieces of a page together.
 _MAX_SECONDS: Final = 2.0
 _HONEST_SECONDS: Final = 0.5
 _MAX_SLOW_SECONDS: Final = 20.0
@@ -46,7 +46,7 @@ class Highlighter:
         self._slow_seconds = 0.0
 
     def html(self, code: str, language: str, css_class: str = "highlight") -> str:
-        """Return code as HTML with hidden characters marked; empty if it is too large, or the language not known."""
+        """Return code as HTML with hidden characters marked; empty if it is too large or the language is unknown."""
         from pygments import format as formatted  # type: ignore[import-untyped]
         from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 

@@ -1,6 +1,7 @@
 """Export a recorded run as one HTML page.
 
-Content is sanitized, and the page's policy forbids scripts and external resources as well; so there is no MathJax.
+Content is sanitized, and the page's content security policy also forbids scripts and external resources, so MathJax is
+not available.
 """
 
 from __future__ import annotations

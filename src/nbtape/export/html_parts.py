@@ -1,4 +1,4 @@
-"""HTML of cells and outputs, without active content. Export and the live page use it."""
+"""Render cells and outputs as HTML without active content, for exports and the live page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MAX_SHOWN_CHARS: Final = 50_000
 
-#: Longer Markdown is only escaped: renderers can take quadratic time.
+#: Longer Markdown is only escaped, because renderers can take quadratic time.
 _MAX_MARKDOWN_CHARS: Final = 20_000
 
 
@@ -132,7 +132,7 @@ def _verbatim(text: str, *, is_code: bool = False) -> str:
 
 
 def _marked(text: str) -> str:
-    """A text of one line as HTML."""
+    """A one-line text as HTML."""
     return mark_hidden(escape(text))
 
 

@@ -1,6 +1,6 @@
-"""Export a recorded run as a Markdown report without active content, whatever renders it.
+"""Export a recorded run as a Markdown report without active content, safe in any renderer.
 
-Outputs are fenced text, images are files beside the report, and Markdown cells with HTML or unsafe links are fenced.
+Outputs are fenced text, images are files next to the report, and Markdown cells with HTML or unsafe links are fenced.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _MAX_OUTPUT_CHARS: Final = 20_000
 
-#: Longer prose is fenced: the check of its links can take quadratic time.
+#: Longer prose is fenced, because checking its links can take quadratic time.
 _MAX_PROSE_CHARS: Final = 50_000
 
 #: Characters with a meaning in Markdown outside of code.
@@ -79,7 +79,7 @@ def _heading(cell: RunCell) -> str:
 
 
 def _prose(source: str) -> str:
-    """Return a Markdown cell as it is, or fenced if it is very long, or has HTML or unsafe links."""
+    """Return a Markdown cell unchanged, or fenced if it is very long or has HTML or unsafe links."""
     source = reveal_in_prose(source)
     is_short = len(source) <= _MAX_PROSE_CHARS
     return source if is_short and all(map(_is_harmless, _tokens(source))) else _fence(source, "markdown")
@@ -103,7 +103,7 @@ def _is_harmless(token: Token) -> bool:
 
 
 def _image(report: Report, output: Mapping[str, Any], stem: str) -> str:
-    """Add an image of an output to the report and link to it; empty if there is none."""
+    """Add an image of an output to the report and return a link to it; empty if the output has no image."""
     for mime in SHOWN:
         content = safe_image(mime, output.get("data", {}).get(mime))
         if content is not None:

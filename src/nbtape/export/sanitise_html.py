@@ -1,4 +1,4 @@
-"""Sanitize foreign HTML with nh3: known elements and attributes only, embedded images only."""
+"""Sanitize untrusted HTML with nh3: keep only known elements and attributes, and only embedded images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ a abbr b blockquote br caption cite code col colgroup dd del details dfn div dl 
 h6 hr i img input ins kbd li mark ol p pre q s samp small span strike strong sub summary sup table tbody td tfoot th
 thead tr tt u ul var wbr
 """
-#: Removed with their contents. Of all other unknown elements, the contents stay.
+#: Elements that are removed with their contents. The contents of other unknown elements stay.
 _REMOVED_NAMES: Final = """
 applet audio canvas embed frame frameset head iframe link math meta noembed noframes noscript object option plaintext
 script select style svg template textarea title video xmp
@@ -32,14 +32,14 @@ _STYLES: Final = frozenset(
 )
 _CHECKBOX: Final = {"input": {"type": "checkbox", "disabled": ""}}
 
-#: Elements whose end tag may be missing in honest HTML; they nest only through others.
+#: Elements whose end tag may be missing in ordinary HTML; they nest only through other elements.
 _NOT_CLOSED: Final = """
 area base br col colgroup dd dt embed hr img input li link meta option p source tbody td tfoot th thead tr track wbr
 """
 _TAG: Final = re.compile(r"<(/?)([a-zA-Z][^\s/>]{0,20})")
 _MAX_DEPTH: Final = 1000
 
-#: The classes that Pygments and nbconvert give to pieces of code; the page's own are longer.
+#: The classes that Pygments and nbconvert set in code; the page's own classes are longer.
 HIGHLIGHTING: Final = re.compile(r" ?highlight(?: hl-[\w+-]{1,30})?|[a-z][a-z0-9]{0,2}|escape")
 _NO_CLASS: Final = re.compile(r"(?!)")
 
@@ -77,7 +77,7 @@ def inert_html(text: str, classes: re.Pattern[str] = _NO_CLASS) -> str:
 
 
 def _is_deep(text: str) -> bool:
-    """Whether elements nest so deeply that parsing takes the square of their number."""
+    """Whether elements nest so deeply that parsing takes quadratic time."""
     opened: Counter[str] = Counter()
     depth, not_closed = 0, frozenset(_NOT_CLOSED.split())
     for slash, tag in _TAG.findall(text):

@@ -1,4 +1,4 @@
-"""The images of exports, see `nbtape.common.safe_images`."""
+"""Check the images of exports; see `nbtape.common.safe_images`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ __all__ = ["is_static_svg", "safe_image"]
 def is_static_svg(content: bytes) -> bool:
     """Whether an SVG has no active content and loads nothing, even when it is opened by itself.
 
-    That is so of what `safe_image` returns, and of nothing else.
+    That is true only of SVGs that `safe_image` has returned.
     """
     return sanitise_svg(content, is_safe_raster) == content

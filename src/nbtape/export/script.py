@@ -1,4 +1,4 @@
-"""Export a recorded run as a Python script with percent cells, which `nbtape run` and editors can run."""
+"""Export a recorded run as a Python script with percent cells, for `nbtape run` and editors."""
 
 from __future__ import annotations
 

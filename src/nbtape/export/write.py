@@ -1,4 +1,4 @@
-"""Write exports to disk without overwriting files that the caller did not name."""
+"""Write exports to disk without overwriting any file that the caller did not name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_packages(form: Format, feature: str | None = None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """The path of an export and of the images beside it."""
+    """The paths of an export and of the images next to it."""
 
     output: Path
     files: tuple[Path, ...] = ()
@@ -62,7 +62,7 @@ def write(document: NotebookNode, name: str, form: Format, target: Path, untrust
 
 def save_notebook(path: Path, document: NotebookNode, untrusted: Sequence[Path] = ()) -> None:
     """Save a notebook as an .ipynb; for `untrusted`, see `Directory`."""
-    from nbtape.notebook.document import Notebook  # imports nbformat, which `nbtape --help` does without
+    from nbtape.notebook.document import Notebook  # imports nbformat, which is too slow for `nbtape --help`
 
     notebook = Notebook(path, document, untrusted=untrusted)
     notebook.save()
