@@ -1,4 +1,4 @@
-"""The `.ipynb` on disk: the document, its encoding, atomic writes, the lock, merging and reading.
+"""The `.ipynb` file: the document, its encoding, atomic writes, the lock, merging and reading.
 
-Nothing here knows a kernel; what fills a notebook is `session`.
+Nothing here depends on kernels; `session` fills notebooks.
 """

@@ -1,4 +1,4 @@
-"""Atomic writes: a file is written beside its place and moved there, so readers see the old or the new one, whole."""
+"""Write files atomically: write a draft and rename it, so that readers see the whole old or the whole new file."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Version = tuple[int, int, int]
 
 
 def version_of(path: Path) -> Version | None:
-    """The state of a file, or of what is in its place; None if there is nothing."""
+    """The state of the file or other entry at a path; None if it is missing."""
     return version(status_of(path))
 
 
 def version(status: os.stat_result | None) -> Version | None:
-    """The state of what has this status."""
+    """The state of an entry with this status."""
     return None if status is None else (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
@@ -40,7 +40,7 @@ def publish(
     chunks: Iterable[bytes | memoryview],
     move: Callable[[str, str], None],
 ) -> tuple[WriterLock | None, Version | None]:
-    """Write `size` bytes to a draft, lock it, and let `move` name it `name`; return its lock, if any, and its state.
+    """Write `size` bytes to a draft, lock it, and rename it to `name` with `move`; return its lock, if any, and state.
 
     Raises OSError if that fails, and leaves nothing behind.
     """
@@ -49,7 +49,7 @@ def publish(
     try:
         written = directory.write_new(draft, chunks, size=size, mode=mode)
         lock = None
-        with contextlib.suppress(NotebookInUseError):  # code that locks the draft first must not prevent saving
+        with contextlib.suppress(NotebookInUseError):  # code must not prevent saving by locking the draft first
             lock = WriterLock.take(directory, draft)
         found = _unchanged(directory.status(draft), written)
         move(draft, name)
@@ -61,7 +61,7 @@ def publish(
 
 
 def _unchanged(found: os.stat_result | None, written: os.stat_result) -> os.stat_result:
-    """The status of a draft; raises OSError if something else is in its place, which may even have its inode."""
+    """The status of a draft; raises OSError if something has replaced it, which may even have the same inode."""
     if found is None or (found.st_ino, found.st_mode, found.st_size) != (
         written.st_ino,
         written.st_mode,
@@ -77,7 +77,7 @@ def is_draft(name: str) -> bool:
 
 
 def places(directory: Path, name: str, suffix: str = ".ipynb") -> Iterator[Path]:
-    """Free paths for a file: `name.ipynb`, or `name-2.ipynb` and so on if that is taken."""
+    """Free paths for a file: `name.ipynb`, then `name-2.ipynb` and so on."""
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     for path in (directory / f"{each}{suffix}" for each in names):
         if not os.path.lexists(path):
@@ -85,9 +85,9 @@ def places(directory: Path, name: str, suffix: str = ".ipynb") -> Iterator[Path]
 
 
 def writable_mode(directory: Directory, name: str) -> int | None:
-    """The permissions of a regular file; None if there is none. Raises PermissionError if it is marked read-only.
+    """The permissions of a regular file; None if it is missing. Raises PermissionError if it is read-only.
 
-    Renaming ignores the permissions of the file that it replaces, but people who mark a file read-only mean it.
+    A rename would ignore the permissions of the replaced file, but a read-only file must not be changed.
     """
     found = directory.status(name)
     if found is None or not stat.S_ISREG(found.st_mode):
@@ -110,5 +110,5 @@ _ADVICE: Final = {
 
 
 def advice(exc: OSError) -> str:
-    """Why a file cannot be written, and what to do."""
+    """The cause of a failed write, and the remedy."""
     return _ADVICE.get(exc.errno or 0, f"{exc.strerror or exc}.")

@@ -1,6 +1,6 @@
-"""Decides when a notebook is saved: after every cell, unless saving takes up too much of the time.
+"""Decide when to save a notebook: after every cell, unless saving takes too large a share of the time.
 
-Until then, changes go to the journal. So a cell costs the same at the end of a long session as at its beginning.
+Until the next save, changes go to the journal. So a cell costs as much at the end of a long session as at its start.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Maximum share of the time that goes into saving, apart from the first seconds of it.
+#: Maximum share of the time that is spent on saving, apart from the first seconds of saving.
 MAX_SAVE_SHARE: Final = 0.1
 SAVE_CREDIT_SECONDS: Final = 1.0
-#: Minimum time from an output to its save, and from the start of a cell to a save: many cells end before.
+#: Minimum time from an output to its save, and from the start of a cell to a save: many cells end sooner.
 _OUTPUT_SAVE_SECONDS: Final = 0.2
 _START_SAVE_SECONDS: Final = 0.05
-#: Time from a save to its flush: what a power cut, other than a killed process, may cost.
+#: Time from a save to its flush. A power cut may lose these seconds; a killed process loses nothing.
 _FLUSH_SECONDS: Final = 1.0
 #: How often the file is checked for changes by someone else.
 _EDIT_POLL_SECONDS: Final = 1.0
 
 
 class Autosave:
-    """Saves one notebook, on one event loop. Calls `prepare` before a save for each cell that changed."""
+    """Saves one notebook, on one event loop. Before a save, calls `prepare` for each changed cell."""
 
     def __init__(self, notebook: Notebook) -> None:
         self._notebook = notebook
@@ -43,11 +43,11 @@ class Autosave:
         self._save_timer: asyncio.TimerHandle | None = None
         self._flush_timer: asyncio.TimerHandle | None = None
         self._poll_timer: asyncio.TimerHandle | None = None
-        # The event loop itself does not keep tasks alive.
+        # References to tasks, because the event loop does not keep them alive.
         self._flush_error = ""
         self._flush_task: asyncio.Future[None] | None = None
         self._release_task: asyncio.Future[bool] | None = None
-        # Duration and time of the last save, and the seconds that the next one may take.
+        # Duration and time of the last save, and the seconds available for the next one.
         self._cost = 0.0
         self._last = 0.0
         self._allowance = SAVE_CREDIT_SECONDS
@@ -58,7 +58,7 @@ class Autosave:
         self._save_within(max(_OUTPUT_SAVE_SECONDS, self._cost / MAX_SAVE_SHARE))
 
     def begin(self) -> None:
-        """Make a cell that is about to run survive a crash; raises NotebookWriteError if it cannot be written."""
+        """Write a cell that is about to run, so that it survives a crash; raises NotebookWriteError on failure."""
         if self._rest() <= 0:
             self.save_now()
         else:
@@ -124,7 +124,7 @@ class Autosave:
             self._save_timer = loop.call_later(delay, self._save_quietly)
 
     def _save_quietly(self) -> None:
-        """Save in the middle of a cell. If that fails, the save at the cell's end tries again and reports it."""
+        """Save in the middle of a cell. If that fails, the save at the end of the cell tries again and reports it."""
         self._save_timer = None
         try:
             self.save()
@@ -132,11 +132,11 @@ class Autosave:
             logger.warning("%s", exc)
 
     def _poll_later(self) -> None:
-        """Check for changes by someone else, repeatedly, as long as anything else holds this object."""
+        """Check repeatedly for changes by someone else, as long as anything else refers to this object."""
         self._poll_timer = asyncio.get_running_loop().call_later(_EDIT_POLL_SECONDS, _poll, weakref.ref(self))
 
     def poll(self) -> None:
-        """Restore what someone else has overwritten."""
+        """Merge and restore if someone else has overwritten the notebook."""
         self._poll_timer = None
         try:
             if self._notebook.merge_changes():
@@ -190,6 +190,6 @@ class Autosave:
 
 
 def _poll(autosave: weakref.ref[Autosave]) -> None:
-    """Poll if the object still exists: a timer must not keep it alive."""
+    """Poll if the object still exists; the timer must not keep it alive."""
     if (found := autosave()) is not None:
         found.poll()

@@ -1,6 +1,6 @@
-"""The cells of a notebook, each encoded once: recent ones in memory, the others in a spill file.
+"""Store the cells of a notebook, each encoded once: recent ones in memory, the others in a spill file.
 
-The spill file has no name, so nothing is left of it after a crash, and code cannot overwrite it.
+The spill file has no name, so a crash leaves nothing behind and code cannot overwrite it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from nbformat import NotebookNode
 
-#: Maximum bytes of memory for cells, and the share of it that they keep when others are moved to the spill file.
+#: Maximum bytes of memory for cells, and the share of it that stays in use when cells move to the spill file.
 MAX_MEMORY_BYTES: Final = 8 << 20
 _KEPT_SHARE: Final = 0.75
 
@@ -36,14 +36,14 @@ _CHUNK_BYTES: Final = 1 << 20
 class Shelf(Sequence["NotebookNode"]):
     """Cells by number, which is their order of arrival; call `touch` after changing one.
 
-    `order` has the numbers of the cells that are not deleted, in the notebook's order. A cell that is moved to the
-    spill file stays the same object as long as anything holds it. Without a `directory`, all stay in memory.
+    `order` has the numbers of the cells that are not deleted, in the notebook's order. A cell in the spill file stays
+    the same object as long as anything refers to it. Without a `directory`, all cells stay in memory.
     """
 
     def __init__(self, cells: Iterable[NotebookNode], directory: Directory | Path | None) -> None:
         self._directory = None if directory is None else Directory.of(directory)
-        # By number: cells in memory, the most recently used last; cells that others may hold; and the encoding of each
-        # cell, or its position in the spill file.
+        # By number: cells in memory, the most recently used last; cells that others may refer to; and the encoding of
+        # each cell, or its position in the spill file.
         self._nodes: dict[int, NotebookNode] = {}
         self._held: weakref.WeakValueDictionary[int, NotebookNode] = weakref.WeakValueDictionary()
         self._encoded: list[bytes | range] = []
@@ -81,7 +81,7 @@ class Shelf(Sequence["NotebookNode"]):
         return self._load(position)
 
     def __setitem__(self, index: int, cell: NotebookNode) -> None:
-        """Replace a cell; `touch` must follow. nbclient assigns the cell that it has taken."""
+        """Replace a cell; call `touch` afterwards. nbclient assigns the cell that it has read."""
         self[index]  # load it into memory
         self._nodes[index] = cell
 
@@ -99,7 +99,7 @@ class Shelf(Sequence["NotebookNode"]):
         return number
 
     def arrange(self, order: Sequence[int]) -> None:
-        """Set another order; cells that are not in it are deleted."""
+        """Set a new order; cells that are not in it are deleted."""
         if order == self.order:
             return
         self.order = list(order)
@@ -131,12 +131,12 @@ class Shelf(Sequence["NotebookNode"]):
         return max(0, self.size - _COMMA_BYTES)
 
     def touch(self, index: int) -> None:
-        """Encode cell `index` again, because it has changed."""
+        """Mark cell `index` as changed, to be encoded again."""
         self[index]  # load it into memory
         self._stale.add(index)
 
     def encode(self) -> list[tuple[int, bytes]]:
-        """Encode the cells that have changed since the last time; return their numbers and JSON."""
+        """Encode the cells that have changed since the last call; return their numbers and JSON."""
         changed = []
         for index in sorted(self._stale):
             encoded = SEPARATOR + encode_cell(self._nodes[index])
@@ -168,7 +168,7 @@ class Shelf(Sequence["NotebookNode"]):
     def spill(self) -> None:
         """Move the least recently used cells to the spill file if they take too much memory.
 
-        Moves more than necessary, because the joined cells must be joined again after that.
+        Moves more than necessary, because the joined cells must be rejoined afterwards.
         """
         if self._directory is None or self._weight <= MAX_MEMORY_BYTES:
             return
@@ -184,7 +184,7 @@ class Shelf(Sequence["NotebookNode"]):
                     self._weight -= _weight(encoded)
 
     def _store(self, encoded: bytes) -> range:
-        """Append a cell to the spill file and return its position; if that fails, the file stays as it was."""
+        """Append a cell to the spill file and return its position; if that fails, the file is unchanged."""
         if self._file is None:
             assert self._directory is not None, "cells are moved to a file in it"
             self._directory.refresh()
@@ -201,7 +201,7 @@ class Shelf(Sequence["NotebookNode"]):
         return range(start, start + len(encoded))
 
     def _load(self, index: int) -> NotebookNode:
-        """Take a cell back from the spill file."""
+        """Load a cell from the spill file."""
         node = self._held.get(index)
         if node is None:
             node = decode_cell(self.encoded(index))
@@ -220,7 +220,7 @@ class Shelf(Sequence["NotebookNode"]):
 
 
 def _weight(encoded: bytes | range) -> int:
-    """Bytes that a cell takes in memory: its text, its encoding, and its objects."""
+    """Bytes of memory for a cell: its text, its encoding and its objects."""
     return 2 * len(encoded) + 4096
 
 

@@ -1,14 +1,14 @@
-"""The document on disk: an ordinary notebook, valid after every write. Knows no kernel.
+"""The document on disk: an ordinary notebook, valid after every write.
 
 Format: nbformat 4.5 (https://nbformat.readthedocs.io/en/latest/format_description.html), byte for byte as nbformat
-writes it, so that saving it elsewhere without a change makes no diff. Recent changes may be in its journal only.
+writes it, so that saving it unchanged elsewhere makes no diff. Recent changes may be only in its journal.
 
 nbtape's metadata, version 1. In the notebook's metadata, under `nbtape`:
 
     version       1
     recorded_by   "nbtape <version>"
     started       when the recording began (ISO 8601, UTC)
-    revision      number of this save; tells which cells a later editor has seen
+    revision      number of this save; shows which cells a later editor has seen
     directory     the kernel's working directory: "." for the notebook's, else a path on the kernel's machine, or empty
     kernel_id     id of the kernel on its server, and
     kernel_epoch  its number, as in the cells; only for kernels that can outlive nbtape
@@ -35,7 +35,7 @@ In the metadata of each code cell, under `nbtape`:
     timeout       seconds for the block
     kernel_epoch  which kernel ran it, counted from 1
     duration      seconds from sending the block to the end of its outputs
-    note          nbtape's remarks
+    note          messages from nbtape
     outputs_incomplete
                   true: output that the kernel sent may be missing; the note says why
     left_out      characters of output over the limit, which are not recorded
@@ -55,10 +55,10 @@ In the metadata of any cell, under `nbtape`:
 
     touched       what someone else tried to change during the recording: a list of cell_type, source, outputs,
                   attachments, metadata, tags, moved and deleted. The recorded values stay, except for its position and
-                  added tags. Or `added` for a cell of theirs
-    version_of    in a cell of theirs, the id of the recorded cell that they had changed into this one
+                  added tags. Or `added` for a cell that someone else added
+    version_of    in an added cell with a changed version of a recorded cell: the id of that
 
-Someone else's version of a notebook may add 16 MiB. One with more is moved aside, to a free name beside the notebook.
+Someone else's version of a notebook may add 16 MiB. A larger one is moved aside, to a free name next to the notebook.
 
 Standard keys: `execution` (times), and the tags `raises-exception` (failed) and `skip-execution` (never run), which
 papermill, nbclient and JupyterLab know.
@@ -101,18 +101,18 @@ if TYPE_CHECKING:
 #: Keys of the notebook's metadata that only the recorder writes.
 _RECORDED_KEYS: Final = ("nbtape", "kernelspec", "language_info")
 
-#: Stands for the number of a save in encoded metadata, which no one can foresee and put there.
+#: A placeholder for the number of a save in encoded metadata. It is random, so that code cannot insert it.
 _REVISION_MARK: Final = secrets.randbits(62)
 
-#: How often a save is tried if someone else saves at the same time. After that, changes go to the journal.
+#: Maximum attempts of a save if someone else saves at the same time. After that, changes go to the journal.
 MAX_SAVE_ATTEMPTS: Final = 3
 
 
 class Notebook:
-    """A notebook to which cells are appended; `touch` one after changing it. Others may save it, too: see `merge`.
+    """A notebook to which cells are appended; `touch` a cell after changing it. Others may save it too, see `merge`.
 
-    With its `file`, cells that do not fit into memory go to that one's directory; without it, the cells of `node` stay
-    where they are. For `untrusted`, see `Directory`.
+    With a `file`, cells that do not fit into memory are moved to a spill file in its directory; without one, the cells
+    of `node` stay in memory. For `untrusted`, see `Directory`.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class Notebook:
         self.file.close()
 
     def describe(self, metadata: Mapping[str, Any]) -> None:
-        """Set keys of the notebook's metadata, and single keys of its `nbtape`; None removes one of those."""
+        """Set keys of the notebook's metadata, and single keys under `nbtape`, where None removes a key."""
         ours = {**own_metadata(self.node), **metadata.get("nbtape", {})}
         ours = {key: value for key, value in ours.items() if value is not None}
         self.node["metadata"].update(from_dict(fit_json({**metadata, "nbtape": ours})))
@@ -185,9 +185,9 @@ class Notebook:
         self._metadata_changed, self._encoded_metadata = True, None
 
     def _metadata_of(self, revision: int) -> bytes:
-        """The encoded metadata; in a recording, with the number of the save.
+        """The encoded metadata, in a recording with the number of the save.
 
-        Only that number differs from save to save, and a list of packages takes a twentieth of a cell's time to encode.
+        Only that number changes with each save, and encoding a list of packages takes 5 % of the time of a cell.
         """
         if self._encoded_metadata is None:
             metadata = self.node["metadata"]
@@ -203,7 +203,7 @@ class Notebook:
         return self._add(cell_type="markdown", source=fit_text(source), metadata=fit_json(metadata))
 
     def add_code(self, source: str, metadata: Mapping[str, Any]) -> int:
-        """Append a code cell that has not run and return its number."""
+        """Append a code cell that has not run, and return its number."""
         source, metadata = fit_text(source), fit_json(metadata)
         return self._add(cell_type="code", source=source, metadata=metadata, outputs=[], execution_count=None)
 
@@ -213,13 +213,13 @@ class Notebook:
         return self.cells.append(from_dict({"id": str(uuid4()), **content}))
 
     def touch(self, index: int) -> None:
-        """Write cell `index` again with the next save, because it has changed."""
+        """Mark cell `index` as changed, to be written with the next save."""
         self.cells.touch(index)
         self._history.change(index)
         self.is_saved = False
 
     def save(self) -> None:
-        """Write what has changed, atomically; to the journal if someone else is writing the notebook (see `is_saved`).
+        """Write the changes atomically, or to the journal if someone else is writing the notebook (see `is_saved`).
 
         Raises NotebookWriteError if that fails; the next `save` tries again.
         """
@@ -234,7 +234,7 @@ class Notebook:
             self._add_to_journal()
 
     def merge_changes(self) -> bool:
-        """Merge what someone else has saved, for the next `save`; return whether the file lacks changes of ours.
+        """Merge changes that someone else has saved, for the next `save`; return whether the file lacks any of ours.
 
         Raises NotebookWriteError if another executor writes the notebook.
         """
@@ -267,7 +267,7 @@ class Notebook:
         return self._take_metadata(theirs["metadata"]) or is_behind
 
     def _is_too_much(self, changed: Sequence[NotebookNode]) -> bool:
-        """Whether what someone else adds would exceed its limit: it must not use up the room of the record."""
+        """Whether additions by someone else would exceed their limit: they must not use up the space of the record."""
         added = self.cells.size - self.recorded_bytes + sum(len(encode_cell(cell)) for cell in changed)
         return added > MAX_ADDED_BYTES + self.recorded_bytes
 
@@ -277,7 +277,7 @@ class Notebook:
         return self.cells.size - sum(self.cells.bytes_of(number) for number in self._history.theirs)
 
     def _take_metadata(self, theirs: Mapping[str, Any]) -> bool:
-        """Take the metadata that other programs have saved; return whether theirs lacks any of ours."""
+        """Take over metadata that other programs have saved; return whether theirs lacks any of ours."""
         ours = self.node["metadata"]
         known = {**ours} if self._metadata_changed else {key: ours[key] for key in _RECORDED_KEYS if key in ours}
         self._change_metadata()
@@ -289,23 +289,23 @@ class Notebook:
         return own != other or any(theirs.get(key) != value for key, value in known.items() if key != "nbtape")
 
     def _is_ours(self, theirs: NotebookNode) -> bool:
-        """Whether a notebook that someone has saved is a version of this one."""
+        """Whether a notebook that someone else has saved is a version of this one."""
         started = own_metadata(self.node).get("started")
         ids = {cell["id"] for cell in theirs["cells"]}
         return own_metadata(theirs).get("started") == started is not None or not ids.isdisjoint(self.cells.ids)
 
     def _is_as_saved(self, cell: NotebookNode) -> bool:
-        """Whether someone has saved a cell unchanged."""
+        """Whether someone else has saved a cell unchanged."""
         with contextlib.suppress(KeyError, ValueError):
             return self.cells.encoded(self.cells.number(cell["id"])) == encode_cell(cell)
         return False
 
     def keep(self) -> None:
-        """Write what has changed to the journal, or save if that fails; raises NotebookWriteError if both fail."""
+        """Write the changes to the journal, or save if that fails; raises NotebookWriteError if both fail."""
         try:
             with self.file.reporting():
                 self._add_to_journal()
-        except NotebookWriteError:  # for example, there is a directory of its name
+        except NotebookWriteError:  # for example, a directory has the journal's name
             self.save()
         self.cells.spill()
 
@@ -334,7 +334,7 @@ class Notebook:
         except OSError as exc:
             if exc.errno not in {errno.ENOSPC, errno.EDQUOT} or not self.file.release_replaced():
                 raise
-            self._publish(is_new=is_new)  # in the space of the replaced files
+            self._publish(is_new=is_new)  # using the space of the replaced files
             return
         self._revision = revision
         self._history.save(revision)
@@ -343,7 +343,7 @@ class Notebook:
 
     @contextlib.contextmanager
     def _changes(self) -> Iterator[list[tuple[int, bytes]]]:
-        """The changed cells, to be written; if that fails, they still count as changed."""
+        """The changed cells, for writing; if that fails, they still count as changed."""
         changed = self.cells.encode()
         try:
             yield changed

@@ -1,6 +1,6 @@
-"""Encodes cells as JSON, byte for byte as nbformat writes it, and decodes them.
+"""Encode cells as JSON, byte for byte as nbformat writes it, and decode them.
 
-The exception is text of more than 1 MiB: it stays one string, because lists of lines take much more memory to read.
+One exception: text of more than 1 MiB stays one string, because lists of lines take much more memory to read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Texts of more characters than this are not split into lines.
 _MAX_SPLIT_CHARS: Final = 1 << 20
 
-#: Stands for such a text while the JSON is laid out; JSON has no such character.
+#: A placeholder for such a text while the JSON is laid out; JSON cannot contain this character.
 _LARGE: Final = "\0"
 
 #: MIME types besides `text/*` that nbformat splits into lines.
@@ -68,7 +68,7 @@ def encode_tail(metadata: bytes, minor: int, *, has_cells: bool) -> bytes:
 def _encode(value: Mapping[str, Any], indent: str) -> Iterator[bytes]:
     """JSON in nbformat's layout, in pieces.
 
-    `json.dumps(indent=1)` takes 5 times as long, and 1,000 times the memory for a million lines of output.
+    `json.dumps(indent=1)` takes 5 times as long and, for a million lines of output, 1,000 times the memory.
     """
     large: list[str] = []
     before, *rest = _layout(_split(value), indent, large).split(_LARGE)
@@ -80,7 +80,7 @@ def _encode(value: Mapping[str, Any], indent: str) -> Iterator[bytes]:
 
 
 def _layout(value: Any, indent: str, large: list[str]) -> str:  # noqa: ANN401  (any JSON value)
-    """The JSON, with a mark instead of each large text, which is appended to `large` and not copied at each level."""
+    """The JSON with a mark for each large text, which is appended to `large` so that no level copies it."""
     inner = indent + " "
     if isinstance(value, dict) and value:
         members = [f"{inner}{_quote(key)}: {_layout(item, inner, large)}" for key, item in sorted(value.items())]
@@ -96,7 +96,7 @@ def _layout(value: Any, indent: str, large: list[str]) -> str:  # noqa: ANN401  
 
 
 def _split(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A cell with its texts as lists of lines, as by nbformat's `split_lines`; metadata stays as it is."""
+    """A cell with its texts as lists of lines, like nbformat's `split_lines`; metadata is unchanged."""
     if "cell_type" not in value:
         return dict(value)
     split = {**value, "source": _lines(value["source"])}

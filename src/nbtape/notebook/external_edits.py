@@ -1,4 +1,4 @@
-"""Out-of-band changes to a notebook: someone else's version of it is read, and any other file is moved aside."""
+"""Handle out-of-band changes to a notebook: read someone else's version, and move any other file aside."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What someone else's version may have besides twice our own bytes: bytes, and cost of its values (see `json_cost`).
+#: What someone else's version may have in addition to twice our own: bytes, and cost of its values (see `json_cost`).
 MAX_ADDED_BYTES: Final = 16 << 20
 _MAX_ADDED_COST: Final = 8_000_000
-#: The most that a byte of our own version costs: an empty list on a line of its own.
+#: Maximum cost per byte of our own version: an empty list on its own line.
 _COST_PER_BYTE: Final = 8
 
-#: How long an unreadable file counts as one that is still being written.
+#: How long an unreadable file is treated as one that is still being written.
 PARTIAL_WRITE_SECONDS: Final = 1.0
 
 
@@ -46,7 +46,7 @@ class OutOfBand:
         self._directory = directory
         self._path = path
         self.known: Version | None = None
-        self.own_bytes = 0  # of the last version of ours
+        self.own_bytes = 0  # size of our last version
         self._unread_since: float | None = None
 
     @property
@@ -80,7 +80,7 @@ class OutOfBand:
     def read(
         self, is_ours: Callable[[NotebookNode], bool], is_known: Callable[[NotebookNode], bool]
     ) -> NotebookNode | None:
-        """Read their version of the notebook, which is known from then on; None if the path is free to be written.
+        """Read their version of the notebook, which becomes the known state; None if the path can be written.
 
         Raises ChangedError if they may still be writing it. For `is_known`, see `parse_saved`.
         """
@@ -124,7 +124,7 @@ class OutOfBand:
         return now - self._unread_since < PARTIAL_WRITE_SECONDS
 
     def set_aside(self) -> None:
-        """Move the file to a free name, so that nothing of it is lost."""
+        """Move the file to a free name, so that it is not lost."""
         for place in places(self._path.parent, self._path.stem):
             with contextlib.suppress(FileExistsError):
                 self._directory.publish_new(self._path.name, place.name)

@@ -1,4 +1,4 @@
-"""The file of a notebook that nbtape writes, with its lock and its journal. It takes bytes and knows no cells."""
+"""The file of a notebook that nbtape writes, with its lock and its journal. It handles bytes, not cells."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from nbtape.notebook.journal import Kind
 
-#: Replaced files, and bytes of them, from which on it is worth closing them.
+#: Number and bytes of replaced files from which closing them is worthwhile.
 _MAX_REPLACED_FILES: Final = 8
 _MAX_REPLACED_BYTES: Final = 1 << 18
 
 
 class NotebookFile:
-    """The file at one path, its `journal`, and what `others` do to it; writing it overwrites nothing unseen.
+    """The file at one path, its `journal`, and changes by `others`; writing it never overwrites unseen changes.
 
     For `untrusted`, see `Directory`.
     """
@@ -41,7 +41,7 @@ class NotebookFile:
 
     @contextlib.contextmanager
     def taken_over(self) -> Iterator[None]:
-        """Lock an existing notebook; unlock it if reading it in this context fails.
+        """Lock an existing notebook; unlock it if the body of the `with` block fails.
 
         Raises NotebookInUseError if another executor writes it, NotebookWriteError if it is read-only.
         """
@@ -60,16 +60,16 @@ class NotebookFile:
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
-        """Turn an OSError into a NotebookWriteError that says what to do."""
+        """Turn an OSError into a NotebookWriteError with a remedy."""
         try:
             yield
         except OSError as exc:
             raise NotebookWriteError(self.path, advice(exc)) from exc
 
     def publish(self, chunks: Iterable[bytes | memoryview], size: int, *, is_new: bool = False) -> None:
-        """Replace the file by `size` bytes, locked, and empty the journal.
+        """Replace the file with `size` bytes, locked, and empty the journal.
 
-        Raises OSError if they cannot be written, FileExistsError if the file `is_new` and something has its name,
+        Raises OSError if they cannot be written, FileExistsError if the file `is_new` and its name is taken, and
         ChangedError if someone else has just saved it.
         """
         self.directory.refresh()
@@ -85,7 +85,7 @@ class NotebookFile:
             self._replaced.append(self._lock)
             self._replaced_bytes += size
         self._lock = lock
-        if len(self._replaced) > 2 * _MAX_REPLACED_FILES:  # the caller did not get to it
+        if len(self._replaced) > 2 * _MAX_REPLACED_FILES:  # the caller has not released them
             self.release_replaced()
         self.journal.clear()
 
@@ -117,7 +117,7 @@ class NotebookFile:
         self.others.refuse_writer(self._lock)
 
     def flush(self) -> None:
-        """Make what is written survive a power cut; blocks until the disk is done, or raises OSError."""
+        """Flush file and journal to disk, so that they survive a power cut. Blocks; raises OSError on failure."""
         self.journal.flush()
         with self.directory.copy() as directory:  # the caller is in another thread
             descriptor = directory.open(self.path.name)

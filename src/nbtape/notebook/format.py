@@ -1,4 +1,4 @@
-"""Reads nbtape's metadata of a recorded notebook: how its cells ended, and where they ran."""
+"""Read nbtape's metadata of a recorded notebook: how its cells ended and where they ran."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = 1
 
-#: The status of a cell; a cell with any other was not recorded by nbtape.
+#: Valid statuses; a cell with any other status was not recorded by nbtape.
 _STATUSES: Final = frozenset({*EXIT_CODES, "running"})
 
 #: Maximum recorded timeout or duration of a cell: a week.
@@ -24,7 +24,7 @@ MAX_CELL_SECONDS: Final = 7 * 24 * 3600
 
 
 def kernel_name_of(notebook: Mapping[str, Any]) -> str:
-    """The kernel spec that a notebook names; empty if it does not name one."""
+    """The kernel spec named in a notebook; empty if it names none."""
     return str(notebook["metadata"].get("kernelspec", {}).get("name") or "")
 
 
@@ -37,7 +37,7 @@ def own_metadata(node: Mapping[str, Any]) -> dict[str, Any]:
 def recorded_status(cell: Mapping[str, Any]) -> str:
     """The status of a code cell, or `running` if its recording was cut off.
 
-    If a person has run it, or has rerun it after an error, its outputs determine the status.
+    If a person has run it, or rerun it after an error, its outputs determine the status.
     """
     status = own_status(cell)
     if status and not (status == "error" and _is_repaired(cell)):
@@ -67,13 +67,13 @@ def environment_of(notebook: Mapping[str, Any]) -> Environment | None:
 
 
 def place_of(notebook: Mapping[str, Any]) -> dict[str, str]:
-    """Where the kernel of a notebook was, by the keys of `PLACE`; empty for a local kernel."""
+    """Where the kernel of a notebook ran, by the keys of `PLACE`; empty for a local kernel."""
     ours = own_metadata(notebook)
     return {key: ours[key] for key in PLACE if isinstance(ours.get(key), str)}
 
 
 def is_left_out(cell: Mapping[str, Any]) -> bool:
-    """Whether papermill, nbclient and nbtape skip a cell when its notebook is run."""
+    """Whether papermill, nbclient and nbtape skip a cell when they run its notebook."""
     return "skip-execution" in cell["metadata"].get("tags", [])
 
 
@@ -89,7 +89,7 @@ def _is_repaired(cell: Mapping[str, Any]) -> bool:
 
 
 def preamble() -> dict[str, Any]:
-    """The `nbtape` metadata that every recording begins with."""
+    """The `nbtape` metadata at the start of every recording."""
     return {"version": FORMAT_VERSION, "recorded_by": f"nbtape {__version__}", "started": timestamp()}
 
 

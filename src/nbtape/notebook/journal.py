@@ -1,12 +1,13 @@
-"""The journal beside a notebook: what has changed since it was last saved, because 100 MB cannot be saved every time.
+"""The journal next to a notebook has the changes since its last save, because 100 MB cannot be saved for every cell.
 
-`.<name>.ipynb.journal` is empty or missing when the notebook has everything. Its writer removes it when it stops; one
-that is killed leaves it behind for `resume`. Only `resume`, and `show` and `watch` while the notebook's lock is held,
-apply it: other readers say that there is one, because a journal can come with a notebook from a stranger.
+`.<name>.ipynb.journal` is empty or missing if the notebook is complete. Its writer removes it when it stops; a writer
+that is killed leaves it behind for `resume`. Only `resume` applies it, as well as `show` and `watch` while the
+notebook's lock is held. Other readers only report it, because a journal can come with a notebook from someone else.
 
-Format, version 1: a line `nbtape journal 1 <started> <revision>` with values of the notebook's metadata (a notebook
-of a later revision has all of it), then entries: a line `<kind> <bytes> <CRC-32, hexadecimal>`, the JSON, and a line
-end. Kinds: `cell` (a new one), `change` (replaces a cell), `metadata` (the notebook's). An incomplete entry ends it.
+Format, version 1: a line `nbtape journal 1 <started> <revision>` with values of the notebook's metadata (a notebook of
+a later revision already has all entries), then entries: a line `<kind> <bytes> <CRC-32, hexadecimal>`, the JSON, and a
+line end. Kinds: `cell` (a new cell), `change` (replaces a cell), `metadata` (of the notebook). An incomplete entry is
+the end of the journal.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ MAX_JOURNAL_BYTES: Final = 1 << 28
 #: Upper limit of the number of a save, which a notebook may have forged.
 _MAX_REVISION: Final = 1 << 53
 
-#: What an entry may cost (see `json_cost`), four times as much as a cell keeps by default; and its maximum nesting.
+#: Maximum cost of an entry (see `json_cost`), four times as much as a cell keeps by default; and its maximum nesting.
 _MAX_ENTRY_COST: Final = 64_000_000
 _MAX_ENTRY_DEPTH: Final = 100
 
@@ -61,14 +62,14 @@ class Journal:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is a journal, ours or one that another writer left behind."""
+        """Whether a journal exists, ours or one that another writer left behind."""
         found = self._directory.status(self._name)
         return found is not None and stat.S_ISREG(found.st_mode)
 
     def add(self, started: str, revision: int, entries: Iterable[tuple[Kind, bytes]], mode: int | None = None) -> None:
-        """Add the changes since save `revision` of the recording that `started` then; raises OSError and adds none.
+        """Add changes since save `revision` of the recording that began at `started`; raises OSError and adds none.
 
-        `mode` has the permissions of the notebook, which the journal gets as well; None if there is none.
+        `mode` is the permissions of the notebook, which the journal gets too; None if the notebook does not exist.
         """
         content = b"".join(map(_entry, entries))
         if not content:
@@ -86,9 +87,9 @@ class Journal:
         self._end += len(content)
 
     def _checked(self, mode: int | None) -> int:
-        """The open file with these permissions; a new one replaces what another notebook left there.
+        """The open file with these permissions; a new file replaces one that another notebook left behind.
 
-        Raises FileNotFoundError if others have removed or replaced it.
+        Raises FileNotFoundError if someone else has removed or replaced it.
         """
         if self._file is None:
             self._directory.remove(self._name)
@@ -103,20 +104,20 @@ class Journal:
         return self._file
 
     def clear(self) -> None:
-        """Empty it: the notebook has everything."""
+        """Empty it, because the notebook is complete."""
         if self._end and self._file is not None:
             os.truncate(self._file, 0)
         self._end = 0
 
     def remove(self) -> None:
-        """Remove it: the notebook has everything, and no changes will follow."""
+        """Remove it, because the notebook is complete and no changes will follow."""
         with contextlib.suppress(OSError):  # it is missing, or a directory
             self._directory.remove(self._name)
         self._close()
         self._file, self._end = None, 0
 
     def flush(self) -> None:
-        """Make it survive a power cut; blocks until the disk is done, or raises OSError."""
+        """Flush it to disk, so that it survives a power cut. Blocks; raises OSError on failure."""
         if self._file is not None:
             os.fsync(self._file)
 
@@ -132,7 +133,7 @@ def name_of(notebook: str) -> str:
 
 
 def revision_of(ours: Mapping[str, Any]) -> int:
-    """The number of the save in a notebook's metadata under `nbtape`; 0 if it has none."""
+    """The number of the save in a notebook's metadata under `nbtape`; 0 if it is missing."""
     revision = ours.get("revision")
     return revision if type(revision) is int and 0 <= revision < _MAX_REVISION else 0
 
@@ -143,7 +144,7 @@ def is_journal(name: str) -> bool:
 
 
 def has_entries(notebook: Path) -> bool:
-    """Whether there is a journal that is not empty. It is not opened."""
+    """Whether a non-empty journal exists; does not open it."""
     try:
         found = path_of(notebook).lstat()
     except OSError:
@@ -152,9 +153,9 @@ def has_entries(notebook: Path) -> bool:
 
 
 def read_journal(notebook: Path) -> bytes:
-    """The content of a notebook's journal as far as it is one; empty if there is none, or no regular file.
+    """The valid part of a notebook's journal; empty if it is missing or not a regular file.
 
-    Reads no more than whole entries: a file of zeros of any size costs one line.
+    Stops reading at the first invalid entry, so that a file of zeros of any size costs only one line.
     """
     path = path_of(notebook)
     try:
@@ -186,9 +187,9 @@ def _framed(journal: IO[bytes]) -> Iterator[bytes]:
 
 
 def fold_in(document: dict[str, Any], journal: bytes) -> None:
-    """Apply the journal to the parsed notebook that it belongs to; ignore one of another or an earlier notebook.
+    """Apply a journal to the parsed notebook that it belongs to; ignore one of another or an earlier notebook.
 
-    A cell whose source someone has changed since stays as it is, and one that someone has deleted stays deleted.
+    A cell whose source someone has changed since stays as it is, and a cell that someone has deleted stays deleted.
     """
     metadata = document.get("metadata")
     ours = metadata.get("nbtape") if isinstance(metadata, dict) else None

@@ -1,7 +1,8 @@
-"""How nbformat lays out a notebook, so that cells can be told apart without parsing them.
+"""nbformat's layout of a notebook, which allows finding cells without parsing them.
 
-A line of JSON is indented by one space per level, and no string in it holds a newline. So the lines that open and
-close a cell, or its outputs, are known by how they begin. This module imports nothing: `show` and `watch` start fast.
+A line of JSON is indented by one space per level, and strings contain no newlines. So the lines that open and close a
+cell, or its outputs, are recognized by their beginning. This module imports nothing, so that `show` and `watch` start
+fast.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from typing import Final
 
 HEAD: Final = b'{\n "cells": ['
 
-#: What stands before each cell but the first, which has no comma.
+#: The bytes before each cell except the first, which has no comma.
 SEPARATOR: Final = b",\n  "
 
-#: What stands before the first.
+#: The bytes before the first cell.
 FIRST: Final = SEPARATOR.removeprefix(b",")
 
-#: The end of a cell, from its last line on.
+#: The end of a cell, starting with its last line.
 CELL_END: Final = b"\n  }"

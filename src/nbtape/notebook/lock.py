@@ -1,6 +1,6 @@
-"""One writer per file: a lock on the file itself, released when its process exits.
+"""Allow one writer per file, with a lock on the file itself that is released when the process exits.
 
-Each save replaces the file, so each new one is locked before it is moved into place. Nothing has to be cleaned up.
+Each save replaces the file, so each new file is locked before it is moved into place. No cleanup is needed.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from nbtape.errors import NotebookInUseError
 
 try:
     import fcntl
-except ImportError:  # Windows, where an open file cannot be replaced: nothing is locked
+except ImportError:  # on Windows, an open file cannot be replaced, so nothing is locked
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: How often locking is tried while others replace the file or hold a shared lock, and the time between.
+#: Maximum attempts to lock while others replace the file or hold a shared lock, and the time between attempts.
 _MAX_ATTEMPTS: Final = 100
 _ATTEMPT_SECONDS: Final = 0.001
 
 
 class WriterLock:
-    """The right to write one file, until `release` or the exit of the process; made from an open, locked descriptor."""
+    """The right to write one file, until `release` or process exit; made from an open, locked descriptor."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -36,24 +36,24 @@ class WriterLock:
 
     @classmethod
     def take(cls, directory: Directory, name: str) -> Self | None:
-        """Lock a file; None if that is not possible: on some network drives, or because code keeps replacing it.
+        """Lock a file; None if that is not possible, as on some network drives, or because code keeps replacing it.
 
-        Raises NotebookInUseError if another writer has it locked.
+        Raises NotebookInUseError if another writer holds the lock.
         """
         for _ in range(_MAX_ATTEMPTS):
             if fcntl is None:
                 return None
             try:
-                # Open it read-only, so that the disk can still be remounted read-only. NFS refuses such a lock.
+                # Open it read-only, so that the disk can still be remounted read-only. NFS refuses this lock.
                 lock = cls(directory.open(name))
             except OSError:
                 return None
             try:
                 fcntl.flock(lock._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if lock.is_on(directory, name):  # otherwise it was replaced meanwhile
+                if lock.is_on(directory, name):  # otherwise it was replaced in the meantime
                     return lock
             except BlockingIOError as exc:
-                # Otherwise, another process has a shared lock, which is no writer's: `is_locked` takes one briefly.
+                # Otherwise, another process holds a shared lock, not a writer: `is_locked` takes one briefly.
                 if is_locked(lock._descriptor):
                     raise NotebookInUseError(directory.path / name) from exc
                 time.sleep(_ATTEMPT_SECONDS)
@@ -69,7 +69,7 @@ class WriterLock:
         return False
 
     def release(self) -> None:
-        """Let others write. Unlocks explicitly, because a fork of this process may have the file open as well."""
+        """Let others write. Unlocks explicitly, because a fork of this process may have the file open too."""
         if self._close.alive and fcntl is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._close()
@@ -78,7 +78,7 @@ class WriterLock:
 def is_locked(descriptor: int) -> bool | None:
     """Whether a writer has locked an open file; None if that is unknown.
 
-    Tries a shared lock for an instant. A writer locks a file before it becomes visible, so this cannot get in its way.
+    Takes a shared lock briefly. This does not disturb a writer, which locks a file before it becomes visible.
     """
     is_free = _is_free(descriptor, exclusive=False)
     return None if is_free is None else not is_free
@@ -98,12 +98,12 @@ def is_being_written(path: Path) -> bool:
 
 
 def can_be_locked(descriptor: int) -> bool:
-    """Whether `WriterLock.take` works for an open file: not on some network drives."""
+    """Whether `WriterLock.take` works for an open file; it does not on some network drives."""
     return _is_free(descriptor, exclusive=True) is not None
 
 
 def _is_free(descriptor: int, *, exclusive: bool) -> bool | None:
-    """Whether a lock is available; None if there are no locks of its kind."""
+    """Whether a lock is available; None if the file system does not support it."""
     if fcntl is None:
         return None
     try:

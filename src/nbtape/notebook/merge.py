@@ -1,15 +1,15 @@
-"""Merges what someone else saves into a notebook that is being recorded.
+"""Merge changes that someone else saves into a notebook that is being recorded.
 
-The record belongs to the recorder: nothing that it wrote is removed or altered. A person's changes are kept beside it,
-and the cells that they concern are marked, see `touched` in `document`:
+Recorded content is never removed or altered. Changes by other people are kept in addition, and the affected cells are
+marked, see `touched` in `document`:
 
 - A new cell stays, and its author can change and delete it.
-- A recorded cell whose source, outputs or attachments someone has changed stays as it was. Their version is a cell of
-  its own directly after it, with the recorded one's id as `version_of`.
+- A recorded cell whose source, outputs or attachments someone has changed stays as it was. Their version becomes a
+  separate cell directly after it, with the id of the recorded cell as `version_of`.
 - A recorded cell that someone has deleted stays.
-- Cells stand where someone has moved them, and presentation is theirs: metadata of other programs, and added tags.
+- Cells stay where someone has moved them. They may also change metadata of other programs, and add tags.
 
-Cells are matched by id. The number of a save in the notebook tells what its editor has seen.
+Cells are matched by id. The number of a save in the notebook shows which cells its editor has seen.
 """
 
 from __future__ import annotations
@@ -32,24 +32,25 @@ if TYPE_CHECKING:
 
     from nbtape.notebook.cell_store import Shelf
 
-#: The fields of a cell that are its content, not its presentation.
+#: The fields of a cell that are content, not presentation.
 _CONTENT: Final = ("cell_type", "source", "outputs", "attachments")
 
-#: Keys of a cell's metadata that only the recorder writes, and the tags that it gives.
+#: Keys of a cell's metadata that only the recorder writes, and the tags that it sets.
 _RECORDED_KEYS: Final = ("nbtape", "execution")
 _RECORDED_TAGS: Final = frozenset({"raises-exception", "skip-execution"})
 
-#: Maximum size of the metadata that others may give a recorded cell, or the notebook.
+#: Maximum size of the metadata that others may set in a recorded cell, or in the notebook.
 MAX_PRESENTATION_CHARS: Final = 100_000
 
-#: Stands for the number of the next save.
+#: A placeholder for the number of the next save.
 NEXT_SAVE: Final = float("inf")
 
 
 class History:
-    """The `first` save that had a cell, and the `last` one that changed it, by the number of the cell.
+    """The `first` save that had a cell and the `last` one that changed it, by the number of the cell.
 
-    `theirs` has the numbers of the cells that someone else has added, `versions` those of a recorded cell.
+    `theirs` has the numbers of the cells that someone else has added; `versions` maps recorded cells to their changed
+    versions.
     """
 
     def __init__(self) -> None:
@@ -60,7 +61,7 @@ class History:
         self._changed: set[int] = set()
 
     def add(self, revision: float = NEXT_SAVE, *, is_theirs: bool = False) -> None:
-        """Add a cell that a save had, by default the next one."""
+        """Add a cell that is part of a save, by default the next one."""
         if revision == NEXT_SAVE:
             self._changed.add(len(self.first))
         if is_theirs:
@@ -82,7 +83,7 @@ class History:
 
 
 def is_of_others(cell: Mapping[str, Any]) -> bool:
-    """Whether a cell of a recorded notebook was not recorded: someone added it, or it is code without a status."""
+    """Whether a cell of a recorded notebook was not recorded: it is marked as added, or is code without a status."""
     return "added" in marks_of(cell) or (cell["cell_type"] == "code" and "status" not in own_metadata(cell))
 
 
@@ -95,9 +96,9 @@ def marks_of(cell: Mapping[str, Any]) -> set[str]:
 def merge(
     cells: Shelf, history: History, theirs: Sequence[NotebookNode], seen: int, unchanged: Collection[str]
 ) -> bool:
-    """Merge the cells that someone has saved, having seen the save `seen`; return whether theirs lack any of ours.
+    """Merge the cells that someone who has seen save `seen` has saved; return whether theirs lack any of ours.
 
-    `unchanged` has the ids of cells that they saved as they were.
+    `unchanged` has the ids of cells that they saved unchanged.
     """
     return _Merge(cells, history, seen).merge(theirs, unchanged)
 
@@ -109,7 +110,7 @@ class _Merge:
         self._seen = seen
         self._is_behind = False
         self._listed: set[str] = set()
-        self._followers: dict[int | None, list[int]] = {}  # cells that theirs lack, by the one to put them after
+        self._followers: dict[int | None, list[int]] = {}  # cells that theirs lack, by the cell to put them after
 
     def merge(self, theirs: Sequence[NotebookNode], unchanged: Collection[str]) -> bool:
         cells = self._cells
@@ -136,7 +137,7 @@ class _Merge:
         return self._is_behind
 
     def _add(self, cell: NotebookNode, version_of: str = "") -> int:
-        """Add a cell of theirs, without what only the recorder writes."""
+        """Add a cell of theirs, without metadata that only the recorder writes."""
         ours = {"touched": ["added"], **({"version_of": version_of} if version_of else {})}
         metadata = {key: value for key, value in cell["metadata"].items() if key not in _RECORDED_KEYS}
         self._is_behind |= bool(own_metadata(cell)) or bool(version_of)
@@ -146,7 +147,7 @@ class _Merge:
         return number
 
     def _compare(self, number: int, theirs: NotebookNode) -> None:
-        """Take over what someone may change of a cell, and keep the rest beside it."""
+        """Apply the permitted changes to a cell, and keep the others in a separate version."""
         if number in self._history.theirs:
             self._take(number, theirs)
             return
@@ -165,7 +166,7 @@ class _Merge:
         self._is_behind |= self._cells[number] != theirs
 
     def _take(self, number: int, theirs: NotebookNode) -> None:
-        """Make a cell of theirs equal to what they have saved; it stays the same object, because others hold it."""
+        """Update a cell of theirs to what they have saved, in place, because others refer to the object."""
         cell = self._cells[number]
         ours = cell["metadata"].get("nbtape")
         metadata = {key: value for key, value in theirs["metadata"].items() if key not in _RECORDED_KEYS}
@@ -176,7 +177,7 @@ class _Merge:
         self._cells.touch(number)
 
     def _take_presentation(self, number: int, theirs: NotebookNode) -> set[str]:
-        """Take the metadata of other programs and the tags that they have added; return what counts as a change."""
+        """Take over metadata of other programs and added tags; return what counts as a change."""
         cell = self._cells[number]
         ours, tags = cell["metadata"], theirs["metadata"].get("tags", [])
         added = [tag for tag in tags if tag not in ours.get("tags", []) and tag not in _RECORDED_TAGS]
@@ -194,7 +195,7 @@ class _Merge:
         return changes
 
     def _keep_version(self, number: int, theirs: NotebookNode) -> None:
-        """Keep their version of a recorded cell in a cell after it; it replaces one that they have not seen."""
+        """Keep their version of a recorded cell in a cell after it, replacing a version that they have not seen."""
         name = self._cells.ids[number]
         content = {field: theirs[field] for field in (*_CONTENT, "execution_count") if field in theirs}
         versions = [version for version in self._history.versions.get(number, []) if self._cells.place(version) >= 0]
@@ -215,9 +216,9 @@ class _Merge:
         self._followers.setdefault(number, []).append(version)
 
     def _keep(self, before: Sequence[int], missing: Collection[int]) -> list[int]:
-        """Keep cells that theirs lack after the one that they followed; return those to put last.
+        """Keep cells that theirs lack after their previous predecessors; return those to put last.
 
-        Cells of someone else that they have seen are deleted; those that the recorder added since come last.
+        Added cells that they have seen are deleted. Cells that the recorder has added since are put last.
         """
         tail, previous = [], None
         for number in before:
@@ -241,7 +242,7 @@ class _Merge:
         return [each for number in numbers for each in (number, *self._followers.get(number, []))]
 
     def _mark_moved(self, before: Sequence[int], order: Sequence[int]) -> None:
-        """Mark the fewest recorded cells that account for another order than before."""
+        """Mark the smallest set of recorded cells whose moves explain the new order."""
         place = {number: position for position, number in enumerate(before)}
         shown = [number for number in order if number in place and number not in self._history.theirs]
         kept = _longest_increasing([place[number] for number in shown])
@@ -268,7 +269,7 @@ def _content(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 def _longest_increasing(numbers: Sequence[int]) -> set[int]:
     """The members of a longest increasing subsequence of distinct numbers."""
-    ends: list[int] = []  # the least end of one, by its length
+    ends: list[int] = []  # the smallest end of a subsequence, by its length
     lengths = []
     for number in numbers:
         length = bisect_left(ends, number)

@@ -1,4 +1,4 @@
-"""Notices in a cell's outputs, in brackets on stderr, for people who see only the notebook."""
+"""Add notices to a cell's outputs, in brackets on stderr, for people who see only the notebook."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from nbformat import NotebookNode
 
-#: Notices by status, for a cell without an error output. They have no details, so that a replay compares equal.
+#: Notices by status, for a cell without an error output. They have no details, so that they are the same in a replay.
 _ENDINGS: Final[Mapping[str, str]] = {
     "running": "the recording was cut off here",
     "timeout": "this block timed out here",
@@ -22,7 +22,7 @@ _ENDINGS: Final[Mapping[str, str]] = {
 
 
 def tell_cut(cell: NotebookNode, left_out: int) -> None:
-    """Append a notice that characters of output were left out, unless there are none."""
+    """Append a notice if characters of output were left out."""
     if left_out:
         _add_notice(
             cell, f"{left_out:,} characters of output are left out here: the size limit of the cell was reached"
@@ -30,7 +30,7 @@ def tell_cut(cell: NotebookNode, left_out: int) -> None:
 
 
 def tell_ending(cell: NotebookNode, status: str) -> None:
-    """Append a notice of how a cell failed, unless it has an error; `running` if its recording was cut off."""
+    """Append a notice of how a cell failed, unless it shows an error; `running` means that it was cut off."""
     if status in _ENDINGS and not any(output["output_type"] == "error" for output in cell["outputs"]):
         _add_notice(cell, _ENDINGS[status])
 

@@ -1,4 +1,4 @@
-"""Paths of files that are derived from a recorded notebook: replays and exports."""
+"""Choose the paths of replays and exports of a recorded notebook."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def output_path(notebook: Path, output: Path | None, name_suffix: str, extension: str = ".ipynb") -> Path:
-    """Check the path of an output file; by default, choose a free one beside the notebook.
+    """Check the path of an output file; by default, choose a free one next to the notebook.
 
-    Raises ValueError for the notebook itself, and NotebookWriteError if the directory is missing, or is reached through
-    a link below the notebook's directory, where recorded code may have made it.
+    Raises ValueError for the notebook itself, and NotebookWriteError if the directory is missing, or if its path has a
+    link below the notebook's directory, where recorded code may have created it.
     """
     if output is None:
         return next(places(notebook.parent, notebook.stem + name_suffix, extension))

@@ -1,4 +1,4 @@
-"""The outputs of a cell as plain text, and their size."""
+"""Format the outputs of a cell as plain text, and measure their size."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from nbtape.common.text import strip_escapes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-#: Characters that an output counts for besides its content: an empty display takes 3 objects and 84 bytes of JSON.
+#: Characters that an output counts for in addition to its content: an empty display takes 3 objects and 84 bytes of
+#: JSON.
 OUTPUT_COST: Final = 500
 
 
 def cell_text(
     outputs: Iterable[Mapping[str, Any]], saved: Mapping[int, Sequence[str]], *, is_apart: bool = False
 ) -> str:
-    """The outputs of a cell as text: streams as they are, everything else on a new line.
+    """The outputs of a cell as text: streams unchanged, every other output on a new line.
 
-    `saved` has the lines about extracted files, by position of the output. `is_apart` adds a newline before everything
-    but streams even after the end of a line, as AutoGen 0.7 does.
+    `saved` has the lines about extracted files, by position of the output. `is_apart` adds a newline before every
+    output except streams, even after the end of a line, as AutoGen 0.7 does.
     """
     parts: list[str] = []
     after_stream = False
@@ -38,17 +39,17 @@ def cell_text(
 
 
 def output_text(output: Mapping[str, Any], saved: Sequence[str] = ()) -> str:
-    """One output as text, with terminal codes, and with the lines about files extracted from it."""
+    """One output as text, including terminal codes and the lines about files extracted from it."""
     if output["output_type"] == "stream":
         return str(output["text"])
     if output["output_type"] == "error":
-        # Some kernels send no traceback, and code can hide it.
+        # Some kernels send no traceback, and code can remove it.
         return "\n".join(output["traceback"]) or f"{output['ename']}: {output['evalue']}"
     return "\n".join(filter(None, [_bundle_text(output["data"], drawn=bool(saved)), *saved]))
 
 
 def _bundle_text(data: Mapping[str, Any], *, drawn: bool) -> str:
-    """The most readable text of a MIME bundle; none for an image whose file is named instead."""
+    """The most readable text of a MIME bundle; empty for an image whose file is named instead."""
     if drawn and any(mime.startswith("image/") for mime in data):
         return ""
     for mime in ("text/plain", "text/markdown", "text/latex"):

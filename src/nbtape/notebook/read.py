@@ -1,4 +1,4 @@
-"""Reads a notebook from disk, checks it against nbformat's schema, and upgrades it to nbformat 4.5."""
+"""Read a notebook from disk, check it against nbformat's schema, and upgrade it to nbformat 4.5."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _IDS_SINCE: Final = 5
 #: Maximum bytes of a notebook that is read.
 MAX_FILE_BYTES: Final = 1 << 30
 
-#: How often reading is tried if the notebook is written at the same time.
+#: Maximum attempts to read a notebook that is written at the same time.
 MAX_READ_ATTEMPTS: Final = 5
 
-#: Maximum nesting of a notebook's JSON. nbformat needs 10 levels, and what a kernel displays may have 64 more.
+#: Maximum nesting of a notebook's JSON. nbformat needs 10 levels, and displayed JSON may have 64 more.
 MAX_DEPTH: Final = 128
 
-#: What a notebook's values may cost (see `json_cost`): a million objects, and more for one with much text.
+#: Maximum cost of a notebook's values (see `json_cost`): a million objects, or more in a notebook with much text.
 _MAX_COST: Final = 64_000_000
 _COST_PER_BYTE: Final = 0.25
 
@@ -52,14 +52,14 @@ _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 def read_document(path: Path) -> NotebookNode:
     """Read a notebook of nbformat 4 and give ids to its cells; raises NotebookReadError if it is not valid.
 
-    A journal beside it is mentioned in the log and not read: anyone can put one beside a notebook, where most programs
-    do not show it.
+    A journal next to it is logged but not read: anyone can put one next to a notebook, where most programs do not show
+    it.
     """
     return parse_document(path, read_alone(path))
 
 
 def recover_document(path: Path) -> NotebookNode:
-    """`read_document` with the changes in the journal, to continue a recording that was killed."""
+    """`read_document` with the changes in the journal, to continue a recording whose process was killed."""
     return parse_document(path, *read_whole(path))
 
 
@@ -76,7 +76,7 @@ def parse_document(path: Path, content: bytes, journal: bytes = b"") -> Notebook
 
 
 def parse_saved(path: Path, content: bytes, is_known: Callable[[NotebookNode], bool], max_cost: int) -> NotebookNode:
-    """`parse_document` without a check of the cells for which `is_known`: most are as nbtape wrote them."""
+    """`parse_document` without checking cells for which `is_known`, because most are as nbtape wrote them."""
     from nbformat.v4 import to_notebook
 
     check_cost(path, content, max_cost)
@@ -93,7 +93,7 @@ def parse_saved(path: Path, content: bytes, is_known: Callable[[NotebookNode], b
 
 
 def read_unchecked(path: Path) -> dict[str, Any]:
-    """Read a notebook of nbformat 4 without a check, which would take 100 times as long; its cells are dicts.
+    """Read a notebook of nbformat 4 without schema checks, which take 100 times as long; its cells are dicts.
 
     For the journal, see `read_shown`. Raises NotebookReadError if the notebook is not JSON of that form.
     """
@@ -110,7 +110,7 @@ def parse_unchecked(path: Path, content: bytes, journal: bytes = b"") -> dict[st
 
 
 def read_alone(path: Path) -> bytes:
-    """The content of a notebook's file; logs that there is a journal, if so. Raises NotebookReadError."""
+    """The content of a notebook's file; logs a notice if there is a journal. Raises NotebookReadError."""
     content = read_content(path)
     if notice := journal_notice(path):
         logger.warning("%s", notice)
@@ -118,12 +118,12 @@ def read_alone(path: Path) -> bytes:
 
 
 def read_shown(path: Path) -> tuple[bytes, bytes]:
-    """`read_whole` for a session that is being recorded, whose journal is its recorder's; else `read_alone`."""
+    """`read_whole` for a session that is being recorded, whose journal can be trusted; otherwise `read_alone`."""
     return read_whole(path) if is_being_written(path) else (read_alone(path), b"")
 
 
 def journal_notice(path: Path) -> str:
-    """A sentence about changes that only the notebook's journal has; empty if there are none."""
+    """A sentence about changes that are only in the notebook's journal; empty without such changes."""
     if not has_entries(path):
         return ""
     unsaved = f"{path.name} has unsaved changes in {path_of(path).name}"
@@ -149,7 +149,7 @@ def read_whole(path: Path) -> tuple[bytes, bytes]:
 def read_content(path: Path, directory: Directory | None = None) -> bytes:
     """The content of a notebook's file; raises NotebookReadError if it cannot be read.
 
-    `directory` is the one it is in, if that is open.
+    `directory` is its directory, if that is already open.
     """
     if path.suffix != ".ipynb":
         raise NotebookReadError(path, "its name does not end in .ipynb. Choose a notebook.")
@@ -169,7 +169,7 @@ def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     try:
         document = json.loads(content.decode("utf-8-sig"))
         _check_depth(document)
-        if _SURROGATE.search(content):  # half a pair is valid JSON, but not valid text
+        if _SURROGATE.search(content):  # half of a pair is valid JSON but not valid text
             json.dumps(document, ensure_ascii=False).encode()
     except RecursionError as exc:
         reason = f"its JSON is nested more than {MAX_DEPTH} levels deep. Remove the nested cell or metadata."
@@ -209,7 +209,7 @@ def _check_version(path: Path, document: dict[str, Any]) -> None:
 
 
 def _check_types(path: Path, document: dict[str, Any]) -> None:
-    """Check what nbformat's schema leaves open, or takes quadratic time for."""
+    """Check what nbformat's schema does not specify, or checks in quadratic time."""
     minor = document["nbformat_minor"]
     if type(minor) is not int or not 0 <= minor <= _MAX_MINOR:
         raise _invalid(path, f"nbformat_minor is not an integer from 0 to {_MAX_MINOR}")
@@ -235,7 +235,7 @@ def _validate(path: Path, document: dict[str, Any]) -> None:
 
 
 def _with_ids(document: dict[str, Any]) -> dict[str, Any]:
-    """Give cells ids: older notebooks have none, and some tools copy a cell together with its id."""
+    """Give cells unique ids: older notebooks have none, and some tools copy a cell with its id."""
     seen: set[str] = set()
     for cell in document["cells"]:
         if not isinstance(cell.get("id"), str) or cell["id"] in seen:
