@@ -1,4 +1,4 @@
-"""Pre-started kernels, kept ready for sessions.
+"""Pre-started kernels for sessions.
 
-How a single kernel starts is in `kernels`.
+`kernels` starts a single kernel.
 """

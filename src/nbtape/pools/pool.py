@@ -1,4 +1,4 @@
-"""Kernels that are ready before anybody asks for one: `KernelPool`."""
+"""`KernelPool`: pre-started kernels with their imports done."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ if TYPE_CHECKING:
 
 
 class KernelPool(OwnServer):
-    """Kernels that are started, and have imported what they will need, before an executor asks for one.
+    """A pool of pre-started kernels that have already imported the packages they need.
 
-    Give it to executors in place of a server. Each gets a kernel that nobody has used; at a restart, and when a kernel
-    has died, it gets another one. What is taken, or dies, is replaced; where none is ready, an executor has one
-    started as without a pool. Executors of any thread and event loop may share a pool. Kernels that they have taken
-    are theirs, and live on when the pool is stopped.
+    Pass it to executors instead of a server. Each executor gets an unused kernel, and another one at a restart or if
+    its kernel dies. The pool replaces kernels that are taken or die. If none is ready, an executor starts one as
+    without a pool. Executors in any thread and on any event loop may share a pool. Kernels that they have taken belong
+    to them and continue when the pool is stopped.
 
-    On Linux, kernels of this machine are forked from a process that has imported all that is to be preloaded, where
-    that is safe: no thread runs there, and no connection is open. Such a kernel is its own process with its own
-    connection, and random numbers of its own from `random` and `numpy.random`; with its siblings it shares memory
-    that neither of them changes, and the seed of `hash`. It ends when the process that it was forked from does. A
-    module that looks, when it is imported, whether it is in a notebook, finds that it is not: leave it out.
+    On Linux, local kernels are forked from a process that has imported the modules in `preload`, if that is safe: if
+    that process has no other threads and no open connections. A forked kernel is a separate process with its own
+    connection, and its own random numbers from `random` and `numpy.random`. It shares unchanged memory and the seed of
+    `hash` with other kernels of the pool, and exits with the process that it was forked from. Do not preload modules
+    that check at import whether they run in a notebook: they find that they do not.
 
-    `start`, `with` and the first use start it. It ends with `stop`, with `with`, and at the latest with this process.
+    `start`, `with` and the first use start the pool. It stops with `stop`, at the end of `with`, and at the latest with
+    this process.
 
     Args:
-        jupyter_server: Where the kernels come from, as for `JupyterCodeExecutor`; None for this machine.
-        size: How many kernels are kept ready, or on their way, at most.
-        preload: The modules that a kernel has imported. Their names do not show up in the code's namespace.
-        kernel_name: The kernel spec, of a Python.
-        output_dir: The directory in or below which all executors work, which is made if its parent exists. It must be
-            named for a `DockerJupyterServer` without `bind_dir`, whose containers see no other directory.
+        jupyter_server: Where the kernels come from, as for `JupyterCodeExecutor`; None for local kernels.
+        size: Maximum number of kernels that are ready or starting.
+        preload: Modules that the kernels import before use. Their names are not added to the code's namespace.
+        kernel_name: The kernel spec of a Python kernel.
+        output_dir: The directory in or below which all executors work. Created if its parent exists. Required for a
+            `DockerJupyterServer` without `bind_dir`, whose containers can access no other directory.
         token: The token of a server that is given as a URL.
-        fork: Whether kernels of this machine are forked: None where that is safe, on Linux; True to have an error
-            where it is not, on macOS, too, where the system's own libraries may not bear it; False to have each
-            started.
-        startup_timeout: Seconds that a kernel has to start, and to import.
+        fork: Whether local kernels are forked. None: on Linux, if that is safe. True: always, with an error if it is
+            not safe; also on macOS, where system libraries may not support it. False: never.
+        startup_timeout: Seconds for a kernel to start and import its modules.
 
     Raises:
-        ValueError: A value that cannot work.
+        ValueError: A value is invalid.
     """
 
     def __init__(  # noqa: PLR0913  (one argument an option)
@@ -102,14 +102,14 @@ class KernelPool(OwnServer):
 
     @property
     def ready(self) -> int:
-        """How many kernels are ready now."""
+        """The number of kernels that are ready now."""
         return self._stock.ready
 
     def start(self) -> None:
-        """Start it, and return when the first kernel is ready. Harmless when it runs.
+        """Start the pool, and return when the first kernel is ready; does nothing if it is running.
 
         Raises:
-            KernelError: None can be started, or imports what is to be preloaded. The pool is stopped then.
+            KernelError: No kernel can be started, or import its modules. The pool is then stopped.
         """
         self._stock.open()
         try:
@@ -119,16 +119,16 @@ class KernelPool(OwnServer):
             raise
 
     def fill(self) -> None:
-        """Start it, and return when all its kernels are ready.
+        """Start the pool, and return when all its kernels are ready.
 
         Raises:
-            KernelError: One cannot be started, or import what is to be preloaded.
+            KernelError: A kernel cannot be started, or import its modules.
         """
         self._stock.open()
         self._stock.wait(self.size)
 
     def stop(self) -> None:
-        """End the kernels that nobody took, and keep none ready. Harmless when that is done."""
+        """Shut down the kernels that no executor has taken; does nothing if the pool has stopped."""
         self._stock.close()
 
     def kernels_for(self, kernel_name: str, directory: Path) -> KernelSource:
@@ -146,7 +146,7 @@ class KernelPool(OwnServer):
 
 
 def _checked_modules(preload: Sequence[str]) -> tuple[str, ...]:
-    """The names as a tuple; raises ValueError if they are not names of modules."""
+    """The names as a tuple; raises ValueError if they are not module names."""
     if isinstance(preload, str) or not all(isinstance(name, str) for name in preload):
         raise ValueError(f"preload= must be a list of module names, not {preload!r}.")
     for name in preload:
@@ -166,7 +166,7 @@ def _common_directory(server: Server, output_dir: Path | str | None) -> Path | N
 
 def _close_forgotten(stock: Stock) -> None:
     """Close the stock of a pool that was not stopped."""
-    if stock.is_current:  # the garbage collector runs in any thread, and this one must not wait for itself
+    if stock.is_current:  # the garbage collector may run in this thread, which cannot wait for itself
         threading.Thread(target=stock.close, daemon=True).start()
     else:
         stock.close()

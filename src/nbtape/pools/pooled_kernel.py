@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: How long a pre-started kernel may take to answer before it is killed and the next one is taken.
+#: Maximum time for a pre-started kernel to answer. After that it is killed and the next one is taken.
 ANSWER_TIMEOUT_SECONDS: Final = 5.0
 
 
@@ -52,7 +52,7 @@ class PooledKernels(KernelSource):
 
 
 class PooledKernelManager(KernelManager):
-    """Takes one kernel from the stock, or starts one if that is empty, and passes everything on to its manager."""
+    """Takes a kernel from the stock, or starts one if that is empty, and delegates to its manager."""
 
     def __init__(self, stock: Stock) -> None:
         self._stock = stock
@@ -78,7 +78,7 @@ class PooledKernelManager(KernelManager):
         await self._kernel.start_kernel(cwd=cwd)
 
     async def _receive(self, kernel: KernelManager) -> bool:
-        """Use a kernel of the stock; kill it and return False if it does not answer."""
+        """Use a kernel from the stock; kill it and return False if it does not answer."""
         client = kernel.client()
         client.start_channels()
         try:
@@ -114,5 +114,5 @@ class PooledKernelManager(KernelManager):
 
 
 def _taken(manager: KernelManager) -> KernelManager:
-    """The manager that the kernel's source made. A kernel that was renewed no longer belongs to the pool."""
+    """The manager made by the kernel's source. A renewed kernel no longer belongs to the pool."""
     return manager.kernel if isinstance(manager, PooledKernelManager) else manager

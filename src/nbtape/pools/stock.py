@@ -1,4 +1,4 @@
-"""The pre-started kernels of a pool, and the thread that keeps their number up."""
+"""The pre-started kernels of a pool, and the thread that replaces taken ones."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between checks whether the kernels are alive.
+#: Seconds between checks that the kernels are alive.
 DEATH_POLL_SECONDS: Final = 1.0
-#: Seconds until a taken kernel is replaced: the first block of its user gets the processors first.
+#: Seconds until a taken kernel is replaced, so that its first block does not compete for CPU time.
 REPLACEMENT_DELAY_SECONDS: Final = 0.1
 #: Seconds until a failed start is tried again, doubled each time.
 FIRST_RETRY_SECONDS: Final = 0.5
 LAST_RETRY_SECONDS: Final = 60.0
 
-#: Runs in each kernel so that it imports what the first block would have to wait for.
+#: Code that runs in each kernel, so that it imports modules that the first block would otherwise wait for.
 _WARM_UP_CODE: Final = "print()"
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """An unused kernel that is ready, with the client that found it so."""
+    """An unused, ready kernel and the client that connected to it."""
 
     manager: KernelManager
     client: KernelClient
@@ -59,7 +59,7 @@ class Idle:
 class Stock:
     """Up to `size` ready kernels that have imported `modules`, and the thread that starts them.
 
-    Each kernel has `timeout` seconds to start and import. The `directory`, if any, is created before.
+    Each kernel has `timeout` seconds to start and import. The `directory`, if any, is created first.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class Stock:
 
     @property
     def is_current(self) -> bool:
-        """Whether the caller is on its thread, where `close` would wait for itself."""
+        """Whether the caller is on the stock's thread, where `close` would wait for itself."""
         return self._thread.is_current
 
     async def spec(self) -> KernelSpec:
-        """The kernel spec; raises KernelError if it does not exist or is not for Python."""
+        """The kernel spec; raises KernelError if it does not exist or is not a Python kernel."""
         if self._spec is None:
             spec = await self.source.spec()
             if not is_python(spec.language):
@@ -103,7 +103,7 @@ class Stock:
         return self._spec
 
     def open(self) -> None:
-        """Start to fill the stock and keep it full; does nothing if that is running."""
+        """Start filling the stock and keep it full; does nothing if it is open."""
         with self._changed:
             self._was_closed = False
             self._begin()
@@ -115,7 +115,7 @@ class Stock:
             self._keeper = self._thread.submit(self._keep())
 
     def wait(self, number: int) -> None:
-        """Wait until so many kernels are ready; raises KernelError if one cannot be started."""
+        """Wait until `number` kernels are ready; raises KernelError if one cannot be started."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._idle) >= number or self._failure or self._was_closed)
             if len(self._idle) < number:
@@ -124,7 +124,7 @@ class Stock:
     def take(self) -> Idle | None:
         """Take a kernel; None if none is ready. Raises KernelError if the last start failed or the pool is stopped."""
         if os.getpid() != self._owner:
-            return None  # a fork of this process has no such thread and does not own the kernels
+            return None  # in a fork of this process, which lacks the thread and does not own the kernels
         with self._changed:
             if not self._was_closed:
                 self._begin()
@@ -146,7 +146,7 @@ class Stock:
         asyncio.get_running_loop().call_later(REPLACEMENT_DELAY_SECONDS, self._missing.release)
 
     def close(self) -> None:
-        """Shut down idle and starting kernels, and the thread; does nothing if that is done."""
+        """Shut down idle and starting kernels, and the thread; does nothing if it is closed."""
         with self._changed:
             keeper, self._keeper = self._keeper, None
             self._was_closed = self._was_closed or keeper is not None
@@ -160,7 +160,7 @@ class Stock:
     async def _keep(self) -> None:
         """Keep the stock full until `close`."""
         prepared = asyncio.ensure_future(asyncio.to_thread(compile_notebook_schema))
-        starts = min(self.size, os.cpu_count() or 1)  # more at once would all be slower
+        starts = min(self.size, os.cpu_count() or 1)  # more concurrent starts would slow each other down
         tasks = [asyncio.create_task(work) for work in (self._watch(), *(self._fill(prepared) for _ in range(starts)))]
         await self._end.wait()
         for task in tasks:
@@ -251,7 +251,7 @@ class Stock:
             return
         with self._changed:
             if idle not in self._idle:
-                return  # it was taken, and its user will notice
+                return  # it was taken, and its executor will notice
             self._idle.remove(idle)
         logger.warning("A kernel of the pool died and is replaced: %s", idle.manager.cause_of_death())
         self._missing.release()
@@ -259,9 +259,9 @@ class Stock:
 
 
 async def in_passing_thread(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine in a thread that has exited when this returns, even if canceled: nothing it starts gets lost.
+    """Run a coroutine in a thread that has exited when this returns, even if canceled, so nothing it starts is lost.
 
-    Kernels ask Linux to be killed with the thread that started them; once that has exited, it is with the process.
+    Kernels ask Linux to be killed with the thread that started them, or with the process if that thread has exited.
     """
     done: Future[T] = Future()
 
