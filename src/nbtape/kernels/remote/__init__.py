@@ -1,4 +1,4 @@
-"""Kernels on a Jupyter server: its REST API, and the websocket that carries their channels.
+"""Kernels on a Jupyter server: its REST API, and the websocket for their channels.
 
-Servers that nbtape starts itself are in `servers`.
+Servers that nbtape starts are in `servers`.
 """

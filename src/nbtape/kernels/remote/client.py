@@ -1,6 +1,6 @@
-"""A kernel's client over a websocket: it sends requests, sorts the answers, and finds out what was lost.
+"""A kernel client over a websocket, which sends requests, dispatches replies, and detects lost messages.
 
-The connection may break and be opened again. The ledger replaces what is lost meanwhile, see delivery.py.
+The connection may break and be reopened. The ledger replaces messages that are lost in between, see delivery.py.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of unread messages at which reading pauses, so that a flood is slowed down and not kept in memory.
+#: Bytes of unread messages at which reading pauses, so that a flood of output is slowed down instead of kept in memory.
 _MAX_UNREAD_BYTES: Final = 64 << 20
-#: How long one half of a block's end may be missing before the kernel is asked whether it was lost.
+#: How long to wait for the second half of a block's end before checking whether it was lost.
 _HALF_END_SECONDS: Final = 2.0
 #: How long an idle kernel may be unreachable before it counts as dead.
 _UNREACHABLE_SECONDS: Final = 10.0
@@ -45,15 +45,15 @@ _UNREADABLE: Final = (
 
 
 class WebsocketKernelClient(Introducer):
-    """A kernel's client over a websocket.
+    """A kernel client over a websocket.
 
     Args:
         info: The server.
-        context: Which certificates to trust; None where the server does not speak TLS.
-        kernel_id: The kernel.
+        context: Which certificates to trust; None if the server does not use TLS.
+        kernel_id: The id of the kernel.
         why_gone: Asks the server why the kernel no longer exists; empty if it may exist.
-        why_dead: Returns how the kernel died, if that is known on this machine; empty if not.
-        directory: Where the kernel works; None to ask it.
+        why_dead: Returns how the kernel died, if that is known locally; empty if not.
+        directory: The kernel's working directory; None to ask the kernel.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class WebsocketKernelClient(Introducer):
             self._task = asyncio.create_task(self._stay_connected())
 
     def stop_channels(self) -> None:
-        """Disconnect. The kernel lives on."""
+        """Disconnect. The kernel keeps running."""
         if self._task is not None and not self._task.get_loop().is_closed():
             self._task.cancel()
 
@@ -106,7 +106,7 @@ class WebsocketKernelClient(Introducer):
             await asyncio.wait({self._task})
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Return when the kernel answers, is heard on iopub, and has reported where it works."""
+        """Return when the kernel answers, sends on iopub, and has reported its working directory."""
         if self._is_ready:
             return
         try:
@@ -126,9 +126,9 @@ class WebsocketKernelClient(Introducer):
         self._is_ready = self._connection.keeps_session = True
 
     def execute(self, code: str, **options: Any) -> str:  # noqa: ANN401  (nbclient's)
-        """Send a block, now or when there is a connection again; return its message id.
+        """Send a block, now or after reconnecting; return its message id.
 
-        Silent requests between blocks count as blocks: they, too, are sent again if they did not reach the kernel.
+        Silent requests between blocks count as blocks: they are also sent again if they did not reach the kernel.
         """
         self._block = self._session.msg("execute_request", _execution(code, **options))
         request: str = self._block["msg_id"]
@@ -137,11 +137,11 @@ class WebsocketKernelClient(Introducer):
         return request
 
     async def is_alive(self) -> bool:
-        """Whether no end of the kernel was reported. Without a connection, it counts as alive."""
+        """Whether the kernel was not reported dead. Without a connection, it counts as alive."""
         return not self.cause_of_death
 
     async def is_reachable(self) -> bool:
-        """Whether the kernel is alive and connected within some seconds; if not, it counts as dead from now on."""
+        """Whether the kernel is alive and connected within 10 seconds; if not, it counts as dead from now on."""
         lost_at = self._connection.lost_at
         # A block that has not ended has already waited for the connection.
         left = 0 if self._ledger.waits else lost_at + _UNREACHABLE_SECONDS - time.monotonic()
@@ -159,11 +159,11 @@ class WebsocketKernelClient(Introducer):
                 await asyncio.wait_for(self._ask("execute_request", _execution("", silent=True)), 1)
 
     def missing_output(self) -> str:
-        """Why output of the last block may be missing, a sentence; empty if it is complete."""
+        """A sentence on why output of the last block may be missing; empty if it is complete."""
         return self._ledger.missing()
 
     async def _ask_until_answered(self, kind: str, content: dict[str, Any]) -> Message:
-        """Ask again each second: a question may be lost, and the server may not listen to iopub yet at the first."""
+        """Repeat a request every second: it may get lost, and the server may not listen to iopub yet at first."""
         asked: set[asyncio.Task[Message]] = set()
         try:
             while True:
@@ -201,7 +201,7 @@ class WebsocketKernelClient(Introducer):
         return request
 
     def _inquire(self) -> None:
-        """Send an empty request: its answer shows what was lost before."""
+        """Send an empty request, whose answer shows what was lost before it."""
         self._post("execute_request", _execution("", silent=True))
 
     async def _stay_connected(self) -> None:
@@ -212,7 +212,7 @@ class WebsocketKernelClient(Introducer):
             self._die("The connection to it failed; see the log.")
 
     def connection_opened(self) -> None:
-        """Find out what happened to a block that runs."""
+        """Find out what happened to a running block."""
         self._settled.set()
         if self._ledger.waits:
             self._inquire()
@@ -254,7 +254,7 @@ class WebsocketKernelClient(Introducer):
             self._inquire()
 
     def _deliver(self, channel: str, message: Message, size: int) -> None:
-        """Put a message where it is awaited. Messages of other clients of the kernel are dropped."""
+        """Deliver a message to its channel or request. Messages for other clients of the kernel are dropped."""
         parent = str(message["parent_header"].get("msg_id"))
         if channel == "iopub" and message["msg_type"] == "status":
             self._take_status(str(message["content"].get("execution_state")), parent)
@@ -282,7 +282,7 @@ class WebsocketKernelClient(Introducer):
             self._answers[parent].end()
 
     def _die(self, cause: str) -> None:
-        """Give the kernel up, for the given cause unless an earlier or better one is known."""
+        """Give up the kernel, for the given cause unless an earlier or better one is known."""
         self.cause_of_death = self.cause_of_death or self._why_dead() or cause
         self._connection.reconnects = False
         self._settled.set()
@@ -328,7 +328,7 @@ class WebsocketChannel:
 
 
 class _Answer:
-    """The answer to an internal request: a reply, and the status `idle` after everything else on iopub."""
+    """The answer to an internal request: its reply, and the status `idle` after everything else on iopub."""
 
     def __init__(self, whole: asyncio.Future[Message]) -> None:
         self.whole = whole

@@ -19,28 +19,28 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"([\x21-\x7e]+( +[\x21-\x7e]+)*)?")
 _HIGHEST_PORT: Final = 65535
 
-#: The pages of Jupyter's own links, below the server's base path. A user of JupyterHub may have the name of one.
+#: The pages in Jupyter's own links, below the server's base path. A user of JupyterHub may have the same name as one.
 _PAGES: Final = re.compile(r"(?<!/user)/(lab|tree|notebooks|doc)(/.*)?$")
 
 
 @dataclass(frozen=True)
 class JupyterConnectionInfo:
-    """How to reach a running Jupyter server: jupyter_server, Kernel Gateway, a user's server of JupyterHub, ...
+    """How to reach a running Jupyter server: jupyter_server, Kernel Gateway, a user's server on JupyterHub, ...
 
     Args:
         host: The host name or IP address, without scheme and port.
         use_https: Whether the server uses TLS.
         port: The port; None for the default of the scheme (80, 443).
-        token: The server's token. It is sent only in the header `Authorization`.
+        token: The server's token. It is sent only in the `Authorization` header.
         base_path: The path below which the server's API is (`/user/alice/` on JupyterHub).
         ca_file: A PEM file of certificate authorities to trust instead of the system's.
         verify: Whether to check the server's certificate. Without the check, others may read and change the traffic.
-        headers: More headers for every request (`{"Cookie": ...}`), kept as secret as the token.
+        headers: Additional headers for every request (`{"Cookie": ...}`), kept secret like the token.
         kernel_env: Environment variables of the kernels, for servers that accept them (Enterprise Gateway needs
             `KERNEL_USERNAME`). Leave it out for Kernel Gateway, which then drops the kernel's own environment.
-        local_root: The directory of this machine that is the server's root, if the server sees your files. Kernels then
+        local_root: The local directory that is the server's root, if the server can access your files. Kernels then
             work in the executor's `output_dir` if that is below it. None: the server decides.
-        unix_socket: The unix socket on which the server listens, if any; host and port are then only names.
+        unix_socket: The unix socket that the server listens on, if any; host and port are then only names.
 
     Raises:
         ValueError: An argument is invalid.
@@ -72,7 +72,7 @@ class JupyterConnectionInfo:
             )
         for name, value in self.secret_headers.items():
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-                # The value is not shown: it may be the token.
+                # Do not show the value, which may be the token.
                 raise ValueError(f"The header {name!r} cannot be sent. Headers and tokens must be one line of ASCII.")
         object.__setattr__(self, "base_path", f"/{self.base_path.strip('/')}/".replace("//", "/"))
         for name in ("local_root", "unix_socket"):
@@ -81,7 +81,7 @@ class JupyterConnectionInfo:
 
     @classmethod
     def from_url(cls, url: str, token: str | None = None) -> JupyterConnectionInfo:
-        """Parse the URL of a server, as Jupyter prints it or as a browser shows it.
+        """Parse the URL of a server, as printed by Jupyter or shown by a browser.
 
         Args:
             url: `http://` or `https://`, host, port, base path. A token in it is removed and sent as a header.
@@ -129,12 +129,12 @@ class JupyterConnectionInfo:
 
     @property
     def connection_info(self) -> JupyterConnectionInfo:
-        """Itself, so that a connection info can be used like a server."""
+        """This object, so that it can be used like a server."""
         return self
 
     @property
     def url(self) -> str:
-        """The URL of the server without secrets, for messages."""
+        """The URL of the server without secrets, for display."""
         return f"{'https' if self.use_https else 'http'}://{self._address}{self.base_path}"
 
     @property
@@ -154,7 +154,7 @@ class JupyterConnectionInfo:
 
     @property
     def secret_headers(self) -> dict[str, str]:
-        """The headers of every request, which must not be shown."""
+        """The headers of every request, which must not be displayed."""
         headers = dict(self.headers or {})
         if self.token:
             headers["Authorization"] = f"token {self.token}"
@@ -162,7 +162,7 @@ class JupyterConnectionInfo:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the server is on this machine, which is never reached through a proxy."""
+        """Whether the server is local, and so never reached through a proxy."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:
@@ -207,11 +207,11 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise ValueError(_refusal(url)) from None  # its cause shows secrets
+        raise ValueError(_refusal(url)) from None  # the cause would show secrets
     return parts
 
 
 def _refusal(url: str) -> str:
-    """The error for an invalid URL, without what may be secret in it."""
+    """The error for an invalid URL, without any secrets from it."""
     shown = "The value (not shown, because it may contain a password)" if "@" in url else repr(re.split("[?#]", url)[0])
     return f"{shown} is not the URL of a server. Use the form https://host:port/base/path/."

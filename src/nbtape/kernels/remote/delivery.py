@@ -1,8 +1,8 @@
-"""A ledger of requests to a kernel over a connection that breaks: what was answered, and what must have been lost.
+"""Track requests to a kernel over an unreliable connection: which were answered, and what must have been lost.
 
 A kernel takes requests in order and ends each with a reply (shell) and the status `idle` (iopub). When the end of a
-later request arrives on a channel, a missing end of an earlier one was lost. It is made up, because nbclient would wait
-for it forever. Lost outputs are counted: kernels built on jupyter_client number their messages in the `msg_id`
+later request arrives on a channel, a missing end of an earlier one was lost. A replacement is created, because nbclient
+would wait for it forever. Lost outputs are counted: kernels built on jupyter_client number messages in the `msg_id`
 (`<session>_<process>_<number>`, see `jupyter_client.session.Session.msg_id`).
 """
 
@@ -51,7 +51,7 @@ class Ledger:
     def __init__(self) -> None:
         self._open: dict[str, _Request] = {}
         self._block: _Request | None = None
-        # The execution count of the last cell known to have run; corrected by the first reply of a used kernel.
+        # The execution count of the last cell known to have run; the first reply of a used kernel corrects it.
         self._count: object = 0
         self._numbers = _Numbers()
         self._was_cut = self._never_ran = False
@@ -65,7 +65,7 @@ class Ledger:
         self._why_missing = ""
 
     def send_question(self, request_id: str) -> None:
-        """Note that an internal request is sent, which prints nothing."""
+        """Note that an internal request without output is sent."""
         self._open[request_id] = _Request(request_id)
 
     def cut(self) -> None:
@@ -74,7 +74,7 @@ class Ledger:
 
     @property
     def waits(self) -> bool:
-        """Whether a block has not ended."""
+        """Whether a block has not ended yet."""
         return self._block is not None and self._block.is_open
 
     @property
@@ -113,7 +113,7 @@ class Ledger:
                 made_up.append(("iopub", self._make_up_idle(earlier)))
             if not earlier.has_reply:
                 made_up.append(("shell", self._make_up_reply(earlier)))
-        self._count = self._count if count is None else count  # an aborted request's reply has none
+        self._count = self._count if count is None else count  # missing in the reply of an aborted request
         request.has_begun = request.has_reply = True
         self._forget_ended()
         return made_up
@@ -122,7 +122,7 @@ class Ledger:
         made_up = []
         is_idle = _is_status(message, "idle")
         if request is not None and is_idle:
-            # A request that has not begun may not have reached the kernel: the reply will show.
+            # A request that has not begun may not have reached the kernel; its reply will show that.
             made_up = [
                 ("iopub", self._make_up_idle(earlier))
                 for earlier in self._before(request)
@@ -153,7 +153,7 @@ class Ledger:
         content: dict[str, Any] = {"status": "ok"}
         if request.error is not None:
             content = {**request.error, "status": "error"}
-        elif request is self._block and not request.has_begun:  # not for one abandoned before it
+        elif request is self._block and not request.has_begun:  # not an earlier, abandoned block
             self._why_missing = UNKNOWN
             content = {"status": "error", "ename": "ConnectionLost", "evalue": UNKNOWN, "traceback": []}
         return _message("execute_reply", content, request.id)
@@ -173,12 +173,12 @@ class _Numbers:
         self._has_ended = self._lacks_head = False
 
     def counts(self, message: Message) -> bool:
-        """Whether the message has a number of the kernel, and not of the server."""
+        """Whether the number of the message is from the kernel, not from the server."""
         numbered = _NUMBERED.fullmatch(str(message["header"].get("msg_id")))
         return numbered is not None and numbered[1] == self._kernel
 
     def take(self, message: Message, *, of_block: bool, is_idle: bool) -> None:
-        """Count a message of iopub."""
+        """Count an iopub message."""
         numbered = _NUMBERED.fullmatch(str(message["header"].get("msg_id")))
         if numbered is None or self._has_ended:
             return

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ConnectionInfoProvider(Protocol):
-    """Any object with a `connection_info`: `JupyterConnectionInfo`, or a server object of another library."""
+    """Any object with a `connection_info`, such as `JupyterConnectionInfo` or a server object of another library."""
 
     @property
     def connection_info(self) -> object:
@@ -22,7 +22,7 @@ class ConnectionInfoProvider(Protocol):
 
 
 class JupyterServer(ABC):
-    """A Jupyter server that kernels can be started on."""
+    """A Jupyter server on which kernels can be started."""
 
     #: Whether the server may have JupyterLab, so that people can open notebooks there.
     has_pages = True
@@ -40,18 +40,18 @@ class JupyterServer(ABC):
         """Note that a session uses the server."""
 
     def leave(self, session: object) -> None:  # noqa: B027  (for subclasses)
-        """Note that it does so no more; end what nbtape started for it, unless others use it. May block."""
+        """Note that it no longer does; stop what nbtape started for it, unless others use that. May block."""
 
     def cause_of_end(self) -> str:
-        """Why the server has exited, a sentence; empty if it runs or if that is unknown."""
+        """A sentence on why the server has exited; empty if it is running or the cause is unknown."""
         return ""
 
     def cause_of_death(self, kernel_id: str) -> str:  # noqa: ARG002  (for subclasses)
-        """How a kernel exited, as sentences; empty if that is unknown."""
+        """Sentences on how a kernel exited; empty if unknown."""
         return ""
 
     def description(self) -> Mapping[str, str] | None:
-        """What a recording says of the server; None for its URL."""
+        """The description of the server in a recording; None to record its URL."""
         return None
 
     def for_directory(self, directory: Path) -> JupyterServer:  # noqa: ARG002  (for subclasses)
@@ -63,30 +63,30 @@ class JupyterServer(ABC):
         return self
 
     def admit(self, directory: Path) -> None:  # noqa: B027  (for subclasses)
-        """Let kernels work in a directory, which exists.
+        """Let kernels work in an existing directory.
 
         Raises:
             ServerError: They must not.
         """
 
     def common_directory(self) -> Path | None:
-        """The directory in or below which all sessions have to work; None if there is no such limit.
+        """The directory in or below which all sessions must work; None if there is no such limit.
 
         Raises:
-            ValueError: Each session needs a server of its own for its directory.
+            ValueError: Each session needs its own server for its directory.
         """
         return None
 
 
 class ForeignServer(JupyterServer):
-    """A server that nbtape did not start, known by an object with its connection info."""
+    """A server that nbtape did not start, given by an object with its connection info."""
 
     def __init__(self, provider: ConnectionInfoProvider) -> None:
         self._provider = provider
 
     @property
     def connection_info(self) -> JupyterConnectionInfo:
-        """The provider's connection info as nbtape's.
+        """The provider's connection info, converted to nbtape's class.
 
         Raises:
             TypeError: It is not a connection info.

@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 async def share(api: RestApi, kernel_id: str, notebook: Path, root: Path) -> str:
-    """Make a notebook, which no one is writing at the moment, and a kernel belong together on a server.
+    """Connect a notebook, which must not be being written, with a kernel on a server.
 
-    The server's files may begin at `root`; whether they do is checked by asking the server for the notebook. A notebook
-    for which the server has another kernel keeps that: it is someone else's, with their variables.
+    `root` is the assumed root of the server's files, which is checked by requesting the notebook from the server. If
+    the notebook already has another kernel, it keeps that, because it belongs to someone else.
 
     Returns:
         The URL at which JupyterLab shows the notebook on that kernel; empty if the server does not see it, has no
@@ -43,14 +43,14 @@ def path_below(root: Path | None, path: Path | None) -> str | None:
     """The path of a file or directory relative to a server's `root`; None if it is not below it."""
     if root is None or path is None:
         return None
-    for begin, place in ((root, path), (root.resolve(), path.resolve())):  # either may contain links
+    for begin, place in ((root, path), (root.resolve(), path.resolve())):  # both may contain links
         if place.is_relative_to(begin):
             return place.relative_to(begin).as_posix()
     return None
 
 
 def _is_same(model: Mapping[str, Any] | None, notebook: Path) -> bool:
-    """Whether a server's description fits a notebook: the same size, and the same modification time to 1 µs."""
+    """Whether a server's description matches a notebook: the same size, and modification time to 1 µs."""
     if model is None:
         return False
     known = notebook.stat()

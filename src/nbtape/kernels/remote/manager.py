@@ -1,4 +1,4 @@
-"""Kernels on a Jupyter server: started, interrupted and deleted over HTTP, spoken to over a websocket."""
+"""Kernels on a Jupyter server: managed over HTTP, and used over a websocket."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: How long a shutdown waits for the deletion of a kernel that is dead or to be killed.
+#: How long a shutdown waits for the deletion of a kernel that is dead or must be killed.
 _DELETION_TIMEOUT_SECONDS: Final = 1.0
 
-#: How long a server may take to notice that a client was killed.
+#: How long a server may take to detect that a client was killed.
 _DISCONNECT_TIMEOUT_SECONDS: Final = 3.0
 _DISCONNECT_POLL_SECONDS: Final = 0.1
 
-#: Deletions under way; asyncio itself keeps no reference to its tasks.
+#: Deletions in progress, because asyncio itself keeps no reference to its tasks.
 _deletions: set[asyncio.Task[None]] = set()
 
 
@@ -51,7 +51,7 @@ class RemoteKernels(KernelSource):
         self._located: tuple[JupyterConnectionInfo, ssl.SSLContext | None] | None = None
 
     async def spec(self) -> KernelSpec:
-        """Look the kernel spec up on the server, which starts it if it is one that nbtape starts."""
+        """Look up the kernel spec on the server, which is started first if nbtape manages it."""
         info, context = await self.locate()
         async with RestApi(info, context) as api:
             return await api.spec(self._name)
@@ -73,7 +73,7 @@ class RemoteKernels(KernelSource):
         return manager.id if isinstance(manager, RemoteKernelManager) else ""
 
     async def find(self, kernel_id: str) -> FoundKernel | None:
-        """Return the kernel of an id, interrupted if it is busy; None if it is gone or another client is connected."""
+        """Return the kernel with an id, interrupted if busy; None if it is gone or another client is connected."""
         if not is_kernel_id(kernel_id):
             return None
         info, context = await self.locate()
@@ -97,7 +97,7 @@ class RemoteKernels(KernelSource):
         await asyncio.to_thread(self.server.leave, self)
 
     async def locate(self) -> tuple[JupyterConnectionInfo, ssl.SSLContext | None]:
-        """Where the server is now: one that nbtape starts may have another port than before."""
+        """The current address of the server: the port changes each time nbtape starts one."""
         self.server.enter(self)
         info = await asyncio.to_thread(lambda: self.server.connection_info)
         if self._located is None or self._located[0] != info:
@@ -131,8 +131,8 @@ class RemoteKernelManager(KernelManager):
         return bool(self._id)
 
     async def start_kernel(self, *, cwd: Path | None) -> None:
-        """Start the kernel in `cwd`, if the server sees that directory; otherwise in the server's root."""
-        # A cancelled request may still start a kernel: the shutdown waits for the answer, to know what to delete.
+        """Start the kernel in `cwd` if the server can access that directory, otherwise in the server's root."""
+        # A canceled request may still start a kernel, so the shutdown waits for the answer to know what to delete.
         self._start = asyncio.create_task(self._start_kernel(cwd))
         await asyncio.shield(self._start)
 
@@ -145,12 +145,12 @@ class RemoteKernelManager(KernelManager):
         self.adopt(self._info, self._context, kernel_id)
 
     def adopt(self, info: JupyterConnectionInfo, context: ssl.SSLContext | None, kernel_id: str) -> None:
-        """Become the manager of a running kernel, which is stopped at the latest when this manager is forgotten."""
+        """Become the manager of a running kernel, which stops at the latest when this is garbage-collected."""
         self._info, self._context, self._id = info, context, kernel_id
         self._deleter = when_forgotten(self, _delete_forgotten, info, kernel_id)
 
     def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
-        """Return another manager of this kernel, which makes it work in `cwd` if the server sees that directory."""
+        """Return another manager of this kernel, which moves it to `cwd` if the server can access that directory."""
         assert self._info is not None, "the kernel was started"
         path, introduction = path_below(self._info.local_root, cwd), STAMP
         is_placed = path is not None and client.environment is not None
@@ -192,7 +192,7 @@ class RemoteKernelManager(KernelManager):
     async def share(self, notebook: Path) -> str:
         """Share the kernel with people who open a notebook on the server; see `KernelSource.share`.
 
-        If the root of the server is not known, it may be the directory in which the server started the kernel.
+        If the root of the server is unknown, assume the directory in which the server started the kernel.
         """
         assert self._info is not None, "the kernel was started"
         environment = self._client.environment if self._client is not None else None
@@ -202,14 +202,14 @@ class RemoteKernelManager(KernelManager):
         try:
             async with self._rest() as api:
                 url = await share(api, self._id, notebook, root)
-        except (KernelError, OSError, ValueError) as exc:  # not every path fits into a URL
+        except (KernelError, OSError, ValueError) as exc:  # ValueError: a path that cannot be part of a URL
             logger.info("%s cannot be opened in JupyterLab on the server of its kernel: %s", notebook, exc)
             return ""
         self._is_shared = bool(url)
         return url
 
     async def renew(self, *, now: bool = False) -> KernelManager | None:
-        """Restart a shared kernel on the server, under the id that JupyterLab knows, unless the server already has.
+        """Restart a shared kernel on the server under the id that JupyterLab uses, unless the server already has.
 
         A kernel that another user stopped is not restarted: the server may still be stopping it.
         """
@@ -222,7 +222,7 @@ class RemoteKernelManager(KernelManager):
                     if is_there and not self._client.was_replaced:
                         await api.restart(self._id)
                 if is_there:
-                    # The server restarts a kernel in the directory in which it was first started.
+                    # The server restarts a kernel in the directory in which it was started originally.
                     return self._make_successor({**self._introduction, **INTRODUCTION}, is_placed=self._is_placed)
             except KernelError as exc:
                 logger.warning("Kernel %s could not be restarted and is replaced: %s", self._id, exc)
@@ -244,7 +244,8 @@ class RemoteKernelManager(KernelManager):
     async def shutdown_kernel(self, *, now: bool = False) -> None:
         """Let the server stop the kernel; it decides how.
 
-        For a kernel that is dead or to be killed, wait only briefly: the server may first try to stop it gracefully.
+        Wait only briefly for a kernel that is dead or must be killed, because the server may first try to stop it
+        gracefully.
         """
         timeout = _DELETION_TIMEOUT_SECONDS if now or self.cause_of_death() else None
         if self._start is not None and not self._start.done():
@@ -264,7 +265,7 @@ class RemoteKernelManager(KernelManager):
             async with self._rest() as api:
                 await api.delete(kernel_id)
         except RuntimeError:
-            return  # this process is exiting, and asyncio resolves no names any more; the deleter does not use asyncio
+            return  # this process is exiting, and asyncio no longer resolves names; the finalizer works without asyncio
         except KernelError as exc:
             if not self._kernels.server.cause_of_end():
                 logger.warning("kernel %s could not be stopped and may still run: %s", kernel_id, exc)
@@ -286,7 +287,7 @@ class RemoteKernelManager(KernelManager):
 
 
 async def _model_of_free_kernel(api: RestApi, kernel_id: str) -> dict[str, Any] | None:
-    """Return the model of a kernel without clients; None if it is gone or a client stays connected."""
+    """Return the server's model of a kernel without clients; None if it is gone or a client stays connected."""
     deadline = time.monotonic() + _DISCONNECT_TIMEOUT_SECONDS
     while (model := await api.model(kernel_id)) is not None and model.get("connections"):
         if time.monotonic() > deadline:
@@ -297,7 +298,7 @@ async def _model_of_free_kernel(api: RestApi, kernel_id: str) -> dict[str, Any] 
 
 
 def _delete_forgotten(info: JupyterConnectionInfo, kernel_id: str) -> None:
-    """Stop a kernel whose manager was forgotten without a shutdown, or at exit."""
+    """Stop a kernel whose manager was garbage-collected without a shutdown, or at exit."""
     try:
         context = info.make_ssl_context() if info.use_https else None
         with httpx.Client(**client_options(info, context, httpx.HTTPTransport), timeout=5) as client:

@@ -1,7 +1,7 @@
-"""The requests that nbtape sends to a Jupyter server's REST API, and what its refusals mean.
+"""Send requests to a Jupyter server's REST API, and explain its errors.
 
 The API is Jupyter's (https://jupyter-server.readthedocs.io/en/latest/developers/rest-api.html), which Kernel Gateway,
-Enterprise Gateway and JupyterHub's servers share.
+Enterprise Gateway and JupyterHub's servers also implement.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 
     from nbtape.kernels.remote.connection import JupyterConnectionInfo
 
-#: For requests that the server can answer at once.
+#: Timeout of requests that the server can answer at once.
 _QUICK_TIMEOUT_SECONDS: Final = 8.0
-#: The same for requests that are not essential.
+#: Timeout of such requests if they are not essential.
 _OPTIONAL_TIMEOUT_SECONDS: Final = 3.0
-#: For starting or stopping a kernel: the server may have to find a machine for it, or to kill it.
+#: Timeout for starting or stopping a kernel: the server may have to find a machine for it, or kill it.
 _KERNEL_TIMEOUT_SECONDS: Final = 60.0
-#: A longer answer is not a Jupyter server's.
+#: Maximum bytes of an answer; a longer one is not from a Jupyter server.
 _MAX_ANSWER_BYTES: Final = 16 << 20
 
 
 class RestApi:
-    """A client of one server, for the length of an `async with`.
+    """A client of one server, to be used in an `async with` block.
 
     All requests raise `ServerError` if the server cannot be reached, refuses access, or is not a Jupyter server, and
     `KernelStartError` if the server fails to create what they ask for.
 
     Args:
         info: The server.
-        context: Which certificates to trust; None where the server does not speak TLS.
+        context: Which certificates to trust; None if the server does not use TLS.
     """
 
     def __init__(self, info: JupyterConnectionInfo, context: ssl.SSLContext | None) -> None:
@@ -90,11 +90,11 @@ class RestApi:
         await self._ask("POST", f"kernels/{kernel_id}/interrupt")
 
     async def restart(self, kernel_id: str) -> None:
-        """Replace a kernel by a fresh one under the same id."""
+        """Replace a kernel with a fresh one under the same id."""
         await self._ask("POST", f"kernels/{kernel_id}/restart", timeout=_KERNEL_TIMEOUT_SECONDS)
 
     async def delete(self, kernel_id: str) -> None:
-        """Stop a kernel. Harmless if the server does not know it."""
+        """Stop a kernel; does nothing if the server does not know it."""
         await self._ask("DELETE", f"kernels/{kernel_id}", timeout=_KERNEL_TIMEOUT_SECONDS, missing_ok=True)
 
     async def model(self, kernel_id: str) -> dict[str, Any] | None:
@@ -102,12 +102,12 @@ class RestApi:
         return await self._ask("GET", f"kernels/{kernel_id}", missing_ok=True)
 
     async def file(self, path: str) -> dict[str, Any] | None:
-        """Return the server's description of a file, without its content; None if it has no such file, or no files."""
+        """Return the server's description of a file without its content; None if it is missing or not supported."""
         path = f"contents/{quote(path)}?content=0"
         return await self._ask("GET", path, timeout=_OPTIONAL_TIMEOUT_SECONDS, missing_ok=True)
 
     async def open_session(self, path: str, kernel_id: str) -> str:
-        """Connect a notebook, relative to the server's root, to a kernel; return the id of the kernel it now has.
+        """Connect a notebook, given relative to the server's root, to a kernel; return the id of its kernel.
 
         A notebook that already has a kernel keeps it.
         """
@@ -131,7 +131,7 @@ class RestApi:
         timeout: float = _QUICK_TIMEOUT_SECONDS,
         missing_ok: bool = False,
     ) -> dict[str, Any] | None:
-        """Send a request; return the JSON object of the answer, {} if it is not an object, None for a permitted 404."""
+        """Send a request; return the JSON object of the answer, {} for other content, None for a permitted 404."""
         response, text = await self._send(self._client.build_request(method, path, json=body), timeout)
         if missing_ok and response.status_code == HTTPStatus.NOT_FOUND:
             return None
@@ -178,7 +178,7 @@ class RestApi:
 
 
 def is_kernel_id(value: object) -> bool:
-    """Whether a value may be a kernel's id. It becomes part of a URL, so it is checked."""
+    """Whether a value is a valid kernel id. Checked because it becomes part of a URL."""
     return isinstance(value, str) and value.isascii() and value.replace("-", "").isalnum()
 
 
@@ -193,14 +193,14 @@ def client_options(
         "base_url": info.api,
         "headers": info.secret_headers or _xsrf_headers(),
         "verify": context if context is not None else False,
-        # A redirect would carry the token elsewhere. A server on this machine is never reached through a proxy.
+        # A redirect would send the token elsewhere. A local server is never reached through a proxy.
         "follow_redirects": False,
         "trust_env": not info.is_loopback,
     }
 
 
 def _xsrf_headers() -> dict[str, str]:
-    """A server without a token wants the same text as a cookie and as a header (Tornado's XSRF protection)."""
+    """A server without a token requires the same text as cookie and header (Tornado's XSRF protection)."""
     text = secrets.token_hex(16)
     return {"Cookie": f"_xsrf={text}", "X-XSRFToken": text}
 
@@ -215,7 +215,7 @@ async def _read(response: httpx.Response) -> str:
 
 
 def _explain(exc: httpx.HTTPError) -> str:
-    """What a failed request means, for after "The server at <url>"."""
+    """The cause of a failed request, to follow "The server at <url>"."""
     reason: BaseException | None = exc
     while reason is not None and not isinstance(reason, ssl.SSLError):
         reason = reason.__cause__ or reason.__context__
@@ -238,7 +238,7 @@ def _explain(exc: httpx.HTTPError) -> str:
 
 
 def _message(text: str) -> str:
-    """The server's own error message, for inside the parentheses after the status."""
+    """The server's own error message, to put in parentheses after the status."""
     try:
         message = json.loads(text).get("message")
     except (ValueError, AttributeError):

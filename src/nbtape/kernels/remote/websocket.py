@@ -1,7 +1,7 @@
 """A websocket to a kernel's channels that reconnects whenever it breaks.
 
-It always uses the same session id: the server then delivers what the kernel sent meanwhile, if it noticed the break and
-no other client was connected.
+It always uses the same session id. If the server noticed the break and no other client was connected, it then delivers
+what the kernel sent in the meantime.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of the largest frame that is read; it takes three times as much memory.
+#: Maximum bytes of a frame, which takes three times as much memory.
 _MAX_FRAME_BYTES: Final = 256 << 20
-#: One attempt to connect, and how often the kernel is looked up meanwhile.
+#: Timeout of one attempt to connect, and the interval of checks that the kernel exists in the meantime.
 _CONNECT_TIMEOUT_SECONDS: Final = 10.0
 _KERNEL_POLL_SECONDS: Final = 1.0
-#: Pauses between attempts: each is twice the one before.
+#: First and longest pause between attempts; each is twice the previous one.
 _FIRST_RETRY_SECONDS: Final = 0.05
 _LAST_RETRY_SECONDS: Final = 2.0
-#: How long the server may be silent until it is pinged, and until the connection counts as broken.
+#: How long the server may be silent before it is pinged, and before the connection counts as broken.
 _PING_AFTER_SECONDS: Final = 5
 _BROKEN_AFTER_SECONDS: Final = 15
 
@@ -54,10 +54,10 @@ class Listener(Protocol):
         """A frame arrived. The next one is read when this returns."""
 
     async def connection_silent(self) -> None:
-        """Nothing arrived for five seconds, although the connection is open."""
+        """Nothing has arrived for five seconds, although the connection is open."""
 
     def connection_lost(self) -> None:
-        """The connection broke; another one will be opened."""
+        """The connection broke; a new one will be opened."""
 
 
 class WebsocketConnection:
@@ -87,20 +87,20 @@ class WebsocketConnection:
         self._is_listener_busy = False
         self.wire: Wire = JsonWire()
         self.is_open = False
-        #: When the connection was lost (`time.monotonic`), and why, a sentence.
+        #: When the connection was lost (`time.monotonic`), and a sentence on why.
         self.lost_at = time.monotonic()
         self.last_error = ""
-        #: Whether the server has to keep messages while the connection is broken.
+        #: Whether the server should keep messages while the connection is broken.
         self.keeps_session = False
-        #: False ends `run` when the connection breaks.
+        #: If False, `run` returns when the connection breaks.
         self.reconnects = True
 
     def send(self, channel: str, message: Message) -> None:
-        """Send a message, now or after reconnecting. A message that is sent while the connection breaks may be lost."""
+        """Send a message, now or after reconnecting. A message sent while the connection breaks may be lost."""
         self._outbox.put_nowait((channel, message))
 
     async def run(self) -> str:
-        """Stay connected until the kernel no longer exists; return why, a sentence."""
+        """Stay connected until the kernel no longer exists; return a sentence on why."""
         while self.reconnects:
             try:
                 async with await self._connect() as connection:
@@ -120,7 +120,7 @@ class WebsocketConnection:
         return ""
 
     async def _connect(self) -> ClientConnection:
-        """Open a connection. A server may answer only when the kernel has started: check that it still exists."""
+        """Open a connection. A server may answer only after the kernel has started, so check that it still exists."""
         attempt = asyncio.ensure_future(self._handshake().__aenter__())
         try:
             while not (await asyncio.wait({attempt}, timeout=_KERNEL_POLL_SECONDS))[0]:
@@ -144,7 +144,7 @@ class WebsocketConnection:
             compression=None,
             open_timeout=_CONNECT_TIMEOUT_SECONDS,
             close_timeout=1,
-            ping_interval=None,  # its deadline would break a connection that is busy with a flood; see _watch
+            ping_interval=None,  # its deadline would break a connection that is busy with much output; see _watch
             max_size=_MAX_FRAME_BYTES,
             **options,
         )
@@ -180,7 +180,7 @@ class WebsocketConnection:
                 await connection.send(self.wire.encode(channel, message))
 
     async def _watch(self, connection: _PromptConnection) -> None:
-        """Break a connection that the other side left without closing it."""
+        """Break a connection whose other side is gone without closing it."""
         silent_seconds = 0
         while True:
             count = connection.received_count
@@ -203,24 +203,24 @@ class _KernelGoneError(Exception):
 
 
 class _Connect(connect):
-    """websockets' `connect` without redirects, which would carry the token elsewhere."""
+    """websockets' `connect` without redirects, which would send the token elsewhere."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
 
 
 class _NoDebugLogger(logging.LoggerAdapter[logging.Logger]):
-    """websockets' logger without the level DEBUG, which shows headers and with them the token."""
+    """websockets' logger without the level DEBUG, which would log headers with the token."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802  (logging's)
         return level > logging.DEBUG and super().isEnabledFor(level)
 
 
 class _PromptConnection(ClientConnection):
-    """A connection that counts what it receives, and acknowledges it at once.
+    """A connection that counts received data and acknowledges it at once.
 
-    Servers built on Tornado leave Nagle's algorithm on: they send the second part of an answer when the first has been
-    acknowledged, which Linux delays by 40 ms unless it is asked not to after each receive (tcp(7)).
+    Servers built on Tornado use Nagle's algorithm: they send the second part of an answer after the first has been
+    acknowledged. Linux delays that by 40 ms unless the option is set again after each receive (tcp(7)).
     """
 
     received_count = 0
@@ -236,13 +236,13 @@ class _PromptConnection(ClientConnection):
 def _is_session_stuck(exc: Exception) -> bool:
     """Whether the server may never accept the session id again.
 
-    jupyter_server 2.21 does not if the connection broke during its preparation.
+    jupyter_server 2.21 never does if the connection broke while it was being prepared.
     """
     return isinstance(exc, InvalidStatus) and exc.response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _explain(exc: Exception) -> str:
-    """Why there is no connection, a sentence."""
+    """A sentence on why there is no connection."""
     if isinstance(exc, InvalidStatus):
         return f"The server rejects the connection (HTTP {exc.response.status_code})."
     if isinstance(exc, TimeoutError):

@@ -1,4 +1,4 @@
-"""Messages as a Jupyter server's websocket carries them: the binary subprotocol, and the JSON it falls back to.
+"""Encode and decode messages on a Jupyter server's websocket: the binary subprotocol, and JSON as the fallback.
 
 Formats: https://jupyter-server.readthedocs.io/en/latest/developers/websocket-protocols.html.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BINARY: Final = "v1.kernel.websocket.jupyter.org"
 
-#: The parts of a message, in the order in which they travel; buffers follow.
+#: The parts of a message in transmission order; buffers follow.
 _PARTS: Final = ("header", "parent_header", "metadata", "content")
 
 
@@ -35,7 +35,7 @@ class Wire(Protocol):
         ...
 
     def decode(self, frame: bytes | str, room: int) -> tuple[str, Message]:
-        """Decode a frame into channel and message, whose strings keep `room` bytes each if the message is large.
+        """Decode a frame into channel and message; strings of a large message keep `room` bytes each.
 
         Raises:
             ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error: The frame is broken.
@@ -49,7 +49,7 @@ def wire_of(subprotocol: str | None) -> Wire:
 
 
 class BinaryWire:
-    """`v1.kernel.websocket.jupyter.org`: the message's parts as the kernel gets them; the server signs."""
+    """`v1.kernel.websocket.jupyter.org`: the parts of a message as the kernel gets them; the server signs."""
 
     def encode(self, channel: str, message: Message) -> bytes:
         parts = [channel.encode(), *(json_packer(message[name]) for name in _PARTS)]
@@ -73,7 +73,7 @@ class BinaryWire:
 
 
 class JsonWire:
-    """The format of servers without the subprotocol: JSON, followed by the buffers of a message that has some."""
+    """The format of servers without the subprotocol: JSON, followed by any buffers."""
 
     def encode(self, channel: str, message: Message) -> str:
         return json.dumps({**message, "channel": channel, "buffers": []}, default=json_default)
@@ -98,12 +98,12 @@ def _parts(frame: memoryview, offsets: Sequence[int]) -> list[memoryview]:
 
 
 def _taken_in(part: memoryview, room: int) -> tuple[bytes, int]:
-    """JSON with long strings cut if it is large, and the number of characters left out."""
+    """JSON with long strings cut if it is large, and the number of omitted characters."""
     return take_in(part, room) if len(part) > LARGE else (bytes(part), 0)
 
 
 def _message(fields: dict[str, Any], buffers: Sequence[memoryview], cut: int) -> Message:
-    """Build a message as jupyter_client does, in its version of the protocol."""
+    """Build a message like jupyter_client, in its version of the protocol."""
     header = with_date(fields["header"])
     return adapt(
         {
