@@ -55,20 +55,20 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
 
     Args:
         notebook: The recorded notebook; it is not changed.
-        output: Path of the new notebook, which is replaced if it exists, when the kernel is gone. None for
-            `<name>-replayed.ipynb` beside the notebook, with a number if that is taken.
+        output: Path of the new notebook, written after the kernel has stopped. An existing file is replaced. None for
+            `<name>-replayed.ipynb` next to the notebook, with a number if that is taken.
         jupyter_server: The source of the kernel, as for `JupyterCodeExecutor`.
-        kernel_name: The kernel spec; None for the one that the notebook names.
+        kernel_name: The kernel spec; None for the one named in the notebook.
         directory: The working directory of the kernel; None for the notebook's directory.
         parameters: Variables that override those of its `parameters` cell, as in papermill.
-        timeout: Seconds for each cell. A cell keeps a longer recorded timeout, and any timeout that it ran into.
-        keep_going: Whether to continue after a cell that fails and did not fail before.
+        timeout: Seconds for each cell. A cell keeps a longer recorded timeout, and any timeout that it exceeded.
+        keep_going: Whether to continue after a cell that fails but did not fail before.
         settings: Which differences to ignore; see `ReplaySettings`.
-        trust_notebook_settings: Whether settings and tags in the notebook count that relax the comparison: the metadata
-            `nbtape.replay` and the tags `nbval-ignore-output`, `skip-execution` (on a cell that was run) and
-            `raises-exception` (on one that was not). The verdict on such a cell is `ignored` or `skipped`. Otherwise
-            they are listed in `ReplayReport.ignored_settings` and ignored.
-        allow_ignored: Whether the exit code may be 0 in spite of `ignored` and `skipped` cells.
+        trust_notebook_settings: Whether to apply settings and tags in the notebook that relax the comparison: the
+            metadata `nbtape.replay` and the tags `nbval-ignore-output`, `skip-execution` (on a cell that was run) and
+            `raises-exception` (on one that was not). The verdict on such a cell is `ignored` or `skipped`. If False,
+            they are ignored and listed in `ReplayReport.ignored_settings`.
+        allow_ignored: Whether the exit code may be 0 despite `ignored` and `skipped` cells.
         on_cell: Called after each cell with the number of cells that have run and their total.
         on_start: Called with a function that stops the replay from any thread by interrupting the running cell.
 
@@ -117,7 +117,7 @@ def replay_document(  # noqa: PLR0913  (the options of `replay`)
     on_cell: Callable[[int, int], None] | None = None,
     on_start: Callable[[Callable[[], None]], None] | None = None,
 ) -> ReplayReport:
-    """`replay` of a notebook in memory, read from `path`, which is also the report's `output` without `destination`."""
+    """`replay` a notebook in memory that was read from `path`; without `destination`, `path` is the report's output."""
     if allow_ignored and not trust_notebook_settings:
         raise ValueError("allow_ignored= needs trust_notebook_settings=True: without it, no cell is ignored.")
     check_packages(output for _, cell in _code(recorded) for output in cell["outputs"])
@@ -172,12 +172,12 @@ def _code(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
 def _run(
     recorded: NotebookNode,
     destination: Destination | None,
-    **options: Any,  # noqa: ANN401  (papermill's and our engine's)
+    **options: Any,  # noqa: ANN401  (papermill's and those of nbtape's engine)
 ) -> tuple[bytes, Path | None]:
     """Run a notebook with papermill and publish it; return its content and path. If interrupted, publish what ran.
 
-    Ignores papermill's error for a failed cell, which the report shows. Nothing of the run is on disk before the kernel
-    is gone, so that the code can neither change what is judged nor redirect what is written.
+    Ignores papermill's error for a failed cell, because the report shows it. Nothing is written to disk before the
+    kernel has stopped, so that code can neither change the judged outputs nor redirect the written file.
     """
     import papermill  # type: ignore[import-untyped]
     from papermill.engines import papermill_engines  # type: ignore[import-untyped]
@@ -185,7 +185,7 @@ def _run(
 
     from nbtape.replay.papermill_engine import NbtapeEngine
 
-    papermill_engines.register(_ENGINE, NbtapeEngine)  # works without an installed entry point, too
+    papermill_engines.register(_ENGINE, NbtapeEngine)  # also works without an installed entry point
     kept: list[NotebookNode] = []
 
     def keep(nb: NotebookNode) -> None:
@@ -209,13 +209,13 @@ def _context(notebook: Mapping[str, Any], where: Path) -> Context:
     environment = environment_of(notebook)
     if environment is None:
         return Context(directory=str(where))
-    # The notebook is a stranger's: "0.99" is not a directory to be masked in its outputs.
+    # The notebook may be untrusted: a "directory" such as "0.99" must not be masked in its outputs.
     is_path = PurePosixPath(environment.directory).is_absolute() or PureWindowsPath(environment.directory).is_absolute()
     return Context(directory=environment.directory if is_path else "", utc_offset=environment.utc_offset)
 
 
 def _differences(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> list[Difference] | None:
-    """Differences between the environments of two runs; None if one is unknown."""
+    """The differences between the environments of two runs; None if one is unknown."""
     before, after = environment_of(recorded), environment_of(replayed)
     if before is None or after is None:
         return None

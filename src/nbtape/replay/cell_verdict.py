@@ -1,4 +1,4 @@
-"""The verdict on one cell, from its status and its outputs in both runs."""
+"""Judge one cell by its status and its outputs in both runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def judge_cell(
     contexts: tuple[Context, Context],
     rules: CellRules,
 ) -> ReplayedCell:
-    """Judge a recorded code cell; `replayed` is None if papermill replaced it by new parameters."""
+    """Judge a recorded code cell; `replayed` is None if papermill replaced it with new parameters."""
     expected = expectation(recorded, trusted=rules.is_trusted)
     found = found_settings(recorded)
     if replayed is None:
@@ -50,7 +50,7 @@ def judge_cell(
 def _judge_ending(
     expected: Expectation, recorded: Mapping[str, Any], replayed: Mapping[str, Any], rules: CellRules
 ) -> Judgement | None:
-    """The verdict if it does not depend on the outputs; else None."""
+    """The verdict if it does not depend on the outputs; otherwise None."""
     now = own_status(replayed)
     if not expected.runs or now == "not_run":
         return _judge_not_run(expected)
@@ -82,7 +82,7 @@ def _judge_by_rules(
     contexts: tuple[Context, Context],
     rules: CellRules,
 ) -> Judgement:
-    """Judge the outputs by the caller's settings, and by the cell's own settings and tag if those are trusted."""
+    """Judge the outputs by the caller's settings and, if trusted, by the cell's own settings and tag."""
     if rules.is_trusted and ignores_outputs(recorded):
         return Judgement("ignored", "Outputs are not compared because of its tag.")
     judgement = _judge_outputs(expected, recorded, replayed, contexts, rules.settings)
@@ -123,14 +123,14 @@ def _failure(cell: Mapping[str, Any]) -> str:
 
 
 def _common_part(before: Iterable[_Output], after: Iterable[_Output]) -> tuple[list[_Output], list[_Output]]:
-    """Cut the outputs of two stopped runs to the shorter ones, without the notices about the stop."""
+    """Cut the outputs of two stopped runs to their common length, without the notices about the stop."""
     before, after = ([output for output in outputs if not tells_ending(output)] for outputs in (before, after))
     pairs = [_same_length(old, new) for old, new in zip(before, after, strict=False)]
     return [old for old, _ in pairs], [new for _, new in pairs]
 
 
 def _beginning(outputs: Iterable[_Output], begun: Sequence[_Output]) -> list[_Output]:
-    """Cut the outputs of a whole run to as much as `begun` has, which was cut off."""
+    """Cut the outputs of a complete run to the length of `begun`, which was cut off."""
     left = Counter[str]()
     for output in begun:
         left[_stream(output)] += len(output["text"]) if _stream(output) else 1
@@ -145,7 +145,7 @@ def _beginning(outputs: Iterable[_Output], begun: Sequence[_Output]) -> list[_Ou
 
 
 def _stream(output: _Output) -> str:
-    """The stream that an output is a part of; empty for a display."""
+    """The stream that an output belongs to; empty for a display."""
     return str(output.get("name") or "stdout") if output["output_type"] == "stream" else ""
 
 

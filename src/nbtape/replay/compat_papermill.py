@@ -1,4 +1,4 @@
-"""Uses of papermill's internals, each checked by `tests/replay/test_compat_papermill.py`."""
+"""The private API of papermill that nbtape depends on. `tests/replay/test_compat_papermill.py` checks each use."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def working_directory() -> Path:
-    """The directory that papermill resolves its output path against; an engine runs in the notebook's `cwd`."""
-    # The handler's public method `cwd` returns this only by replacing it.
+    """The directory that papermill resolves its output path against; the engine itself runs in the notebook's `cwd`."""
+    # The handler's public method `cwd` returns this only when it sets a new one.
     return Path(getattr(papermill_io.get_handler("local"), "_cwd", None) or ".")
 
 
@@ -29,7 +29,7 @@ class _ExpectedError(NotebookNode):
 
 
 def excuse_errors(cell: NotebookNode) -> None:
-    """Keep papermill from raising for the errors of a cell. What it writes does not change."""
+    """Keep papermill from raising for the errors of a cell. The written notebook does not change."""
     # papermill also raises for error outputs of cells with the tag `raises-exception`.
     for position, output in enumerate(cell["outputs"]):
         if output["output_type"] == "error":

@@ -1,4 +1,4 @@
-"""papermill's execution manager for reruns: records its metadata, and saves the notebook cell by cell."""
+"""papermill's execution manager for reruns, which records its metadata and saves the notebook cell by cell."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ExecutionManager(NotebookExecutionManager):  # type: ignore[misc]  # untyp
         self._in_memory = False
 
     def record(self, path: Path, *, in_memory: bool = False) -> None:
-        """Record the rerun as a notebook at `path`, saved whenever a cell changes; `in_memory`, it is never saved."""
+        """Record the rerun as a notebook at `path`, saved whenever a cell changes; with `in_memory`, never saved."""
         self.nb["metadata"].pop("nbtape", None)  # of the recording
         self._document, self._in_memory = Notebook(path, self.nb), in_memory
         self._document.describe({"nbtape": preamble()})
@@ -43,7 +43,7 @@ class ExecutionManager(NotebookExecutionManager):  # type: ignore[misc]  # untyp
             self._document.save()
 
     def save(self, **_: Any) -> None:  # noqa: ANN401  (papermill's)
-        """Do nothing: papermill saves twice per cell; nbtape saves at its own times."""
+        """Do nothing: papermill saves twice per cell, and nbtape saves on its own."""
 
     def describe(self, metadata: Mapping[str, Any]) -> None:
         """Add to the notebook's metadata."""
@@ -86,7 +86,7 @@ class ExecutionManager(NotebookExecutionManager):  # type: ignore[misc]  # untyp
             await autosave.flush()
 
     def close(self) -> None:
-        """Finish papermill's metadata, save everything and release the notebook, which papermill writes next."""
+        """Complete papermill's metadata, save everything, and release the notebook, which papermill writes next."""
         self.notebook_complete()
         if self._document is not None and not self._in_memory:
             for index in range(len(self.nb["cells"])):

@@ -1,4 +1,4 @@
-"""What a rerun expects of a cell, from its recording."""
+"""Derive from the recording what a rerun should expect of a cell."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ FAILED: Final = frozenset({"error", "timeout", "interrupted", "kernel_died"})
 class Expectation:
     """How a code cell was recorded.
 
-    The status is `running` if the recording was cut off and empty if nothing is recorded. `timeout` is the number of
-    seconds after which the cell was stopped, and `allowed` its recorded timeout. `is_tagged` means that it may fail,
-    `is_skipped` that a trusted tag leaves it out although it was run.
+    The status is `running` if the recording was cut off, and empty if nothing was recorded. `timeout` is the number of
+    seconds after which the cell was stopped, and `allowed` is its recorded timeout. `is_tagged` means that it may fail;
+    `is_skipped` means that a trusted tag leaves it out although it was run.
     """
 
     status: str
@@ -45,7 +45,7 @@ class Expectation:
         return self.failed or self.is_tagged
 
     def seconds(self, least: float) -> float:
-        """Its timeout now: when it was stopped, otherwise at least as long as before."""
+        """The timeout of the rerun: the time at which it was stopped, otherwise at least its recorded timeout."""
         if self.timeout is not None:
             return self.timeout
         return max(least, self.allowed or least)
@@ -54,7 +54,7 @@ class Expectation:
 def expectation(cell: Mapping[str, Any], *, trusted: bool = False) -> Expectation:
     """Derive the expectation from a recorded code cell with its outputs.
 
-    A cell that shows what it did was run, whatever its status and tags say; if they are `trusted`, a tag can skip it.
+    A cell with outputs was run, whatever its status and tags are. If the tags are `trusted`, one can skip the cell.
     """
     is_tagged = bool(may_fail_tags(cell))
     if not was_run(cell):
@@ -66,18 +66,18 @@ def expectation(cell: Mapping[str, Any], *, trusted: bool = False) -> Expectatio
     if trusted and is_left_out(cell):
         return Expectation(status, runs=False, is_skipped=True)
     allowed = _seconds(cell, "timeout")
-    # An interrupted cell may never end, so it is stopped at the same time.
+    # An interrupted cell may never end, so it is stopped after the same time.
     stopped = {"timeout": allowed, "interrupted": _seconds(cell, "duration")}.get(status)
     return Expectation(status, runs=True, timeout=stopped, allowed=allowed, is_tagged=is_tagged)
 
 
 def was_run(cell: Mapping[str, Any]) -> bool:
-    """Whether a recorded code cell shows that it was run, or says so."""
+    """Whether a recorded code cell was run, according to its outputs or its metadata."""
     return bool(cell["outputs"]) or cell["execution_count"] is not None or own_status(cell) not in {"", "not_run"}
 
 
 def may_fail_tags(cell: Mapping[str, Any]) -> list[str]:
-    """The tags of a cell that let it fail."""
+    """The tags of a cell that allow it to fail."""
     return sorted(_MAY_FAIL.intersection(cell["metadata"].get("tags", [])))
 
 

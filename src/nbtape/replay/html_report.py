@@ -1,6 +1,7 @@
 """Render replay reports as one HTML page, with both runs of each cell side by side and no active content.
 
-Text is escaped, images are embedded, HTML outputs appear as plain text, and the page's policy forbids everything else.
+Text is escaped, images are embedded, HTML outputs appear as plain text, and the page's content security policy forbids
+everything else.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _cells(document: NotebookNode) -> dict[str, Mapping[str, Any]]:
 
 
 def _output(output: Mapping[str, Any]) -> Markup:
-    """Render an output as an image if possible, or else as text."""
+    """Render an output as an image if possible, otherwise as text."""
     from markupsafe import Markup
 
     if url := _image_url(output.get("data", {})):

@@ -1,4 +1,4 @@
-"""What a notebook says about how it is to be judged: it counts only if the caller trusts the notebook."""
+"""Read a notebook's own settings for judging it, which apply only if the caller trusts the notebook."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class CellRules:
     """How one cell is judged.
 
     Args:
-        settings: Those of the caller.
-        own: Those with the cell's own `replay` metadata, if it is trusted and has any; else None.
-        is_trusted: Whether the cell's tags count.
+        settings: The caller's settings.
+        own: The settings with the cell's own `replay` metadata, if that exists and is trusted; otherwise None.
+        is_trusted: Whether the cell's tags apply.
     """
 
     settings: ReplaySettings
@@ -47,7 +47,7 @@ class CellRules:
 
 
 def found_settings(cell: Mapping[str, Any]) -> tuple[str, ...]:
-    """Name everything in a recorded code cell that could relax its verdict."""
+    """List the tags and metadata of a recorded code cell that could relax its verdict."""
     tags = cell["metadata"].get("tags", [])
     found = ["metadata.nbtape.replay"] if own_metadata(cell).get("replay") is not None else []
     found += sorted(_IGNORING.intersection(tags))
@@ -60,7 +60,7 @@ def found_settings(cell: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def ignores_outputs(cell: Mapping[str, Any]) -> bool:
-    """Whether a tag says that the outputs of a cell are not compared."""
+    """Whether a tag excludes the outputs of a cell from the comparison."""
     return bool(_IGNORING.intersection(cell["metadata"].get("tags", [])))
 
 

@@ -1,4 +1,4 @@
-"""papermill's engine `nbtape`, see https://papermill.readthedocs.io/en/latest/extending-entry-points.html."""
+"""The papermill engine `nbtape`, see https://papermill.readthedocs.io/en/latest/extending-entry-points.html."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
-    """Reruns a notebook, recorded by nbtape or not, and saves each cell once. Recorded failures may happen again."""
+    """Reruns any notebook and saves each cell once. Cells that failed in a recording may fail again."""
 
     @classmethod
     def execute_notebook(
@@ -51,8 +51,8 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
             options: `start_timeout`, `execution_timeout`, `stdout_file` and `stderr_file` as in papermill's own engine;
                 `notebook`, the path to record as the input; `directory`, the kernel's working directory;
                 `jupyter_server`, `keep_going`, `on_cell`, `on_start` and `trust_notebook_settings` (here on by default)
-                as in `nbtape.replay`; `keep`, which is called with `nb` before it runs: then nothing is saved while
-                the code runs, which could change it. Others are ignored.
+                as in `nbtape.replay`; `keep`, which is called with `nb` before it runs, and prevents saving while the
+                code, which could change the file, is running. Other options are ignored.
 
         Raises:
             NbtapeError: No kernel can be started, or the notebook cannot be written.

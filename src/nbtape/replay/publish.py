@@ -1,4 +1,4 @@
-"""Write a replayed notebook: once, when its kernel is gone, and never through a link that its code has made."""
+"""Write a replayed notebook once, after its kernel has stopped, and never through a link that its code has created."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Destination:
-    """Where a replay goes; checked before it runs, which may take hours.
+    """The destination of a replay, checked before the replay runs, which may take hours.
 
-    `output` is replaced if it exists; None stands for a free name beside the recorded notebook.
+    `output` is replaced if it exists; None stands for a free name next to the recorded notebook.
 
-    Raises NotebookWriteError if nothing can be written there, and ValueError if that is the recorded notebook.
+    Raises NotebookWriteError if it cannot be written, and ValueError if it is the recorded notebook.
     """
 
     def __init__(self, notebook: Path, output: Path | None) -> None:
@@ -52,7 +52,7 @@ class Destination:
                 return self.path
 
     def _opened(self) -> Directory:
-        """The directory of the output; the recorded code may have made links below that of the notebook."""
+        """The directory of the output; code may have created links below the directory of the notebook."""
         return Directory(self.path.parent, [self._untrusted])
 
     @contextlib.contextmanager
@@ -64,7 +64,7 @@ class Destination:
 
 
 def _create(directory: Directory, stem: str, content: bytes) -> Path:
-    """Write to a free name: the code may have taken the first one."""
+    """Write to a free name, because the code may have taken the first one."""
     for path in places(directory.path, stem):
         with contextlib.suppress(FileExistsError):
             directory.create(path.name, content)

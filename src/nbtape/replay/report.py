@@ -1,4 +1,4 @@
-"""The report of a replay: a verdict on each cell, as text and JSON."""
+"""The report on a replay: a verdict on each cell, as text and JSON."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class ReplayedCell:
         cell_id: Its id.
         verdict: `same`, `cosmetic`, `drift`, `different`, `error`, `fixed`, `same_error` or `not_run`; if the settings
             of the notebook are trusted, also `ignored` or `skipped`.
-        recorded: Its recorded status; `running` if the recording was cut off, empty if nothing is recorded.
+        recorded: Its recorded status; `running` if the recording was cut off, empty if nothing was recorded.
         replayed: Its status in the replay.
         reason: What differs, or why the cell was not compared; may be empty.
-        settings: What in the recorded cell could relax its verdict: names of tags and metadata.
+        settings: Names of tags and metadata of the recorded cell that could relax its verdict.
     """
 
     index: int
@@ -86,9 +86,9 @@ class ReplayReport(Displayed):
         cells: One for each code cell of the recorded notebook, in its order.
         duration: Seconds that the replay took.
         environment: Differences between the environments; None if one of them is not recorded.
-        trusts_settings: Whether the notebook's own settings counted.
+        trusts_settings: Whether the notebook's own settings were applied.
         allows_ignored: Whether cells that those settings leave out of the comparison count as recorded.
-        documents: Both notebooks as they were compared, whatever became of their files; None if they are not kept.
+        documents: Both notebooks as they were compared, even if their files have changed; None if they are not kept.
     """
 
     notebook: Path
@@ -102,9 +102,9 @@ class ReplayReport(Displayed):
 
     @property
     def exit_code(self) -> int:
-        """0 if every cell is as recorded, see `ReplayedCell.is_as_recorded`; else 1.
+        """0 if every cell is as recorded, see `ReplayedCell.is_as_recorded`; otherwise 1.
 
-        With `allows_ignored`, 0 also for cells that the trusted settings of the notebook leave out of the comparison.
+        With `allows_ignored`, cells that trusted settings leave out of the comparison count as recorded.
         """
         return WELL if all(map(self._is_well, self.cells)) else FAILED
 
@@ -113,7 +113,7 @@ class ReplayReport(Displayed):
 
     @property
     def ignored_settings(self) -> dict[int, tuple[str, ...]]:
-        """The settings in the notebook that did not count, by position of their cell."""
+        """The settings in the notebook that were not applied, by position of their cell."""
         return {} if self.trusts_settings else {cell.index: cell.settings for cell in self.cells if cell.settings}
 
     @property
@@ -153,7 +153,7 @@ class ReplayReport(Displayed):
         return "\n".join([f"{self.notebook.name}: {counted}.", *told])
 
     def news_of_settings(self) -> list[str]:
-        """A line about the settings in the notebook that did not count, if there are any."""
+        """A line about settings in the notebook that were not applied, if any."""
         ignored = self.ignored_settings
         if not ignored:
             return []

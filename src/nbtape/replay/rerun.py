@@ -1,4 +1,4 @@
-"""Rerun the cells of a recorded notebook in order, on a fresh kernel when one is lost."""
+"""Rerun the cells of a recorded notebook in order, replacing a lost kernel with a fresh one."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Rerun:
-    """Reruns the cells of the manager's notebook, which must be without outputs, and writes outputs into it.
+    """Reruns the cells of the manager's notebook, which must have no outputs, and writes their outputs into it.
 
-    `expectations` are by cell position; `timeout` is in seconds per cell, unless the recording says otherwise.
+    `expectations` are by cell position; `timeout` is in seconds per cell, unless an expectation has its own.
     """
 
     manager: ExecutionManager
@@ -45,7 +45,7 @@ class Rerun:
         self._chars_left = self.options["max_notebook_chars"]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run the cells in order, until one fails unexpectedly. Setting `stop` interrupts the running cell.
+        """Run the cells in order until one fails unexpectedly. Setting `stop` interrupts the running cell.
 
         Raises KernelStartError if no kernel can be started, and NotebookWriteError if the notebook cannot be written.
         """
@@ -92,7 +92,7 @@ class Rerun:
 
 
 def _close(cell: NotebookNode, **facts: Any) -> None:  # noqa: ANN401  (JSON values)
-    """Record how a cell ended; of its former metadata, keep its language and what people added for replays."""
+    """Record the outcome of a cell; of its old metadata, keep the language and the settings for replays."""
     kept = {key: value for key, value in own_metadata(cell).items() if key in {"language", "replay"}}
     cell["metadata"]["nbtape"] = fit_json(kept)
     record_facts(cell, **facts)

@@ -1,1 +1,1 @@
-"""Rules that decide whether two outputs are the same. Nothing here runs code or reads files."""
+"""Rules that decide whether two outputs are the same. Nothing in this package runs code or reads files."""

@@ -29,7 +29,7 @@ _CODE_TYPES: Final = frozenset({"application/javascript", "text/javascript"})
 
 
 class _Outputs(NamedTuple):
-    """The outputs of a cell by kind. Each stream is one text, since the order of two streams is a race."""
+    """The outputs of a cell by kind. Each stream is one text, because the order of two streams varies."""
 
     streams: dict[str, str]
     bundles: list[Output]
@@ -39,7 +39,7 @@ class _Outputs(NamedTuple):
 def check_packages(outputs: Iterable[Mapping[str, Any]]) -> None:
     """Raise MissingExtraError if comparing these outputs may need a package that is not installed.
 
-    Outputs of other types than the recorded ones are different, and need no package.
+    An output whose type differs from the recorded one is different, and needs no package.
     """
     mimes = {mime for output in outputs for mime in _bundle(output)}
     if mimes & PILLOW_FORMATS.keys():
@@ -55,7 +55,7 @@ def judge(
     replayed_context: Context,
     settings: ReplaySettings | None = None,
 ) -> Judgement:
-    """Compare the outputs of a cell in nbformat's format. Never raises, whatever a kernel sent."""
+    """Compare the outputs of a cell in nbformat's format. Never raises, whatever a kernel has sent."""
     terms = Terms(recorded_context, replayed_context, settings or ReplaySettings())
     try:
         return _judge(_gather(recorded_outputs), _gather(replayed_outputs), terms)
@@ -104,7 +104,7 @@ def _error_line(error: Output) -> str:
 
 
 def _differences(old: _Outputs, new: _Outputs, terms: Terms) -> Iterator[Judgement]:
-    """Compare all parts lazily: nothing after the first that is different."""
+    """Compare all parts lazily, stopping at the first that is different."""
     if old.error is not None and new.error is not None:
         yield _compare_errors(old.error, new.error, terms)
     for name in sorted(old.streams.keys() | new.streams.keys()):

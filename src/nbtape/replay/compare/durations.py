@@ -18,7 +18,7 @@ _CLOCK: Final = r"\d{1,3}:\d\d(?::\d\d)?(?:\.\d{1,9})?"
 _FLOAT: Final = r"\d{1,9}\.\d{1,20}(?:e-\d\d)?"
 _ANY: Final = rf"(?:{_SPAN}|{_CLOCK}|{_FLOAT}(?![\w%]|\.\d))"
 
-#: The two groups are kept; what is between them is a duration or a repeat count.
+#: Each pattern keeps its two groups; between them is a duration or a repeat count.
 _LINES: Final = tuple(
     re.compile(pattern)
     for pattern in (
@@ -42,7 +42,7 @@ _LINES: Final = tuple(
             r"^( *\d+/(?:\d+|Unknown) .{0,200}?)(?:- )?(?:ETA: )?(?:\d+[smh]|\d+:\d\d)"
             r"(?: \d+[mun]?s/(?:step|epoch|sample))( .*|)$"
         ),
-        # other wordings
+        # other phrases
         rf"(?i)(\b(?:elapsed(?:[ _]?time)?|wall[ _-]?time)(?: \(s\))?(?: ?[:=]| is| was|) ?){_ANY}()",
         rf"(?i)(\btime (?:elapsed|taken|used|spent)(?: ?[:=]| is| was|) ?){_ANY}()",
         rf"(?i)(\btook:? (?:about )?){_SPAN}()",

@@ -22,14 +22,14 @@ _MAX_MARKUP_CHARS: Final = 2_000_000
 _MAX_TAG_CHARS: Final = 60_000
 _QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
 
-#: Elements with code, and those whose whitespace counts.
+#: Elements with code, and those whose whitespace is significant.
 _CODE: Final = frozenset({"script", "style"})
 _VERBATIM: Final = frozenset({"pre", "textarea", "script", "style"})
 
 #: Attributes that are content; others are code.
 _CONTENT_ATTRIBUTES: Final = frozenset({"href", "src", "alt", "title", "value", "placeholder", "content"})
 
-#: SVG attributes with coordinates and lengths, and their relative tolerance, which is invisible.
+#: SVG attributes with coordinates and lengths, and their relative tolerance, which is not visible.
 _COORDINATES: Final = frozenset({"d", "points", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height"})
 _COORDINATE_TOLERANCE: Final = 1e-4
 
@@ -37,7 +37,7 @@ _REFERENCE: Final = re.compile(r"url\(#([^)\s]{1,200})\)|^#(\S{1,200})$")
 
 
 class _Part(NamedTuple):
-    """A part of a document. Its kind, such as a tag or the name of an attribute, must be equal on both sides."""
+    """A part of a document. Its kind, such as a tag or an attribute's name, must be equal on both sides."""
 
     kind: str
     value: str = ""
@@ -49,12 +49,12 @@ class _Part(NamedTuple):
 
 
 def compare_html(old: str, new: str, terms: Terms) -> Judgement:
-    """Compare two HTML texts, however broken."""
+    """Compare two HTML texts, even if they are malformed."""
     return _compare(old, new, terms, is_svg=False)
 
 
 def compare_svg(old: str, new: str, terms: Terms) -> Judgement:
-    """Compare two SVG images without ids and metadata, which matplotlib changes each time."""
+    """Compare two SVG images, ignoring ids and metadata, which matplotlib changes each time."""
     return _compare(old, new, terms, is_svg=True)
 
 
@@ -115,7 +115,7 @@ def _numbered_ids(root: _Element) -> dict[str, str]:
 
 
 def _parts(root: _Element, new_ids: dict[str, str]) -> Iterator[_Part]:
-    """Split a document into parts without recursion, since it may be deep."""
+    """Split a document into parts without recursion, because it may be deeply nested."""
     stack: list[tuple[_Element, bool]] = [(root, False)]
     verbatim = 0
     while stack:

@@ -27,7 +27,8 @@ _MIN_AREA_PIXELS: Final = 3
 def compare_images(old: str, new: str, terms: Terms) -> Judgement:
     """Compare two base64 images. Animations are different unless their files are equal.
 
-    Edges may drift by `ReplaySettings.levels`; a changed area of 3 by 3 pixels, or a larger change, is different.
+    Pixels along edges may change by `ReplaySettings.levels`. A larger change, or a changed area of 3 by 3 pixels, is
+    different.
     """
     if "".join(old.split()) == "".join(new.split()):
         return SAME
@@ -56,7 +57,7 @@ def _decode(text: str) -> Image | str:
         if image.mode not in _MODES:
             return "the images differ and their pixel format cannot be compared"
         rgba = image.convert("RGBA")
-        # On white, the colors of invisible pixels do not count.
+        # On a white background, the colors of invisible pixels do not matter.
         visible = Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba)
         visible.putalpha(rgba.getchannel("A"))
     except (binascii.Error, UnidentifiedImageError, Image.DecompressionBombError):

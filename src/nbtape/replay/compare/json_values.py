@@ -25,7 +25,7 @@ def compare_structures(old: object, new: object, terms: Terms) -> Judgement:
 
 
 def _differences(old: object, new: object, terms: Terms) -> Iterator[Judgement]:
-    pairs = [("", old, new)]  # with the nearest key above
+    pairs = [("", old, new)]  # with the closest enclosing key
     for _ in range(_MAX_VALUES):
         if not pairs:
             return
@@ -59,7 +59,7 @@ def _compare_scalars(key: str, old: object, new: object, terms: Terms) -> Judgem
         return SAME
     if isinstance(old, float) and isinstance(new, float):
         if repr(old) == repr(new):
-            return SAME  # not a number, both times
+            return SAME  # both are NaN
         if is_close(repr(old), repr(new), terms.settings):
             return Judgement("drift", shown(cut(key) or "a number", old, new))
     return Judgement("different", shown(cut(key) or "the data", old, new))

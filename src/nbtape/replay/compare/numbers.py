@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from nbtape.replay.compare.settings import ReplaySettings
 
-#: A number by itself: not part of a version, an IP address, a name or a hash. An exponent has a sign, as Python and C
-#: print it; without one, it may be part of a hash.
+#: A standalone number: not part of a version, an IP address, a name or a hash. An exponent must have a sign, as printed
+#: by Python and C; without one, it may be part of a hash.
 NUMBER: Final = r"(?<![\w.])(?<!\d[:,])[-+]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][-+]\d{1,3})?(?![\w]|\.\w)"
 
 #: Numbers with at most two decimals are money or percentages and have no tolerance.

@@ -1,4 +1,4 @@
-"""Apply user-supplied patterns in a process that can be killed: Python's `re` cannot be interrupted."""
+"""Apply user-supplied patterns in a process that can be killed, because Python's `re` cannot be interrupted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import weakref
     from collections.abc import Sequence
 
-#: Seconds that the patterns may take for all lines of one cell.
+#: Time limit of the patterns for all lines of one cell.
 TIMEOUT_SECONDS: Final = 5.0
 
 MASK: Final = "⟦extra⟧"
 
-#: Reads the patterns and the mask, then lines; writes each line masked. It ends when its input does, when a line grows
-#: too long (a pattern may match between any two characters), and when it needs more than 1 GiB.
+#: Reads the patterns and the mask, then lines, and writes each line masked. It exits at the end of its input, when a
+#: line grows too long (a pattern may match between any two characters), and when it needs more than 1 GiB.
 _PROGRAM: Final = """
 import json, re, sys
 try:
@@ -45,7 +45,7 @@ class PatternsError(Exception):
 
 
 class Patterns:
-    """Masks what patterns match. Starts its process with the first line; `close` it when the cell is judged."""
+    """Masks the matches of patterns. Starts its process with the first line; `close` it when the cell is judged."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -103,5 +103,5 @@ def _kill(process: subprocess.Popen[str]) -> None:
         if pipe is not None:
             try:
                 pipe.close()
-            except OSError:  # what was not sent
+            except OSError:  # unsent data
                 continue

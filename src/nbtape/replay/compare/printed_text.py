@@ -16,15 +16,15 @@ from nbtape.replay.compare.tokens import compare_tokens, is_money, split_tokens
 if TYPE_CHECKING:
     from nbtape.replay.compare.settings import Context, Terms, Verdict
 
-# Longer texts and lines are only compared for equality.
+# Longer texts and lines are compared only for equality.
 _MAX_TEXT_CHARS: Final = 2_000_000
 _MAX_LINE_CHARS: Final = 50_000
 
 _INSTALLED: Final = re.compile(r"[^\s'\"<>(),:;=]{0,400}[/\\](?:site|dist)-packages[/\\]")
 _STANDARD: Final = re.compile(r"[^\s'\"<>(),:;=]{0,400}(/lib/python3\.\d+/)(?=\w)")
-#: Whitespace and rules in tables, whose lengths depend on the columns.
+#: Whitespace and horizontal rules in tables, whose lengths depend on the columns.
 _GAPS: Final = re.compile(r"[ \t]+|-{3,}|={3,}|─{3,}|═{3,}|━{3,}")
-#: Maximum growth of a gap, as when a number gets a sign; an empty cell makes a wider gap.
+#: Maximum growth of a gap, for example when a number gets a sign; an empty table cell makes a wider gap.
 _MAX_GAP_GROWTH_CHARS: Final = 3
 _REASONS: Final[dict[Verdict, str]] = {
     "cosmetic": "only values that change on every run differ",
@@ -52,7 +52,7 @@ def collapse_stream(text: str) -> str:
 
 
 def _normalize(text: str, terms: Terms) -> list[str]:
-    """Split a text into lines without what is never content; equal texts stay equal."""
+    """Split a text into lines and remove parts that are never content; equal texts stay equal."""
     text = text.replace("⟦", "⟦⟦")  # masks are in these brackets
     if terms.allow("whitespace"):
         text = text.replace("\r\n", "\n")

@@ -11,7 +11,7 @@ _COUNTED: Final = re.compile(
     r"\[\d{1,3}:\d\d(?::\d\d)?<(?:\?|\d{1,3}:\d\d(?::\d\d)?)(?:, *[\d.?]+ ?[^\s,\]]{0,20})?(?P<rest>,[^\]\n]{0,400})?\]"
     r"(?P<after>[^\n]{0,200})"
 )
-#: The same without a total: `7it [00:00, 99.0it/s]`.
+#: A progress bar without a total: `7it [00:00, 99.0it/s]`.
 _OPEN: Final = re.compile(
     r"(?P<name>(?:[^|\n]{0,200}: )?)(?P<count>[\d.]+[A-Za-z]{1,10}) \[\d+:\d\d(?::\d\d)?, *[\d.?]+ ?[^\s,\]]{0,20}"
     r"(?P<rest>,[^\]\n]{0,400})?\](?P<after>[^\n]{0,200})"
@@ -33,7 +33,7 @@ class _Bar(NamedTuple):
 def settle_bars(text: str) -> str:
     """Replace each progress bar in terminal output by a line with its name and last counts.
 
-    Nested bars are redrawn repeatedly, depending on time: keep all finished bars and the last state of the others.
+    Nested bars are redrawn repeatedly, depending on time. All finished bars are kept, and the last state of the others.
     """
     if "[" not in text or not ("%|" in text or "it [" in text or _OPEN.search(text[:2000])):
         return text

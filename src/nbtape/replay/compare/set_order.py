@@ -12,7 +12,7 @@ _MAX_DEPTH: Final = 6
 
 
 def sort_sets(text: str) -> str:
-    """Sort each set of literals in a text. Dicts, JSON, CSS and anything else that is not a set stay unchanged."""
+    """Sort each set of literals in a text. Everything else in braces, such as dicts, JSON and CSS, stays unchanged."""
     if "{" not in text or "," not in text or len(text) > _MAX_TEXT_CHARS:
         return text
     return _sort_within(text, 0)
@@ -43,7 +43,7 @@ def _braces(text: str) -> list[tuple[int, int]]:
 
 
 def _sort(text: str, depth: int) -> str:
-    """Sort a text in braces if it is a set, and otherwise the sets in it."""
+    """Sort a text in braces if it is a set, otherwise the sets inside it."""
     if "," not in text:
         return text
     parsed = _parse(text)

@@ -11,7 +11,7 @@ from nbtape.replay.compare.patterns import Patterns
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: The first four are for two outputs, from best to worst; the others are for whole cells.
+#: The first four apply to two outputs, from best to worst; the others apply to whole cells.
 Verdict = Literal[
     "same", "cosmetic", "drift", "different", "error", "fixed", "same_error", "not_run", "ignored", "skipped"
 ]
@@ -51,7 +51,7 @@ SAME: Final = Judgement("same")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """When and where a cell ran: seconds since the epoch, working directory and UTC offset in seconds, if known."""
+    """When and where a cell ran: seconds since 1970, working directory and UTC offset in seconds, if known."""
 
     began: float | None = None
     ended: float | None = None
@@ -64,12 +64,12 @@ class ReplaySettings:
     """Which differences to ignore.
 
     Args:
-        relative: Relative tolerance of numbers with a decimal point or an exponent. The default is above the noise of
-            summing 32-bit floats in another order and below six printed digits.
-        absolute: Absolute tolerance of the same numbers. It is 0 by default, since 1.6e-19 and 1.7e-19 differ.
-        last_place: Relative tolerance of numbers that differ by one unit of the last printed place, through rounding.
+        relative: Relative tolerance of numbers with a decimal point or an exponent. The default is larger than the
+            rounding errors of summing 32-bit floats in another order, and smaller than six printed digits.
+        absolute: Absolute tolerance of the same numbers. It is 0 by default, because 1.6e-19 and 1.7e-19 differ.
+        last_place: Relative tolerance of numbers that differ by one unit of the last printed place because of rounding.
             The default requires six printed digits. Numbers with at most two decimals have no tolerance.
-        levels: Tolerance of a pixel along an edge, out of 256 levels; antialiasing of an equal plot can change two.
+        levels: Tolerance of a pixel along an edge, out of 256 levels; antialiasing of the same plot can differ by two.
         cosmetic: The rules to apply; see `RULES`.
         extra: Regular expressions for parts of a line to ignore. A cell for which they take more than 5 seconds is
             `different`.
@@ -98,13 +98,13 @@ class Names:
         self._left: dict[str, str] = {}
 
     def match(self, left: str, right: str) -> bool:
-        """Whether two names correspond; the first call for a name decides."""
+        """Whether two names correspond; the first call for a name sets the mapping."""
         return self._right.setdefault(left, right) == right and self._left.setdefault(right, left) == left
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What every comparison needs: the context of both runs, the settings, and the names matched so far."""
+    """Shared data of a comparison: the context of both runs, the settings, and the names matched so far."""
 
     recorded: Context = field(default_factory=Context)
     replayed: Context = field(default_factory=Context)
@@ -133,7 +133,7 @@ def worst(judgements: Iterable[Judgement]) -> Judgement:
 
 
 def matches(judgement: Judgement) -> bool:
-    """Whether no difference matters."""
+    """Whether a judgement counts as equal."""
     return judgement.verdict in {"same", "cosmetic", "drift"}
 
 

@@ -51,7 +51,7 @@ _OFFSETS: Final = (*range(-12 * _HOUR, 15 * _HOUR, _HOUR), *(int(h * _HOUR) for 
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """A parsed timestamp: the day's start as seconds since the epoch, seconds since then, and the UTC offset."""
+    """A parsed timestamp: start of the day in seconds since 1970, seconds since then, and UTC offset."""
 
     day: int | None
     clock: int | None
@@ -64,7 +64,7 @@ class _Moment:
 
 
 def are_nows(old: str, new: str, terms: Terms) -> bool:
-    """Whether both timestamps are from the time when their cell ran.
+    """Whether both timestamps are from the time at which their cell ran.
 
     If the recorded cell's time is unknown, any recorded date with a time is accepted.
     """
@@ -129,7 +129,7 @@ def _offsets(moment: _Moment, context: Context) -> tuple[float, ...]:
 
 
 def _is_within(moment: _Moment, began: float, ended: float) -> bool:
-    """Whether a timestamp lies between two times on the same clock."""
+    """Whether a timestamp is between two times on the same clock."""
     if moment.day is None:
         clock = moment.clock or 0
         return any(began <= day * _DAY + clock <= ended for day in (began // _DAY, ended // _DAY))

@@ -17,7 +17,7 @@ _TEMPORARY_PATH: Final = (
     r"tmp(?!_[a-z]{7}(?![a-z0-9_]))[a-z0-9_]{8}(?![\w-])"
 )
 
-#: Random or counted ids; only searched in attributes, scripts and style sheets.
+#: Random or counted ids; searched only in attributes, scripts and style sheets.
 _ID: Final = (
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
     r"|(?<![0-9a-zA-Z])T_[0-9a-f]{5}(?![0-9a-f])"  # pandas.Styler
@@ -26,7 +26,7 @@ _ID: Final = (
 
 _KINDS: Final = {
     "ids": _ID,
-    # The second is the end of a shortened repr.
+    # The second alternative is the end of a shortened repr.
     "addresses": r"(?<=\bat )0x[0-9a-fA-F]{6,16}\b|(?<=\.\.\.)(?:0?x)?[0-9a-f]{8,16}(?=>)",
     "paths": rf"{_TEMPORARY_PATH}|(?<=/)ipykernel_\d+/\d+(?=\.py)|<ipython-input-\d+-[0-9a-f]{{6,40}}>",
     "counts": r"(?<=\bCell In\[)\d+(?=\])|(?<=\bIn \[)\d+(?=\])",
@@ -68,7 +68,7 @@ def compare_tokens(kind: str, old: str, new: str, terms: Terms) -> Verdict:
         return "cosmetic" if terms.allow(kind) else "different"
     if kind == "moments" and terms.allow("moments") and are_nows(old, new, terms):
         return "cosmetic"
-    # A timestamp in seconds may be any other number.
+    # A timestamp in seconds may also be an ordinary number.
     is_number = kind == "numbers" or (_NUMBER.fullmatch(old) and _NUMBER.fullmatch(new))
     return "drift" if is_number and is_close(old, new, terms.settings) else "different"
 
