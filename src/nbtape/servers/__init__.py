@@ -1,4 +1,4 @@
-"""Jupyter servers that nbtape starts and stops: as a process or in a container.
+"""Jupyter servers that nbtape starts and stops, as a process or in a container.
 
-Servers run by someone else are only connected to; that is `kernels.remote`.
+`kernels.remote` connects to servers, including those that nbtape did not start.
 """

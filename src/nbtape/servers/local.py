@@ -1,4 +1,4 @@
-"""A Jupyter server on this machine that stops with this process: `LocalJupyterServer`."""
+"""`LocalJupyterServer`: a local Jupyter server that stops with this process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 @dataclasses.dataclass(frozen=True)
 class _Program:
-    """The program of a server process."""
+    """The program that a server process runs."""
 
     module: str
     name: str
@@ -53,13 +53,13 @@ _LAB: Final = _Program("nbtape.servers.process.lab", "JupyterLab", "jupyterlab",
 
 
 class LocalJupyterServer(OwnServer, JupyterServer):
-    """A Jupyter Kernel Gateway on this machine, or with `lab` a JupyterLab in which people can watch and join in.
+    """A local Jupyter Kernel Gateway or, with `lab`, a JupyterLab in which people can watch and run cells.
 
     It serves any number of executors, each with its own kernel. It starts with `start`, `with`, or the first executor
     that uses it. It stops with `stop`, at the end of `with`, and at the latest with this process, even if that is
-    killed. Kernels run with your rights on your files. Unlike a kernel without a server, they can be used by other
-    clients that have the token. It does not run on Windows, which cannot stop processes in this way: leave the server
-    out there.
+    killed. Kernels run with your permissions on your files. Unlike kernels without a server, they can be used by other
+    clients that have the token. It is not available on Windows, which cannot stop processes in this way; use kernels
+    without a server there.
 
     Needs the package jupyter_kernel_gateway: `pip install 'nbtape[server]'`; with `lab`, jupyterlab:
     `pip install 'nbtape[lab]'`.
@@ -71,9 +71,9 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         log_file: The file to append the server's log to; None for a file that is removed with the server.
         log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL.
         startup_timeout: Seconds that the server may take to start.
-        lab: Whether people can open the notebooks in JupyterLab, each on the kernel that records it:
-            `JupyterCodeExecutor.url` is the address, `login` makes links to it.
-        root_dir: With `lab`, the directory that people see; all executors have to record in or below it. None for the
+        lab: Whether people can open the notebooks in JupyterLab, each on the kernel that records it.
+            `JupyterCodeExecutor.url` is the address, and `login` makes links to it.
+        root_dir: With `lab`, the directory that people see. All executors must record in or below it. None for the
             current directory.
 
     Raises:
@@ -121,7 +121,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
 
     @property
     def connection_info(self) -> JupyterConnectionInfo:
-        """Address and token of the server. Starts it, if it has not been started yet.
+        """Address and token of the server. Starts it if it has not been started yet.
 
         Raises:
             ServerError: It cannot be started, was stopped, or has exited.
@@ -137,10 +137,10 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         return self._info.local_root if self.has_pages else None
 
     def for_directory(self, directory: Path) -> Self:
-        """Return this server, if its JupyterLab shows the directory of the session.
+        """Return this server if its JupyterLab shows the directory of the session.
 
         Raises:
-            ValueError: The directory is not in `root_dir`.
+            ValueError: The directory is not in or below `root_dir`.
         """
         root = self.root_dir
         if root is not None and not directory.resolve().is_relative_to(root.resolve()):
@@ -155,10 +155,10 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         return self.root_dir
 
     def login(self, url: str = "") -> str:
-        """Return a link that logs in the first person who opens it, and no one else. Keep it secret until then.
+        """Return a link that logs in only the first person who opens it. Keep it secret until then.
 
         Args:
-            url: The page to open, such as the `url` of an executor on this server; empty for JupyterLab's first page.
+            url: The page to open, such as the `url` of an executor on this server; empty for JupyterLab's start page.
 
         Raises:
             ValueError: This server has no JupyterLab, or the URL is not one of its pages.
@@ -175,7 +175,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         return f"{url}?token={code}"
 
     def start(self) -> None:
-        """Start the server, and return when it answers. Harmless when it runs; a server that has exited is replaced.
+        """Start the server and return when it answers; does nothing if it is running. Replaces one that has exited.
 
         Raises:
             ServerError: It cannot be started.
@@ -188,13 +188,13 @@ class LocalJupyterServer(OwnServer, JupyterServer):
             self._launch()
 
     def stop(self) -> None:
-        """Stop the server and its kernels, within two seconds. Harmless when it has stopped."""
+        """Stop the server and its kernels within two seconds; does nothing if it has stopped."""
         with self._lock:
             self._was_stopped = self._was_stopped or self._process is not None
             self._clean_up()
 
     def cause_of_end(self) -> str:
-        """Why the server has exited, with the end of its log; empty if it runs or was not started."""
+        """Why the server has exited, with the end of its log; empty if it is running or was not started."""
         if self._was_stopped:
             return f"The Jupyter server at {self._info.url} was stopped."
         if self._process is None or self._process.poll() is None:
@@ -210,7 +210,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         return ServerNotes(self._directory).take_end(kernel_id)
 
     def description(self) -> dict[str, str]:
-        """Nothing: the server is on this machine, and its port changes each time."""
+        """Empty: the server is local, and its port changes each time."""
         return {}
 
     def _launch(self) -> None:
@@ -259,7 +259,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
             raise
 
     def _wait(self, notes: ServerNotes) -> int:
-        """Return the port of the server when it answers; raise `ServerError` if it exits or takes too long."""
+        """Return the port of the server once it answers; raise `ServerError` if it exits or takes too long."""
         assert self._process is not None
         deadline = time.monotonic() + self._timeout
         while (port := notes.port()) is None:
@@ -295,7 +295,7 @@ def _checked_root(directory: Path | str | None) -> Path:
 
 
 def _end(process: subprocess.Popen[bytes], leftovers: Leftovers, directory: str) -> None:
-    """End the server process: at the stop, when the server is forgotten, at exit."""
+    """Stop the server process: on `stop`, garbage collection, or exit."""
     leftovers.look()
     process.terminate()
     try:
@@ -309,7 +309,7 @@ def _end(process: subprocess.Popen[bytes], leftovers: Leftovers, directory: str)
 
 
 def _reachable(ip: str) -> str:
-    """The address at which this machine reaches a server that listens on `ip`."""
+    """The address at which local clients reach a server that listens on `ip`."""
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:

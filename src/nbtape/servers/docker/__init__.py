@@ -1,1 +1,1 @@
-"""Jupyter servers in Docker containers: the image, the isolation, and the life of one container."""
+"""Jupyter servers in Docker containers: image, isolation, and the container's lifecycle."""

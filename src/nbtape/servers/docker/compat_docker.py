@@ -6,10 +6,10 @@ from typing import Any
 
 
 def socket_of(stream: Any) -> Any:  # noqa: ANN401  (docker-py has several kinds)
-    """The socket under what `attach_socket` returns: only it can be shut down while another thread reads."""
+    """The socket inside the result of `attach_socket`: only it can be shut down while another thread reads."""
     return getattr(stream, "_sock", stream)
 
 
 def response_of(stream: Any) -> Any:  # noqa: ANN401
-    """The HTTP response that docker-py keeps with the socket; without closing it, a warning follows at exit."""
+    """The HTTP response that docker-py keeps with the socket; if it is not closed, Python warns at exit."""
     return stream._response  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""One container with a Jupyter server in it, from its start to its end."""
+"""The lifecycle of one container with a Jupyter server."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _SHUTDOWN_TIMEOUT_SECONDS: Final = 1
 _POLL_SECONDS: Final = 0.02
 #: How long the engine may take to report an exit.
 _EXIT_REPORT_TIMEOUT_SECONDS: Final = 0.5
-#: An out-of-memory event this long ago still explains the end of a kernel.
+#: Maximum age of an out-of-memory event that explains the death of a kernel.
 _OOM_AGE_SECONDS: Final = 15
 
 
 class Container:
-    """A container that serves kernels, which work in `directory` of this machine if it is given. Starts once."""
+    """A container that serves kernels, which work in the local `directory` if it is given. It starts only once."""
 
     def __init__(
         self, engine: Engine, options: ContainerOptions, image: str, user: str, directory: Path | None
@@ -62,10 +62,10 @@ class Container:
         self._began = 0.0
 
     def start(self) -> JupyterConnectionInfo:
-        """Start it, and return how to reach it when it can start kernels.
+        """Start it, and return its connection info once it can start kernels.
 
         Raises:
-            ServerError: It cannot be started, or no Jupyter server answers in it.
+            ServerError: It cannot be started, or its Jupyter server does not answer.
         """
         self._began = time.time()
         try:
@@ -78,7 +78,7 @@ class Container:
             raise
 
     def stop(self) -> None:
-        """Stop it, unless `stop_container` is false. Harmless when it has stopped."""
+        """Stop it, unless `stop_container` is false; does nothing if it has stopped."""
         if self._options.stop_container:
             self._stop()
             return
@@ -95,7 +95,7 @@ class Container:
         return {"image": self._image, "image_id": self._image_id}
 
     def cause_of_end(self) -> str:
-        """Why it has exited, with the end of its log; empty if it runs."""
+        """Why it has exited, with the end of its log; empty if it is running."""
         if self._logs is None or not self._logs.are_over():
             return ""
         return f"The container {self._name} exited{self._exit_details()}.{self._last_logs()}"
@@ -142,7 +142,7 @@ class Container:
         return described
 
     def _mounts(self) -> dict[str, str]:
-        """The paths it mounts, by their path in the container."""
+        """The mounted paths, by their path in the container."""
         mounts = {}
         if self._directory is not None:
             path = self._engine.path_of(mountable(self._directory))
@@ -167,7 +167,7 @@ class Container:
         return mounts
 
     def _reach(self) -> dict[str, Any]:
-        """The arguments for network and ports. It is reachable only from this machine if that is possible."""
+        """The arguments for network and ports. If possible, it can be reached only from the local machine."""
         if self._options.is_cut_off:
             return {"network_mode": "none"}
         if self._has_address:
@@ -177,12 +177,12 @@ class Container:
 
     @property
     def _has_address(self) -> bool:
-        """Whether it is reached at its own address on a named network, without published ports."""
+        """Whether it is reached by its own address on a named network, without published ports."""
         named = self._options.network is not None and not self._options.is_cut_off
         return named and self._engine.shares_networks
 
     def _locate(self, described: Mapping[str, Any]) -> JupyterConnectionInfo:
-        """How to reach it, by the engine's description."""
+        """Its connection info, from the engine's description."""
         settings = described["NetworkSettings"]
         host, port = "127.0.0.1", PORT
         if self._has_address:
@@ -199,7 +199,7 @@ class Container:
         )
 
     def _with_second_link(self, info: JupyterConnectionInfo, sockets: Path) -> JupyterConnectionInfo:
-        """Reach the socket by a second link outside of the container, which code in the container cannot replace."""
+        """Reach the socket by a second link outside the container, which code in the container cannot replace."""
         second = sockets / "socket"
         os.link(sockets / "shared" / "socket", second, follow_symlinks=False)
         if not stat.S_ISSOCK(second.lstat().st_mode):
@@ -223,7 +223,7 @@ class Container:
                 time.sleep(_POLL_SECONDS)
 
     def _problem(self, client: httpx.Client) -> str:
-        """Why it cannot start kernels yet; empty if it can. Raises `ServerError` if it never will."""
+        """Why it cannot start kernels yet; empty if it can. Raises `ServerError` if it never can."""
         if self._sockets and not (self._sockets / "shared" / "socket").exists():
             return "its server has no socket yet"
         try:
@@ -241,7 +241,7 @@ class Container:
         return f"the server on its port {PORT} has no kernel specs (HTTP {answer.status_code})"
 
     def _exit_details(self) -> str:
-        """Its exit code, for after "exited"; empty if the engine does not report it in time."""
+        """Its exit code, to follow "exited"; empty if the engine does not report it in time."""
         deadline = time.monotonic() + _EXIT_REPORT_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             events = self._engine.events(self._id, self._began)
@@ -259,7 +259,7 @@ class Container:
     def _stop(self) -> None:
         if self._end is not None:
             self._end()
-        else:  # it was not created, or is not tied to this process
+        else:  # it was not created or does not stop with this process
             if self._id:
                 self._engine.remove(self._id)
             if self._sockets is not None:
@@ -269,7 +269,7 @@ class Container:
 
 
 def _end(engine: Engine, container_id: str, sockets: Path | None, *, remove: bool) -> None:
-    """Stop a container: at the stop, when it is forgotten, at exit."""
+    """Stop a container: on `stop`, garbage collection, or exit."""
     engine.stop(container_id, _SHUTDOWN_TIMEOUT_SECONDS)
     if remove:
         engine.remove(container_id)

@@ -1,4 +1,4 @@
-"""The Docker engine: requests to it, its errors, and whether it shares files and networks with this process."""
+"""Send requests to the Docker engine, translate its errors, and check which files and networks it shares with us."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Engine:
 
     @cached_property
     def remote_host(self) -> str:
-        """The host of the engine, if it is not this machine; empty otherwise."""
+        """The host of the engine; empty if the engine is local."""
         url = urlsplit(self.docker.api.base_url)
         if url.scheme in {"http", "https"}:
             host = url.hostname or ""
@@ -63,7 +63,7 @@ class Engine:
 
     @cached_property
     def own_container(self) -> dict[str, Any] | None:
-        """The engine's description of the container that nbtape itself runs in; None outside of its containers."""
+        """The engine's description of the container that nbtape itself runs in; None outside containers."""
         if self.remote_host or not (Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()):
             return None
         with contextlib.suppress(DockerException, RequestException):
@@ -72,13 +72,13 @@ class Engine:
         return None
 
     def own_networks(self) -> str:
-        """The names of the networks of `own_container`, for messages."""
+        """The names of the networks of `own_container`, for error messages."""
         settings = (self.own_container or {}).get("NetworkSettings", {})
         return ", ".join(sorted(settings.get("Networks") or {})) or "the one from docker network create"
 
     @property
     def shares_networks(self) -> bool:
-        """Whether containers can be reached at their own addresses: not on another host, nor in a virtual machine."""
+        """Whether containers can be reached by their own addresses: not on another host or in a virtual machine."""
         return not self.remote_host and sys.platform == "linux"
 
     @property
@@ -91,7 +91,7 @@ class Engine:
             return socket.gethostbyname(self.remote_host)
 
     def path_of(self, directory: Path) -> str | None:
-        """The engine's path of a directory of this process; None if it does not see the directory."""
+        """The engine's path of a local directory; None if the engine cannot access it."""
         if self.remote_host:
             return None
         if self.own_container is None:
@@ -104,7 +104,7 @@ class Engine:
         return None
 
     def sweep(self) -> None:
-        """Remove containers whose owner, a process of this machine, is gone."""
+        """Remove containers whose owner, a local process, is gone."""
         with self.refusals("list containers"):
             found = self.docker.api.containers(all=True, filters={"label": OWNER_LABEL})
         for container in found:
@@ -118,7 +118,7 @@ class Engine:
             self.docker.api.stop(container_id, timeout=timeout)
 
     def remove(self, container_id: str) -> None:
-        """Remove a container, and return when it is gone. Errors are ignored."""
+        """Remove a container and return when it is gone. Errors are ignored."""
         with contextlib.suppress(DockerException, RequestException):
             try:
                 self.docker.api.remove_container(container_id, force=True, v=True)
@@ -130,7 +130,7 @@ class Engine:
     def events(self, container_id: str, since: float) -> list[dict[str, Any]]:
         """The events of a container since `since`, in seconds since 1970; empty if the engine does not answer."""
         with contextlib.suppress(DockerException, RequestException):
-            # With `until` in the past, the engine answers at once. It accepts fractions of seconds.
+            # With `until` in the past, the engine answers at once. It accepts fractional seconds.
             found: Any = self.docker.api.events(
                 since=int(since),
                 until=f"{time.time():.9f}",  # type: ignore[call-overload]
@@ -143,7 +143,7 @@ class Engine:
     @staticmethod
     @contextlib.contextmanager
     def refusals(wish: str) -> Iterator[None]:
-        """Raise the engine's errors as `ServerError`s; `wish` is the failing action ("list containers")."""
+        """Raise the engine's errors as `ServerError`; `wish` is the attempted action ("list containers")."""
         try:
             yield
         except APIError as exc:
@@ -155,12 +155,12 @@ class Engine:
 
 
 def owner() -> str:
-    """This process, for `OWNER_LABEL`."""
+    """The identity of this process, for `OWNER_LABEL`."""
     return f"{socket.gethostname()}/{os.getpid()}"
 
 
 def _why_no_engine(exc: BaseException) -> str:
-    """What is wrong and what to do, two sentences."""
+    """Two sentences on the cause and the remedy."""
     where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     text = str(exc)
     if "Permission denied" in text:

@@ -1,4 +1,4 @@
-"""The image of the kernels, built once from nbtape's Dockerfile and gateway, and tagged with their hash."""
+"""Build the image for kernels once, from nbtape's Dockerfile and gateway, and tag it with their hash."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFAULT_BASE_IMAGE: Final = "python:3.12-slim"
 
 _PACKAGE: Final = Path(__file__).parents[2]
 
-#: The modules of nbtape that the image needs, besides those that they import.
+#: The modules of nbtape that the image needs, in addition to the modules that they import.
 _RUN_IN_IMAGE: Final = (
     "servers/process/gateway.py",
     "kernels/inside/environment_probe.py",
@@ -41,7 +41,7 @@ _SHOWN_LINES: Final = 15
 
 @dataclass(frozen=True)
 class Recipe:
-    """The parameters of an image: its base, more Python packages (as arguments of pip), and the user who runs it."""
+    """The parameters of an image: base image, additional Python packages (as pip arguments), and user."""
 
     base_image: str = DEFAULT_BASE_IMAGE
     packages: Sequence[str] = ()
@@ -113,7 +113,7 @@ def _build(engine: Engine, recipe: Recipe, tag: str, platform: str | None, on_pr
 
 
 def _why_not_built(recipe: Recipe, error: str, lines: Sequence[str]) -> str:
-    if not any(line.startswith("Step 3/") for line in lines):  # it did not get past FROM
+    if not any(line.startswith("Step 3/") for line in lines):  # it failed at FROM
         return (
             f"The base image {recipe.base_image} is not available locally and cannot be pulled: {error.rstrip('.')}. "
             "Set base_image= to a local image (see `docker images`) or to one in a registry that you can reach. "
@@ -124,7 +124,7 @@ def _why_not_built(recipe: Recipe, error: str, lines: Sequence[str]) -> str:
 
 
 def _context() -> io.BytesIO:
-    """The build context, a tar archive."""
+    """The build context as a tar archive."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, content in _files():

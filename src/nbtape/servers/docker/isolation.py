@@ -1,4 +1,4 @@
-"""The permissions of a container as arguments for the Docker engine: as few as a kernel needs."""
+"""The permissions of a container as arguments for the Docker engine: only what a kernel needs."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ WORKSPACE: Final = "/workspace"
 HOME: Final = "/home/nbtape"
 SOCKETS: Final = "/run/nbtape"
 
-#: The system calls that are allowed: those of the engine's default profile, except that no file gets a set-user-ID or
-#: set-group-ID bit (in the mode arguments of chmod, open, mknod and the like). Other users of this machine could run
-#: such a file as its owner, also while the container runs, and no mount option would keep them from it.
+#: The allowed system calls: those of the engine's default profile, except that files cannot get a set-user-ID or
+#: set-group-ID bit (in the mode arguments of chmod, open, mknod and similar calls). Other local users could run such a
+#: file as its owner, even while the container runs, and no mount option would prevent that.
 SECCOMP_PROFILE: Final = Path(__file__).with_name("seccomp.json").read_text(encoding="utf-8")
 
-#: The engine writes the output of a container to its disk. nbtape itself follows the stream.
+#: Limits the output of a container that the engine writes to disk. nbtape itself reads the stream.
 _LOG_LIMITS: Final = {"max-size": "1m", "max-file": "2"}
 
-#: Runs the image's own command until it exits or our end of its standard input is closed: a client that is killed
+#: Runs the image's own command until it exits or its standard input is closed by nbtape: a process that is killed
 #: cannot stop its container. SIGTERM goes to the init process, which passes it on; then everything is killed.
 _STOP_WITH_OWNER: Final = """
 exec 3<&0
@@ -44,14 +44,14 @@ exec "$@" </dev/null 3<&-
 
 @dataclass(frozen=True)
 class User:
-    """The numbers of a user and a group."""
+    """The numeric ids of a user and a group."""
 
     number: int
     group: int
 
     @classmethod
     def of(cls, text: str) -> User | None:
-        """Parse `1000:100`, or `1000` for a group of the same number; None for any other text."""
+        """Parse `1000:100`, or `1000` for a group with the same id; None for any other text."""
         found = _NUMBERS.fullmatch(text)
         return cls(int(found[1]), int(found[2] or found[1])) if found else None
 
@@ -59,14 +59,14 @@ class User:
         return f"{self.number}:{self.group}"
 
 
-#: The user of containers that root starts. Nothing else belongs to it: no system assigns the number (see
-#: https://systemd.io/UIDS-GIDS), and engines that map the numbers of users can map it.
+#: The user of containers that root starts. It owns nothing else: no system assigns this id (see
+#: https://systemd.io/UIDS-GIDS), and engines that map user ids can map it.
 NOBODY: Final = User(61_000, 61_000)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerOptions:
-    """How containers are made, whatever they mount; the fields are arguments of `DockerJupyterServer`."""
+    """The options of containers apart from mounts; the fields are arguments of `DockerJupyterServer`."""
 
     token: str = field(repr=False)  # empty if each container gets its own
     name: str | None
@@ -83,7 +83,7 @@ class ContainerOptions:
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether it has no network, and is reached through a socket in a shared directory."""
+        """Whether it has no network and is reached through a socket in a shared directory."""
         return self.network == "none"
 
 
@@ -92,7 +92,7 @@ def arguments(
 ) -> dict[str, Any]:
     """The arguments of docker-py's `containers.create`.
 
-    `mounts` are paths of the engine by their path in the container; `reach` is the arguments for network and ports.
+    `mounts` are the engine's paths by their path in the container; `reach` is the arguments for network and ports.
     """
     ours = {
         "image": image.name,
@@ -112,7 +112,7 @@ def arguments(
         "log_config": LogConfig(type=LogConfig.types.JSON, config=_LOG_LIMITS),
         "mem_limit": options.memory,
         "memswap_limit": options.memory,
-        # A quota instead of nano_cpus: the engine refuses more nano_cpus than it has CPUs.
+        # A quota, because the engine refuses more nano_cpus than it has CPUs.
         "cpu_period": 100_000,
         "cpu_quota": int(options.cpus * 100_000),
         "pids_limit": options.pids,
@@ -127,7 +127,7 @@ def arguments(
 
 @dataclass(frozen=True)
 class Image:
-    """An image, as the engine describes it."""
+    """An image as described by the engine."""
 
     name: str
     command: tuple[str, ...]
@@ -142,7 +142,7 @@ class Image:
         return cls(name, command, "nbtape.gateway" in (config.get("Labels") or {}), config.get("User") or "")
 
     def runs_as_root(self, user: str) -> bool:
-        """Whether its processes are root's, if `user` is given as their user, or empty."""
+        """Whether its processes run as root if `user` is given, or as the image's own user if it is empty."""
         return (user or self.user).partition(":")[0] in {"", "0", "root"}
 
 
@@ -158,14 +158,14 @@ def _environment(options: ContainerOptions) -> dict[str, str]:
         "USER": "nbtape",
         "LOGNAME": "nbtape",
         "JUPYTER_RUNTIME_DIR": "/tmp/jupyter",  # noqa: S108  (its own)
-        # The names from which nbtape's image, AutoGen's, and Jupyter itself read the token.
+        # The variables from which nbtape's image, AutoGen's image and Jupyter itself read the token.
         **dict.fromkeys(("KG_AUTH_TOKEN", "TOKEN", "JUPYTER_TOKEN"), options.token),
         **options.environment,
     }
 
 
 def _temporary(user: str, mounts: Mapping[str, str]) -> dict[str, str]:
-    """The file systems in memory, on which installed programs must be executable."""
+    """The in-memory file systems, on which installed programs must be executable."""
     known = User.of(user)
     ownership = f"uid={known.number},gid={known.group}," if known else ""
     temporary = {"/tmp": "exec,mode=1777,size=1g", HOME: f"exec,{ownership}mode=755,size=1g"}  # noqa: S108  (its own)

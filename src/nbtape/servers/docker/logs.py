@@ -1,4 +1,4 @@
-"""The output of a container, and its standard input: the container stops when this process is gone."""
+"""Read the output of a container, and hold its standard input open: the container stops when this process is gone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nbtape.servers.docker.compat_docker import response_of, socket_of
 if TYPE_CHECKING:
     from typing import Any
 
-#: Bytes that are kept.
+#: Maximum bytes of output that are kept.
 _KEPT_BYTES: Final = 64 << 10
 
 
@@ -51,5 +51,5 @@ class ContainerLogs:
                     self._kept += text
                     del self._kept[:-_KEPT_BYTES]
         for each in (self._stream, self._socket, response_of(self._stream)):
-            with contextlib.suppress(OSError, ValueError):  # ValueError: what it wants to flush is closed
+            with contextlib.suppress(OSError, ValueError):  # ValueError: it flushes a closed stream
                 each.close()

@@ -1,4 +1,4 @@
-"""Which directories of this machine a container may mount, and whose they are while it does."""
+"""Decide which local directories a container may mount, and who owns them meanwhile."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
     from nbtape.servers.docker.isolation import User
 
-#: Not to be mounted, nor anything in them, nor what they are in.
+#: Directories that must not be mounted, nor their contents, nor their parents.
 _SYSTEM: Final = (
     *map(Path, ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin")),
     *map(Path, ("/sys", "/usr", "/var", "/Library", "/System", "/private/etc", "/private/var")),
 )
-#: In them, places for files of users.
+#: Exceptions in them, for files of users.
 _PLACES_IN_SYSTEM: Final = tuple(
     map(Path, ("/dev/shm", "/run/user", "/var/tmp", "/var/folders", "/private/var/tmp", "/private/var/folders"))  # noqa: S108
 )
-#: Not to be mounted themselves, nor what they are in.
+#: Directories that must not be mounted themselves, nor their parents.
 _ROOTS: Final = (
     *map(Path, ("/home", "/root", "/opt", "/srv", "/mnt", "/media", "/tmp", "/snap", "/Users", "/Applications")),  # noqa: S108
     *_PLACES_IN_SYSTEM,
 )
-#: In a home directory, what opens other machines and accounts.
+#: Entries of a home directory that give access to other machines and accounts.
 _SECRETS: Final = (".ssh", ".gnupg", ".aws", ".azure", ".config", ".docker", ".kube", ".password-store")
 
 _MAX_LINKS: Final = 40
@@ -38,12 +38,12 @@ _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def refusal(directory: Path) -> str:
-    """Why a container must not mount a directory, as the end of a sentence; empty if it may."""
+    """The end of a sentence on why a container must not mount a directory; empty if it may."""
     return _examine(directory)[1]
 
 
 def mountable(directory: Path) -> Path:
-    """The path of a directory without links, if a container may mount it.
+    """The resolved path of a directory that a container may mount.
 
     Raises:
         ServerError: It must not.
@@ -55,7 +55,7 @@ def mountable(directory: Path) -> Path:
 
 
 def _examine(directory: Path) -> tuple[Path, str]:
-    """The path without links, and why a container must not mount it; what was examined is what is mounted."""
+    """The resolved path, and why a container must not mount it; mount this path, because it is the one examined."""
     try:
         path = Path(_resolve(directory))
         return path, _refusal_of(path, path.stat().st_uid)
@@ -80,13 +80,14 @@ def _refusal_of(path: Path, owner: int) -> str:
 
 
 def give(mounted: Path, directory: Path, user: User) -> None:
-    """Give a directory that root owns to the user of its container; what is in it stays root's.
+    """Change the owner of a root-owned directory to the user of its container; its contents keep their owner.
 
     No container with a writable mount runs as root. The directory is the mounted one or is below it, where code may
-    have made links: none is followed. Directories on the way that other users cannot enter are given as well.
+    have created links; links are not followed. Directories in between that other users cannot enter change their owner
+    too.
 
     Raises:
-        ServerError: It cannot be given, or a container must not mount it.
+        ServerError: The owner cannot be changed, or a container must not mount the directory.
     """
     if os.getuid() != 0 or user.number == 0:
         return
@@ -115,7 +116,7 @@ def _open_directory(name: str, parent: int | None, stack: contextlib.ExitStack) 
 
 
 class _UnsafePathError(Exception):
-    """Another user, or code that ran earlier, can decide where a path leads, or it leads to no directory."""
+    """Another user, or code that ran earlier, can redirect a path, or the path is not a directory."""
 
 
 def _homes(owner: int) -> Iterator[Path]:
@@ -132,13 +133,13 @@ def _homes(owner: int) -> Iterator[Path]:
 
 
 def _resolve(directory: Path) -> str:
-    """Follow a path component by component, as the kernel does, and links only where root alone can make them."""
+    """Resolve a path component by component, like the operating system; follow only links that only root can create."""
     pending = list(reversed(directory.absolute().parts[1:]))
     path, links = "/", 0
     while pending:
         name = pending.pop()
         if name == "..":
-            path = os.path.dirname(path)  # noqa: PTH120  (no link is left in it)
+            path = os.path.dirname(path)  # noqa: PTH120  (it has no links)
             continue
         parent, path = path, os.path.join(path, name)  # noqa: PTH118  (as above)
         if stat.S_ISLNK(os.lstat(path).st_mode):
@@ -154,7 +155,7 @@ def _resolve(directory: Path) -> str:
 
 
 def _check_link(path: str, parent: str) -> None:
-    """Refuse a link in a directory where others than root can make links: it may be of code that ran in a container."""
+    """Refuse a link in a directory where others than root can create links, such as code in an earlier container."""
     status = os.lstat(parent)
     if status.st_uid != 0 or status.st_mode & _WRITABLE_BY_OTHERS:
         raise _UnsafePathError(

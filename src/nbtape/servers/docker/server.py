@@ -1,4 +1,4 @@
-"""Jupyter servers in containers, for code that should not run on this machine: `DockerJupyterServer`."""
+"""`DockerJupyterServer`: Jupyter servers in containers, for code that should not run on the local machine."""
 
 from __future__ import annotations
 
@@ -37,34 +37,34 @@ _MIN_MEMORY_BYTES: Final = 6 << 20
 
 
 class DockerJupyterServer(OwnServer, JupyterServer):
-    """Jupyter Kernel Gateways in containers: for code that should not run on this machine.
+    """Jupyter Kernel Gateways in containers, for code that should not run on the local machine.
 
-    An executor's kernel runs in a container that sees no directory of this machine except the executor's `output_dir`.
+    An executor's kernel runs in a container that can access no local directory except the executor's `output_dir`.
     Executors with the same `output_dir` share a container; with `bind_dir`, all executors do. A container runs as the
     current user, without capabilities, on a read-only root file system, with limits on memory, CPUs and processes. If
-    the current user is root, it runs as the owner of the mounted directory, or, if that is root too, as a user who owns
-    nothing else and to whom the directory is given. No file gets a set-user-ID or set-group-ID bit. It is reachable
-    only at 127.0.0.1. It can reach the Internet and
-    other hosts and containers unless you pass `network="none"`.
+    the current user is root, it runs as the owner of the mounted directory. If root owns that too, nbtape changes its
+    owner to a user who owns nothing else, and runs the container as that user. Files cannot get a set-user-ID or
+    set-group-ID bit. A container can be reached only at 127.0.0.1. It can reach the Internet and other hosts and
+    containers unless you pass `network="none"`.
 
     `start`, `with` and the first use connect to the engine and build the image, which takes half a minute the first
-    time. Containers start with the executors that need them (with `bind_dir`: at once). They stop with `stop`, at the
+    time. Containers start with the executors that need them (with `bind_dir`, at once). They stop with `stop`, at the
     end of `with`, when the last executor has stopped, and at the latest with this process, even if it is killed.
 
     Args:
-        custom_image_name: An image to use unchanged. Its command must run a Jupyter server on port 8888 that takes its
+        custom_image_name: An image to use unchanged. Its command must run a Jupyter server on port 8888 that reads its
             token from `$TOKEN`. None for nbtape's own image, see `DEFAULT_DOCKERFILE`.
         container_name: The name of the container, which limits the server to one; None for generated names.
         auto_remove: Whether containers are removed when they have stopped.
         stop_container: Whether containers stop with `stop` and with this process. If not, they keep running.
-        docker_env: Environment variables of the containers, and so of the kernels.
+        docker_env: Environment variables of the containers and their kernels.
         token: The server's token; None for a random one for each container.
         base_image: The image on which nbtape's own is built, with Python 3.11 or newer, pip and venv; None for
             python:3.12-slim.
         bind_dir: The directory to mount instead of the executors' `output_dir`. Like that, it must not be a home or
-            system directory, nor contain one, nor be reached through what other users can change.
-        network: The engine's network to put the containers on, where they are then reached by their address; "none"
-            for no network at all (Linux only); None for the engine's default.
+            system directory, nor contain one, nor have a path that other users can change.
+        network: The engine's network for the containers, which are then reached by their own address; "none" for no
+            network at all (Linux only); None for the engine's default.
         memory: Maximum memory of one container, including temporary files, in bytes or as "512m", "1.5g".
         cpus: Maximum number of CPUs that one container uses at once.
         pids: Maximum number of processes and threads of one container.
@@ -74,7 +74,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         client: A `docker.DockerClient`; None for the engine that `DOCKER_HOST` names, or the local one.
         startup_timeout: Seconds that a container may take to start its Jupyter server.
         on_progress: Called with each step of an image build.
-        **docker_kwargs: More arguments of docker-py's `containers.create`. They override all others.
+        **docker_kwargs: Additional arguments of docker-py's `containers.create`. They override all others.
 
     Raises:
         ValueError: An argument is invalid.
@@ -113,7 +113,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         if not 0 < cpus < math.inf or pids < 1:
             raise ValueError(f"cpus= and pids= must be greater than 0, not {cpus} and {pids}.")
         self._bind_dir = None if bind_dir is None else _existing(Path(bind_dir))
-        JupyterConnectionInfo("127.0.0.1", use_https=False, token=token)  # checks that the token fits into a header
+        JupyterConnectionInfo("127.0.0.1", use_https=False, token=token)  # checks that the token is valid in a header
         self._options = ContainerOptions(
             token=token or "",
             name=container_name,
@@ -138,7 +138,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         self._lock = threading.Lock()
         #: The servers in use, by the directory that their containers mount.
         self._servers: weakref.WeakValueDictionary[Path | None, _ContainerServer] = weakref.WeakValueDictionary()
-        #: The server of `connection_info`, which is kept although no executor uses it.
+        #: The server of `connection_info`, which is kept even if no executor uses it.
         self._own_server: _ContainerServer | None = None
         self._was_stopped = False
 
@@ -149,7 +149,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
 
     @property
     def connection_info(self) -> JupyterConnectionInfo:
-        """How to reach the container with `bind_dir`, or else one that mounts nothing. Starts it if necessary.
+        """Connection info of the container with `bind_dir`, or else of one without mounts. Starts it if necessary.
 
         Executors use `for_directory` instead.
 
@@ -162,16 +162,16 @@ class DockerJupyterServer(OwnServer, JupyterServer):
 
     @property
     def bind_dir(self) -> Path | None:
-        """The directory that all containers mount; None if each mounts that of its executor."""
+        """The directory that all containers mount; None if each mounts its executor's directory."""
         return self._bind_dir
 
     def for_directory(self, directory: Path) -> JupyterServer:
-        """Return the server for sessions in a directory: a container that mounts it, not yet started.
+        """Return the server for sessions in a directory: a container that mounts it, not started yet.
 
         Raises:
             ValueError: A container must not mount the directory.
         """
-        if self._bind_dir is None and directory.is_dir():  # if not, this is checked when the container starts
+        if self._bind_dir is None and directory.is_dir():  # otherwise it is checked when the container starts
             _check_mount(directory)
         return self._server_of(directory)
 
@@ -179,7 +179,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
         """The directory that all containers mount.
 
         Raises:
-            ValueError: Each container mounts that of its executor.
+            ValueError: Each container mounts its executor's directory.
         """
         if self._bind_dir is None:
             raise ValueError(
@@ -191,10 +191,10 @@ class DockerJupyterServer(OwnServer, JupyterServer):
     def start(self) -> None:
         """Connect to the engine and build the image if it is missing; with `bind_dir`, start the container as well.
 
-        Harmless when that is done. After a stop, containers may start again.
+        Does nothing if that is done. After a stop, containers may start again.
 
         Raises:
-            ServerError: There is no engine, no image can be built, or the container does not start.
+            ServerError: The engine is not available, the image cannot be built, or the container does not start.
         """
         with self._lock:
             self._was_stopped = False
@@ -207,7 +207,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
             _ = self._own_server.connection_info
 
     def stop(self) -> None:
-        """Stop all containers, or leave them running if `stop_container=False`. Harmless when they have stopped."""
+        """Stop all containers, unless `stop_container=False`; does nothing if they have stopped."""
         with self._lock:
             self._was_stopped = self._was_stopped or self._engine is not None
             servers = list(self._servers.values())
@@ -224,7 +224,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
             server = self._servers.get(mounted)
             if server is None:
                 make, admit = partial(self._make_container, mounted), partial(self._admit, mounted)
-                # Not one that outlives the server, or whose name stays taken.
+                # Not if it outlives the server or its name stays taken.
                 is_replaceable = self._options.stop_container and (self._options.auto_remove or not self._options.name)
                 server = self._servers[mounted] = _ContainerServer(
                     make, admit, lambda: self._was_stopped, is_replaceable=is_replaceable
@@ -232,16 +232,16 @@ class DockerJupyterServer(OwnServer, JupyterServer):
             return server
 
     def _make_container(self, directory: Path | None) -> Container:
-        """Return a container in which a directory is mounted, not yet started."""
+        """Return a container that mounts a directory, not started yet."""
         engine, image, user = self._prepare(directory)
         if directory is not None:
             self._admit(directory, directory)
-        # Each container has its own token: code in one container may reach another, and knows its own token.
+        # Each container has its own token, because code in one container knows its token and may reach others.
         options = dataclasses.replace(self._options, token=self._options.token or make_token())
         return Container(engine, options, image, user, directory)
 
     def _prepare(self, directory: Path | None) -> tuple[Engine, str, str]:
-        """Return the engine, the image and the user for a container in which a directory is mounted."""
+        """Return the engine, the image and the user for a container that mounts a directory."""
         if sys.platform == "win32":
             raise ServerError("DockerJupyterServer does not run on Windows. Run nbtape in WSL.")
         user = self._user_for(directory)
@@ -255,7 +255,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
             return self._engine, image, user
 
     def _admit(self, mounted: Path | None, directory: Path) -> None:
-        """Let the user of the container that mounts a directory write to it, or to one below it."""
+        """Let the user of the container that mounts a directory write to it or to a directory below it."""
         user = User.of(self._user_for(mounted))
         if mounted is not None and user is not None:
             give(mounted, directory, user)
@@ -275,7 +275,7 @@ class DockerJupyterServer(OwnServer, JupyterServer):
 
 
 class _ContainerServer(JupyterServer):
-    """The server for one directory: a container, and after a stop and a start, another one."""
+    """The server for one directory: a container, and another one if it is started again after a stop."""
 
     has_pages = False
 
@@ -295,7 +295,7 @@ class _ContainerServer(JupyterServer):
         self._container: Container | None = None
         self._info: JupyterConnectionInfo | None = None
         self._sessions: weakref.WeakSet[object] = weakref.WeakSet()
-        #: Whether someone else may know its address.
+        #: Whether other code may know its address.
         self.is_lent = False
 
     def admit(self, directory: Path) -> None:
@@ -307,7 +307,7 @@ class _ContainerServer(JupyterServer):
             self._sessions.add(session)
 
     def leave(self, session: object) -> None:
-        """Stop the container, and with it what code left running, with its last session, unless others may use it."""
+        """Stop the container, and any processes left in it, with its last session, unless others may use it."""
         with self._lock:
             self._sessions.discard(session)
             if not self._sessions and not self.is_lent and self._is_replaceable:
@@ -315,7 +315,7 @@ class _ContainerServer(JupyterServer):
 
     @property
     def connection_info(self) -> JupyterConnectionInfo:
-        """How to reach the container, which is started first if necessary."""
+        """Connection info of the container, which is started first if necessary."""
         with self._lock:
             if cause := self.cause_of_end():
                 raise ServerError(f"{cause} Call start() to start a new one.")
@@ -326,7 +326,7 @@ class _ContainerServer(JupyterServer):
             return self._info
 
     def cause_of_end(self) -> str:
-        """Why the container has exited; empty if it runs or was not started."""
+        """Why the container has exited; empty if it is running or was not started."""
         if self._was_stopped():
             return "The Docker server was stopped."
         return self._container.cause_of_end() if self._container is not None else ""
@@ -338,7 +338,7 @@ class _ContainerServer(JupyterServer):
 
     @property
     def is_running(self) -> bool:
-        """Whether a container was started that has not ended."""
+        """Whether a container was started and has not exited."""
         return self._container is not None and not self.cause_of_end()
 
     def description(self) -> dict[str, str]:
@@ -362,7 +362,7 @@ class _ContainerServer(JupyterServer):
 
 
 def _owner_of(directory: Path | None) -> str:
-    """The user who is to own the files: the current one or, for root, the owner of the directory, if not root too."""
+    """The user who will own the files: the current user or, for root, the directory's owner unless that is root."""
     if os.getuid() != 0:
         return str(User(os.getuid(), os.getgid()))
     if directory is None:
@@ -372,7 +372,7 @@ def _owner_of(directory: Path | None) -> str:
 
 
 def _check_network(network: str | None, *, stop_container: bool) -> None:
-    """Raise `ValueError` for a network that would weaken the isolation, or make the container unreachable."""
+    """Raise `ValueError` for a network that would weaken the isolation or make the container unreachable."""
     if network == "host" or (network or "").startswith("container:"):
         raise ValueError(
             f"network={network!r} would give the code access to the services of that network. Use another network, or "
@@ -398,7 +398,7 @@ def _check_mount(directory: Path) -> None:
 
 
 def _bytes(size: int | str) -> int:
-    """Parse `memory`; raise `ValueError` if it is not a size or too small."""
+    """Parse `memory`; raise `ValueError` if it is not a size, or too small."""
     try:
         number = int(parse_bytes(str(size).strip()))
     except (DockerException, ValueError, OverflowError) as exc:  # the last two for "nanb" and "infg"

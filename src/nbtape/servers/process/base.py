@@ -1,6 +1,6 @@
-"""What the programs of local servers (`gateway.py`, `lab.py`) share: options, kernels, and the shutdown.
+"""The shared parts of the local server programs (`gateway.py`, `lab.py`): options, kernels, and shutdown.
 
-`--help` lists their options. The token comes in the environment variable KG_AUTH_TOKEN.
+`--help` lists their options. The token is passed in the environment variable KG_AUTH_TOKEN.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class OwnKernelManager(HookedKernelManager, AsyncIOLoopKernelManager):
         return HTTPError(500, f"Kernel {self.kernel_name} cannot be started: {error}. Check its kernel.json.")
 
     def kernel_started(self) -> None:
-        """Note its process group, and watch for its death."""
+        """Note its process group and watch for its death."""
         self._group = getattr(self.provisioner, "pgid", None)
         if self._group:
             self._processes.watch(self._group)
@@ -68,11 +68,11 @@ class OwnKernelManager(HookedKernelManager, AsyncIOLoopKernelManager):
             self.add_restart_callback(self._take_death, end)
 
     def kernel_environment(self) -> Mapping[str, str]:
-        """Mark what the kernel starts."""
+        """Mark the processes that the kernel starts."""
         return self._processes.environment
 
     def kernel_stopping(self) -> None:
-        """Find what its code has started, before its parents are gone."""
+        """Find the processes that its code has started, before their parents exit."""
         self._processes.look()
 
     def kernel_stopped(self) -> None:
@@ -135,7 +135,7 @@ class Hosting:
     token: str = field(repr=False)
 
     def sockets(self) -> list[Socket]:
-        """Listen; exit if that is not possible."""
+        """Listen on the address; exit if that is not possible."""
         if self.socket is not None:
             return [bind_unix_socket(str(self.socket))]
         try:
@@ -168,7 +168,7 @@ async def end_kernels(manager: MultiKernelManager) -> None:
 
 
 def prepare(description: str) -> Hosting:
-    """Read the command line, and prepare the process for a server; `description` is for `--help`."""
+    """Parse the command line and prepare the process for a server; `description` is for `--help`."""
     options = _options(description)
     # Kernel Gateway's kernel manager is not derived from jupyter_server's either.
     warnings.filterwarnings("ignore", "KernelManager class", FutureWarning)
@@ -180,7 +180,7 @@ def prepare(description: str) -> Hosting:
 
 
 def _take_token() -> str:
-    """Take the token out of the environment that kernels inherit, under every name that it has there."""
+    """Remove the token, under all its names, from the environment that kernels inherit, and return it."""
     token = take_token("KG_AUTH_TOKEN")
     if not token:
         sys.exit("The token is missing. Set KG_AUTH_TOKEN.")

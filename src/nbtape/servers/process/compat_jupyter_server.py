@@ -1,8 +1,8 @@
 """The private API of jupyter_server that nbtape depends on.
 
-jupyter_server drops messages that arrive while a connection breaks. Keeping them needs its table of open sessions
-(`_open_sessions`) and its buffers (`_kernel_buffers`), for which it has no public API. Nor has it one for choosing the
-sockets that it listens on.
+jupyter_server drops messages that arrive while a connection breaks. Keeping them requires its table of open sessions
+(`_open_sessions`) and its buffers (`_kernel_buffers`), which have no public API. There is also no public API for
+choosing the sockets that it listens on.
 `tests/servers/process/test_compat_jupyter_server.py` checks each use.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class KeepingChannels(ZMQChannelsWebsocketConnection):
-    """A client's websocket; what arrives just as it breaks is kept for the client's return, not thrown away."""
+    """A client's websocket that keeps messages that arrive while it breaks, until the client reconnects."""
 
     def __init__(self, **traits: Any) -> None:  # noqa: ANN401  (traitlets')
         super().__init__(**traits)
@@ -33,7 +33,7 @@ class KeepingChannels(ZMQChannelsWebsocketConnection):
         return super().connect()
 
     def nudge(self) -> asyncio.Future[None]:
-        """Skip the nudge of a kernel whose channels were kept: it would drop the kernel's first messages."""
+        """Skip the nudge of a kernel whose channels were kept, because it would drop the kernel's first messages."""
         if not self._returns:
             return super().nudge()
         nothing: asyncio.Future[None] = asyncio.Future()
@@ -41,7 +41,7 @@ class KeepingChannels(ZMQChannelsWebsocketConnection):
         return nothing
 
     def handle_incoming_message(self, incoming_msg: Any) -> None:  # noqa: ANN401  (jupyter_server's)
-        """Drop what still arrives after the close: in the older protocol it can keep the server busy."""
+        """Drop messages that arrive after the close: in the older protocol, they can keep the server busy."""
         if self.websocket_handler.ws_connection is not None:
             super().handle_incoming_message(incoming_msg)
 
@@ -53,7 +53,7 @@ class KeepingChannels(ZMQChannelsWebsocketConnection):
             kept.append((stream.channel, outgoing_msg))
 
     def disconnect(self) -> None:  # type: ignore[override]  # as its base does
-        if not self._was_open:  # jupyter_server would count one connection too few, and drop what it has kept
+        if not self._was_open:  # jupyter_server would count one connection too few and drop kept messages
             if self._open_sessions.get(self.session_key) is self.websocket_handler:
                 del self._open_sessions[self.session_key]
             return
@@ -64,7 +64,7 @@ class KeepingChannels(ZMQChannelsWebsocketConnection):
 
     @property
     def _kept(self) -> list[tuple[str, list[Any]]] | None:
-        """The messages that the server keeps for the client's return; None while it keeps none."""
+        """The messages that the server keeps until the client reconnects; None if it is not keeping any."""
         kept = self.multi_kernel_manager._kernel_buffers.get(self.kernel_id)  # noqa: SLF001  (see above)
         return kept["buffer"] if kept and kept["session_key"] == self.session_key else None
 
@@ -83,7 +83,7 @@ class OwnSockets:
         """Run when the server answers on its sockets."""
 
     async def stop_kernels(self) -> None:
-        """Stop what runs, before the server exits."""
+        """Stop running kernels before the server exits."""
 
     def _find_http_port(self) -> None:
         self._sockets = self.open_sockets()

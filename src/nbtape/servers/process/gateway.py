@@ -1,7 +1,7 @@
 """The server process: a Jupyter Kernel Gateway that reports its port and stops with its owner.
 
 `LocalJupyterServer()` runs it with `python -m nbtape.servers.process.gateway`. `--help` lists
-the options. The token comes in the environment variable KG_AUTH_TOKEN and is passed on to no one.
+the options. The token is passed in the environment variable KG_AUTH_TOKEN, which kernels do not inherit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from traitlets.config import Config
 from nbtape.servers.process.base import Hosting, OwnKernelManager, end_kernels, prepare
 from nbtape.servers.process.compat_jupyter_server import KeepingChannels
 
-#: For traitlets, which takes classes by name.
+#: The module name, for traitlets, which takes classes by name.
 _HERE: Final = "nbtape.servers.process.gateway"
 
 
@@ -56,7 +56,7 @@ class Gateway(KernelGatewayApp):  # type: ignore[misc]  # untyped
         self.http_server.add_sockets(sockets)
 
     def start_app(self) -> None:
-        """Report the port when requests are answered."""
+        """Report the port once requests are answered."""
         super().start_app()
         self._hosting.watch_owner(self.stop, self.log)
         self.io_loop.add_callback(lambda: self._hosting.notes.write_port(self.port))
@@ -83,7 +83,7 @@ def main() -> None:
             "root_dir": str(hosting.root),
             "kernel_manager_class": f"{_HERE}.GatewayKernelManager",
         },
-        # Checks its kernels twice a second and restarts none of them: the client does that, and reports it.
+        # Check kernels twice a second, but do not restart them: the client replaces them and reports that.
         "KernelRestarter": {"time_to_dead": 0.5, "restart_limit": 0},
     }
     gateway = Gateway(hosting, config=Config(settings))

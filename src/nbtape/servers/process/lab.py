@@ -1,7 +1,7 @@
 """The server process: a JupyterLab that reports its port and stops with its owner.
 
 `LocalJupyterServer(lab=True)` runs it with `python -m nbtape.servers.process.lab`. `--help` lists
-the options. The token comes in the environment variable KG_AUTH_TOKEN and is passed on to no one.
+the options. The token is passed in the environment variable KG_AUTH_TOKEN, which kernels do not inherit.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from jupyter_server.auth.identity import User
     from tornado.web import RequestHandler
 
-#: For traitlets, which takes classes by name.
+#: The module name, for traitlets, which takes classes by name.
 _HERE: Final = "nbtape.servers.process.lab"
 
 
 class LabKernelManager(OwnKernelManager, ServerKernelManager):
-    """A kernel of the server, which restarts it if it dies: people may have it open."""
+    """A kernel of the server, restarted if it dies, because people may have it open."""
 
     ends = ("restart", "dead")
 
 
 class Doorman(PasswordIdentityProvider):
-    """Accepts the token, and once each link that the owner made."""
+    """Accepts the token, and each link made by the owner once."""
 
     @default("token")
     def _own_token(self) -> str:
-        """Return the token. It is not in the settings, which would appear in the log."""
+        """Return the token. It is not in the settings, because those are logged."""
         return cast("LabServer", self.parent).hosting.token
 
     async def get_user_token(self, handler: RequestHandler) -> User | None:
@@ -58,10 +58,10 @@ class Doorman(PasswordIdentityProvider):
 
 
 class Pages(LabApp):  # type: ignore[misc]  # untyped
-    """JupyterLab itself, with the user's settings of JupyterLab and without those of servers."""
+    """JupyterLab with the user's settings for JupyterLab, but without settings for servers."""
 
     def load_config_file(self, suppress_errors: bool = True) -> None:  # noqa: FBT001, FBT002  (jupyter_core's)
-        """Read no configuration: it is meant for other servers, and may open them to other people."""
+        """Read no configuration: it is meant for other servers and may give other people access."""
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
@@ -111,8 +111,8 @@ def main() -> None:
             "identity_provider_class": f"{_HERE}.Doorman",
             "kernel_websocket_connection_class": KeepingChannels,
         },
-        "Doorman": {"allow_password_change": False},  # it would be that of all the user's servers
-        # Documents that were open on another server are not here.
+        "Doorman": {"allow_password_change": False},  # it would change the password of all the user's servers
+        # Do not reopen documents that were open on another server.
         "Pages": {"workspaces_dir": str(hosting.notes.directory / "workspaces")},
         "ZMQChannelsWebsocketConnection": {"limit_rate": False},
         "AsyncMappingKernelManager": {"kernel_manager_class": f"{_HERE}.LabKernelManager"},

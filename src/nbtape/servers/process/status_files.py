@@ -1,4 +1,4 @@
-"""The files in which a server reports its status to its owner, who can read them after the server has exited."""
+"""The files in which a server reports its status to its owner, also readable after the server has exited."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: The log line in which a server that shares no files with its owner reports how a kernel exited.
+#: The log line that reports how a kernel exited, for a server that shares no files with its owner.
 _END_LINE: Final = re.compile(r"nbtape: the end of kernel ([\w-]+): (\".*\")")
 
 
@@ -24,7 +24,7 @@ def end_line(kernel_id: str, end: str) -> str:
 
 
 def find_end(log: str, kernel_id: str) -> str:
-    """How a kernel exited, by its server's log; empty if the log does not report it."""
+    """How a kernel exited, according to its server's log; empty if the log does not report it."""
     for found in _END_LINE.finditer(log):
         if found[1] == kernel_id:
             with contextlib.suppress(ValueError):
@@ -61,7 +61,7 @@ class ServerNotes:
         return [int(file.stem) for file in self.directory.glob("*.group")]
 
     def kernel_log(self, kernel_id: str) -> Path:
-        """The file for what a kernel's process prints."""
+        """The log file for the output of a kernel's process."""
         return self.directory / f"kernel-{kernel_id}.log"
 
     def write_end(self, kernel_id: str, end: str) -> None:
@@ -69,7 +69,7 @@ class ServerNotes:
         (self.directory / f"kernel-{kernel_id}.end").write_text(end)
 
     def take_end(self, kernel_id: str) -> str:
-        """Return once how a kernel died, since it may be restarted; empty if no death was reported."""
+        """Return, only once, how a kernel died, because it may be restarted; empty if no death was reported."""
         file = self.directory / f"kernel-{kernel_id}.end"
         with contextlib.suppress(FileNotFoundError):
             end = file.read_text().strip()
@@ -78,11 +78,11 @@ class ServerNotes:
         return ""
 
     def write_login(self, code: str) -> None:
-        """Permit one login with a code."""
+        """Allow one login with a code."""
         self._login(code).touch()
 
     def take_login(self, code: str) -> bool:
-        """Return whether a code permits a login. It does so only once."""
+        """Return whether a code allows a login, which it does only once."""
         with contextlib.suppress(FileNotFoundError):
             self._login(code).unlink()
             return True
