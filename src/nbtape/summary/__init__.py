@@ -1,4 +1,4 @@
-"""Read a recorded run and summarize it: status, cells, environment.
+"""Summarize a recorded run: status, cells, environment.
 
-Converting a run to other formats is `export`; following one that still runs is `watch`.
+`export` converts a run to other formats; `watch` follows a run that is still being recorded.
 """

@@ -1,4 +1,4 @@
-"""Cells of an unchecked notebook, in the shape that nbformat promises."""
+"""Normalize cells of an unchecked notebook to nbformat's structure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CELLS: Final = ("code", "markdown", "raw")
 
 
 def fit_cell(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A cell in shape. Outputs of unknown types are dropped, the others left for `fit_output`."""
+    """A normalized cell. Outputs of unknown types are dropped; `fit_output` normalizes the others."""
     kind, count, metadata = raw.get("cell_type"), raw.get("execution_count"), dict_of(raw.get("metadata"))
     return {
         "cell_type": kind if kind in _CELLS else "raw",
@@ -26,7 +26,7 @@ def fit_cell(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fit_output(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """An output in shape, its texts joined; `raw` is one that `fit_cell` keeps."""
+    """A normalized output with its texts joined; `raw` is one that `fit_cell` keeps."""
     kind = raw["output_type"]
     if kind == "stream":
         name = "stderr" if raw.get("name") == "stderr" else "stdout"
@@ -39,7 +39,7 @@ def fit_output(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def text_of(value: object) -> str:
-    """A string as nbformat writes it, in one piece or as lines; empty if it is neither."""
+    """The text of a string or a list of lines, as nbformat writes it; empty if it is neither."""
     return value if isinstance(value, str) else "".join(_texts(value))
 
 

@@ -1,6 +1,6 @@
-"""Read a notebook without its outputs, except errors: enough for a summary, and fast for a large session.
+"""Read a notebook without its outputs, except errors, which is enough for a summary and fast for large notebooks.
 
-The first line that closes a bracket at the level of `outputs` is the end of them, see `layout`.
+Outputs end at the first line that closes a bracket at their level, see `layout`.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _ERROR: Final = b'\n     "output_type": "error"'
 
 
 def read_outline(path: Path) -> dict[str, Any]:
-    """Read a notebook as `read_unchecked` does, with outputs only in cells that have an error among them.
+    """Read a notebook like `read_unchecked`, with outputs only in cells that show an error.
 
     Raises:
         NotebookReadError: The file is missing, or is not a notebook of nbformat 4.
     """
     content, journal = read_shown(path)
-    with contextlib.suppress(ValueError):  # another layout, or broken: then the whole file is what is parsed or wrong
+    with contextlib.suppress(ValueError):  # another layout, or invalid: parse the whole file
         return parse_unchecked(path, b"".join(_without_outputs(content)), journal)
     return parse_unchecked(path, content, journal)
 
 
 def _without_outputs(content: bytes) -> Iterator[bytes]:
-    """The other pieces of a notebook.
+    """The pieces of a notebook without outputs.
 
     Raises:
-        ValueError: It is not laid out as nbformat does it.
+        ValueError: It does not have nbformat's layout.
     """
     if not content.startswith(_HEAD):
         raise ValueError("not laid out as nbformat does it")

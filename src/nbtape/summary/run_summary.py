@@ -1,4 +1,4 @@
-"""Summarize a recorded run: where and when it ran, how long, and how each cell ended."""
+"""Summarize a recorded run: where, when and how long it ran, and how each cell ended."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _ENDED: Final = "shell.execute_reply"
 
 @dataclass(frozen=True, slots=True)
 class RunCell:
-    """What a code cell says of how it ran; None, 0 and empty values stand for what it does not say.
+    """How a code cell ran, according to the notebook. Missing information is None, 0 or empty.
 
-    The status is `running` if the recording was cut off or has not ended. `files` has the files extracted from the
-    outputs, then those that the code wrote; `touched` has what someone else has changed, `added` for a new cell, and
-    `late output` and `updated display` for what came while a later cell ran.
+    The status is `running` if the recording was cut off or is not finished. `files` has the files extracted from the
+    outputs, then those that the code wrote. `touched` has what someone else has changed (`added` for a new cell), and
+    `late output` and `updated display` for output that arrived while a later cell ran.
     """
 
     index: int
@@ -46,10 +46,10 @@ class RunCell:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a notebook says of its run: times in ISO 8601, and empty texts for what it does not say.
+    """A run, according to its notebook, with times in ISO 8601. Missing information is empty.
 
-    `seconds` is what its code cells took in total, and `place` its server or image, if it had one. `changed` has what
-    was changed after it was recorded, by the position of the cell, Markdown included.
+    `seconds` is the total time of its code cells, and `place` is its server or image, if any. `changed` has the changes
+    after the recording, by the position of the cell, Markdown cells included.
     """
 
     cells: tuple[RunCell, ...]
@@ -80,12 +80,12 @@ class Run:
 
 
 def count_statuses(statuses: Iterable[str]) -> dict[str, int]:
-    """The number of cells by status, the most frequent first; prose, whose status is empty, does not count."""
+    """The number of cells by status, the most frequent first, without prose, whose status is empty."""
     return dict(Counter(filter(None, statuses)).most_common())
 
 
 def summarise(document: Mapping[str, Any]) -> Run:
-    """Summarize the run in a notebook, of which only the cells need to be objects."""
+    """Summarize the run in a notebook, in which only the cells are known to be objects."""
     shaped = [(index, fit_cell(cell)) for index, cell in enumerate(document["cells"])]
     code = [(index, cell) for index, cell in shaped if cell["cell_type"] == "code"]
     cells = tuple(run_cell(index, cell) for index, cell in code)
@@ -109,7 +109,7 @@ def summarise(document: Mapping[str, Any]) -> Run:
 
 
 def run_cell(index: int, cell: Mapping[str, Any]) -> RunCell:
-    """Summarize a code cell in shape (see `fit_cell`)."""
+    """Summarize a normalized code cell (see `fit_cell`)."""
     ours = own_metadata(cell)
     return RunCell(
         index=index,
@@ -126,7 +126,7 @@ def run_cell(index: int, cell: Mapping[str, Any]) -> RunCell:
 
 
 def _changes(ours: Mapping[str, Any]) -> tuple[str, ...]:
-    """What was changed of a cell after it was recorded."""
+    """The parts of a cell that were changed after it was recorded."""
     late = ["late output"] if ours.get("late") else []
     updated = ["updated display"] if ours.get("updated_by") else []
     version = ["version of a recorded cell"] if ours.get("version_of") else []
@@ -140,7 +140,7 @@ def _seconds(cell: Mapping[str, Any]) -> float | None:
     began, ended = _time(cell, _BEGAN), _time(cell, _ENDED)
     try:
         took = datetime.datetime.fromisoformat(ended) - datetime.datetime.fromisoformat(began)
-    except (ValueError, TypeError):  # no times, or one without a zone beside one with
+    except (ValueError, TypeError):  # missing times, or only one with a time zone
         return None
     return max(0.0, took.total_seconds())
 

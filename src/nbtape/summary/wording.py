@@ -1,4 +1,4 @@
-"""The wording about a run that tables, pages and reports share."""
+"""Phrases about a run, shared by tables, pages and reports."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ if TYPE_CHECKING:
 
     from nbtape.summary.run_summary import Run, RunCell
 
-#: Changed cells that are named in one line.
+#: Maximum number of changed cells that are named in one line.
 _MAX_LISTED: Final = 20
 
 
 def counted(run: Run) -> str:
-    """The number of code cells, and how they ended."""
+    """The number of code cells and their statuses."""
     return counted_cells(run.counts)
 
 
 def counted_cells(counts: Mapping[str, int]) -> str:
-    """The same, of the number of cells by status."""
+    """Format the number of cells by status, as in `counted`."""
     number = sum(counts.values())
     ended = ", ".join(f"{count} {status}" for status, count in counts.items())
     return f"{number} code cell{'' if number == 1 else 's'}" + (f" ({ended})" if ended else "")
 
 
 def conclusion_of(name: str, ending: str | None, counts: Mapping[str, int]) -> str:
-    """A sentence on how the session of the notebook `name` ended; see `nbtape.watch.follow.Session.ending`."""
+    """A sentence on how the session of notebook `name` ended; see `nbtape.watch.follow.Session.ending`."""
     told = counted_cells(counts)
     if ending == "ended":
         cut_off = "; the running cell was cut off" if "running" in counts else ""
@@ -38,7 +38,7 @@ def conclusion_of(name: str, ending: str | None, counts: Mapping[str, int]) -> s
 
 
 def facts_of(run: Run) -> list[tuple[str, str]]:
-    """The known facts of a run, names and values: when it ran, how long, where, and what recorded it."""
+    """The known facts about a run as names and values: when, how long and where it ran, and what recorded it."""
     until = f" to {moment(run.ended)}" if run.started and run.ended else ""
     facts = [
         ("recorded", f"{moment(run.started)}{until}"),
@@ -54,7 +54,7 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
 
 
 def changes_of(run: Run) -> str:
-    """How many cells were changed after they were recorded, and which; empty if none were."""
+    """How many and which cells were changed after they were recorded; empty if none were."""
     if not run.changed:
         return ""
     cells = "1 cell was" if len(run.changed) == 1 else f"{len(run.changed)} cells were"
@@ -64,7 +64,7 @@ def changes_of(run: Run) -> str:
 
 
 def edits(cell: RunCell) -> str:
-    """What was changed of a cell after it was recorded; empty if nothing."""
+    """The parts of a cell that were changed after it was recorded; empty if none were."""
     return f"changed after recording: {', '.join(cell.touched)}" if cell.touched else ""
 
 
@@ -82,7 +82,7 @@ def span(seconds: float | None) -> str:
 
 
 def moment(text: str) -> str:
-    """Format an ISO 8601 time to the second, in its own zone; the first 40 characters of anything else."""
+    """Format an ISO 8601 time to the second, in its own zone; cut any other text to 40 characters."""
     try:
         told = datetime.datetime.fromisoformat(text)
     except ValueError:
