@@ -1,1 +1,1 @@
-"""Follow a session of another process while it records: as events, and as a live web page."""
+"""Follow a session of another process while it is recorded, as events or as a live web page."""

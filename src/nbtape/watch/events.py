@@ -1,4 +1,4 @@
-"""What is new in a notebook since the last snapshot, as events."""
+"""Report changes in a notebook since the last snapshot as events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CellBegun:
 class StreamGrown:
     """A stream output, number `position` of its cell, has more text.
 
-    `text` is for a terminal that shows the text so far; a leading `\\r` replaces its unfinished last line.
+    `text` is for a terminal that shows the earlier text; a leading `\\r` replaces its unfinished last line.
     """
 
     index: int
@@ -40,7 +40,7 @@ class StreamGrown:
 
 @dataclass(frozen=True, slots=True)
 class OutputShown:
-    """A whole output (see `fit_output`) that is not a stream; `is_update` if it replaces the one at its position."""
+    """A complete output (see `fit_output`) that is not a stream; `is_update` if it replaces the one at its position."""
 
     index: int
     position: int
@@ -50,7 +50,7 @@ class OutputShown:
 
 @dataclass(frozen=True, slots=True)
 class CellEnded:
-    """A code cell has ended, or its status or what was changed of it since is another."""
+    """A code cell has ended, or its status or later changes to it are different now."""
 
     about: RunCell
 
@@ -59,18 +59,18 @@ Event = CellBegun | StreamGrown | OutputShown | CellEnded
 
 
 class EventTracker:
-    """Turns snapshots into events, and remembers what was reported."""
+    """Turns snapshots into events and remembers what was reported."""
 
     def __init__(self) -> None:
         self._reported: dict[str, _Reported] = {}
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of code cells by status as of the last snapshot, the most frequent first."""
+        """The number of code cells by status in the last snapshot, the most frequent first."""
         return count_statuses(reported.status for reported in self._reported.values())
 
     def events(self, snapshot: Snapshot, begin: int = 0) -> Iterator[Event]:
-        """Report what is new in cell `begin` and those after it, and only remember the cells before it."""
+        """Report changes in cell `begin` and later cells, and only remember earlier ones."""
         for index in snapshot.changed:
             events = list(self._of_cell(index, snapshot.cells[index]))
             if index >= begin:
@@ -98,7 +98,7 @@ class EventTracker:
 
 @dataclass(slots=True)
 class _Reported:
-    """What was reported of a cell."""
+    """The reported state of a cell."""
 
     source: str
     status: str = ""
@@ -118,7 +118,7 @@ class _Reported:
             yield OutputShown(index, position, output, is_update=before is not None)
 
     def _chunk(self, before: _Mark | None, kind: str, text: str) -> str:
-        """What turns the text that a terminal shows into `text`; all of it if it does not continue that text."""
+        """The text to print so that a terminal shows `text`; the whole text if it does not continue the earlier one."""
         if before is None or before.kind != kind:
             return text
         if _digest(text[: before.length]) == before.digest:
@@ -128,7 +128,7 @@ class _Reported:
 
 
 class _Mark(NamedTuple):
-    """Identifies an output without keeping it; `line` is where its last line begins, `head` what precedes that."""
+    """Identifies an output without keeping it; `line` is the start of its last line, `head` the text before."""
 
     kind: str
     length: int

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nbtape.watch.snapshots import Snapshot
 
 POLL_SECONDS: Final = 0.1
-#: The share of the time that reading may take; a slow read is followed by a longer pause.
+#: Maximum share of the time for reading; a slow read is followed by a longer pause.
 _MAX_LOAD: Final = 0.25
 
 #: How long a notebook without a writer may be missing or broken, because another program is saving it.
@@ -34,9 +34,10 @@ class Session:
     """The session that records one notebook.
 
     Attributes:
-        ending: None while it lasts, then `ended` if its writer stopped or was killed, `not written` if it never had
+        ending: None during the session, then `ended` if its writer stopped or was killed, `not written` if it never had
             one, or `gone` if the notebook and its writer are missing.
-        lives: Whether the notebook had a writer when last read; None, and it never ends, if `Writer` cannot know.
+        lives: Whether the notebook had a writer when last read. None if `Writer` cannot know; the session then never
+            ends.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,7 +58,7 @@ class Session:
         if not self._path.is_file():
             read_content(self._path)  # reports the reason
         while self.ending is None:
-            self.lives = self._writer.lives()  # before reading, for the last time if there is no writer
+            self.lives = self._writer.lives()  # checked before reading: without a writer, this read is the last
             began = time.monotonic()
             snapshot = self._read()
             cost = time.monotonic() - began
@@ -92,7 +93,7 @@ class Session:
 
 
 def await_session(place: Path) -> Iterator[Path | None]:
-    """Yield None until a session records `place`, a notebook or any one in a directory; then yield its notebook."""
+    """Yield None until a session records `place`, a notebook or a directory of notebooks; then yield its notebook."""
     while (found := _written(place)) is None:
         yield None
         time.sleep(POLL_SECONDS)
@@ -100,7 +101,7 @@ def await_session(place: Path) -> Iterator[Path | None]:
 
 
 def newest_notebook(directory: Path) -> Path:
-    """The newest notebook that is being written in a directory, else the newest one.
+    """The newest notebook that is being written in a directory, otherwise the newest one.
 
     Raises:
         ValueError: The directory has no notebooks.
@@ -126,19 +127,19 @@ def _notebooks(directory: Path) -> list[Path]:
 
 
 class Writer:
-    """The process that writes one notebook; `was_seen` once there has been one."""
+    """The process that writes one notebook; `was_seen` is true once there has been one."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.was_seen = False
-        # The last file that was seen locked, kept open: its writer still holds it after another program, such as
+        # The last file that was seen locked, kept open because its writer still holds it after another program, such as
         # JupyterLab, has moved or replaced it.
         self._held: int | None = None
         self._close: Callable[[], object] = lambda: None
         self._locks_work: bool | None = None
 
     def lives(self) -> bool | None:
-        """Whether there is a writer; None if there are no file locks: on Windows, and on some network drives."""
+        """Whether there is a writer; None without file locks, as on Windows and some network drives."""
         found = self._is_path_locked()
         if found is not True and self._held is not None and is_locked(self._held):
             return True
@@ -170,7 +171,7 @@ class Writer:
         return None if self._locks_work is False else found
 
     def _was_replaced(self, file: int) -> bool:
-        """Whether another file is at the path now: a writer locks the new one, and releases this one."""
+        """Whether another file is now at the path: a writer locks the new file and releases this one."""
         try:
             return not os.path.samestat(os.fstat(file), self._path.lstat())
         except OSError:

@@ -1,7 +1,8 @@
-"""Serve the page of a running session to browsers on this machine.
+"""Serve the page of a running session to local browsers.
 
-The page is one document, whose policy allows only its own script and style, by their hashes. It asks for the cells with
-the token behind the `#` of its link, which browsers send to no server; a cookie would go to every port (RFC 6265, 8.5).
+The page is one document, whose content security policy allows only its own script and style, by their hashes. It
+requests the cells with the token after the `#` of its link, which browsers do not send to servers. A cookie would be
+sent to every port (RFC 6265, 8.5).
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ _log = logging.getLogger(__name__)
 
 _ADDRESS: Final = "127.0.0.1"
 
-#: How long the server pauses when the process has no file descriptor left for a connection.
+#: Pause when the process has no file descriptor left for a connection.
 _PAUSE_SECONDS: Final = 0.1
 
-#: How long one answer may render cells; cells that scroll into view meanwhile wait for the next one.
+#: Time limit for rendering the cells of one answer; cells that scroll into view later wait for the next answer.
 _RENDER_SECONDS: Final = 0.1
 
-#: How long a request for updates waits, and how much later the page has to ask again to count as open.
+#: How long a request for updates waits, and how soon after that the page must ask again to count as open.
 UPDATE_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 5.0
 
-#: How long a session that has ended waits for its page to be opened.
+#: How long to wait for the page to be opened after the session has ended.
 FIRST_PAGE_SECONDS: Final = 60.0
 
 _PAGE: Final = """<!DOCTYPE html>
@@ -90,9 +91,9 @@ _HEADERS: Final = {
 
 
 class PageServer(ThreadingHTTPServer):
-    """Serves the page of a session to this machine, from entering to leaving; `port` 0 is any free port.
+    """Serves the page of a session to local browsers while entered; `port` 0 is any free port.
 
-    Each connection has a thread, so `Connections` bounds both.
+    Each connection has its own thread, so `Connections` limits both.
 
     Raises:
         OSError: The port is not available.
@@ -100,13 +101,13 @@ class PageServer(ThreadingHTTPServer):
 
     daemon_threads = True  # requests that wait for updates do not delay the exit
     block_on_close = False
-    request_queue_size = 512  # they wait in the kernel, and take no file descriptor
+    request_queue_size = 512  # they wait in the operating system and take no file descriptor
 
     def __init__(self, board: Board, port: int) -> None:
         self.board, self.token = board, secrets.token_urlsafe(24)
         self.connections = Connections()
         self.page, self.policy = _page()
-        # The pages that were opened: when each last asked for updates, and whether it had everything then.
+        # The pages that were opened: when each last asked for updates, and whether it was complete then.
         self.pages: dict[str, tuple[float, bool]] = {}
         try:
             super().__init__((_ADDRESS, port), _Handler)
@@ -118,22 +119,22 @@ class PageServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """The link that lets a browser in while this serves. Anyone who has it sees everything."""
+        """The link that gives a browser access while this serves. Anyone who has it can see the whole session."""
         return f"http://{_ADDRESS}:{self.server_port}/#{self.token}"
 
     @property
     def is_awaited(self) -> bool:
-        """Whether the page was never opened."""
+        """Whether the page has not been opened yet."""
         return not self.pages
 
     def linger(self) -> None:
-        """Wait until each open page has everything, and `FIRST_PAGE_SECONDS` at most for a first page."""
+        """Wait until each open page is complete, and at most `FIRST_PAGE_SECONDS` for a first page."""
         deadline = time.monotonic() + FIRST_PAGE_SECONDS
         while (self.is_awaited and time.monotonic() < deadline) or self._is_behind():
             time.sleep(0.05)
 
     def _is_behind(self) -> bool:
-        """Whether a page is open that lacks something."""
+        """Whether an open page is incomplete."""
         earliest = time.monotonic() - UPDATE_SECONDS - RETRY_SECONDS
         return any(asked > earliest and not has_all for asked, has_all in self.pages.copy().values())
 
@@ -152,13 +153,13 @@ class PageServer(ThreadingHTTPServer):
         self.server_name, self.server_port = _ADDRESS, self.server_address[1]
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; without a file descriptor for it, close one that waits."""
+        """Accept a connection; without a file descriptor for it, close a waiting one."""
         try:
             return super().get_request()
         except OSError as exc:
             if exc.errno in NO_DESCRIPTOR:
                 self.connections.make_room()
-                time.sleep(_PAUSE_SECONDS)  # it stays in the queue, so the caller would try at once
+                time.sleep(_PAUSE_SECONDS)  # it stays in the queue, so the caller would retry at once
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  (the library's)
@@ -189,7 +190,7 @@ def _shut_down(connection: socket.socket) -> None:
 
 
 def _page() -> tuple[bytes, str]:
-    """The document, and its policy."""
+    """The document and its content security policy."""
     ours = files("nbtape.watch")
     parts = {
         "style": style() + ours.joinpath("live.css").read_text(encoding="utf-8"),
@@ -203,7 +204,7 @@ def _hash(text: str) -> str:
 
 
 class _RequestReader(io.BufferedReader):
-    """Reads requests whose lines, up to the body, are bounded in total; `http.server` bounds each of them."""
+    """Reads requests whose lines before the body are limited in total; `http.server` limits only each line."""
 
     left = MAX_HEADER_BYTES
 
@@ -223,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def setup(self) -> None:
-        """Bound the size of requests."""
+        """Limit the size of requests."""
         super().setup()
         self.rfile = self._reader = _RequestReader(self.rfile.detach())
 
@@ -233,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().handle_one_request()
 
     def do_GET(self) -> None:
-        """Serve the page, which holds nothing of the session."""
+        """Serve the page, which contains no data of the session."""
         if not self._is_ours():
             self._refuse(403, "The Host header is not allowed.")
         elif self.path != "/":
@@ -272,19 +273,19 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.board.updates(int(question["since"]), 0 if has_all else UPDATE_SECONDS)
 
     def _cells(self, wanted: Iterable[tuple[int, frozenset[str]]]) -> Iterator[tuple[int, dict[str, Any] | None]]:
-        """The first of the cells, as many as can be rendered in time; None for one that cannot be."""
+        """As many of the cells as can be rendered in time; None for a cell that cannot be rendered."""
         deadline = time.monotonic() + _RENDER_SECONDS
         for number, known in wanted:
             try:
                 yield number, self.server.board.cell(number, known)
-            except Exception:  # noqa: BLE001  (a hostile cell must not keep the page from the others)
+            except Exception:  # noqa: BLE001  (a hostile cell must not block the others)
                 _log.warning("A cell cannot be shown on the page", exc_info=True)
                 yield number, None
             if time.monotonic() > deadline:
                 return
 
     def _refusal(self) -> tuple[int, str] | None:
-        """The status and the reason of a refusal; None for a valid request."""
+        """The HTTP status and the reason of a refusal; None for a valid request."""
         origin, given = self.headers.get("Origin"), self.headers.get("Authorization", "")
         if not self._is_ours():
             return 403, "The Host header is not allowed."

@@ -1,7 +1,7 @@
-"""What the pages of one session show: its cells, which of them have changed, and their HTML.
+"""The state of a session for its pages: the cells, their changes, and their HTML.
 
-A page asks for the changes since a revision, and then for those pieces of the cells that it lacks. So a large session
-is a list of numbers until someone scrolls to it, and a new line of output does not resend the images above it.
+A page requests the changes since a revision, and then the pieces of cells that it lacks. So a large session is only a
+list of numbers until someone scrolls to its cells, and a new line of output does not resend the images above it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
     from nbtape.watch.snapshots import CellSnapshot, Snapshot
 
-#: Characters of the notebook's name, and of each fact about its session.
+#: Maximum characters of the notebook's name, and of each fact about its session.
 _MAX_FACT_CHARS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """A cell as pages know it: a lasting `number`, the `revision` of its last change, and its status if it is code."""
+    """A cell on the pages: a permanent `number`, the `revision` of its last change, and its status if it is code."""
 
     number: int
     index: int
@@ -43,14 +43,14 @@ class Posted:
 
 
 class Board:
-    """What is known of a session: written by one thread, and read by any number of threads, one for each page."""
+    """The state of a session, written by one thread and read by any number of threads, one per page."""
 
     def __init__(self, name: str) -> None:
         check_packages("html", "The live page")
         self._name = name
         self._changed = threading.Condition()
         self._revision = 0
-        self._ordered = 0  # the revision at which cells last came, went or moved
+        self._ordered = 0  # the revision at which cells were last added, removed or moved
         self._metadata: Mapping[str, Any] = {}
         self._parts = Parts({})
         self._cells: Mapping[str, Posted] = {}
@@ -80,7 +80,7 @@ class Board:
             self._changed.notify_all()
 
     def conclude(self, conclusion: str) -> None:
-        """Show the sentence that says how the session ended; nothing follows it."""
+        """Show how the session ended, as the last update."""
         with self._changed:
             self._revision += 1
             self._conclusion = reveal_line(conclusion)
@@ -110,9 +110,9 @@ class Board:
         }
 
     def cell(self, number: int, known: Collection[str]) -> dict[str, Any] | None:
-        """A cell as JSON: its `revision`, and the mark and the HTML of each of its `parts`; None if it is gone.
+        """A cell as JSON: its `revision`, and the mark and HTML of each of its `parts`; None if it is gone.
 
-        The HTML of parts whose marks are `known` to the page is None.
+        The HTML is None for parts whose marks are already `known` to the page.
         """
         with self._changed:
             cells, parts = self._cells, self._parts
@@ -132,7 +132,7 @@ class Board:
 
 
 def _parts(posted: Posted, parts: Parts) -> Iterator[tuple[str, Callable[[], str]]]:
-    """The pieces of a cell: a mark that identifies each, and what renders it."""
+    """The pieces of a cell: an identifying mark and a function that renders it."""
     cell = posted.snapshot.load()
     head = {**cell, "outputs": []}
     if not posted.status:

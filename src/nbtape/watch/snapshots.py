@@ -1,7 +1,7 @@
-"""Read a notebook repeatedly, and find the cells that have changed since the last time.
+"""Read a notebook repeatedly and find the cells that have changed since the last time.
 
-An unchanged notebook costs two calls of `stat`, a grown journal is read alone, and a rewritten notebook is read again,
-but only its new cells are parsed.
+An unchanged notebook costs two calls of `stat`. If only the journal has grown, only that is read. A rewritten notebook
+is read again, but only its new cells are parsed.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _END_BEFORE_CELL: Final = re.compile(re.escape(CELL_END) + b"(?=" + re.escape(SE
 
 @dataclass(frozen=True, slots=True)
 class CellSnapshot:
-    """A cell: `digest` changes with anything in it, and `key` identifies it in all snapshots.
+    """A cell. Its `digest` changes with its content, and `key` identifies it in all snapshots.
 
-    `outline` is the cell in shape (see `fit_cell`), of its outputs only the errors, in shape as well.
+    `outline` is the normalized cell (see `fit_cell`), with only errors as outputs, also normalized.
     """
 
     digest: bytes
@@ -46,13 +46,13 @@ class CellSnapshot:
     key: str = ""
 
     def load(self) -> dict[str, Any]:
-        """The cell in shape, with its outputs; each of those is for `fit_output`."""
+        """The normalized cell with its outputs, which `fit_output` still has to normalize."""
         return fit_cell(json.loads(bytes(self._content)))
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a notebook holds; `changed` has the positions of the cells that are new or changed since the last one."""
+    """The content of a notebook; `changed` has the positions of cells that are new or changed since the last one."""
 
     metadata: Mapping[str, Any]
     cells: Sequence[CellSnapshot]
@@ -60,13 +60,13 @@ class Snapshot:
 
 
 class SnapshotReader:
-    """Looks at one notebook."""
+    """Takes snapshots of one notebook."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._is_recorded = False
         self._versions: tuple[Version | None, Version | None] = (None, None)
-        # What the notebook file holds, without what its journal adds.
+        # The content of the notebook file, without its journal.
         self._metadata: dict[str, Any] = {}
         self._cells: list[CellSnapshot] = []
         self._digests: dict[str, bytes] = {}
@@ -86,7 +86,7 @@ class SnapshotReader:
             content, journal = read_whole(self._path)
             self._parse(content)
         self._versions = versions
-        # A journal that no recorder was seen with may have come with the notebook.
+        # Without a recorder, a journal may have come with the notebook.
         return self._compare(*self._with_journal(journal if self._is_recorded else b""))
 
     def _parse(self, content: bytes) -> None:
@@ -95,7 +95,7 @@ class SnapshotReader:
         try:
             document, parts = cut(self._path, content)
             cells = [_cell(part, known) for part in parts]
-        except (ValueError, RecursionError):  # another layout, or not a notebook
+        except (ValueError, RecursionError):  # another layout or not a notebook
             document = parse_unchecked(self._path, content)
             cells = [_cell(_encode(cell), known) for cell in document["cells"]]
         self._metadata, self._cells = dict_of(document.get("metadata")), cells
@@ -116,7 +116,7 @@ class SnapshotReader:
 
 
 def cut(path: Path, content: bytes) -> tuple[dict[str, Any], list[memoryview]]:
-    """Cut a notebook laid out as nbformat does it: the notebook without cells, and each cell as unchecked JSON.
+    """Split a notebook in nbformat's layout into the notebook without cells, and each cell as unchecked JSON.
 
     Raises:
         ValueError: It has another layout.
@@ -136,20 +136,20 @@ def _encode(cell: object) -> memoryview:
 
 
 def _cell(content: memoryview, known: Mapping[bytes, dict[str, Any]]) -> CellSnapshot:
-    """A cell; one whose digest is known is not parsed."""
+    """A cell; it is not parsed if its digest is known."""
     digest = hashlib.blake2b(content, digest_size=16).digest()
     if digest in known:
         return CellSnapshot(digest, known[digest], content)
     cell = json.loads(bytes(content))
     if not isinstance(cell, dict) or is_nested_deeper(cell, MAX_DEPTH):
-        raise ValueError("a cell is an object, and not nested deep")  # as JSON says what is wrong with it
+        raise ValueError("a cell is an object, and not nested deep")  # the caller then parses the whole file
     outline = fit_cell(cell)
     outline["outputs"] = [fit_output(output) for output in outline["outputs"] if output["output_type"] == "error"]
     return CellSnapshot(digest, outline, content)
 
 
 def _keys(cells: Sequence[CellSnapshot]) -> list[str]:
-    """The ids of the cells; a cell without an id of its own also gets a number."""
+    """The ids of the cells; a cell without a unique id also gets a number."""
     counts: Counter[str] = Counter()
     keys = []
     for cell in cells:
