@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import math
 import os
 import shutil
 import signal
@@ -20,8 +22,10 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from reading import code_cells, eventually, read_notebook, stream_text
 
 from nbtape import CodeBlock, DockerJupyterServer, JupyterCodeExecutor, NotebookReadError, NotebookWriteError, replay
+from nbtape.cli.replay import replay as command
 from nbtape.environment import Difference
 from nbtape.notebook.format import own_metadata
+from nbtape.notebook.read import read_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +36,8 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 TRANSCRIPTS = sorted({path.name for path in NOTEBOOKS.glob("*.md")} - {"index.md"})
+
+PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 #: Code that succeeds only once in a directory.
 ONCE = "import os\nassert not os.path.exists('once'), 'again'\nopen('once', 'w').close()"
@@ -326,6 +332,88 @@ def test_parameters_that_look_like_numbers_are_numbers(output_dir: Path) -> None
     )
     assert done.returncode == 1, done.stderr
     assert stream_text(code_cells(output_dir / "out.ipynb")[-1]) == "3 0.1 'b'\n"
+
+
+def test_numbers_that_are_not_finite_are_strings_in_the_metadata(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        executor.parameters(rate=0.5, low=0.5, when="")
+        run(executor, "print(rate, low)")
+    words = ("-p", "rate", "nan", "-p", "low", "-inf")
+    done = nbtape("session.ipynb", "-o", "out.ipynb", *words, "--report", "report.json", cwd=output_dir)
+    assert done.returncode == 1, done.stderr
+    document = strict_json(output_dir / "out.ipynb")
+    assert document["metadata"]["papermill"]["parameters"] == {"rate": "nan", "low": "-inf"}
+    assert stream_text(code_cells(output_dir / "out.ipynb")[-1]) == "nan -inf\n"
+    strict_json(output_dir / "report.json")
+    report = replay(executor.notebook, parameters={"rate": [math.inf], "when": datetime.date(2026, 3, 5)})
+    parameters = strict_json(report.output)["metadata"]["papermill"]["parameters"]
+    assert parameters == {"rate": ["inf"], "when": "2026-03-05"}
+
+
+def strict_json(path: Path) -> Any:
+    """The content of a file, which has none of the numbers that only Python reads."""
+    return json.loads(path.read_text(), parse_constant=pytest.fail)
+
+
+def future_cells() -> list[dict[str, Any]]:
+    """Cells and outputs as a later version of nbformat may have them."""
+    code = {"cell_type": "code", "id": "code", "metadata": {}, "execution_count": 1, "source": "print(1)"}
+    return [
+        {"cell_type": "chart", "id": "later", "metadata": {"papermill": 7}, "spec": 5, "rate": math.nan},
+        {"cell_type": "chart", "id": "source", "metadata": {"tags": ["parameters"]}, "source": {"a": 1}, "outputs": 3},
+        {**code, "outputs": [{"output_type": "stream", "name": "stdout", "text": "1\n"}], "later": [1]},
+        {**code, "id": "hologram", "outputs": [{"output_type": "hologram", "data": 5, "text": 7}]},
+    ]
+
+
+@pytest.mark.parametrize("parameters", [None, {"n": 1}])
+def test_a_notebook_of_a_later_minor_version_is_replayed(output_dir: Path, parameters: Any) -> None:
+    document = {"cells": future_cells(), "metadata": {"papermill": [1], **PYTHON}, "nbformat": 4, "nbformat_minor": 9}
+    notebook = output_dir / "later.ipynb"
+    notebook.write_text(json.dumps(document))
+    report = replay(notebook, parameters=parameters)
+    assert [(cell.index, cell.verdict) for cell in report.cells] == [(2, "same"), (3, "different")]
+    again = strict_json(report.output)
+    nbformat.validate(again)
+    assert again["nbformat_minor"] == 9
+    later, other = (cell for cell in again["cells"] if cell["cell_type"] == "chart")
+    assert (later["spec"], later["rate"], other["source"], other["outputs"]) == (5, None, {"a": 1}, 3)
+
+
+MINORS: list[Any] = ["5", None, 5.5, True, [5], {}, 10**400, math.nan]
+MAJORS: list[Any] = ["4", None, 4.5, [4], {}, 10**400]
+MALFORMED = [{"nbformat": 4, "nbformat_minor": minor} for minor in MINORS]
+MALFORMED += [{"nbformat": major, "nbformat_minor": 5} for major in MAJORS]
+
+
+def test_malformed_versions_stop_no_other_notebook(output_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [str(output_dir / f"bad{n}.ipynb") for n in range(len(MALFORMED))]
+    for name, head in zip(names, MALFORMED, strict=True):
+        Path(name).write_text(json.dumps({"cells": [], "metadata": {}, **head}))
+    nbformat.write(new_notebook(cells=[new_code_cell("1")]), good := output_dir / "good.ipynb")
+    code = command.main([*names, str(good), "--json"], standalone_mode=False)
+    told = json.loads(capsys.readouterr().out)["notebooks"]
+    assert (code, [each["exit_code"] for each in told]) == (2, [*[2] * len(MALFORMED), 0])
+    assert all("\n" not in each["error"] for each in told[:-1])
+
+
+def test_a_bug_that_one_notebook_triggers_stops_no_other(
+    output_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        nbformat.write(new_notebook(cells=[new_code_cell("1")]), output_dir / f"{name}.ipynb")
+
+    def read(path: Path) -> Any:
+        if path.name == "one.ipynb":
+            raise KeyError("source")
+        return read_document(path)
+
+    monkeypatch.chdir(output_dir)
+    monkeypatch.setattr(sys.modules["nbtape.replay.api"], "read_document", read)
+    code = command.main(["one.ipynb", "two.ipynb", "--report", "report.json"], standalone_mode=False)
+    told = json.loads((output_dir / "report.json").read_text())
+    assert (code, [each["exit_code"] for each in told["notebooks"]]) == (70, [70, 0])
+    assert "KeyError: 'source'. This is a bug in nbtape." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])

@@ -53,6 +53,8 @@ RELAXED = [
     claim("print('no effect')", "a strong effect\n", None, "nbval-ignore-output"),
     claim("print('no effect')", "a strong effect\n", None, "NBVAL_IGNORE_OUTPUT"),
     claim("print('never worked')", "it worked\n", None, "skip-execution"),
+    claim("# NBVAL_IGNORE_OUTPUT\nprint('no effect')", "a strong effect\n"),
+    claim("# NBVAL_SKIP\nprint('never worked')", "it worked\n"),
 ]
 
 
@@ -60,16 +62,17 @@ def test_settings_of_an_untrusted_notebook_are_listed_and_ignored(output_dir: Pa
     report = replay(write(output_dir, *RELAXED))
     assert [cell.verdict for cell in report.cells] == ["different"] * len(RELAXED)
     assert report.exit_code == 1
-    assert "ignored settings in cells 0, 1, 2, 3, 4: NBVAL_IGNORE_OUTPUT, metadata.nbtape.replay" in str(report)
-    assert report.to_dict()["ignored_settings"] == [0, 1, 2, 3, 4]
+    names = "# NBVAL_IGNORE_OUTPUT, # NBVAL_SKIP, NBVAL_IGNORE_OUTPUT, metadata.nbtape.replay"
+    assert f"ignored settings in cells 0, 1, 2, 3, 4, 5, 6: {names}" in str(report)
+    assert report.to_dict()["ignored_settings"] == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_trusted_settings_have_their_own_verdicts_and_do_not_count_as_success(output_dir: Path) -> None:
     notebook = write(output_dir, *RELAXED)
     report = replay(notebook, trust_notebook_settings=True)
-    assert report.counts == {"ignored": 4, "skipped": 1}
+    assert report.counts == {"ignored": 5, "skipped": 2}
     assert report.exit_code == 1
-    assert str(report).startswith("paper.ipynb: 4 ignored, 1 skipped.")
+    assert str(report).startswith("paper.ipynb: 5 ignored, 2 skipped.")
     assert report.to_dict()["ignored_settings"] == []
     assert replay(notebook, trust_notebook_settings=True, allow_ignored=True).exit_code == 0
     with pytest.raises(ValueError, match="trust_notebook_settings"):
@@ -84,10 +87,10 @@ def test_the_command_trusts_settings_only_with_the_option(output_dir: Path) -> N
     assert "ignored settings in cells" in page.text_content()
     done = nbtape("replay", "paper.ipynb", "--trust-notebook-settings", "--json", cwd=output_dir)
     assert done.returncode == 1
-    assert json.loads(done.stdout)["notebooks"][0]["counts"] == {"ignored": 4, "skipped": 1}
+    assert json.loads(done.stdout)["notebooks"][0]["counts"] == {"ignored": 5, "skipped": 2}
     done = nbtape("replay", "paper.ipynb", "--trust-notebook-settings", "--allow-ignored", cwd=output_dir)
     assert done.returncode == 0
-    assert "4 ignored, 1 skipped." in done.stdout
+    assert "5 ignored, 2 skipped." in done.stdout
     done = nbtape("replay", "paper.ipynb", "--allow-ignored", cwd=output_dir)
     assert (done.returncode, "--trust-notebook-settings" in done.stderr) == (2, True)
 

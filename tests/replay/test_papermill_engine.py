@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import signal
 import subprocess
@@ -146,6 +148,21 @@ def test_parameters_of_a_session_are_variables_and_papermill_overrides_them(outp
     out = again(executor.notebook, parameters={"n": 5})
     assert [cell["metadata"]["tags"] for cell in code_cells(out)[:2]] == [["parameters"], ["injected-parameters"]]
     assert stream_text(code_cells(out)[2]) == "5 a'b [0.5, None] {'x': True}\n"
+
+
+def test_parameters_that_are_not_finite_are_valid_json(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        executor.parameters(rate=0.5)
+        run(executor, "print(rate)")
+    out = again(executor.notebook, parameters={"rate": math.nan})
+    document = json.loads(out.read_text(), parse_constant=pytest.fail)
+    assert document["metadata"]["papermill"]["parameters"] == {"rate": "nan"}
+    assert stream_text(code_cells(out)[2]) == "nan\n"
+
+
+def test_a_comment_for_nbval_is_none_for_papermill(output_dir: Path) -> None:
+    out = again(record(output_dir, "# NBVAL_SKIP\n# NBVAL_IGNORE_OUTPUT\nprint(1)"))
+    assert (statuses(out), stream_text(code_cells(out)[0])) == (["ok"], "1\n")
 
 
 def test_the_notebook_is_saved_while_it_runs_and_complete_after_an_interrupt(output_dir: Path) -> None:

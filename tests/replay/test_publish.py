@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import nbformat
@@ -13,6 +14,7 @@ from reading import code_cells, stream_text
 from nbtape import DockerJupyterServer, NotebookWriteError, replay
 from nbtape.export.clean_run import rehearse
 from nbtape.replay.html_report import render
+from nbtape.replay.publish import Destination
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +76,18 @@ def test_a_link_made_in_a_container_at_the_path_of_the_output_is_not_followed(
 def test_another_name_is_used_if_the_code_takes_the_default_one(output_dir: Path, make: str) -> None:
     report = replay(write(output_dir, f"import os\n{make.format('n-replayed.ipynb')}"))
     assert report.output.name == "n-replayed-2.ipynb"
-    nbformat.read(report.output, as_version=4)
+    node = nbformat.read(report.output, as_version=4)
+    assert node["metadata"]["papermill"]["output_path"] == str(report.output)
+
+
+def test_replays_that_end_at_the_same_time_get_numbered_outputs(tmp_path: Path) -> None:
+    (notebook := tmp_path / "n.ipynb").write_text("")
+    destinations = [Destination(notebook, None) for _ in range(8)]
+    assert {each.path.name for each in destinations} == {"n-replayed.ipynb"}, "that is free before they run"
+    with ThreadPoolExecutor(8) as threads:
+        paths = list(threads.map(lambda each: each.publish(lambda path: path.name.encode()), destinations))
+    assert {path.name for path in paths} == {"n-replayed.ipynb", *(f"n-replayed-{n}.ipynb" for n in range(2, 9))}
+    assert all(path.read_text() == path.name for path in paths), "each says where it is"
 
 
 def test_nothing_is_written_if_the_directory_of_the_output_was_replaced(

@@ -1684,4 +1684,111 @@ HELD_OUT: Final = [
     ),
 ]
 
-CASES: Final = [*PANDAS, *NUMERIC, *PLOTS, *LEARNING, *TIMES, *BARS, *REPRS, *RICH, *HELD_OUT]
+ALTAIR = "import altair as alt, pandas as pd\nframe = pd.DataFrame({'day': ['mo', 'tu'], 'sold': [5, 8]})\n"
+FOLIUM = "import folium\nmap = folium.Map(location=[47.4, 8.5], zoom_start=9)\n"
+ANIMATION = (
+    "%matplotlib agg\nimport matplotlib.pyplot as plt\nfrom matplotlib.animation import FuncAnimation\n"
+    "from IPython.display import HTML\nfigure, axes = plt.subplots(figsize=(1, 1), dpi=40)\naxes.axis('off')\n"
+    "line, = axes.plot([0, 1], [0, 1])\n"
+    "page = FuncAnimation(figure, lambda n: line.set_data([0, n], [0, 1]) or (line,), frames=2).to_jshtml()\n"
+    "plt.close()\n%matplotlib inline\nHTML(page)"
+)
+PDF = PLOT + "%config InlineBackend.figure_formats = ['pdf']\n"
+PDF_END = "\nplt.show()\n%config InlineBackend.figure_formats = ['png']\n"
+
+#: Charts and reprs whose random ids have no dashes, or are in scripts, each with real changes next to the ids.
+RANDOM_IDS: Final = [
+    Case(
+        "altair",
+        "chart",
+        ALTAIR + "alt.Chart(frame, title='Sold in 2024').mark_bar().encode(x='day', y='sold')",
+        "cosmetic",
+        {
+            "a value": ("5, 8", "5, 9"),
+            "a title": ("2024", "2023"),
+            "a mark": ("mark_bar", "mark_line"),
+            "a field": ("y='sold'", "y='day'"),
+        },
+    ),
+    Case(
+        "folium",
+        "map",
+        FOLIUM + "folium.Marker([47.4, 8.5], popup='depot 7').add_to(map)\nmap",
+        "cosmetic",
+        {
+            "a place": ("Map(location=[47.4", "Map(location=[47.5"),
+            "a marker moved": ("Marker([47.4", "Marker([47.6"),
+            "a popup": ("depot 7", "depot 8"),
+            "the zoom": ("zoom_start=9", "zoom_start=8"),
+            "no marker": ("folium.Marker([47.4, 8.5], popup='depot 7').add_to(map)\n", ""),
+        },
+    ),
+    Case(
+        "bokeh",
+        "loading",
+        "from bokeh.io import output_notebook\noutput_notebook()",
+        "cosmetic",
+        {"no banner": ("output_notebook()", "output_notebook(hide_banner=True)")},
+    ),
+    Case(
+        "matplotlib",
+        "animation",
+        ANIMATION,
+        "cosmetic",
+        {
+            "another line": ("[0, n], [0, 1])", "[0, n], [0, .5])"),
+            "a frame more": ("frames=2", "frames=3"),
+            "faster": ("frames=2", "frames=2, interval=50"),
+        },
+    ),
+    Case(
+        "matplotlib",
+        "plot as PDF",
+        PDF + "ax.plot([1, 2, 4])\nax.set_title('Sold in 2024')" + PDF_END,
+        "cosmetic",
+        {"a point": ("2, 4", "2, 5"), "a title": ("2024", "2023"), "a color": ("4])", "4], color='red')")},
+    ),
+    Case(
+        "ipython",
+        "display handle",
+        "from IPython.display import display\nhandle = display('a value', display_id=True)\nhandle",
+        "cosmetic",
+        {"a value": ("a value", "a number")},
+    ),
+    Case(
+        "ipython",
+        "display handle with a name",
+        "from IPython.display import display\ndisplay('a value', display_id='total')",
+        changes={"another name": ("'total'", "'sum'")},
+    ),
+    Case(
+        "ipython",
+        "execution info",
+        "get_ipython().run_cell('1').info",
+        "cosmetic",
+        {"another source": ("'1'", "'2'"), "a name": (".info", ".info.__class__")},
+    ),
+    Case(
+        "ipython",
+        "timeit after words",
+        "for size in (1, 2):\n    print('size:', size, end=' ')\n    %timeit -n 5 -r 2 list(range(size))",
+        "cosmetic",
+        {"a size": ("(1, 2)", "(1, 3)"), "more runs": ("-r 2", "-r 3"), "a word": ("size:", "rows:")},
+    ),
+    Case(
+        "ipython",
+        "time after words",
+        "print('rows:', 7, end=' ')\n%time sum(range(1000))",
+        "cosmetic",
+        {"a count": ("7", "8"), "a sum": ("1000", "1001")},
+    ),
+    Case(
+        "plotly",
+        "figure widget as text",
+        "import uuid\nprint(\"'data': [{'type': 'scatter', 'uid': '%s', 'x': [1, 2]}]\" % uuid.uuid4())",
+        "cosmetic",
+        {"a point": ("[1, 2]", "[1, 3]")},
+    ),
+]
+
+CASES: Final = [*PANDAS, *NUMERIC, *PLOTS, *LEARNING, *TIMES, *BARS, *REPRS, *RICH, *HELD_OUT, *RANDOM_IDS]

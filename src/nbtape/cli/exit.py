@@ -41,7 +41,7 @@ def _report(error: BaseException) -> int:
     """Print an error in one line, and return its exit code."""
     if isinstance(error, BrokenPipeError) and leave_closed_pipes():
         return UNREAD
-    code, line = _ending(error)
+    code, line = ending(error)
     with read_or_not():
         if is_debugging():
             echo(plain_code("".join(traceback.format_exception(error))), err=True, end="")
@@ -49,7 +49,8 @@ def _report(error: BaseException) -> int:
     return code
 
 
-def _ending(error: BaseException) -> tuple[int, str]:
+def ending(error: BaseException) -> tuple[int, str]:
+    """The exit code for an error, and what is printed about it."""
     if isinstance(error.__cause__, KeyboardInterrupt):  # as Python does while it creates a class
         error = error.__cause__
     match error:

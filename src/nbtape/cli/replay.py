@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,10 +15,9 @@ import click
 from nbtape.cli import completion
 from nbtape.cli.command import Command, json_option, print_document, timeout_option
 from nbtape.cli.display.replay_output import Verdicts
+from nbtape.cli.exit import ending
 from nbtape.cli.kernel_options import OUR_IMAGE, kernel_option, with_place
-from nbtape.cli.option_names import as_options
 from nbtape.common.untrusted_files import Directory, replace_file
-from nbtape.errors import NbtapeError
 from nbtape.replay.report import REPORT_VERSION, NotReplayed, Outcome, ReplayReport
 from nbtape.results import FAILED
 
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
     from nbtape.cli.kernel_options import Place
 
+logger = logging.getLogger(__name__)
+
 _VERDICTS: Final = {
     "same": "the outputs are the same",
-    "cosmetic": "only values that change on every run differ: addresses, times, temporary paths, progress bars, set "
-    "order",
+    "cosmetic": "only values that change on every run differ: addresses, times, random ids, temporary paths, progress "
+    "bars, set order",
     "drift": "numbers differ within the tolerance, or an image in a few pixels",
     "same_error": "the cell failed with the recorded error",
     "different": "the outputs differ",
@@ -37,7 +39,7 @@ _VERDICTS: Final = {
     "fixed": "the cell failed when recorded but not now",
     "not_run": "an earlier cell failed",
     "ignored": "with --trust-notebook-settings: the cell's settings or tags allow the difference",
-    "skipped": "with --trust-notebook-settings: not run because of the tag skip-execution",
+    "skipped": "with --trust-notebook-settings: not run because of a tag or comment, such as skip-execution",
 }
 
 
@@ -81,8 +83,9 @@ _VERDICTS: Final = {
 @click.option(
     "--trust-notebook-settings",
     is_flag=True,
-    help="Apply settings and tags in NOTEBOOK that relax the comparison: metadata.nbtape.replay, nbval-ignore-output, "
-    "and skip-execution on a cell that was run. By default they are listed and ignored.",
+    help="Apply settings, tags and comments in NOTEBOOK that relax the comparison: metadata.nbtape.replay, "
+    "nbval-ignore-output, # NBVAL_IGNORE_OUTPUT, nbval-skip, # NBVAL_SKIP, and skip-execution on a cell that was run. "
+    "By default they are listed and ignored.",
 )
 @click.option(
     "--allow-ignored",
@@ -193,8 +196,10 @@ def _replay_all(
         try:
             report = run_again(notebook, output, on_cell=verdicts.follow(notebook), on_start=stops.append, **options)
             return report if keeps_documents else dataclasses.replace(report, documents=None)
-        except (NbtapeError, ValueError, OSError) as exc:
-            return NotReplayed(notebook, as_options(str(exc)))
+        except Exception as exc:  # a bug that one notebook triggers does not keep the others from being replayed
+            logger.debug("The replay of %s failed.", notebook, exc_info=True)
+            code, line = ending(exc)
+            return NotReplayed(notebook, line, code)
 
     with verdicts.progress:
         with ThreadPoolExecutor(jobs) as pool:

@@ -51,6 +51,17 @@ def fit_json(value: object, depth: int = 0) -> Any:  # noqa: ANN401  (any JSON v
     return fit_text(str(value))
 
 
+def spell_out(value: object) -> Any:  # noqa: ANN401  (any JSON value)
+    """`fit_json` for values that people entered: numbers that are not finite become strings, such as "nan"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {fit_text(str(key)): spell_out(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [spell_out(item) for item in value]
+    return fit_json(value)
+
+
 def strip_escapes(text: str) -> str:
     """Remove all terminal escape sequences."""
     return _ESCAPES.sub("", text) if _INTRODUCERS.search(text) else text

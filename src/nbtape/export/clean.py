@@ -93,7 +93,7 @@ def _kept(message: Sequence[NotebookNode], dropped: Collection[str]) -> list[Not
     rest = [cell for cell in message if cell["id"] not in dropped]
     if not code or any(cell["cell_type"] == "code" for cell in rest):
         return rest
-    return [cell for cell in rest if _HEADING.search(cell["source"])]
+    return [cell for cell in rest if _HEADING.search(str(cell.get("source", "")))]
 
 
 def _defined_names(source: str) -> set[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from nbtape.common.untrusted_files import Directory, replace_file
 from nbtape.errors import MissingExtraError, OutputWriteError
+from nbtape.notebook.unknown_types import spelled_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,6 +51,7 @@ def write(document: NotebookNode, name: str, form: Format, target: Path, untrust
     if form == "ipynb":
         save_notebook(target, document, untrusted)
         return Export(target)
+    document = spelled_out(document)
     if form == "md":
         return _write_report(document, name, target, untrusted)
     if form == "py":

@@ -1,17 +1,20 @@
 """Encode cells as JSON, byte for byte as nbformat writes it, and decode them.
 
-One exception: text of more than 1 MiB stays one string, because lists of lines take much more memory to read.
+There are two exceptions. Text of more than 1 MiB stays one string, because lists of lines take much more memory to
+read. Numbers that are not finite become null, because they are not JSON.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from nbformat.v4 import to_notebook
 
 from nbtape.notebook.layout import FIRST, HEAD, SEPARATOR
+from nbtape.notebook.unknown_types import CELL_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,6 +90,8 @@ def _layout(value: Any, indent: str, large: list[str]) -> str:  # noqa: ANN401  
         return "{\n" + ",\n".join(members) + f"\n{indent}}}"
     if isinstance(value, list) and value:
         return "[\n" + ",\n".join([inner + _layout(item, inner, large) for item in value]) + f"\n{indent}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "null"
     if not isinstance(value, str):
         return json.dumps(value)
     if len(value) <= _MAX_SPLIT_CHARS:
@@ -99,6 +104,8 @@ def _split(value: Mapping[str, Any]) -> dict[str, Any]:
     """A cell with its texts as lists of lines, like nbformat's `split_lines`; metadata is unchanged."""
     if "cell_type" not in value:
         return dict(value)
+    if value["cell_type"] not in CELL_TYPES:
+        return dict(value)
     split = {**value, "source": _lines(value["source"])}
     if "attachments" in value:
         split["attachments"] = {name: _split_bundle(bundle) for name, bundle in value["attachments"].items()}
@@ -108,9 +115,12 @@ def _split(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _split_output(output: Mapping[str, Any]) -> dict[str, Any]:
-    if output["output_type"] == "stream":
-        return {**output, "text": _lines(output["text"])}
-    return {**output, "data": _split_bundle(output["data"])} if "data" in output else dict(output)
+    match output["output_type"]:
+        case "stream":
+            return {**output, "text": _lines(output["text"])}
+        case "display_data" | "execute_result":
+            return {**output, "data": _split_bundle(output["data"])}
+    return dict(output)
 
 
 def _split_bundle(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.notebook.encoding import encode_document
 from nbtape.notebook.format import environment_of, kernel_name_of, own_status, place_of
 from nbtape.notebook.read import parse_document, read_document
+from nbtape.notebook.unknown_types import CELL_TYPES
 from nbtape.replay.cell_verdict import judge_cell
 from nbtape.replay.compare.cell_outputs import check_packages
 from nbtape.replay.compare.settings import Context, ReplaySettings
@@ -60,14 +61,16 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         jupyter_server: The source of the kernel, as for `JupyterCodeExecutor`.
         kernel_name: The kernel spec; None for the one named in the notebook.
         directory: The working directory of the kernel; None for the notebook's directory.
-        parameters: Variables that override those of its `parameters` cell, as in papermill.
+        parameters: Variables that override those of its `parameters` cell, as in papermill. In the new notebook's
+            metadata, numbers that are not finite are strings, such as "nan".
         timeout: Seconds for each cell. A cell keeps a longer recorded timeout, and any timeout that it exceeded.
         keep_going: Whether to continue after a cell that fails but did not fail before.
         settings: Which differences to ignore; see `ReplaySettings`.
-        trust_notebook_settings: Whether to apply settings and tags in the notebook that relax the comparison: the
-            metadata `nbtape.replay` and the tags `nbval-ignore-output`, `skip-execution` (on a cell that was run) and
-            `raises-exception` (on one that was not). The verdict on such a cell is `ignored` or `skipped`. If False,
-            they are ignored and listed in `ReplayReport.ignored_settings`.
+        trust_notebook_settings: Whether to apply settings in the notebook that relax the comparison: the metadata
+            `nbtape.replay`, the tags `nbval-ignore-output`, `nbval-skip`, `skip-execution` (on a cell that was run) and
+            `raises-exception` (on one that was not), and the comments `# NBVAL_IGNORE_OUTPUT` and `# NBVAL_SKIP`. The
+            verdict on such a cell is `ignored` or `skipped`. If False, they are ignored and listed in
+            `ReplayReport.ignored_settings`.
         allow_ignored: Whether the exit code may be 0 despite `ignored` and `skipped` cells.
         on_cell: Called after each cell with the number of cells that have run and their total.
         on_start: Called with a function that stops the replay from any thread by interrupting the running cell.
@@ -187,21 +190,37 @@ def _run(
 
     papermill_engines.register(_ENGINE, NbtapeEngine)  # also works without an installed entry point
     kept: list[NotebookNode] = []
+    unknown = {cell["id"]: cell for cell in recorded["cells"] if cell["cell_type"] not in CELL_TYPES}
 
     def keep(nb: NotebookNode) -> None:
-        nb["metadata"]["papermill"]["output_path"] = None if destination is None else str(destination.path)
+        nb["nbformat_minor"] = recorded["nbformat_minor"]  # papermill claims its own, also for cells that came later
         kept.append(nb)
+
+    def encode(path: Path | None) -> bytes:
+        kept[0]["metadata"]["papermill"]["output_path"] = None if path is None else str(path)
+        return encode_document({**kept[0], "cells": [unknown.get(cell["id"], cell) for cell in kept[0]["cells"]]})
 
     options = {**options, "engine_name": _ENGINE, "progress_bar": False, "keep": keep}
     try:
         with contextlib.suppress(PapermillExecutionError):
-            papermill.execute_notebook(copy.deepcopy(recorded), None, **options)
+            papermill.execute_notebook(_for_papermill(recorded), None, **options)
     except BaseException:
         if destination is not None and kept and any(map(own_status, kept[0]["cells"])):
-            destination.publish(encode_document(kept[0]))
+            destination.publish(encode)
         raise
-    content = encode_document(kept[0])
-    return content, None if destination is None else destination.publish(content)
+    path = None if destination is None else destination.publish(encode)
+    return encode(path), path
+
+
+def _for_papermill(recorded: NotebookNode) -> NotebookNode:
+    """A copy in the form that papermill expects: its own metadata are dicts, and unknown cells are empty raw cells."""
+    document = copy.deepcopy(recorded)
+    for node in (document, *document["cells"]):
+        if node.get("cell_type", "raw") not in CELL_TYPES:
+            node.update(cell_type="raw", source="", metadata={}, outputs=[])
+        if not isinstance(node["metadata"].get("papermill", {}), dict):
+            del node["metadata"]["papermill"]
+    return document
 
 
 def _context(notebook: Mapping[str, Any], where: Path) -> Context:

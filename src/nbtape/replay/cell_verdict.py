@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,8 @@ from nbtape.notebook.notices import tells_ending
 from nbtape.replay.compare.cell_outputs import judge
 from nbtape.replay.compare.settings import Context, Judgement, ReplaySettings, matches
 from nbtape.replay.expectations import FAILED, expectation
-from nbtape.replay.notebook_settings import found_settings, ignores_outputs
+from nbtape.replay.markers import ignore_marks, skip_marks
+from nbtape.replay.notebook_settings import found_settings
 from nbtape.replay.report import AS_RECORDED, ReplayedCell
 
 if TYPE_CHECKING:
@@ -27,6 +29,13 @@ _Output = dict[str, Any]
 _STOPPED: Final = frozenset({"timeout", "interrupted"})
 
 
+#: A cell that is `%%writefile`, inside of other cell magics such as `%%time` or as a script of nbconvert calls it.
+_WRITES_FILE: Final = re.compile(
+    r"\s*(?:%%(?!(?:write)?file\b).*\n\s*)*%%(?:write)?file\b"
+    r"|\s*get_ipython\(\)\.run_cell_magic\(\s*['\"](?:write)?file['\"]"
+)
+
+
 def judge_cell(
     index: int,
     recorded: Mapping[str, Any],
@@ -35,7 +44,7 @@ def judge_cell(
     rules: CellRules,
 ) -> ReplayedCell:
     """Judge a recorded code cell; `replayed` is None if papermill replaced it with new parameters."""
-    expected = expectation(recorded, trusted=rules.is_trusted)
+    expected = expectation(recorded, skipped=rules.is_trusted and bool(skip_marks(recorded)))
     found = found_settings(recorded)
     if replayed is None:
         reason = "Replaced by the parameters of this run."
@@ -53,7 +62,7 @@ def _judge_ending(
     """The verdict if it does not depend on the outputs; otherwise None."""
     now = own_status(replayed)
     if not expected.runs or now == "not_run":
-        return _judge_not_run(expected)
+        return _judge_not_run(expected, recorded)
     if expected.status in {"", "running"} and now in FAILED and expected.is_tagged and rules.is_trusted:
         return Judgement("ignored", f"It failed, which its tag allows: {_failure(replayed)}")
     if not expected.status and now not in FAILED:
@@ -67,9 +76,9 @@ def _judge_ending(
     return None
 
 
-def _judge_not_run(expected: Expectation) -> Judgement:
+def _judge_not_run(expected: Expectation, recorded: Mapping[str, Any]) -> Judgement:
     if expected.is_skipped:
-        return Judgement("skipped", "Not run because of its tag.")
+        return Judgement("skipped", f"Not run because of {', '.join(skip_marks(recorded))}.")
     if not expected.runs:
         return Judgement("same", "Not run, as recorded.")
     return Judgement("not_run", "Not run: an earlier cell failed.")
@@ -82,9 +91,9 @@ def _judge_by_rules(
     contexts: tuple[Context, Context],
     rules: CellRules,
 ) -> Judgement:
-    """Judge the outputs by the caller's settings and, if trusted, by the cell's own settings and tag."""
-    if rules.is_trusted and ignores_outputs(recorded):
-        return Judgement("ignored", "Outputs are not compared because of its tag.")
+    """Judge the outputs by the caller's settings and, if trusted, by the cell's own settings, tags and comments."""
+    if rules.is_trusted and (marks := ignore_marks(recorded)):
+        return Judgement("ignored", f"Outputs are not compared because of {', '.join(marks)}.")
     judgement = _judge_outputs(expected, recorded, replayed, contexts, rules.settings)
     if rules.own is None:
         return judgement
@@ -157,11 +166,12 @@ def _same_length(old: _Output, new: _Output) -> tuple[_Output, _Output]:
 
 
 def _at(context: Context, cell: Mapping[str, Any]) -> Context:
-    """Add the times of a cell, as JupyterLab and nbclient record them."""
+    """Add the times of a cell, as JupyterLab and nbclient record them, and whether it writes a file."""
     times = cell["metadata"].get("execution")
     times = times if isinstance(times, dict) else {}
     began, ended = (_epoch_seconds(times.get(key)) for key in ("iopub.execute_input", "shell.execute_reply"))
-    return replace(context, began=began, ended=ended)
+    writes_file = _WRITES_FILE.match(cell["source"]) is not None
+    return replace(context, began=began, ended=ended, writes_file=writes_file)
 
 
 def _epoch_seconds(time: object) -> float | None:

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.notebook.format import is_left_out, own_status, recorded_seconds, recorded_status, shows_error
+from nbtape.replay.markers import may_fail_marks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MIN_TIMEOUT_SECONDS: Final = 1.0
-
-#: Tags of nbclient and nbval for a cell that may fail.
-_MAY_FAIL: Final = frozenset({"raises-exception", "nbval-raises-exception"})
 
 #: Statuses of cells that did not succeed.
 FAILED: Final = frozenset({"error", "timeout", "interrupted", "kernel_died"})
@@ -25,7 +23,7 @@ class Expectation:
 
     The status is `running` if the recording was cut off, and empty if nothing was recorded. `timeout` is the number of
     seconds after which the cell was stopped, and `allowed` is its recorded timeout. `is_tagged` means that it may fail;
-    `is_skipped` means that a trusted tag leaves it out although it was run.
+    `is_skipped` means that it is left out although it was run.
     """
 
     status: str
@@ -51,19 +49,20 @@ class Expectation:
         return max(least, self.allowed or least)
 
 
-def expectation(cell: Mapping[str, Any], *, trusted: bool = False) -> Expectation:
+def expectation(cell: Mapping[str, Any], *, skipped: bool = False) -> Expectation:
     """Derive the expectation from a recorded code cell with its outputs.
 
-    A cell with outputs was run, whatever its status and tags are. If the tags are `trusted`, one can skip the cell.
+    A cell with outputs was run, whatever its status and tags are. `skipped` means that the caller lets a tag or comment
+    leave the cell out.
     """
-    is_tagged = bool(may_fail_tags(cell))
+    is_tagged = bool(may_fail_marks(cell))
     if not was_run(cell):
-        is_known = own_status(cell) == "not_run"
-        return Expectation(own_status(cell), runs=not is_known and not is_left_out(cell), is_tagged=is_tagged)
+        is_left = skipped or is_left_out(cell) or own_status(cell) == "not_run"
+        return Expectation(own_status(cell), runs=not is_left, is_tagged=is_tagged)
     status = recorded_status(cell)
     if status == "not_run":
         status = "error" if shows_error(cell) else "ok"
-    if trusted and is_left_out(cell):
+    if skipped:
         return Expectation(status, runs=False, is_skipped=True)
     allowed = _seconds(cell, "timeout")
     # An interrupted cell may never end, so it is stopped after the same time.
@@ -74,11 +73,6 @@ def expectation(cell: Mapping[str, Any], *, trusted: bool = False) -> Expectatio
 def was_run(cell: Mapping[str, Any]) -> bool:
     """Whether a recorded code cell was run, according to its outputs or its metadata."""
     return bool(cell["outputs"]) or cell["execution_count"] is not None or own_status(cell) not in {"", "not_run"}
-
-
-def may_fail_tags(cell: Mapping[str, Any]) -> list[str]:
-    """The tags of a cell that allow it to fail."""
-    return sorted(_MAY_FAIL.intersection(cell["metadata"].get("tags", [])))
 
 
 def _seconds(cell: Mapping[str, Any], key: str) -> float | None:

@@ -17,6 +17,7 @@ from nbtape.common.text import fit_text, strip_escapes
 from nbtape.errors import MissingExtraError
 from nbtape.notebook.output_text import output_text
 from nbtape.notebook.read import read_document
+from nbtape.notebook.unknown_types import spelled_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ def _documents(report: ReplayReport) -> tuple[NotebookNode, NotebookNode]:
 
 
 def _cells(document: NotebookNode) -> dict[str, Mapping[str, Any]]:
-    return {cell["id"]: cell for cell in document["cells"]}
+    return {cell["id"]: cell for cell in spelled_out(document)["cells"]}
 
 
 def _output(output: Mapping[str, Any]) -> Markup:

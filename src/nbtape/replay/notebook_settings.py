@@ -6,16 +6,14 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.notebook.format import is_left_out, own_metadata, own_status
-from nbtape.replay.expectations import may_fail_tags, was_run
+from nbtape.notebook.format import own_metadata, own_status
+from nbtape.replay.expectations import was_run
+from nbtape.replay.markers import ignore_marks, may_fail_marks, skip_marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nbtape.replay.compare.settings import ReplaySettings
-
-#: Tags of nbval (https://nbval.readthedocs.io) for cells whose outputs are not compared.
-_IGNORING: Final = frozenset({"nbval-ignore-output", "NBVAL_IGNORE_OUTPUT"})
 
 #: Conversions of settings from JSON.
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -33,7 +31,7 @@ class CellRules:
     Args:
         settings: The caller's settings.
         own: The settings with the cell's own `replay` metadata, if that exists and is trusted; otherwise None.
-        is_trusted: Whether the cell's tags apply.
+        is_trusted: Whether the cell's tags and comments apply.
     """
 
     settings: ReplaySettings
@@ -47,21 +45,15 @@ class CellRules:
 
 
 def found_settings(cell: Mapping[str, Any]) -> tuple[str, ...]:
-    """List the tags and metadata of a recorded code cell that could relax its verdict."""
-    tags = cell["metadata"].get("tags", [])
+    """List the tags, comments and metadata of a recorded code cell that could relax its verdict."""
     found = ["metadata.nbtape.replay"] if own_metadata(cell).get("replay") is not None else []
-    found += sorted(_IGNORING.intersection(tags))
+    found += ignore_marks(cell)
     if was_run(cell):
-        found += ["skip-execution"] if is_left_out(cell) else []
+        found += skip_marks(cell)
         found += ["status not_run"] if own_status(cell) == "not_run" else []
     if not was_run(cell) or own_status(cell) == "running":
-        found += may_fail_tags(cell)
+        found += may_fail_marks(cell)
     return tuple(found)
-
-
-def ignores_outputs(cell: Mapping[str, Any]) -> bool:
-    """Whether a tag excludes the outputs of a cell from the comparison."""
-    return bool(_IGNORING.intersection(cell["metadata"].get("tags", [])))
 
 
 def _own_settings(index: int, cell: Mapping[str, Any], settings: ReplaySettings) -> ReplaySettings | None:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from papermill.engines import Engine  # type: ignore[import-untyped]
 
+from nbtape.common.text import spell_out
 from nbtape.kernels.sources import checked_source
+from nbtape.notebook.format import is_left_out
 from nbtape.replay.compat_papermill import OutputEcho, excuse_errors, working_directory
 from nbtape.replay.execution_manager import ExecutionManager
 from nbtape.replay.expectations import expectation
+from nbtape.replay.markers import skip_marks
 from nbtape.replay.rerun import Rerun
 from nbtape.session.kernel_lifecycle import KernelLifecycle
 from nbtape.session.loop_thread import LoopThread
@@ -50,17 +53,21 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
             log_output: Whether outputs go to papermill's logger.
             options: `start_timeout`, `execution_timeout`, `stdout_file` and `stderr_file` as in papermill's own engine;
                 `notebook`, the path to record as the input; `directory`, the kernel's working directory;
-                `jupyter_server`, `keep_going`, `on_cell`, `on_start` and `trust_notebook_settings` (here on by default)
-                as in `nbtape.replay`; `keep`, which is called with `nb` before it runs, and prevents saving while the
-                code, which could change the file, is running. Other options are ignored.
+                `jupyter_server`, `keep_going`, `on_cell`, `on_start` and `trust_notebook_settings` as in
+                `nbtape.replay` (without it, the tag `skip-execution` applies, as in papermill's own engine); `keep`,
+                which is called with `nb` before it runs, and prevents saving while the code, which could change the
+                file, is running. Other options are ignored.
 
         Raises:
             NbtapeError: No kernel can be started, or the notebook cannot be written.
         """
-        trusted = bool(options.get("trust_notebook_settings", True))  # as in papermill's own engine
+        skips = _skips(options.get("trust_notebook_settings"))
         expectations = {
-            n: expectation(cell, trusted=trusted) for n, cell in enumerate(nb["cells"]) if cell["cell_type"] == "code"
+            n: expectation(cell, skipped=skips(cell))
+            for n, cell in enumerate(nb["cells"])
+            if cell["cell_type"] == "code"
         }
+        nb["metadata"]["papermill"] = spell_out(nb["metadata"]["papermill"])
         if "notebook" in options:
             nb["metadata"]["papermill"]["input_path"] = str(options["notebook"])
         runs = sum(expected.runs for expected in expectations.values())
@@ -111,6 +118,13 @@ def _run(rerun: Rerun, manager: ExecutionManager, on_start: Callable[[Callable[[
         thread.call(run(), stop)
     finally:
         thread.end()
+
+
+def _skips(trusted: bool | None) -> Callable[[NotebookNode], bool]:  # noqa: FBT001  (an option)
+    """Whether a tag or comment of a cell leaves it out; `trusted` is None if papermill is in charge."""
+    if trusted is None:
+        return is_left_out
+    return lambda cell: trusted and bool(skip_marks(cell))
 
 
 def _local(path: str | None) -> Path | None:

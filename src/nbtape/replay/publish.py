@@ -13,7 +13,7 @@ from nbtape.notebook.atomic_write import advice, places, writable_mode
 from nbtape.notebook.output_path import output_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -37,8 +37,8 @@ class Destination:
                 raise PermissionError(errno.EACCES, "permission denied")
             self._directory = self.path.parent.stat()
 
-    def publish(self, content: bytes) -> Path:
-        """Write the notebook and return its path; raises NotebookWriteError if that fails."""
+    def publish(self, encode: Callable[[Path], bytes]) -> Path:
+        """Write the notebook, encoded for its path, and return that; raises NotebookWriteError if that fails."""
         with self._reporting():
             if not os.path.samestat(self.path.parent.stat(), self._directory):
                 raise OutputWriteError(
@@ -46,9 +46,9 @@ class Destination:
                 )
             with self._opened() as directory:
                 if self._stem is not None:
-                    return _create(directory, self._stem, content)
+                    return _create(directory, self._stem, encode)
                 writable_mode(directory, self.path.name)
-                directory.replace(self.path.name, content)
+                directory.replace(self.path.name, encode(self.path))
                 return self.path
 
     def _opened(self) -> Directory:
@@ -63,10 +63,10 @@ class Destination:
             raise OutputWriteError(self.path, advice(exc)) from exc
 
 
-def _create(directory: Directory, stem: str, content: bytes) -> Path:
-    """Write to a free name, because the code may have taken the first one."""
+def _create(directory: Directory, stem: str, encode: Callable[[Path], bytes]) -> Path:
+    """Write to a free name, because the code or another replay may have taken the first one."""
     for path in places(directory.path, stem):
         with contextlib.suppress(FileExistsError):
-            directory.create(path.name, content)
+            directory.create(path.name, encode(path))
             return path
     raise AssertionError("unreachable: there is always another number")

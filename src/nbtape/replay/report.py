@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from nbtape._version import __version__
 from nbtape.common.notebook_display import Displayed
@@ -68,8 +68,7 @@ class NotReplayed:
 
     notebook: Path
     error: str
-
-    exit_code: ClassVar[int] = REFUSED
+    exit_code: int = REFUSED
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object that replaces a report."""

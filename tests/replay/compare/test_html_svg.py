@@ -24,6 +24,11 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/19
         ('<i id="T_ab12c_row0">', '<i id="T_ff00e_row1">', "different"),
         ("<i id='sk-container-id-3'>", "<i id='sk-container-id-12'>", "cosmetic"),
         ("<p>0b5c1a52-6f0c-4c9b-9d53-5d5b3f7d7c11", "<p>0b5c1a52-6f0c-4c9b-9d53-5d5b3f7d7c12", "different"),
+        ('<a href="#sk-container-id-3">1</a>', '<a href="#sk-container-id-12">1</a>', "cosmetic"),
+        ('<a href="/sk-container-id-3">1</a>', '<a href="/sk-container-id-12">1</a>', "different"),
+        ("<iframe srcdoc='<p>a  b'></iframe>", "<iframe srcdoc='<p>a b</p>'></iframe>", "cosmetic"),
+        ("<iframe srcdoc='<p>7 rows'></iframe>", "<iframe srcdoc='<p>8 rows'></iframe>", "different"),
+        ("<iframe srcdoc='<p>7</p>'></iframe>", "<iframe></iframe><p>7</p>", "different"),
         ("<style>p {color: red}</style>", "<style>p {color: blue}</style>", "different"),
         ("<b>0.12345678</b>", "<b>0.12345679</b>", "drift"),
         ("<b>12</b>", "<i>12</i>", "different"),
@@ -77,6 +82,8 @@ HOSTILE = [
     '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><svg>&b;</svg>',
     "<?xml version='1.0' encoding='utf-16'?><svg/>",
     "{'a', 'b'}",
+    "<iframe srcdoc='" * 5_000,
+    "<iframe srcdoc='<iframe srcdoc=&quot;<iframe srcdoc=&amp;quot;<iframe srcdoc=x>&amp;quot;>&quot;>'>",
 ]
 
 

@@ -35,6 +35,8 @@ def nested(depth: int, bottom: object) -> Any:
         ({"a": 1}, {"b": 1}, "different"),
         ({"uid": "ab"}, {"uid": "cd"}, "cosmetic"),
         ([{"uid": "ab"}, {"uid": "ab"}], [{"uid": "cd"}, {"uid": "ef"}], "different"),
+        ([{"uid": "ab"}, {"uid": "ab"}], [{"uid": "ab"}, {"uid": "cd"}], "different"),
+        ([{"uid": "ab"}, {"uid": "ab"}], [{"uid": "cd"}, {"uid": "ab"}], "different"),
         ({"name": "ab"}, {"name": "cd"}, "different"),
         ({"title": "Sales 2024"}, {"title": "Sales 2023"}, "different"),
         (nested(100_000, 1), nested(100_000, 2), "different"),

@@ -18,6 +18,14 @@ def verdict(old: str, new: str, terms: Terms | None = None) -> str:
     return compare_texts(old, new, terms or Terms(RECORDED, REPLAYED)).verdict
 
 
+SLOWEST = (
+    "The slowest run took 4.53 times longer than the fastest. This could mean that an intermediate result is being "
+    "cached."
+)
+WORST = (
+    ":0: UserWarning: The test results are likely unreliable. The worst time (100 nsec) was more than four times "
+    "slower than the best time (17.5 nsec)."
+)
 COSMETIC = [
     ("<a.B object at 0x7f0123456789>", "<a.B object at 0x7fabcdef0123>"),
     ("2026-03-05 14:00:03,123 INFO ok", "2026-03-07 16:00:04,999 INFO ok"),
@@ -65,6 +73,21 @@ COSMETIC = [
     ("a:  50%|█████     | 5/10 [00:01<00:01, 5.0it/s]\na: 100%|██| 10/10 [00:02<00:00, 5.0it/s]",
      "a: 100%|██████████| 10/10 [00:01<00:00, 9.0it/s]"),
     ("7it [00:00, 93.89it/s]", "7it [00:01,  5.1it/s]"),
+    ("size: 1 1e+03 ns ± 3 ns per loop (mean ± std. dev. of 7 runs, 1,000 loops each)",
+     "size: 1 999 ns ± 12.1 ns per loop (mean ± std. dev. of 7 runs, 10,000 loops each)"),
+    ("1.2 ms +- 3 us per loop (mean +- std. dev. of 7 runs, 1 loop each)",
+     "1.3 ms +- 4 us per loop (mean +- std. dev. of 7 runs, 10 loops each)"),
+    ("<TimeitResult : 1.2 ms ± 3 µs per loop (mean ± std. dev. of 7 runs, 10 loops each)>",
+     "<TimeitResult : 1.4 ms ± 1 µs per loop (mean ± std. dev. of 7 runs, 10 loops each)>"),
+    (f"a: {SLOWEST}\n1.2 ms ± 3 µs per loop (mean ± std. dev. of 7 runs, 10 loops each)",
+     "a: 1.4 ms ± 1 µs per loop (mean ± std. dev. of 7 runs, 10 loops each)"),
+    ("<ExecutionResult object at 7f0123456789, execution_count=1>",
+     "<ExecutionResult object at 7fabcdef0123, execution_count=1>"),
+    (f"a\n{WORST}\n10 loops, best of 3: 17.5 nsec per loop",
+     "a\n10 loops, best of 3: 1.03 usec per loop"),
+    ("<Thread(loader, started daemon 140297414335360)>", "<Thread(loader, started daemon 140439158573952)>"),
+    ("<_MainThread(MainThread, started 140297414335360)>", "<_MainThread(MainThread, started 140439158573952)>"),
+    ("<ExecutionInfo object at 104d3c5e0>", "<ExecutionInfo object at 123456789>"),
 ]  # fmt: skip
 DIFFERENT = [
     ("0x7f0123456789", "0x7fabcdef0123"),
@@ -124,7 +147,27 @@ DIFFERENT = [
     ("a: 100%|██| 10/10 [00:02<00:00, 5.0it/s]", "a:  90%|█▊| 9/10 [00:02<00:00, 5.0it/s]"),
     ("a: 100%|██| 5/5 [00:02<00:00, 5.0it/s]\na: 100%|██| 5/5 [00:02<00:00, 5.0it/s]",
      "a: 100%|██| 5/5 [00:02<00:00, 5.0it/s]"),
+    ("Writing a.txt", "Overwriting a.txt"),
+    ("Wall time: 7 rows", "Wall time: 8 rows"),
+    ("CPU times: user 7 rows, sys: 1, total: 2", "CPU times: user 8 rows, sys: 1, total: 2"),
+    ("size: 1 3 ms ± 1 ms per loop (mean ± std. dev. of 7 runs, 1 loop each)",
+     "size: 2 3 ms ± 1 ms per loop (mean ± std. dev. of 7 runs, 1 loop each)"),
+    ("3 ms ± 1 ms per loop (mean ± std. dev. of 7 runs, 1 loop each)",
+     "3 ms ± 1 ms per loop (mean ± std. dev. of 8 runs, 1 loop each)"),
+    ("12 ± 3 per loop", "13 ± 3 per loop"),
+    ("the race, started 1402, was won", "the race, started 1403, was won"),
+    ("<Thread(loader, started 140297414335360)>", "<Thread(saver, started 140439158573952)>"),
+    (":0: UserWarning: The test results are likely unreliable. Trust 3.",
+     ":0: UserWarning: The test results are likely unreliable. Trust 4."),
+    ("the slowest run took 4 steps", "the slowest run took 5 steps"),
+    ("The slowest run took 4 times longer than the fastest. It won.",
+     "The slowest run took 4 times longer than the fastest. It lost."),
+    ("<Star object at 18036561>", "<Star object at 18036562>"),
+    ("the object at decade1 fell", "the object at facade1 fell"),
+    ("<DisplayHandle display_id=total>", "<DisplayHandle display_id=sum>"),
+    ("4f3f289869e345daa20ac4e87987dbce", "0b5c1a526f0c4c9b9d535d5b3f7d7c11"),
     ("⟦duration⟧ 1", "⟦duration⟧ 2"),
+    ("⟦wrote⟧ 1", "⟦wrote⟧ 2"),
     ("elapsed: ⟦duration⟧", "elapsed: 1.23 s"),
 ]  # fmt: skip
 DRIFT = [
@@ -192,7 +235,7 @@ def test_a_reason_is_short_and_shows_the_difference() -> None:
 
 
 def test_every_rule_is_named() -> None:
-    assert len(RULES) == 11
+    assert len(RULES) == 12
 
 
 def test_a_stream_is_compared_as_a_terminal_shows_it() -> None:

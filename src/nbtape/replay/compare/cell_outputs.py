@@ -12,6 +12,7 @@ from nbtape.replay.compare.html_svg import compare_html, compare_svg
 from nbtape.replay.compare.images import compare_images
 from nbtape.replay.compare.json_values import compare_structures
 from nbtape.replay.compare.patterns import PatternsError
+from nbtape.replay.compare.pdf import PDF, compare_pdfs
 from nbtape.replay.compare.printed_text import collapse_stream, compare_texts
 from nbtape.replay.compare.settings import SAME, Judgement, ReplaySettings, Terms, cut, matches, shown, worst
 
@@ -138,6 +139,8 @@ def _compare_values(mime: str, old: object, new: object, terms: Terms) -> Judgem
     left, right = _joined(old), _joined(new)
     if mime in PILLOW_FORMATS:
         return compare_images(left, right, terms)
+    if mime == PDF:
+        return compare_pdfs(left, right, terms)
     if mime == SVG:
         return compare_svg(left, right, terms)
     if mime in _HTML_TYPES:

@@ -10,10 +10,10 @@ DURATION: Final = "⟦duration⟧"
 
 #: A bare m is meters; it means minutes only before seconds.
 _UNIT: Final = (
-    r"(?:(?:ns|[µμu]s|usec|msec|ms|milliseconds?|microseconds?|s|secs?|seconds?|mins?|minutes?|h|hrs?|hours?)\b"
+    r"(?:(?:ns|[µμu]s|nsec|usec|msec|ms|milliseconds?|microseconds?|s|secs?|seconds?|mins?|minutes?|h|hrs?|hours?)\b"
     r"|[hm](?= ?\d{1,2}(?:\.\d{1,9})? ?[ms]\b))"
 )
-_SPAN: Final = rf"\d[\d.]{{0,20}}(?:e-\d\d)? ?{_UNIT}(?:,? ?(?:and )?\d[\d.]{{0,20}} ?{_UNIT}){{0,3}}"
+_SPAN: Final = rf"\d[\d.]{{0,20}}(?:e[-+]\d\d)? ?{_UNIT}(?:,? ?(?:and )?\d[\d.]{{0,20}} ?{_UNIT}){{0,3}}"
 _CLOCK: Final = r"\d{1,3}:\d\d(?::\d\d)?(?:\.\d{1,9})?"
 _FLOAT: Final = r"\d{1,9}\.\d{1,20}(?:e-\d\d)?"
 _ANY: Final = rf"(?:{_SPAN}|{_CLOCK}|{_FLOAT}(?![\w%]|\.\d))"
@@ -22,12 +22,12 @@ _ANY: Final = rf"(?:{_SPAN}|{_CLOCK}|{_FLOAT}(?![\w%]|\.\d))"
 _LINES: Final = tuple(
     re.compile(pattern)
     for pattern in (
-        # %%time
-        r"^(CPU times: )user .{1,80}, sys: .{1,80}, total: .{1,80}$()",
-        r"^(Wall time: ).{1,40}$()",
+        # %%time; a cell may have printed something on the same line, here and below
+        rf"(\bCPU times: )user {_SPAN}, sys: {_SPAN}, total: {_SPAN}()",
         # %timeit, and python -m timeit
-        rf"^{_SPAN} ± {_SPAN}( per loop \(mean ± std\. dev\. of [\d,]+ runs?, )[\d,]+ loops?( each\))$",
-        rf"^[\d,]+ loops?(, best of \d+: ){_SPAN}( per loop)$",
+        rf"()(?<![\w.,]){_SPAN} (?:±|\+-) {_SPAN}( per loop \(mean (?:±|\+-) std\. dev\. of )",
+        r"( per loop \(mean (?:±|\+-) std\. dev\. of [\d,]{1,20} runs?, )[\d,]{1,20} loops?( each\))",
+        rf"()(?<![\w.,])[\d,]{{1,20}} loops?(, best of \d{{1,9}}: ){_SPAN}( per loop\b)",
         # pytest, unittest
         r"^(.{0,200}\b\d+ (?:passed|failed|skipped|errors?|warnings?|deselected)\b.{0,80} in )"
         + _SPAN
@@ -55,8 +55,17 @@ _LINES: Final = tuple(
 #: Times in the dict of scikit-learn's cross_validate, possibly on several lines.
 _FIT_TIMES: Final = re.compile(r"('(?:\w{1,20}_)?(?:fit|score)_time': array\(\[)[-+\d.,e\s]{0,4000}(\]\))")
 
-#: A warning of %timeit that depends on the machine's load.
-_SLOWEST_RUN: Final = re.compile(r"^The slowest run took [\d.]+ times longer than the fastest\..*\n?", re.MULTILINE)
+#: Warnings of %timeit and of timeit that depend on the machine's load.
+_SLOWEST_RUN: Final = re.compile(
+    r"The slowest run took [\d.]{1,20} times longer than the fastest\. "
+    r"This could mean that an intermediate result is being cached\.[ \t]*\n?"
+)
+
+_WORST_TIME: Final = re.compile(
+    rf"^.{{0,200}}\bUserWarning: The test results are likely unreliable\. The worst time \({_SPAN}\) was more than "
+    rf"four times slower than the best time \({_SPAN}\)\.[ \t]*\n?",
+    re.MULTILINE,
+)
 
 #: A column of scikit-learn's boosting.
 _REMAINING: Final = re.compile(r"^ *Iter .{0,80}Remaining Time *$")
@@ -76,6 +85,7 @@ def mask_blocks(text: str) -> str:
     """Replace the durations that only their context identifies."""
     text = _FIT_TIMES.sub(rf"\1{DURATION}\2", text) if "_time': array" in text else text
     text = _SLOWEST_RUN.sub("", text) if "The slowest run took" in text else text
+    text = _WORST_TIME.sub("", text) if "The test results are likely unreliable" in text else text
     return _mask_columns(text) if "Remaining Time" in text else text
 
 

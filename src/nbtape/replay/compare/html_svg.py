@@ -22,6 +22,9 @@ _MAX_MARKUP_CHARS: Final = 2_000_000
 _MAX_TAG_CHARS: Final = 60_000
 _QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
 
+#: Maximum nesting of documents in the attribute `srcdoc` of frames.
+_MAX_FRAMES: Final = 3
+
 #: Elements with code, and those whose whitespace is significant.
 _CODE: Final = frozenset({"script", "style"})
 _VERBATIM: Final = frozenset({"pre", "textarea", "script", "style"})
@@ -90,8 +93,8 @@ def _differences(old: list[_Part], new: list[_Part], terms: Terms) -> Iterator[J
         yield Judgement("different", f"{len(old)} parts of the markup became {len(new)}: {more}")
 
 
-def _parse(text: str, *, is_svg: bool) -> list[_Part] | None:
-    """Parse a document; None if it has no root element or is not XML."""
+def _parse(text: str, *, is_svg: bool, frames: int = 0) -> list[_Part] | None:
+    """Parse a document inside of `frames` others; None if it has no root element or is not XML."""
     from lxml import etree
 
     parser: etree.XMLParser | etree.HTMLParser = (
@@ -105,7 +108,7 @@ def _parse(text: str, *, is_svg: bool) -> list[_Part] | None:
         return None
     if root is None:  # an empty document
         return None
-    return list(_parts(root, _numbered_ids(root) if is_svg else {}))
+    return list(_parts(root, _numbered_ids(root) if is_svg else {}, frames))
 
 
 def _numbered_ids(root: _Element) -> dict[str, str]:
@@ -114,7 +117,7 @@ def _numbered_ids(root: _Element) -> dict[str, str]:
     return {str(name): f"id{place}" for place, name in enumerate(ids)}
 
 
-def _parts(root: _Element, new_ids: dict[str, str]) -> Iterator[_Part]:
+def _parts(root: _Element, new_ids: dict[str, str], frames: int) -> Iterator[_Part]:
     """Split a document into parts without recursion, because it may be deeply nested."""
     stack: list[tuple[_Element, bool]] = [(root, False)]
     verbatim = 0
@@ -127,7 +130,7 @@ def _parts(root: _Element, new_ids: dict[str, str]) -> Iterator[_Part]:
         elif tag not in {"metadata", ""}:
             verbatim += tag in _VERBATIM
             yield _Part(f"<{tag}>")
-            yield from _attributes(element, new_ids)
+            yield from _attributes(element, new_ids, frames)
             yield from _text(element.text, tag, verbatim=bool(verbatim))
             stack.append((element, True))
             stack += [(child, False) for child in reversed(element)]
@@ -140,14 +143,23 @@ def _tag(element: _Element) -> str:
     return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
-def _attributes(element: _Element, new_ids: dict[str, str]) -> Iterator[_Part]:
+def _attributes(element: _Element, new_ids: dict[str, str], frames: int) -> Iterator[_Part]:
     for name, value in sorted((str(name), str(value)) for name, value in element.attrib.items()):
         short = name.rpartition("}")[2]
+        if short == "srcdoc" and (frame := _parse_frame(value, frames + 1)) is not None:
+            yield from [_Part("frame"), *frame, _Part("/frame")]
+            continue
         if new_ids:
             value = new_ids.get(value, value) if short == "id" else _replace_ids(value, new_ids)  # noqa: PLW2901
-        yield _Part(
-            f"attribute {short}", value, short not in _CONTENT_ATTRIBUTES, bool(new_ids) and short in _COORDINATES
-        )
+        is_code = short not in _CONTENT_ATTRIBUTES or value.startswith("#")
+        yield _Part(f"attribute {short}", value, is_code, bool(new_ids) and short in _COORDINATES)
+
+
+def _parse_frame(text: str, frames: int) -> list[_Part] | None:
+    """Parse the document in a frame; None if that costs too much."""
+    if frames > _MAX_FRAMES or is_costly(text):
+        return None
+    return _parse(text, is_svg=False, frames=frames)
 
 
 def _replace_ids(value: str, new_ids: dict[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from nbtape.replay.compare.numbers import is_close
@@ -18,9 +19,14 @@ _MAX_VALUES: Final = 2_000_000
 #: Keys of random ids: plotly's traces, models of widgets.
 _RANDOM_KEYS: Final = frozenset({"uid", "model_id"})
 
+#: What only scripts and pages have, as bokeh and HoloViews send them in JSON.
+_SCRIPT: Final = re.compile(
+    r"<script\b|\bfunction\s{0,9}\w{0,80}\([^()]{0,200}\)\s{0,9}\{|\bdocument\.(?:getElementById|querySelector|createElement)\("
+)
+
 
 def compare_structures(old: object, new: object, terms: Terms) -> Judgement:
-    """Compare two JSON values of any depth, without recursion."""
+    """Compare two JSON values of any depth, without recursion. Random ids in scripts do not count."""
     return worst(_differences(old, new, terms))
 
 
@@ -53,8 +59,11 @@ def _compare_scalars(key: str, old: object, new: object, terms: Terms) -> Judgem
     if isinstance(old, str) and isinstance(new, str):
         if key in _RANDOM_KEYS and terms.allow("ids"):
             known = terms.names.match(f"{key}:{old}", f"{key}:{new}")
-            return SAME if old == new else Judgement("cosmetic" if known else "different", shown(key, old, new))
-        return compare_texts(old, new, terms)
+            return (
+                SAME if known and old == new else Judgement("cosmetic" if known else "different", shown(key, old, new))
+            )
+        is_code = bool(_SCRIPT.search(old) and _SCRIPT.search(new))
+        return compare_texts(old, new, terms, is_code=is_code)
     if old == new and isinstance(old, bool) == isinstance(new, bool):
         return SAME
     if isinstance(old, float) and isinstance(new, float):

@@ -22,6 +22,9 @@ _MAX_LINE_CHARS: Final = 50_000
 
 _INSTALLED: Final = re.compile(r"[^\s'\"<>(),:;=]{0,400}[/\\](?:site|dist)-packages[/\\]")
 _STANDARD: Final = re.compile(r"[^\s'\"<>(),:;=]{0,400}(/lib/python3\.\d+/)(?=\w)")
+#: The text that %%writefile prints before the name of its file.
+_WROTE: Final = re.compile(r"^(?:Writing|Overwriting|Appending to) (?=\S)", re.MULTILINE)
+
 #: Whitespace and horizontal rules in tables, whose lengths depend on the columns.
 _GAPS: Final = re.compile(r"[ \t]+|-{3,}|={3,}|─{3,}|═{3,}|━{3,}")
 #: Maximum growth of a gap, for example when a number gets a sign; an empty table cell makes a wider gap.
@@ -39,7 +42,7 @@ def compare_texts(old: str, new: str, terms: Terms, *, is_code: bool = False) ->
         return SAME
     if max(len(old), len(new)) > _MAX_TEXT_CHARS:
         return SAME if old == new else Judgement("different", "the texts differ and are too long to compare")
-    left, right = _normalize(old, terms), _normalize(new, terms)
+    left, right = _normalize(old, terms, terms.recorded), _normalize(new, terms, terms.replayed)
     return _Comparison(terms, is_code=is_code).compare(left, right, is_equal=old == new)
 
 
@@ -51,7 +54,7 @@ def collapse_stream(text: str) -> str:
     return stream.getvalue()
 
 
-def _normalize(text: str, terms: Terms) -> list[str]:
+def _normalize(text: str, terms: Terms, context: Context) -> list[str]:
     """Split a text into lines and remove parts that are never content; equal texts stay equal."""
     text = text.replace("⟦", "⟦⟦")  # masks are in these brackets
     if terms.allow("whitespace"):
@@ -64,6 +67,8 @@ def _normalize(text: str, terms: Terms) -> list[str]:
         text = sort_sets(text)
     if terms.allow("durations"):
         text = mask_blocks(text)
+    if context.writes_file and terms.allow("files"):
+        text = _WROTE.sub("⟦wrote⟧ ", text)
     if terms.allow("whitespace"):
         text = "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n")
     return text.split("\n")

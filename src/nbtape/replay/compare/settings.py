@@ -23,6 +23,7 @@ Rule = Literal[
     "counts",  # execution counts in tracebacks and warnings
     "durations",  # on lines that name them
     "encodings",  # of images with equal pixels
+    "files",  # whether %%writefile wrote a new file or one that was there
     "ids",  # of HTML and SVG elements, widgets and plots
     "moments",  # dates and times at which the cell ran
     "paths",  # of temporary files, the working directory and packages
@@ -51,12 +52,21 @@ SAME: Final = Judgement("same")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """When and where a cell ran: seconds since 1970, working directory and UTC offset in seconds, if known."""
+    """When and where a cell ran, if known, and whether it writes a file.
+
+    Args:
+        began: Seconds since 1970.
+        ended: Seconds since 1970.
+        directory: The working directory.
+        utc_offset: UTC offset in seconds.
+        writes_file: Whether the cell is IPython's magic `%%writefile`.
+    """
 
     began: float | None = None
     ended: float | None = None
     directory: str = ""
     utc_offset: float | None = None
+    writes_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
