@@ -39,7 +39,7 @@ def judged(recorded: Any, replayed: Any, *, trusted: bool = False) -> ReplayedCe
         'get_ipython().run_cell_magic( "file", "helper.py", "x")\n',
     ],
 )
-def test_a_file_that_the_recording_left_is_no_difference(source: str) -> None:
+def test_a_file_that_the_recording_left_does_not_count(source: str) -> None:
     old, new = cell(source, "Writing helper.py\n"), cell(source, "Overwriting helper.py\n")
     assert judged(old, new).verdict == judged(new, old).verdict == "cosmetic"
     assert judged(old, cell(source, "Overwriting other.py\n")).verdict == "different"

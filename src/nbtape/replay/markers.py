@@ -1,7 +1,7 @@
-"""Tags and comments in a cell by which people tell tools how to run and compare it.
+"""Tags and comments in a cell that control how it is run and compared.
 
-nbtape knows those of nbclient and nbval (https://nbval.readthedocs.io): nbval's work as tags and as comments that take
-a whole line, such as `# NBVAL_SKIP`.
+They are those of nbclient and nbval (https://nbval.readthedocs.io). A comment of nbval takes a whole line, such as
+`# NBVAL_SKIP`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _SUFFIXES: Final = (
 _ID: Final = (
     rf"(?<![0-9a-zA-Z])el\d{{1,10}}{_UUID}\d{{0,20}}"  # mpld3: a process id, a random name and another number
     rf"|{_UUID}|{_UUID.replace('}-', '}_')}"
-    # A random UUID without dashes, as its version 4 and its variant tell; an MD5 hash has them in one case of 64.
+    # A random UUID without dashes, recognized by its version 4 and its variant; an MD5 hash has them in one case of 64.
     r"|(?<![0-9a-f]{2})[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}(?![0-9a-f]{2})"
     # 16 random bytes after a name, as in folium's `map_…`, but not in the name of a file.
     rf"|(?<=[A-Za-z][_-])[0-9a-f]{{32}}(?![0-9a-zA-Z])(?!\.(?:{_SUFFIXES})\b)"
