@@ -27,7 +27,7 @@ from nbtape.kernels.local.manager import LocalKernels
 from nbtape.kernels.protocols import KernelSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from nbtape import CodeResult
@@ -48,6 +48,22 @@ def names(directory: Path) -> list[str]:
 
 async def run(executor: AsyncJupyterCodeExecutor, *codes: str) -> CodeResult:
     return await executor.execute_code_blocks(python(*codes))
+
+
+async def test_a_listener_may_be_a_coroutine_function_in_both(output_dir: Path) -> None:
+    heard: list[str] = []
+
+    async def listen(output: Mapping[str, Any]) -> None:
+        await asyncio.sleep(0)
+        heard.append(output["text"])
+
+    code = "for n in range(3):\n    print(n, flush=True)"
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir, on_output=listen) as executor:
+        await run(executor, code)
+        assert "".join(heard) == "0\n1\n2\n"
+    with JupyterCodeExecutor(output_dir=output_dir, on_output=listen) as blocking:
+        blocking.run(code)
+    assert "".join(heard) == 2 * "0\n1\n2\n"
 
 
 # A constructor stores and checks; it starts nothing

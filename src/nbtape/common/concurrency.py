@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -16,23 +19,27 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
+#: How long a block waits at its end for a listener that is behind.
+LISTENER_TIMEOUT_SECONDS: Final = 10.0
+
 
 class Turns:
     """A lock for calls that may come from several event loops, one after another."""
 
     def __init__(self) -> None:
-        self._of: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+        self._of: tuple[int, asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     @property
     def lock(self) -> asyncio.Lock:
-        """The lock. A new event loop gets a new one, unless a live loop holds the old one."""
+        """The lock. A new event loop gets a new one, unless a live loop of this process holds the old one."""
         here = asyncio.get_running_loop()
         if self._of is not None:
-            loop, lock = self._of
-            if loop is here or (lock.locked() and not loop.is_closed()):
+            process, loop, lock = self._of
+            is_live = process == os.getpid() and not loop.is_closed()
+            if loop is here or (lock.locked() and is_live):
                 return lock
         lock = asyncio.Lock()
-        self._of = here, lock
+        self._of = os.getpid(), here, lock
         return lock
 
 
@@ -113,6 +120,51 @@ async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return await future
 
 
+class Callback:
+    """Calls a listener, a function or a coroutine function, with one thing after the other; logs what it raises.
+
+    Coroutines run on the event loop of the first call, each after the one before.
+    """
+
+    def __init__(self, listener: Callable[..., object] | None) -> None:
+        self._listener = listener
+        self._waiting: deque[Awaitable[object]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def tell(self, *args: object) -> None:
+        """Call the listener, or let its coroutine start when the earlier ones have ended."""
+        if self._listener is None:
+            return
+        try:
+            answer = self._listener(*args)
+        except Exception:
+            logger.exception("%s failed", _name_of(self._listener))
+            return
+        if isawaitable(answer):
+            self._waiting.append(answer)
+            if self._task is None or self._task.done() or self._task.get_loop().is_closed():
+                self._task = asyncio.ensure_future(self._run())
+
+    async def catch_up(self) -> None:
+        """Wait until all coroutines have ended, at most 10 seconds: one may be waiting for the caller of this."""
+        if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
+            return
+        await asyncio.wait({self._task}, timeout=LISTENER_TIMEOUT_SECONDS)
+        if not self._task.done():
+            logger.warning("%s is more than %g s behind", _name_of(self._listener), LISTENER_TIMEOUT_SECONDS)
+
+    async def _run(self) -> None:
+        while self._waiting:
+            try:
+                await self._waiting.popleft()
+            except Exception:
+                logger.exception("%s failed", _name_of(self._listener))
+
+
+def _name_of(listener: object) -> object:
+    return getattr(listener, "__qualname__", listener)
+
+
 def tell(listener: Callable[P, object] | None, *args: P.args, **kwargs: P.kwargs) -> None:
     """Call a listener, if there is one, and log what it raises."""
     if listener is None:
@@ -120,4 +172,4 @@ def tell(listener: Callable[P, object] | None, *args: P.args, **kwargs: P.kwargs
     try:
         listener(*args, **kwargs)
     except Exception:
-        logger.exception("%s failed", getattr(listener, "__qualname__", listener))
+        logger.exception("%s failed", _name_of(listener))

@@ -35,8 +35,10 @@ class Options(TypedDict, total=False):
         record_messages: Whether to record the text around the code of a message as Markdown cells (True), for blocks
             that `code_extractor` found.
         agent: Name of the agent, for the metadata of those cells ("").
-        on_output: Called with each output in nbformat's form as it arrives, streams in chunks (None). It runs on the
-            executor's event loop, so it must return quickly.
+        on_output: A function or coroutine function that is called with each output in nbformat's form as it arrives,
+            streams in chunks (None). It runs on the executor's event loop, so a function must return quickly.
+            Coroutines run one after the other, and a call returns when they have ended, or 10 seconds later. None of
+            them may call or await the executor.
     """
 
     token: str | None
@@ -48,7 +50,7 @@ class Options(TypedDict, total=False):
     name_files: bool
     record_messages: bool
     agent: str
-    on_output: Callable[[Mapping[str, Any]], None] | None
+    on_output: Callable[[Mapping[str, Any]], object] | None
 
 
 DEFAULTS: Final[Options] = {

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
-from nbtape.common.concurrency import tell
+from nbtape.common.concurrency import Callback
 from nbtape.common.text import fit_text
 from nbtape.errors import KernelError, NotebookWriteError
 from nbtape.messages.languages import cell_source, is_python, languages_of
@@ -49,6 +49,7 @@ class RecordedSession:
         self.url = ""
         self._recording: Recording | None = None
         self._stop: asyncio.Event | None = None
+        self._on_output = Callback(options["on_output"])
 
     @property
     def recording(self) -> Recording:
@@ -137,6 +138,8 @@ class RecordedSession:
             self.recording.tag(cell, tag)
         self.recording.autosave.save()
 
+            finally:
+                await self._on_output.catch_up()
     async def variables(
         self, expressions: Mapping[str, str], timeout: float, limit: int, stop: asyncio.Event
     ) -> Variables:
@@ -225,8 +228,7 @@ class RecordedSession:
         """Run and record the next blocks on this kernel."""
         from nbtape.session.output_limits import Listener
 
-        on_output = self.options["on_output"]
-        listener = Listener(self.recording.changed, lambda output: tell(on_output, output))
+        listener = Listener(self.recording.changed, self._on_output.tell)
         notebook, grace = self.recording.notebook.node, self.options["interrupt_grace"]
         self.recording.autosave.prepare = self.kernels.use(kernel, epoch, notebook, listener, grace).settle
 

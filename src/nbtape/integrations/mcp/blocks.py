@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mcp.server.mcpserver.exceptions import ToolError
 
-from nbtape.common.concurrency import Turns, take_turn, tell, unless_stopped
+from nbtape.common.concurrency import Turns, take_turn, unless_stopped
 from nbtape.common.terminal_text import StreamText
 from nbtape.common.text import strip_escapes
 from nbtape.errors import NbtapeError
@@ -226,7 +226,7 @@ class Session:
                 self._current = None
             block.end()
 
-    def _heard(self, output: Mapping[str, Any]) -> None:
+    def _heard(self, output: Mapping[str, Any]) -> object:
         if self._current is not None:
             self._current.heard(output)
-        tell(self._on_output, output)
+        return None if self._on_output is None else self._on_output(output)
