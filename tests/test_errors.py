@@ -19,6 +19,7 @@ from nbtape.errors import (
     KernelStartError,
     MissingExtraError,
     NbtapeError,
+    NotCopyableError,
     NotebookError,
     NotebookInUseError,
     NotebookReadError,
@@ -28,6 +29,7 @@ from nbtape.errors import (
     ServerError,
     SourceError,
     WrongLoopError,
+    WrongProcessError,
 )
 from nbtape.results import CellResult, CodeResult
 
@@ -56,6 +58,8 @@ EXAMPLES: list[tuple[BaseException, str]] = [
     (SourceError("No notebook. Convert it."), "Convert it."),
     (MissingExtraError("HTML export", "nbconvert", "export"), "pip install 'nbtape[export]'"),
     (WrongLoopError("Another loop. Use it there."), "Use it there."),
+    (WrongProcessError("executor"), "Create one in each worker process."),
+    (NotCopyableError("JupyterCodeExecutor"), "Share the object, or create another one."),
     (BlockInterrupted(), ".result and in the notebook."),
     (BlockInterrupted(RESULT), ".result and in the notebook."),
 ]

@@ -47,6 +47,7 @@ def test_the_list_of_public_names() -> None:
         "MarkdownCodeExtractor",
         "MissingExtraError",
         "NbtapeError",
+        "NotCopyableError",
         "NotebookError",
         "NotebookInUseError",
         "NotebookReadError",
@@ -64,6 +65,7 @@ def test_the_list_of_public_names() -> None:
         "Variable",
         "Variables",
         "WrongLoopError",
+        "WrongProcessError",
         "replay",
     ]
 

@@ -19,6 +19,7 @@ from nbtape.errors import (
     KernelStartError,
     MissingExtraError,
     NbtapeError,
+    NotCopyableError,
     NotebookError,
     NotebookInUseError,
     NotebookReadError,
@@ -28,6 +29,7 @@ from nbtape.errors import (
     ServerError,
     SourceError,
     WrongLoopError,
+    WrongProcessError,
 )
 from nbtape.messages.code_blocks import CodeBlock, MarkdownCodeExtractor
 from nbtape.messages.prompts import CODE_WRITER_SYSTEM_MESSAGE
@@ -67,6 +69,7 @@ __all__ = [
     "MarkdownCodeExtractor",
     "MissingExtraError",
     "NbtapeError",
+    "NotCopyableError",
     "NotebookError",
     "NotebookInUseError",
     "NotebookReadError",
@@ -84,6 +87,7 @@ __all__ = [
     "Variable",
     "Variables",
     "WrongLoopError",
+    "WrongProcessError",
     "replay",
 ]
 

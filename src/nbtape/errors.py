@@ -14,7 +14,9 @@
     │       └── OutputWriteError        the output of a replay or an export cannot be written
     ├── SourceError                     a transcript or script that `nbtape run` cannot read (also a ValueError)
     ├── MissingExtraError               an optional package is not installed (also a ModuleNotFoundError)
-    └── WrongLoopError                  an async executor was used from another event loop
+    ├── WrongLoopError                  an async executor was used from another event loop
+    ├── WrongProcessError               an executor or a pool was used in a fork of the process that started it
+    └── NotCopyableError                an executor, a server or a pool was copied or pickled (also a TypeError)
 
     BlockInterrupted (KeyboardInterrupt)   Ctrl-C in a blocking call, after the block was stopped and recorded
 
@@ -193,6 +195,36 @@ class MissingExtraError(NbtapeError, ModuleNotFoundError):
 
 class WrongLoopError(NbtapeError):
     """An `AsyncJupyterCodeExecutor` was used outside the event loop in which it was started."""
+
+
+class WrongProcessError(NbtapeError):
+    """An executor or a pool was used in a fork of the process that started it.
+
+    Args:
+        kind: What was used, such as "executor".
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"This {self.kind} was started before the process forked. Create one in each worker process."
+
+
+class NotCopyableError(NbtapeError, TypeError):
+    """An executor, a server or a pool was copied or pickled.
+
+    Args:
+        name: Name of the class.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"{self.name} cannot be copied or pickled. Share the object, or create another one."
 
 
 class BlockInterrupted(KeyboardInterrupt):

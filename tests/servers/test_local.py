@@ -715,8 +715,16 @@ class TestProcessExit:
             (pid,) = script.pids()
             assert eventually(lambda: not is_running(pid), 10)
 
-    @pytest.mark.parametrize("end", ["sys.exit()", "server.stop(); os._exit(0)"], ids=["exits", "stops it"])
-    def test_the_exit_of_a_fork_does_not_stop_the_server(self, output_dir: Path, end: str) -> None:
+    @pytest.mark.parametrize(
+        "end",
+        [
+            "sys.exit()",
+            "server.stop(); os._exit(0)",
+            "sys.exit(JupyterCodeExecutor(server, output_dir=sys.argv[1] + '/child').run('print(1)').output != '1\\n')",
+        ],
+        ids=["exits", "stops it", "uses it"],
+    )
+    def test_a_fork_neither_stops_the_server_nor_is_kept_from_it(self, output_dir: Path, end: str) -> None:
         code = (
             f"child = os.fork()\nif not child: {end}\n"
             "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)\n"

@@ -435,6 +435,49 @@ def test_a_fork_that_exits_stops_nothing(tmp_path: Path) -> None:
         forked.end()
 
 
+def test_use_in_a_fork_is_an_error_and_a_worker_can_create_its_own(tmp_path: Path) -> None:
+    code = """
+        import asyncio, copy, warnings
+        from nbtape import AsyncJupyterCodeExecutor, KernelPool
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: a fork of a process with threads
+
+        def error_of(act):
+            try:
+                act()
+            except Exception as exc:
+                return f"{type(exc).__name__}: {exc}"
+
+        async def main():
+            one = AsyncJupyterCodeExecutor()
+            await one.start()
+            executor, unused, pool = JupyterCodeExecutor(), JupyterCodeExecutor(), KernelPool(size=1, fork=False)
+            executor.start()
+            pool.start()
+            child = os.fork()
+            if not child:
+                asyncio._set_running_loop(None)  # as in a worker, which has none
+                acts = [lambda: run(executor, "1"), executor.stop, pool.fill, lambda: asyncio.run(one.run("1"))]
+                errors = [error_of(act) for act in acts]
+                say(errors=errors, output=run(unused, "print('worker')").output)
+                unused.stop()
+                os._exit(0)
+            os.waitpid(child, 0)
+            say(outputs=[run(executor, "print(1)").output, (await one.run("print(2)")).output])
+            await one.stop()
+            executor.stop()
+            pool.stop()
+
+        asyncio.run(main())
+        """
+    with script(tmp_path, code) as forked:
+        told = forked.hear()
+        error = "WrongProcessError: This {} was started before the process forked. Create one in each worker process."
+        assert told["errors"] == [error.format(kind) for kind in ("executor", "executor", "pool", "executor")]
+        assert told["output"] == "worker\n"
+        assert forked.hear() == {"outputs": ["1\n", "2\n"]}
+        forked.end()
+
+
 # Lifecycle
 
 

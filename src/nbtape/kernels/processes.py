@@ -9,8 +9,9 @@ import signal
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +41,26 @@ def sweep(parent: Path) -> None:
         with contextlib.suppress(OSError):
             if owner.isdecimal() and directory.stat().st_uid == os.getuid() and not is_running(int(owner)):
                 shutil.rmtree(directory, ignore_errors=True)
+
+
+def has_current_directory() -> bool:
+    """Whether the current directory of this process still exists."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def interruptible() -> dict[str, Any]:
+    """Arguments for `Popen` that let the new process be interrupted although this thread blocks SIGINT.
+
+    A process inherits the blocked signals of the thread that starts it. The thread itself keeps blocking SIGINT: its
+    program may wait for it elsewhere.
+    """
+    if sys.platform == "win32" or signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, []):
+        return {}
+    return {"preexec_fn": partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, [signal.SIGINT])}
 
 
 def is_running(process: int) -> bool:

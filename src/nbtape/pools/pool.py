@@ -12,6 +12,7 @@ from nbtape.common.finalizers import when_forgotten
 from nbtape.common.lifecycle import OwnServer
 from nbtape.kernels.remote.jupyter_server import JupyterServer
 from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_source
+from nbtape.kernels.uncopied import Uncopied
 from nbtape.pools.pooled_kernel import PooledKernels
 from nbtape.pools.stock import Stock
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from nbtape.kernels.sources import Server
 
 
-class KernelPool(OwnServer):
+class KernelPool(OwnServer, Uncopied):
     """A pool of pre-started kernels that have already imported the packages they need.
 
     Pass it to executors instead of a server. Each executor gets an unused kernel, and another one at a restart or if

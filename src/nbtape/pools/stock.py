@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from nbtape.common.concurrency import finish
 from nbtape.common.heavy_imports import compile_notebook_schema
-from nbtape.errors import KernelError, KernelStartError
+from nbtape.errors import KernelError, KernelStartError, WrongProcessError
 from nbtape.kernels.handshake import failures, imports
 from nbtape.kernels.start import make_directory
 from nbtape.messages.languages import is_python
@@ -70,8 +70,7 @@ class Stock:
         self._modules = tuple(modules)
         self._timeout = timeout
         self._directory = directory
-        self._owner = os.getpid()
-        self._thread = LoopThread()
+        self._thread = LoopThread("pool")
         self._changed = threading.Condition()
         self._idle: deque[Idle] = deque()
         self._spec: KernelSpec | None = None
@@ -103,10 +102,19 @@ class Stock:
         return self._spec
 
     def open(self) -> None:
-        """Start filling the stock and keep it full; does nothing if it is open."""
+        """Start filling the stock and keep it full; does nothing if it is open.
+
+        Raises WrongProcessError in a fork.
+        """
+        self._refuse_fork()
         with self._changed:
             self._was_closed = False
             self._begin()
+
+    def _refuse_fork(self) -> None:
+        """Raise WrongProcessError in a fork, before a lock is taken that a thread of the parent may have held."""
+        if self._thread.is_forked:
+            raise WrongProcessError("pool")
 
     def _begin(self) -> None:
         if self._keeper is None:
@@ -123,7 +131,7 @@ class Stock:
 
     def take(self) -> Idle | None:
         """Take a kernel; None if none is ready. Raises KernelError if the last start failed or the pool is stopped."""
-        if os.getpid() != self._owner:
+        if self._thread.is_forked:
             return None  # in a fork of this process, which lacks the thread and does not own the kernels
         with self._changed:
             if not self._was_closed:
@@ -146,7 +154,11 @@ class Stock:
         asyncio.get_running_loop().call_later(REPLACEMENT_DELAY_SECONDS, self._missing.release)
 
     def close(self) -> None:
-        """Shut down idle and starting kernels, and the thread; does nothing if it is closed."""
+        """Shut down idle and starting kernels, and the thread; does nothing if it is closed.
+
+        Raises WrongProcessError in a fork.
+        """
+        self._refuse_fork()
         with self._changed:
             keeper, self._keeper = self._keeper, None
             self._was_closed = self._was_closed or keeper is not None

@@ -22,9 +22,10 @@ from nbtape.common.own_tokens import without_own_tokens
 from nbtape.common.text import it_last_said, tail
 from nbtape.errors import ServerError
 from nbtape.kernels.leftovers import Leftovers
-from nbtape.kernels.processes import kill_groups, make_private_directory
+from nbtape.kernels.processes import interruptible, is_running, kill_groups, make_private_directory
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.kernels.remote.jupyter_server import JupyterServer
+from nbtape.kernels.uncopied import Uncopied
 from nbtape.servers.process.status_files import ServerNotes
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ _GATEWAY: Final = _Program("nbtape.servers.process.gateway", "The Jupyter Kernel
 _LAB: Final = _Program("nbtape.servers.process.lab", "JupyterLab", "jupyterlab", "lab")
 
 
-class LocalJupyterServer(OwnServer, JupyterServer):
+class LocalJupyterServer(OwnServer, JupyterServer, Uncopied):
     """A local Jupyter Kernel Gateway or, with `lab`, a JupyterLab in which people can watch and run cells.
 
     It serves any number of executors, each with its own kernel. It starts with `start`, `with`, or the first executor
@@ -110,6 +111,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         self._timeout = startup_timeout
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._started_in = 0  # the process that started it
         self._directory: Path | None = None
         self._leftovers = Leftovers()
         self._end: weakref.finalize[..., LocalJupyterServer] | None = None
@@ -181,7 +183,7 @@ class LocalJupyterServer(OwnServer, JupyterServer):
             ServerError: It cannot be started.
         """
         with self._lock:
-            if self._process is not None and self._process.poll() is None:
+            if self._process is not None and self._exit_code() is None:
                 return
             self._clean_up()
             self._was_stopped = False
@@ -197,9 +199,8 @@ class LocalJupyterServer(OwnServer, JupyterServer):
         """Why the server has exited, with the end of its log; empty if it is running or was not started."""
         if self._was_stopped:
             return f"The Jupyter server at {self._info.url} was stopped."
-        if self._process is None or self._process.poll() is None:
+        if self._process is None or (code := self._exit_code()) is None:
             return ""
-        code = self._process.returncode
         return f"The Jupyter server at {self._info.url} exited with code {code}.{self._last_logs()}"
 
     def cause_of_death(self, kernel_id: str) -> str:
@@ -212,6 +213,13 @@ class LocalJupyterServer(OwnServer, JupyterServer):
     def description(self) -> dict[str, str]:
         """Empty: the server is local, and its port changes each time."""
         return {}
+
+    def _exit_code(self) -> int | str | None:
+        """The exit code of the process; None while it runs. A fork can use its parent's server, but not wait for it."""
+        assert self._process is not None
+        if self._started_in == os.getpid():
+            return self._process.poll()
+        return None if is_running(self._process.pid) else "unknown"
 
     def _launch(self) -> None:
         if sys.platform == "win32":
@@ -247,10 +255,12 @@ class LocalJupyterServer(OwnServer, JupyterServer):
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C in the terminal is for this process only
+                    **interruptible(),
                 )
         except OSError as exc:
             self._clean_up()
             raise ServerError(f"The Jupyter server cannot be started: {exc}.") from exc
+        self._started_in = os.getpid()
         self._end = when_forgotten(self, _end, self._process, self._leftovers, str(self._directory))
         try:
             self._info = dataclasses.replace(self._info, port=self._wait(ServerNotes(self._directory)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -39,10 +40,20 @@ class JupyterCodeExecutor(ExecutorBase, Startable):
     def _attach(self, session: RecordedSession) -> None:
         super()._attach(session)
         self._executor = AsyncJupyterCodeExecutor._of(session)  # noqa: SLF001  (both run the same session)
-        self._thread = LoopThread()
-        # An executor that was not stopped is stopped when it is garbage-collected or at exit. At exit, this must come
-        # before the kernel and its server are killed, whose finalizers are registered later and would run first.
-        atexit.register(when_forgotten(self, _stop_forgotten, self._executor, self._thread))
+        self._own_thread = LoopThread()
+        self._process: int | None = None  # the one in which a finalizer stops this executor
+
+    @property
+    def _thread(self) -> LoopThread:
+        """The thread of the session's event loop.
+
+        An executor that was not stopped is stopped when it is garbage-collected or at exit. At exit, this must come
+        before the kernel and its server are killed, whose finalizers are registered later and would run first.
+        """
+        if self._process != os.getpid():  # it may be created before a fork and first be used in a worker
+            self._process = os.getpid()
+            atexit.register(when_forgotten(self, _stop_forgotten, self._executor, self._own_thread))
+        return self._own_thread
 
     def start(self) -> None:
         try:

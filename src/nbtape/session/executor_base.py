@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from nbtape.common.compat_jsonschema import defer_grammar
 from nbtape.common.notebook_display import Displayed
 from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_source
+from nbtape.kernels.uncopied import Uncopied
 from nbtape.messages.code_blocks import MarkdownCodeExtractor
 from nbtape.session.options import DEFAULT_NAME, checked_name, checked_options, checked_timeout
 from nbtape.session.recorded_session import RecordedSession
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from nbtape.session.resume_plan import Resumption
 
 
-class ExecutorBase(Displayed):
+class ExecutorBase(Displayed, Uncopied):
     """The base class of both executors, which override the methods that are documented here."""
 
     def __init__(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.heavy_imports import compile_notebook_schema
-from nbtape.errors import KernelError, WrongLoopError
+from nbtape.errors import KernelError, WrongLoopError, WrongProcessError
 from nbtape.kernels.start import start_kernel
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class KernelLifecycle:
         self._state_was_lost = False
         self._notice = ""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0  # the one in which the loop runs
         self._runner: CellRunner | None = None
         self._successor: KernelManager | None = None
 
@@ -79,7 +81,7 @@ class KernelLifecycle:
         from nbtape.session.cell_runner import CellRunner
 
         runner = CellRunner(notebook, kernel.manager, kernel.client, listener, grace=grace)
-        self._loop, self._runner = asyncio.get_running_loop(), runner
+        self._loop, self._process, self._runner = asyncio.get_running_loop(), os.getpid(), runner
         self.epoch, self.language = epoch, kernel.language
         self._state_was_lost, self._has_state = self._state_was_lost or self._has_state, False
         return runner
@@ -139,9 +141,11 @@ class KernelLifecycle:
     def _is_orphaned(self) -> bool:
         """Whether the event loop of the kernel's connection is closed, so that the kernel cannot be reached.
 
-        Raises WrongLoopError if that loop is open and is not the running one.
+        Raises WrongLoopError if that loop is open and is not the running one, and WrongProcessError in a fork.
         """
         assert self._loop is not None, "a kernel is in use"
+        if self._process != os.getpid():
+            raise WrongProcessError("executor")
         if self._loop is not asyncio.get_running_loop() and not self._loop.is_closed():
             raise WrongLoopError(
                 "This executor was started in another event loop. Use and stop it there, or use JupyterCodeExecutor, "

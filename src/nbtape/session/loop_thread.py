@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from concurrent.futures import CancelledError
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from nbtape.common.concurrency import outlive
-from nbtape.errors import BlockInterrupted, WrongLoopError
+from nbtape.errors import BlockInterrupted, WrongLoopError, WrongProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -24,9 +25,17 @@ SHUTDOWN_TIMEOUT_SECONDS: Final = 10.0
 
 
 class LoopThread:
-    """An event loop in a separate thread. The first call starts it; a call after `end` starts a new one."""
+    """An event loop in a separate thread. The first call starts it; a call after `end` starts a new one.
 
-    def __init__(self) -> None:
+    A fork of the process has no such thread. It must not even take the lock, which that thread may have held.
+
+    Args:
+        owner: What the thread belongs to, for errors: "executor" or "pool".
+    """
+
+    def __init__(self, owner: str = "executor") -> None:
+        self._owner = owner
+        self._process: int | None = None
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -41,6 +50,11 @@ class LoopThread:
     def is_current(self) -> bool:
         """Whether the caller is on the loop's thread."""
         return self._thread is threading.current_thread()
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is a fork of the one in which the loop runs."""
+        return self._process not in {None, os.getpid()}
 
     def call(self, work: Coroutine[Any, Any, T], stop: asyncio.Event | None = None) -> T:
         """Do the work on the loop and wait for it.
@@ -74,7 +88,14 @@ class LoopThread:
                 self._calls -= 1
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Do the work on the loop; raises WrongLoopError if called on the loop itself, where waiting would deadlock."""
+        """Do the work on the loop.
+
+        Raises WrongProcessError in a fork, and WrongLoopError if called on the loop itself, where waiting would
+        deadlock.
+        """
+        if self.is_forked:
+            work.close()
+            raise WrongProcessError(self._owner)
         if self.is_current:
             work.close()
             raise WrongLoopError(
@@ -86,24 +107,28 @@ class LoopThread:
         context = Context()
         with self._lock:
             if self._loop is None:
-                self._loop = context.run(asyncio.new_event_loop)
+                self._loop, self._process = context.run(asyncio.new_event_loop), os.getpid()
                 self._thread = threading.Thread(target=_run, args=(self._loop,), name="nbtape", daemon=True)
                 self._thread.start()
             self._calls += 1
             return context.run(asyncio.run_coroutine_threadsafe, work, self._loop)
 
     def tell(self, action: Callable[[], None]) -> None:
-        """Call `action` on the loop without waiting for it."""
+        """Call `action` on the loop without waiting for it; does nothing in a fork."""
+        if self.is_forked:
+            return
         with self._lock:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(action)
 
     def end(self, *, only_idle: bool = False) -> None:
-        """Stop the loop and its thread; with `only_idle`, only if no call is running."""
+        """Stop the loop and its thread; with `only_idle`, only if no call is running. Does nothing in a fork."""
+        if self.is_forked:
+            return
         with self._lock:
             if only_idle and self._calls:
                 return
-            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+            loop, thread, self._loop, self._thread, self._process = self._loop, self._thread, None, None, None
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(SHUTDOWN_TIMEOUT_SECONDS)

@@ -22,6 +22,7 @@ from nbtape.errors import ServerError
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.kernels.remote.jupyter_server import JupyterServer
 from nbtape.servers.docker.container import Container
+from nbtape.kernels.uncopied import Uncopied
 from nbtape.servers.docker.engine import Engine
 from nbtape.servers.docker.image import DEFAULT_BASE_IMAGE, DEFAULT_DOCKERFILE, Recipe, have_image
 from nbtape.servers.docker.isolation import NOBODY, ContainerOptions, User
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 _MIN_MEMORY_BYTES: Final = 6 << 20
 
 
-class DockerJupyterServer(OwnServer, JupyterServer):
+class DockerJupyterServer(OwnServer, JupyterServer, Uncopied):
     """Jupyter Kernel Gateways in containers, for code that should not run on the local machine.
 
     An executor's kernel runs in a container that can access no local directory except the executor's `output_dir`.
