@@ -14,6 +14,7 @@ from nbtape.cli.display.plain import plain_code, plain_line
 from nbtape.cli.display.printing import echo
 from nbtape.cli.option_names import as_options
 from nbtape.errors import NbtapeError
+from nbtape.kernels.processes import has_current_directory
 from nbtape.results import BUG, INTERRUPTED, REFUSED, UNREAD, WELL
 
 
@@ -66,6 +67,8 @@ def ending(error: BaseException) -> tuple[int, str]:
                 REFUSED,
                 f"{plain_line(os.fsdecode(name))}: {_sentence(reason)} Check the path and its permissions.",
             )
+        case FileNotFoundError(filename=None) if not has_current_directory():
+            return REFUSED, "The current directory was removed. Change to another directory."
         case NbtapeError() | ValueError() | OSError():
             return REFUSED, as_options(str(error))
         case _:

@@ -69,7 +69,12 @@ def checked_directory(directory: Path) -> Path:
     Raises:
         OutputDirectoryError: Neither exists.
     """
-    absolute = directory.absolute()
+    try:
+        absolute = directory.absolute()
+    except FileNotFoundError:
+        raise OutputDirectoryError(
+            directory, "is relative, and the current directory was removed. Use an absolute path."
+        ) from None
     if absolute.is_dir():
         return absolute
     if absolute.exists():

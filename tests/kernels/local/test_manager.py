@@ -18,7 +18,7 @@ from executors import check_fresh, install, kernel_pid, run
 from jupyter_core.paths import jupyter_runtime_dir
 from reading import code_cells, descendants, eventually, is_running
 
-from nbtape import JupyterCodeExecutor, KernelStartError
+from nbtape import JupyterCodeExecutor, KernelStartError, OutputDirectoryError
 from nbtape.kernels.local.manager import LocalKernels
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def jupyter_path(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("{", "Expecting property name"),
         ("[]", ""),
         ('{"display_name": "x", "language": "python"}', "argv is missing"),
+        ("[" * 100_000, ""),
     ],
 )
 def test_an_invalid_kernel_spec_is_named(content: str, why: str, jupyter_path: Path) -> None:
@@ -52,6 +53,28 @@ def test_an_invalid_kernel_spec_is_named(content: str, why: str, jupyter_path: P
         KernelStartError, match=f"The kernel spec {path} is invalid: .*{why}.* Repair or remove the file."
     ):
         JupyterCodeExecutor(kernel_name="broken", output_dir=jupyter_path)
+
+
+def test_a_provisioner_that_is_not_installed_is_named(jupyter_path: Path) -> None:
+    stanza = {"kernel_provisioner": {"provisioner_name": "yarn-provisioner"}}
+    name = install(jupyter_path, "Yarn", IPYKERNEL, metadata=stanza)
+    path = jupyter_path / "kernels" / name / "kernel.json"
+    with pytest.raises(
+        KernelStartError, match=f"The kernel spec {path} needs the kernel provisioner yarn-provisioner, which is not"
+    ):
+        JupyterCodeExecutor(kernel_name=name, output_dir=jupyter_path)
+
+
+def test_without_a_home_directory_the_error_names_the_variable_to_set(
+    monkeypatch: pytest.MonkeyPatch, output_dir: Path
+) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError("no such user")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(KernelStartError, match=r"home directory\. Set HOME to a directory\.$"):
+        JupyterCodeExecutor(output_dir=output_dir)
 
 
 def check_descriptors(act: Callable[[], None]) -> None:
@@ -99,6 +122,22 @@ class TestProcesses:
     def test_a_source_can_be_given(self, output_dir: Path) -> None:
         with JupyterCodeExecutor(LocalKernels("python3"), output_dir=output_dir) as executor:
             assert run(executor, "print(1)").output == "1\n"
+
+    def test_a_timeout_keeps_variables_although_the_caller_blocks_sigint(self, output_dir: Path) -> None:
+        outputs = []
+
+        def act() -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            with JupyterCodeExecutor(output_dir=output_dir, timeout=1) as executor:
+                outputs.append(run(executor, "x = 1\nimport time\ntime.sleep(60)").output)
+                outputs.append(run(executor, "print(x)").output)
+
+        thread = threading.Thread(target=act)
+        thread.start()
+        thread.join()
+        assert "Timeout" in outputs[0]
+        assert "Variables are kept." in outputs[0]
+        assert outputs[1] == "1\n"
 
     def test_a_stop_leaves_only_the_notebook(self, output_dir: Path, temp_dir: Path) -> None:
         runtime = _files(Path(jupyter_runtime_dir()))
@@ -217,6 +256,19 @@ class TestPlace:
             assert run(executor, "print(1)").output == "1\n"
         assert list(deep.iterdir()) == []
 
+    def test_a_current_directory_that_was_removed_is_an_error_that_says_so(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        with pytest.raises(OutputDirectoryError, match=r"the current directory was removed\. Use an absolute path\."):
+            JupyterCodeExecutor(output_dir="coding")
+        executor = JupyterCodeExecutor(output_dir=tmp_path)
+        with pytest.raises(KernelStartError, match=r"the current directory of this process was removed"):
+            executor.start()
+        executor.stop()
+
     def test_the_output_directory_can_be_relative(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         with JupyterCodeExecutor(output_dir="coding") as executor:
@@ -254,7 +306,7 @@ class TestKernelSpecs:
         name = install(jupyter_path, "lost", ["/no/such/program", "{connection_file}"])
         executor = JupyterCodeExecutor(kernel_name=name, output_dir=output_dir)
         try:
-            with pytest.raises(KernelStartError, match=r"lost.*/no/such/program"):
+            with pytest.raises(KernelStartError, match=r"lost.*/no/such/program.* Check /.*/lost/kernel\.json\.$"):
                 executor.start()
         finally:
             executor.stop()

@@ -27,6 +27,7 @@ from nbtape.common.text import it_last_said
 from nbtape.errors import KernelStartError
 from nbtape.kernels.leftovers import MARK_CHARS, VARIABLE, with_outer
 from nbtape.kernels.local.manager import LocalKernelManager, LocalKernels
+from nbtape.kernels.processes import interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -314,9 +315,9 @@ def _launch(
     command: Sequence[str], env: Mapping[str, str], control: socket.socket, log: IO[bytes]
 ) -> subprocess.Popen[bytes]:
     """Start a process from a thread that ends with this call, because Linux would kill the process with its thread."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(
-            subprocess.Popen,
+
+    def launch() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603  (of a kernel spec)
             command,
             env=env,
             cwd="/",
@@ -324,7 +325,11 @@ def _launch(
             stdout=log,
             stderr=log,
             start_new_session=True,
-        ).result()
+            **interruptible(),
+        )
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(launch).result()
 
 
 def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:

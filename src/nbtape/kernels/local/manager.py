@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
+from jupyter_client.kernelspec import KernelSpec as KernelSpecFile
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from traitlets import TraitError
 
@@ -25,7 +26,7 @@ from nbtape.errors import KernelNotInstalledError, KernelStartError
 from nbtape.kernels.handshake import KERNEL_ENVIRONMENT, LOCAL_INTRODUCTION, move
 from nbtape.kernels.leftovers import Leftovers
 from nbtape.kernels.local.compat_jupyter_client import Context, LeanKernelManager
-from nbtape.kernels.processes import end_group, make_private_directory
+from nbtape.kernels.processes import end_group, has_current_directory, interruptible, make_private_directory
 from nbtape.kernels.protocols import KernelManager, KernelSource, KernelSpec
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class LocalKernels(KernelSource):
         self._specs = KernelSpecManager()
 
     def check(self) -> None:
-        """Raise `KernelNotInstalledError` if the kernel spec is not installed."""
+        """Raise `KernelNotInstalledError` if the kernel spec is not installed, `KernelStartError` if it is unusable."""
         self._find()
 
     async def spec(self) -> KernelSpec:
@@ -64,22 +65,42 @@ class LocalKernels(KernelSource):
 
     def _find(self) -> KernelSpec:
         try:
+            installed = self._specs.find_kernel_specs()
             found = self._specs.get_kernel_spec(self._name)
         except NoSuchKernel:
-            raise KernelNotInstalledError(self._name, sorted(self._specs.find_kernel_specs())) from None
-        except (OSError, TypeError, ValueError, TraitError) as exc:
-            raise self._unusable(str(exc)) from exc
+            if directory := installed.get(self._name.lower()):
+                raise _without_provisioner(directory) from None
+            raise KernelNotInstalledError(self._name, sorted(installed)) from None
+        except OSError as exc:
+            raise KernelStartError(
+                f"The kernel specs cannot be read: {exc.filename}: {exc.strerror}. Repair or remove it."
+            ) from exc
+        except (TypeError, ValueError, TraitError, RecursionError) as exc:
+            raise _unusable(installed[self._name.lower()], str(exc)) from exc
+        except RuntimeError as exc:  # jupyter_core's, for a user without HOME and without an entry in the passwd file
+            raise KernelStartError(f"Jupyter cannot find its directories: {exc} Set HOME to a directory.") from exc
         if not found.argv:
-            raise self._unusable("argv is missing")
+            raise _unusable(found.resource_dir, "argv is missing")
         return KernelSpec(self._name, found.display_name, found.language)
-
-    def _unusable(self, why: str) -> KernelStartError:
-        path = Path(self._specs.find_kernel_specs().get(self._name, "")) / "kernel.json"
-        return KernelStartError(f"The kernel spec {path} is invalid: {why.rstrip('.')}. Repair or remove the file.")
 
     def manager(self) -> KernelManager:
         """Return a manager for one new kernel."""
         return LocalKernelManager(kernel_name=self._name, kernel_spec_manager=self._specs)
+
+
+def _unusable(directory: str, why: str) -> KernelStartError:
+    """The error for a kernel spec with invalid content."""
+    path = Path(directory) / "kernel.json"
+    return KernelStartError(f"The kernel spec {path} is invalid: {why.rstrip('.')}. Repair or remove the file.")
+
+
+def _without_provisioner(directory: str) -> KernelStartError:
+    """The error for a kernel spec that jupyter_client does not accept because of its provisioner."""
+    stanza = KernelSpecFile.from_resource_dir(directory).metadata.get("kernel_provisioner", {})
+    return KernelStartError(
+        f"The kernel spec {Path(directory) / 'kernel.json'} needs the kernel provisioner "
+        f"{stanza.get('provisioner_name')}, which is not installed. Install its package, or choose another kernel."
+    )
 
 
 class LocalKernelManager(LeanKernelManager, KernelManager):
@@ -108,15 +129,27 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
                     extra_arguments=arguments,
                     stdout=log,
                     stderr=log,
+                    **interruptible(),
                 )
         except OSError as exc:
             await self.cleanup_resources()
-            message = f"Kernel {self.kernel_name} cannot be started: {exc}. Check its kernel.json."
-            raise KernelStartError(message) from exc
+            raise self._start_error(exc, cwd) from exc
         self._process = self.provisioner.process if self.provisioner else None  # type: ignore[attr-defined]
         if self._process is not None:
             self._leftovers.watch(self._process.pid)
             self._reaper = when_forgotten(self, _reap, self._process.pid, self._leftovers, str(self._directory))
+
+    def _start_error(self, exc: OSError, cwd: Path | None) -> KernelStartError:
+        """Why the system did not start the process."""
+        if exc.filename is None and not has_current_directory():
+            return KernelStartError(
+                "Kernels cannot be started: the current directory of this process was removed. Change to another "
+                "directory."
+            )
+        if cwd is not None and exc.filename == str(cwd):
+            return KernelStartError(f"Kernels cannot be started in {cwd}: {exc.strerror}. Create the directory.")
+        spec = Path(self.kernel_spec.resource_dir if self.kernel_spec is not None else "") / "kernel.json"
+        return KernelStartError(f"Kernel {self.kernel_name} cannot be started: {exc}. Check {spec}.")
 
     def hand_over(self, client: KernelClient, cwd: Path) -> KernelManager:
         """Return this manager, which is not tied to an event loop; its next clients take over what `client` learned."""
