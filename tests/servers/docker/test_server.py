@@ -193,6 +193,28 @@ class TestEngine:
         first.stop()
         second.start()
 
+    def test_several_executors_share_the_name_with_numbers(
+        self, make: Make, tmp_path: Path, docker_client: docker.DockerClient
+    ) -> None:
+        server = make(container_name="nbtape-several")
+        directories = [tmp_path / "one", tmp_path / "other"]
+        with contextlib.ExitStack() as stack:
+            for directory in directories:
+                directory.mkdir()
+                executor = stack.enter_context(JupyterCodeExecutor(server, output_dir=directory))
+                assert run(executor, "print(1)").output == "1\n"
+            assert {name for name in names(docker_client) if "several" in name} == {
+                "/nbtape-several",
+                "/nbtape-several-2",
+            }
+            info = server.connection_info
+            assert info == server.for_directory(directories[0]).connection_info
+            assert "python3" in ask(info, "kernelspecs").json()["kernelspecs"]
+        server.stop()
+        server.start()
+        with JupyterCodeExecutor(server, output_dir=directories[1]) as executor:
+            assert container_of(docker_client, executor).name == "nbtape-several"
+
     def test_a_failed_start_without_network_leaves_no_directory(
         self, make: Make, tmp_path: Path, temp_dir: Path
     ) -> None:

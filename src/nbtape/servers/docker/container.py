@@ -60,6 +60,7 @@ class Container:
         self._url = ""
         self._image_id = ""
         self._began = 0.0
+        self._was_stopped = False
 
     def start(self) -> JupyterConnectionInfo:
         """Start it, and return its connection info once it can start kernels.
@@ -89,6 +90,11 @@ class Container:
         )
         if self._logs is not None:
             self._logs.close()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was stopped, could not start, or has exited."""
+        return self._was_stopped or (self._logs is not None and self._logs.are_over())
 
     def description(self) -> dict[str, str]:
         """Its image: the name and the digest."""
@@ -257,6 +263,7 @@ class Container:
         return it_last_said(self._logs.last()) if self._logs is not None else ""
 
     def _stop(self) -> None:
+        self._was_stopped = True
         if self._end is not None:
             self._end()
         else:  # it was not created or does not stop with this process

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import time
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ from requests import RequestException
 
 from nbtape.errors import ServerError
 from nbtape.kernels.processes import is_running
+from nbtape.servers.docker.compat_docker import current_context, ssh_host_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +32,9 @@ LABEL: Final = "nbtape"
 #: The label of containers that stop with a process, `<host>/<process>`.
 OWNER_LABEL: Final = "nbtape.owner"
 
+#: The address of the local engine, if neither a context nor a variable names another one.
+_LOCAL: Final = "unix:///var/run/docker.sock"
+
 _NO_FALLBACK: Final = "No code was run: nbtape never runs code for a container on the host."
 
 
@@ -37,18 +42,20 @@ class Engine:
     """A Docker engine.
 
     Args:
-        client: A `docker.DockerClient`; None for the engine that `DOCKER_HOST` names, or the local one.
+        client: A `docker.DockerClient`; None for the engine that `DOCKER_HOST` names, else for that of the current
+            Docker context, which is the local one by default.
 
     Raises:
         ServerError: No engine answers.
     """
 
     def __init__(self, client: docker.DockerClient | None = None) -> None:
+        asked = _Asked("that client= is for") if client is not None else _Asked.of_environment()
         try:
             self.docker = docker.from_env() if client is None else client
             self.docker.ping()
         except (DockerException, RequestException) as exc:
-            raise ServerError(f"{_why_no_engine(exc)} {_NO_FALLBACK}") from exc
+            raise ServerError(f"{_why_no_engine(exc, asked)} {_NO_FALLBACK}") from exc
 
     @cached_property
     def remote_host(self) -> str:
@@ -57,8 +64,7 @@ class Engine:
         if url.scheme in {"http", "https"}:
             host = url.hostname or ""
         else:
-            named = urlsplit(os.environ.get("DOCKER_HOST", ""))
-            host = (named.hostname or "") if named.scheme == "ssh" and url.hostname == "ssh" else ""
+            host = urlsplit(f"ssh://{ssh_host_of(self.docker)}").hostname or ""
         return "" if host == "localhost" or host.startswith("127.") or host == "::1" else host
 
     @cached_property
@@ -87,8 +93,13 @@ class Engine:
         if not self.remote_host:
             return "127.0.0.1"
         logger.warning("Containers can be reached at %s by anyone who has their token", self.remote_host)
-        with self.refusals(f"resolve its host name {self.remote_host}"):
+        try:
             return socket.gethostbyname(self.remote_host)
+        except OSError as exc:
+            raise ServerError(
+                f"The address of the Docker engine's host {self.remote_host} is unknown ({exc}). Use a name that this "
+                "machine can resolve; aliases of ~/.ssh/config are not enough."
+            ) from exc
 
     def path_of(self, directory: Path) -> str | None:
         """The engine's path of a local directory; None if the engine cannot access it."""
@@ -127,6 +138,15 @@ class Engine:
             except APIError:  # the engine is already removing it
                 self.docker.api.wait(container_id, timeout=10, condition="removed")
 
+    def has_container(self, name: str) -> bool:
+        """Whether the engine knows a container of that name, running or not."""
+        with self.refusals("list containers"):
+            try:
+                self.docker.api.inspect_container(name)
+            except NotFound:
+                return False
+        return True
+
     def events(self, container_id: str, since: float) -> list[dict[str, Any]]:
         """The events of a container since `since`, in seconds since 1970; empty if the engine does not answer."""
         with contextlib.suppress(DockerException, RequestException):
@@ -159,18 +179,44 @@ def owner() -> str:
     return f"{socket.gethostname()}/{os.getpid()}"
 
 
-def _why_no_engine(exc: BaseException) -> str:
+@dataclass(frozen=True)
+class _Asked:
+    """The engine that is asked: its address, and the Docker context that names it, if any."""
+
+    address: str
+    context: str = ""
+
+    @classmethod
+    def of_environment(cls) -> _Asked:
+        """The engine that `docker.from_env` asks.
+
+        Raises:
+            ServerError: The chosen Docker context does not exist, or cannot be read.
+        """
+        if address := os.environ.get("DOCKER_HOST"):
+            return cls(address)
+        context, address = current_context()
+        return cls(address or _LOCAL, "" if context == "default" else context)
+
+    def __str__(self) -> str:
+        return f"{self.address} (Docker context {self.context})" if self.context else self.address
+
+
+def _why_no_engine(exc: BaseException, asked: _Asked) -> str:
     """Two sentences on the cause and the remedy."""
-    where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     text = str(exc)
     if "Permission denied" in text:
         return (
-            f"You have no permission to use the Docker engine at {where}. Add your user to the group that owns its "
+            f"You have no permission to use the Docker engine at {asked}. Add your user to the group that owns its "
             "socket (usually docker), or use a rootless engine."
         )
+    if "paramiko" in text:
+        return f"The Docker engine at {asked} is reached by SSH, which needs a package: pip install 'docker[ssh]'."
     if any(sign in text for sign in ("No such file", "Connection refused", "not found", "resolve", "unreachable")):
-        return (
-            f"No Docker engine answers at {where}. Install and start one (https://docs.docker.com/engine/install/), "
-            "or set DOCKER_HOST."
+        what = (
+            "Start it, or choose another one with `docker context use` or DOCKER_HOST."
+            if asked.context
+            else "Install and start one (https://docs.docker.com/engine/install/), or set DOCKER_HOST."
         )
-    return f"The Docker engine at {where} gave an unexpected answer ({text}). Check that it is running."
+        return f"No Docker engine answers at {asked}. {what}"
+    return f"The Docker engine at {asked} gave an unexpected answer ({text}). Check that it is running."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
 import sys
@@ -21,8 +22,8 @@ from nbtape.common.lifecycle import OwnServer
 from nbtape.errors import ServerError
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.kernels.remote.jupyter_server import JupyterServer
-from nbtape.servers.docker.container import Container
 from nbtape.kernels.uncopied import Uncopied
+from nbtape.servers.docker.container import Container
 from nbtape.servers.docker.engine import Engine
 from nbtape.servers.docker.image import DEFAULT_BASE_IMAGE, DEFAULT_DOCKERFILE, Recipe, have_image
 from nbtape.servers.docker.isolation import NOBODY, ContainerOptions, User
@@ -55,7 +56,8 @@ class DockerJupyterServer(OwnServer, JupyterServer, Uncopied):
     Args:
         custom_image_name: An image to use unchanged. Its command must run a Jupyter server on port 8888 that reads its
             token from `$TOKEN`. None for nbtape's own image, see `DEFAULT_DOCKERFILE`.
-        container_name: The name of the container, which limits the server to one; None for generated names.
+        container_name: The name of the first container; further ones of this server are NAME-2, NAME-3 and so on.
+            None for generated names.
         auto_remove: Whether containers are removed when they have stopped.
         stop_container: Whether containers stop with `stop` and with this process. If not, they keep running.
         docker_env: Environment variables of the containers and their kernels.
@@ -72,7 +74,8 @@ class DockerJupyterServer(OwnServer, JupyterServer, Uncopied):
         user: The user who runs the code, as numeric `user:group`; "" for the image's user; None as described above.
         read_only: Whether everything except temporary files and the mounted directory is read-only.
         platform: The platform of the image, such as "linux/arm64"; None for the engine's own.
-        client: A `docker.DockerClient`; None for the engine that `DOCKER_HOST` names, or the local one.
+        client: A `docker.DockerClient`; None for the engine that `DOCKER_HOST` names, else for that of the current
+            Docker context.
         startup_timeout: Seconds that a container may take to start its Jupyter server.
         on_progress: Called with each step of an image build.
         **docker_kwargs: Additional arguments of docker-py's `containers.create`. They override all others.
@@ -139,6 +142,8 @@ class DockerJupyterServer(OwnServer, JupyterServer, Uncopied):
         self._lock = threading.Lock()
         #: The servers in use, by the directory that their containers mount.
         self._servers: weakref.WeakValueDictionary[Path | None, _ContainerServer] = weakref.WeakValueDictionary()
+        #: The last container of each name that this server has given.
+        self._named: dict[str, weakref.ref[Container]] = {}
         #: The server of `connection_info`, which is kept even if no executor uses it.
         self._own_server: _ContainerServer | None = None
         self._was_stopped = False
@@ -150,14 +155,17 @@ class DockerJupyterServer(OwnServer, JupyterServer, Uncopied):
 
     @property
     def connection_info(self) -> JupyterConnectionInfo:
-        """Connection info of the container with `bind_dir`, or else of one without mounts. Starts it if necessary.
+        """Connection info of the oldest running container. If none runs, starts one with `bind_dir` or without mounts.
 
         Executors use `for_directory` instead.
 
         Raises:
             ServerError: The container cannot be started, was stopped, or has exited.
         """
-        self._own_server = self._server_of(None)
+        if self._own_server is None or not self._own_server.is_running:
+            with self._lock:
+                servers = list(self._servers.values())
+            self._own_server = next((each for each in servers if each.is_running), None) or self._server_of(None)
         self._own_server.is_lent = True
         return self._own_server.connection_info
 
@@ -239,7 +247,23 @@ class DockerJupyterServer(OwnServer, JupyterServer, Uncopied):
             self._admit(directory, directory)
         # Each container has its own token, because code in one container knows its token and may reach others.
         options = dataclasses.replace(self._options, token=self._options.token or make_token())
-        return Container(engine, options, image, user, directory)
+        with self._lock:
+            options = dataclasses.replace(options, name=self._free_name(engine))
+            container = Container(engine, options, image, user, directory)
+            if options.name is not None:
+                self._named[options.name] = weakref.ref(container)
+        return container
+
+    def _free_name(self, engine: Engine) -> str | None:
+        """The first name that no container of this server has; one of someone else makes the start fail."""
+        if not (first := self._options.name):
+            return None
+        for number in itertools.count(1):
+            name = first if number == 1 else f"{first}-{number}"
+            found = self._named.get(name, lambda: None)()
+            if name not in self._named or ((found is None or found.has_ended) and not engine.has_container(name)):
+                return name
+        raise AssertionError("unreachable: there is always another number")
 
     def _prepare(self, directory: Path | None) -> tuple[Engine, str, str]:
         """Return the engine, the image and the user for a container that mounts a directory."""
