@@ -22,6 +22,7 @@ from reading import code_cells, eventually, read_notebook, stream_text
 
 from nbtape import JupyterCodeExecutor
 from nbtape.common.untrusted_files import Directory
+from nbtape.notebook import agent_edits
 from nbtape.notebook.document import Notebook
 
 if TYPE_CHECKING:
@@ -433,6 +434,18 @@ class TwoWriters(RuleBasedStateMachine):
             cell["execution_count"] = next(self.count)
             self.notebook.touch(choice % len(cells))
 
+    @rule(choice=st.integers(0, 99))
+    def we_edit(self, choice: int) -> None:
+        if order := self.notebook.cells.order:
+            source = f"our version {next(self.count)}"
+            number = agent_edits.add_version(self.notebook, order[choice % len(order)], source, "")
+            self.ours[self.notebook.cells.ids[number]] = source
+
+    @rule(choice=st.integers(0, 99), place=st.integers(0, 99))
+    def we_move(self, choice: int, place: int) -> None:
+        if order := self.notebook.cells.order:
+            self.notebook.move(order[choice % len(order)], place)
+
     @rule()
     def we_save(self) -> None:
         self.notebook.save()
@@ -469,6 +482,7 @@ class TwoWriters(RuleBasedStateMachine):
         self.notebook.close()
         cells = read_notebook(self.notebook.path)["cells"]
         saved = {cell["id"]: cell["source"] for cell in cells}
+        assert len(saved) == len(cells)
         assert self.ours.items() <= saved.items()
         for name, source in self.theirs.items():
             versions = {cell["source"] for cell in cells if cell["metadata"]["nbtape"].get("version_of") == name}

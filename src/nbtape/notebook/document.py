@@ -56,7 +56,10 @@ In the metadata of any cell, under `nbtape`:
     touched       what someone else tried to change during the recording: a list of cell_type, source, outputs,
                   attachments, metadata, tags, moved and deleted. The recorded values stay, except for its position and
                   added tags. Or `added` for a cell that someone else added
-    version_of    in an added cell with a changed version of a recorded cell: the id of that
+    version_of    in an added cell with a changed version of a recorded cell, by someone else or by the agent: the id of
+                  that
+    edits         what the agent changed after recording; the recorded source and outputs stay. A list of
+                  action (source, moved, deleted; `added` for a version of another cell), agent (if known) and time
 
 Someone else's version of a notebook may add 16 MiB. A larger one is moved aside, to a free name next to the notebook.
 
@@ -211,6 +214,14 @@ class Notebook:
         self.is_saved = False
         self._history.add()
         return self.cells.append(from_dict({"id": str(uuid4()), **content}))
+
+    def move(self, index: int, place: int) -> None:
+        """Put cell `index` into another place, counted from 0 without that cell; the last place if there are fewer."""
+        order = [number for number in self.cells.order if number != index]
+        order.insert(place, index)
+        self.cells.arrange(order)
+        self._history.arranged = NEXT_SAVE
+        self.is_saved = False
 
     def touch(self, index: int) -> None:
         """Mark cell `index` as changed, to be written with the next save."""

@@ -7,7 +7,8 @@ marked, see `touched` in `document`:
 - A recorded cell whose source, outputs or attachments someone has changed stays as it was. Their version becomes a
   separate cell directly after it, with the id of the recorded cell as `version_of`.
 - A recorded cell that someone has deleted stays.
-- Cells stay where someone has moved them. They may also change metadata of other programs, and add tags.
+- Cells stay where someone has moved them, unless the agent has moved cells since the save that they have seen. They
+  may also change metadata of other programs, and add tags.
 
 Cells are matched by id. The number of a save in the notebook shows which cells its editor has seen.
 """
@@ -50,7 +51,7 @@ class History:
     """The `first` save that had a cell and the `last` one that changed it, by the number of the cell.
 
     `theirs` has the numbers of the cells that someone else has added; `versions` maps recorded cells to their changed
-    versions.
+    versions; `arranged` is the last save before which the recorder itself changed the order.
     """
 
     def __init__(self) -> None:
@@ -58,6 +59,7 @@ class History:
         self.last: list[float] = []
         self.theirs: set[int] = set()
         self.versions: dict[int, list[int]] = {}
+        self.arranged: float = 0
         self._changed: set[int] = set()
 
     def add(self, revision: float = NEXT_SAVE, *, is_theirs: bool = False) -> None:
@@ -79,6 +81,7 @@ class History:
         for number in self._changed:
             self.first[number] = min(self.first[number], revision)
             self.last[number] = revision
+        self.arranged = min(self.arranged, revision)
         self._changed.clear()
 
 
@@ -128,13 +131,33 @@ class _Merge:
             elif cell["id"] not in unchanged:
                 self._compare(number, cell)
             order.append(number)
-        self._mark_moved(before, order)
+        if self._keeps_order:
+            order = self._arranged(before, order)
+        else:
+            self._mark_moved(before, order)
         tail = self._keep(before, set(missing.values()))
         kept = [*self._followers.get(None, [])]
         for number in order:
             kept += [number, *self._followers.get(number, [])]
         cells.arrange([*kept, *tail])
         return self._is_behind
+
+    @property
+    def _keeps_order(self) -> bool:
+        """Whether the recorder has changed the order since the save that they have seen."""
+        return self._history.arranged > self._seen
+
+    def _arranged(self, before: Sequence[int], order: Sequence[int]) -> list[int]:
+        """Return the cells that both have in our order; new cells of theirs follow the one that they followed."""
+        self._is_behind = True
+        known, listed = set(before), set(order)
+        previous: int | None = None
+        for number in order:
+            if number in known:
+                previous = number
+            else:
+                self._followers.setdefault(previous, []).append(number)
+        return [number for number in before if number in listed]
 
     def _add(self, cell: NotebookNode, version_of: str = "") -> int:
         """Add a cell of theirs, without metadata that only the recorder writes."""
@@ -218,7 +241,8 @@ class _Merge:
     def _keep(self, before: Sequence[int], missing: Collection[int]) -> list[int]:
         """Keep cells that theirs lack after their previous predecessors; return those to put last.
 
-        Added cells that they have seen are deleted. Cells that the recorder has added since are put last.
+        Added cells that they have seen are deleted. Cells that the recorder has added since are put last, unless the
+        recorder has changed the order since.
         """
         tail, previous = [], None
         for number in before:
@@ -229,7 +253,7 @@ class _Merge:
             if is_theirs and not is_unseen:
                 continue
             self._is_behind = True
-            if is_unseen and not is_theirs:
+            if is_unseen and not is_theirs and not self._keeps_order:
                 tail.append(number)
                 previous = number
                 continue

@@ -77,6 +77,15 @@ class JupyterCodeExecutor(ExecutorBase, Startable):
     def add_markdown(self, text: str, agent: str = "") -> None:
         self._thread.call(self._executor.add_markdown(text, agent))
 
+    def edit_cell(self, cell_id: str, source: str, agent: str = "") -> str:
+        return self._thread.call(self._executor.edit_cell(cell_id, source, agent))
+
+    def delete_cell(self, cell_id: str, agent: str = "") -> None:
+        self._thread.call(self._executor.delete_cell(cell_id, agent))
+
+    def move_cell(self, cell_id: str, position: int, agent: str = "") -> None:
+        self._thread.call(self._executor.move_cell(cell_id, position, agent))
+
     def run(self, code: str, language: str = "python", *, timeout: float | None = None) -> CodeResult:
         return self.execute_code_blocks([CodeBlock(code, language)], timeout=timeout)
 

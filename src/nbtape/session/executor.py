@@ -65,6 +65,18 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
         async with self._turns.lock:
             await self._session.add_markdown(text, agent)
 
+    async def edit_cell(self, cell_id: str, source: str, agent: str = "") -> str:
+        async with self._turns.lock:
+            return await self._session.edit_cell(cell_id, source, agent)
+
+    async def delete_cell(self, cell_id: str, agent: str = "") -> None:
+        async with self._turns.lock:
+            await self._session.delete_cell(cell_id, agent)
+
+    async def move_cell(self, cell_id: str, position: int, agent: str = "") -> None:
+        async with self._turns.lock:
+            await self._session.move_cell(cell_id, position, agent)
+
     async def run(self, code: str, language: str = "python", *, timeout: float | None = None) -> CodeResult:
         return await self.execute_code_blocks([CodeBlock(code, language)], timeout=timeout)
 

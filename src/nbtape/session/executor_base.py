@@ -208,6 +208,49 @@ class ExecutorBase(Displayed, Uncopied):
             NotebookWriteError: The notebook cannot be written; the cell is kept for the next save.
         """
 
+    def edit_cell(self, cell_id: str, source: str, agent: str = "") -> Any:  # noqa: ANN401
+        """Add a new version of a cell after it. The cell itself stays as recorded, and is marked as edited.
+
+        Nothing runs: a new version of code has the status `not_run`.
+
+        Args:
+            cell_id: The cell, as in `CellResult.cell_id`.
+            source: The new source.
+            agent: Who edits it, for the metadata; empty for the option `agent`.
+
+        Returns:
+            The id of the new cell.
+
+        Raises:
+            ValueError: There is no such cell.
+            NotebookWriteError: The notebook cannot be written; the edit is kept for the next save.
+        """
+
+    def delete_cell(self, cell_id: str, agent: str = "") -> Any:  # noqa: ANN401
+        """Mark a cell as deleted by the agent. It stays in the notebook, because it is part of the record.
+
+        Args:
+            cell_id: The cell, as in `CellResult.cell_id`.
+            agent: Who deletes it, for the metadata; empty for the option `agent`.
+
+        Raises:
+            ValueError: There is no such cell.
+            NotebookWriteError: The notebook cannot be written; the mark is kept for the next save.
+        """
+
+    def move_cell(self, cell_id: str, position: int, agent: str = "") -> Any:  # noqa: ANN401
+        """Move a cell to another position, and mark it as moved.
+
+        Args:
+            cell_id: The cell, as in `CellResult.cell_id`.
+            position: Its new position, counted from 0; negative from the end.
+            agent: Who moves it, for the metadata; empty for the option `agent`.
+
+        Raises:
+            ValueError: There is no such cell or position.
+            NotebookWriteError: The notebook cannot be written; the move is kept for the next save.
+        """
+
     def run(self, code: str, language: str = "python", *, timeout: float | None = None) -> Any:  # noqa: ANN401
         """Run a piece of code as one cell. Variables persist between calls.
 

@@ -103,6 +103,25 @@ class RecordedSession:
         self.recording.add_markdown(text, agent)
         self.recording.autosave.save()
 
+    async def edit_cell(self, cell_id: str, source: str, agent: str) -> str:
+        """Add a version of a cell; return its id."""
+        await self.start()
+        version = self.recording.edit(cell_id, source, agent or self.options["agent"])
+        self.recording.autosave.save_now()  # the journal knows no order
+        return version
+
+    async def delete_cell(self, cell_id: str, agent: str) -> None:
+        """Mark a cell as deleted."""
+        await self.start()
+        self.recording.delete(cell_id, agent or self.options["agent"])
+        self.recording.autosave.save()
+
+    async def move_cell(self, cell_id: str, position: int, agent: str) -> None:
+        """Move a cell, and mark it."""
+        await self.start()
+        self.recording.move(cell_id, position, agent or self.options["agent"])
+        self.recording.autosave.save_now()
+
     async def run(self, blocks: Sequence[CodeBlock], timeout: float | None, stop: asyncio.Event) -> CodeResult:
         """Run blocks until one fails or `stop` is set; see `ExecutorBase.execute_code_blocks` for errors."""
         cells: list[CellResult] = []
@@ -119,6 +138,8 @@ class RecordedSession:
                     raise
                 cells += [self.recording.skip(block, "") for block in blocks[len(cells) :]]
                 raise NotebookWriteError(exc.path, exc.reason, self._join(cells)) from exc
+            finally:
+                await self._on_output.catch_up()
         return self._join(cells)
 
     async def skip(self, blocks: Sequence[CodeBlock], note: str) -> CodeResult:
@@ -138,8 +159,6 @@ class RecordedSession:
             self.recording.tag(cell, tag)
         self.recording.autosave.save()
 
-            finally:
-                await self._on_output.catch_up()
     async def variables(
         self, expressions: Mapping[str, str], timeout: float, limit: int, stop: asyncio.Event
     ) -> Variables:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from nbtape.common.concurrency import offload
 from nbtape.common.text import fit_json, shorten
+from nbtape.notebook import agent_edits
 from nbtape.notebook.autosave import Autosave
 from nbtape.notebook.document import Notebook
 from nbtape.notebook.format import own_metadata, preamble
@@ -38,6 +39,9 @@ _TAGS: Final[Mapping[Status, list[str]]] = {
     "kernel_died": ["raises-exception"],
     "not_run": ["skip-execution"],
 }
+
+#: Note for a new version of a cell.
+EDITED: Final = "A version that the agent wrote after the cell before it was recorded. It was not run."
 
 #: Note for a cell whose recording process was killed.
 CUT_OFF: Final = "The recording was cut off here: what the block did and printed after that is not recorded."
@@ -115,6 +119,26 @@ class Recording:
         metadata = self.notebook.cells[index]["metadata"]
         metadata["tags"] = [*metadata.get("tags", []), tag]
         self.notebook.touch(index)
+
+    def edit(self, cell_id: str, source: str, agent: str) -> str:
+        """Add a version of a cell with another source, which is not run; return its id. Raises ValueError."""
+        number = agent_edits.cell_number(self.notebook, cell_id)
+        version = agent_edits.add_version(self.notebook, number, source, agent)
+        if self.notebook.cells[version]["cell_type"] == "code":
+            self.withdraw(version, EDITED)
+        return str(self.notebook.cells[version]["id"])
+
+    def delete(self, cell_id: str, agent: str) -> None:
+        """Mark a cell as deleted. Raises ValueError."""
+        agent_edits.mark(self.notebook, agent_edits.cell_number(self.notebook, cell_id), "deleted", agent)
+
+    def move(self, cell_id: str, position: int, agent: str) -> None:
+        """Move a cell to a position, counted from 0, or from the end if negative, and mark it. Raises ValueError."""
+        number, count = agent_edits.cell_number(self.notebook, cell_id), len(self.notebook.cells.order)
+        if not -count <= position < count:
+            raise ValueError(f"There is no position {position} in a notebook of {count} cells.")
+        self.notebook.move(number, position % count)
+        agent_edits.mark(self.notebook, number, "moved", agent)
 
     def withdraw(self, index: int, note: str) -> CellResult:
         """Mark a cell that was already added as not run."""

@@ -28,8 +28,9 @@ class RunCell:
     """How a code cell ran, according to the notebook. Missing information is None, 0 or empty.
 
     The status is `running` if the recording was cut off or is not finished. `files` has the files extracted from the
-    outputs, then those that the code wrote. `touched` has what someone else has changed (`added` for a new cell), and
-    `late output` and `updated display` for output that arrived while a later cell ran.
+    outputs, then those that the code wrote. `touched` has what was changed after recording: by someone else (`added`
+    for a new cell), by the agent, and `late output` and `updated display` for output that arrived while a later cell
+    ran.
     """
 
     index: int
@@ -104,7 +105,7 @@ def summarise(document: Mapping[str, Any]) -> Run:
         platform=environment.platform if environment else "",
         directory=environment.directory if environment else "",
         place=place_of(notebook),
-        changed={index: changes for index, cell in shaped if (changes := _changes(own_metadata(cell)))},
+        changed={index: changes for index, cell in shaped if (changes := changes_of_cell(own_metadata(cell)))},
     )
 
 
@@ -121,16 +122,19 @@ def run_cell(index: int, cell: Mapping[str, Any]) -> RunCell:
         error=next((_error(output) for output in cell["outputs"] if output["output_type"] == "error"), ""),
         note=text_of(ours.get("note")),
         kernel_epoch=epoch if type(epoch := ours.get("kernel_epoch")) is int and epoch > 0 else 0,
-        touched=_changes(ours),
+        touched=changes_of_cell(ours),
     )
 
 
-def _changes(ours: Mapping[str, Any]) -> tuple[str, ...]:
-    """The parts of a cell that were changed after it was recorded."""
+def changes_of_cell(ours: Mapping[str, Any]) -> tuple[str, ...]:
+    """The parts of a cell that were changed after it was recorded, from nbtape's metadata."""
     late = ["late output"] if ours.get("late") else []
     updated = ["updated display"] if ours.get("updated_by") else []
     version = ["version of a recorded cell"] if ours.get("version_of") else []
-    return tuple(filter(None, [*map(text_of, list_of(ours.get("touched"))), *version, *late, *updated]))
+    touched = map(text_of, list_of(ours.get("touched")))
+    edits = (text_of(dict_of(edit).get("action")) for edit in list_of(ours.get("edits")))
+    by_agent = dict.fromkeys(f"{action} by the agent" for action in edits if action)
+    return tuple(filter(None, [*touched, *by_agent, *version, *late, *updated]))
 
 
 def _seconds(cell: Mapping[str, Any]) -> float | None:
