@@ -136,6 +136,8 @@ async def test_the_tools_describe_their_use_and_their_side_effects(output_dir: P
     }
     assert all(tool.title and tool.description for tool in tools.values())
     assert tools["run_code"].input_schema["required"] == ["code"]
+    assert tools["run_code"].input_schema["properties"]["timeout"]["default"] == 30
+    assert all(tool.input_schema["additionalProperties"] is False for tool in tools.values())
     assert not any(tool.output_schema for tool in tools.values())
 
 
@@ -394,12 +396,88 @@ async def test_the_notebook_is_read_by_range(output_dir: Path) -> None:
         part = text(await call(client, "read_notebook", first=1, count=2))
         last = text(await call(client, "read_notebook", first=-1))
         none = text(await call(client, "read_notebook", first=50))
-    assert "has 5 cells, counted from 0; shown are 0 to 4." in whole
-    assert "[0] markdown\n# Title\n\n[1] code, ok\nprint(1 * 11)\n--- output\n11\n\n[2]" in whole
+    assert "has 5 cells, counted from 0; cells 0 to 4 are shown." in whole
+    without_ids = re.sub(r", id [\w-]+", "", whole)
+    assert "[0] markdown\n# Title\n\n[1] code, ok\nprint(1 * 11)\n--- output\n11\n\n[2]" in without_ids
     assert re.findall(r"^\[(\d)\]", part, re.MULTILINE) == ["1", "2"]
     assert re.findall(r"^\[(\d)\]", last, re.MULTILINE) == ["4"]
     assert "Saved as session_4_0.png" in last
     assert "no cells in this range" in none
+
+
+async def test_cells_are_edited_deleted_and_moved_by_id_and_the_record_stays(output_dir: Path) -> None:
+    async with connected(output_dir) as client:
+        unused = await call(client, "delete_cell", cell_id="x")
+        assert unused.is_error
+        assert "There is no notebook yet" in text(unused)
+        ids = [(await run(client, f"print({n})")).meta["nbtape/cell_ids"][0] for n in range(3)]
+        edited = text(await call(client, "edit_cell", cell_id=ids[0], source="print(10)"))
+        assert "It was not run" in edited
+        await call(client, "delete_cell", cell_id=ids[1])
+        await call(client, "move_cell", cell_id=ids[2], position=0)
+        unknown = await call(client, "move_cell", cell_id="nothing", position=0)
+        assert unknown.is_error
+        assert text(unknown).endswith(
+            "The notebook has no cell with the id 'nothing'. Read its cells to see their ids."
+        )
+        shown = text(await call(client, "read_notebook"))
+    heads = re.findall(r"^\[\d\] (.*), id ([\w-]+)$", shown, re.MULTILINE)
+    assert [head for head, _ in heads] == [
+        "code, ok, moved by the agent",
+        "code, ok, source by the agent",
+        "code, not_run, added by the agent, version of a recorded cell",
+        "code, ok, deleted by the agent",
+    ]
+    assert [name for _, name in heads] == [ids[2], ids[0], heads[2][1], ids[1]]
+    assert heads[2][1] in edited
+    assert [stream_text(cell) for cell in code_cells(output_dir / "session.ipynb")] == ["2\n", "0\n", "", "1\n"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "error"),
+    [
+        (
+            "run_code",
+            {"code": "1", "wait": -1, "tmo": 5},
+            "The arguments of run_code are invalid: wait: input should be greater than or equal to 0; 'tmo' is unknown",
+        ),
+        (
+            "run_code",
+            {"script": "1"},
+            "The arguments of run_code are invalid: code is missing; 'script' is unknown",
+        ),
+        (
+            "run_code",
+            {"code": ["1"]},
+            "The arguments of run_code are invalid: code: input should be a valid string",
+        ),
+        (
+            "list_variables",
+            {"x" * 500: 1},
+            f"The arguments of list_variables are invalid: '{'x' * 50}' is unknown",
+        ),
+    ],
+)
+async def test_wrong_arguments_are_an_error_of_one_line(
+    tool: str, arguments: dict[str, Any], error: str, output_dir: Path
+) -> None:
+    async with connected(output_dir) as client:
+        result = await call(client, tool, **arguments)
+    takes = "its arguments are code, timeout, wait" if tool == "run_code" else "it has no arguments"
+    assert (result.is_error, text(result)) == (True, f"{error} ({takes}).")
+    assert entries(output_dir) == []
+
+
+async def test_prompts_help_people_to_begin(output_dir: Path) -> None:
+    async with connected(output_dir) as client:
+        prompts = (await client.list_prompts()).prompts
+        assert [prompt.name for prompt in prompts] == ["try_kernel", "explore_data", "summarize_notebook"]
+        assert all(prompt.title and prompt.description for prompt in prompts)
+        asked = await client.get_prompt("explore_data", {"path": "sales.csv", "question": "Which month was best?"})
+    (message,) = asked.messages
+    assert message.role == "user"
+    assert "sales.csv" in message.content.text
+    assert "My question: Which month was best?" in message.content.text
 
 
 async def test_files_are_listed_and_fetched(output_dir: Path) -> None:

@@ -19,8 +19,9 @@ from nbtape.errors import MissingExtraError, NbtapeError, NotebookWriteError
 try:
     from mcp.server.mcpserver import Context, MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.server.mcpserver.tools import Tool
     from mcp.types import CallToolResult, ToolAnnotations
-    from pydantic import Field
+    from pydantic import Field, ValidationError
 except ModuleNotFoundError as exc:
     raise MissingExtraError("The MCP server", "mcp", "mcp") from exc
 
@@ -28,7 +29,9 @@ from nbtape._version import __version__
 from nbtape.common.concurrency import offload
 from nbtape.common.text import shorten
 from nbtape.integrations._answers import answer, load_pictures
+from nbtape.integrations.mcp.arguments import refuse_others, wrong_arguments
 from nbtape.integrations.mcp.blocks import Session
+from nbtape.integrations.mcp.client_prompts import all_prompts
 from nbtape.integrations.mcp.content import (
     cells_text,
     file_content,
@@ -41,7 +44,7 @@ from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from nbtape.integrations.mcp.blocks import Block
     from nbtape.kernels.sources import Server
@@ -50,6 +53,8 @@ if TYPE_CHECKING:
 _INSTRUCTIONS: Final = """\
 This server has one Jupyter kernel and one notebook, shared by all its clients. run_code runs code in the kernel, \
 which keeps its state, and records it as a cell of the notebook; add_markdown explains it in the notebook. \
+read_notebook shows the cells and their ids. The notebook is a record: edit_cell, delete_cell and move_cell mark what \
+they change, and keep what was recorded. \
 Code that runs longer than a call waits continues: poll_code waits for it, interrupt_kernel stops it."""
 
 #: Less than the timeout of clients (60 s in the TypeScript SDK), which would interrupt the block.
@@ -61,9 +66,9 @@ _SHUTDOWN_TIMEOUT_SECONDS: Final = 15.0
 #: Seconds between two progress reports, with and without new output.
 _PROGRESS_SECONDS: Final = (0.25, 1.0)
 
+_Code = Annotated[str, Field(description="The code to run, as one cell of a notebook.")]
 _Timeout = Annotated[
-    float | None,
-    Field(ge=1, le=7 * 24 * 3600, description="Seconds after which the code is stopped. Default: that of the server."),
+    float | None, Field(ge=1, le=7 * 24 * 3600, description="Seconds after which the code is stopped.")
 ]
 _Wait = Annotated[
     float,
@@ -77,6 +82,7 @@ _Wait = Annotated[
 _Number = Annotated[
     int | None, Field(description="The number of a block, as in earlier answers. Default: the last block.")
 ]
+_CellId = Annotated[str, Field(description="The id of a cell, as read_notebook shows it.")]
 
 
 class NotebookServer(MCPServer):
@@ -128,14 +134,35 @@ class NotebookServer(MCPServer):
         )
         self._on_close = on_close
         super().__init__(
-            "nbtape", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING", lifespan=self._live
+            "nbtape",
+            instructions=_INSTRUCTIONS,
+            version=__version__,
+            tools=_Tools(self._session).all(kernel_name),
+            log_level="WARNING",
+            lifespan=self._live,
         )
-        _Tools(self._session).add_to(self, kernel_name)
+        for prompt in all_prompts():
+            self.add_prompt(prompt)
 
     @property
     def notebook(self) -> Path:
         """Path of the recording; before the first use, the path it gets if that name is free."""
         return self._session.executor.notebook
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        context: Context[Any, Any] | None = None,
+    ) -> Any:  # noqa: ANN401  (the SDK's types of results)
+        """Call a tool. Invalid arguments are a `ToolError` of one line that names them."""
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as exc:
+            if not isinstance(exc.__cause__, ValidationError):
+                raise
+            schemas = {tool.name: tool.input_schema for tool in await self.list_tools()}
+            raise ToolError(wrong_arguments(name, list(schemas[name].get("properties", {})), exc.__cause__)) from None
 
     async def run_stdio_async(self) -> None:
         """Serve a client on standard input and output until it closes them, or until SIGTERM, SIGHUP or Ctrl-C.
@@ -202,8 +229,8 @@ class _Tools:
         self._session = session
         self._executor = session.executor
 
-    def add_to(self, server: MCPServer, kernel_name: str) -> None:
-        """Add the tools to a server. The description names the kernel spec if it is not the default."""
+    def all(self, kernel_name: str) -> list[Tool]:
+        """The tools. The description of run_code names the kernel spec if it is not the default."""
         runs = TOOL_DESCRIPTION
         if kernel_name != DEFAULT_KERNEL:
             runs += f" The kernel is {kernel_name!r}: write code in its language."
@@ -211,26 +238,41 @@ class _Tools:
         ends = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
         adds = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
         reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
-        server.add_tool(self.run_code, title="Run code", description=runs, annotations=writes, structured_output=False)
-        for tool, title, hints in (
-            (self.poll_code, "Wait for running code", reads),
-            (self.interrupt_kernel, "Interrupt running code", ends),
-            (self.restart_kernel, "Restart the kernel", ends),
-            (self.add_markdown, "Add Markdown to the notebook", adds),
-            (self.list_variables, "List variables", reads),
-            (self.read_notebook, "Read the notebook", reads),
-            (self.list_files, "List output files", reads),
-            (self.fetch_file, "Fetch an output file", reads),
-        ):
-            server.add_tool(tool, title=title, annotations=hints, structured_output=False)
+        tools = [
+            Tool.from_function(tool, title=title, description=text, annotations=hints, structured_output=False)
+            for tool, title, text, hints in (
+                (self._run_code(), "Run code", runs, writes),
+                (self.poll_code, "Wait for running code", None, reads),
+                (self.interrupt_kernel, "Interrupt running code", None, ends),
+                (self.restart_kernel, "Restart the kernel", None, ends),
+                (self.add_markdown, "Add Markdown to the notebook", None, adds),
+                (self.edit_cell, "Edit a cell", None, adds),
+                (self.delete_cell, "Delete a cell", None, adds),
+                (self.move_cell, "Move a cell", None, adds),
+                (self.list_variables, "List variables", None, reads),
+                (self.read_notebook, "Read the notebook", None, reads),
+                (self.list_files, "List output files", None, reads),
+                (self.fetch_file, "Fetch an output file", None, reads),
+            )
+        ]
+        for tool in tools:
+            refuse_others(tool)
+        return tools
 
-    async def run_code(
-        self,
-        code: Annotated[str, Field(description="The code to run, as one cell of a notebook.")],
-        ctx: Context,
-        timeout: _Timeout = None,
-        wait: _Wait = _DEFAULT_WAIT_SECONDS,
-    ) -> CallToolResult:
+    def _run_code(self) -> Callable[..., Awaitable[CallToolResult]]:
+        """The tool `run_code`, whose schema has the timeout of the session as its default."""
+
+        async def run_code(
+            code: _Code,
+            ctx: Context,
+            timeout: _Timeout = self._executor.timeout,
+            wait: _Wait = _DEFAULT_WAIT_SECONDS,
+        ) -> CallToolResult:
+            return await self.run_code(code, ctx, timeout, wait)
+
+        return run_code
+
+    async def run_code(self, code: str, ctx: Context, timeout: float | None, wait: float) -> CallToolResult:
         with _plain_errors():
             block = self._session.begin(code, timeout)
         try:
@@ -277,6 +319,42 @@ class _Tools:
             await self._session.see(self._executor.add_markdown(text))
         return _said(f"Added to {self._executor.notebook}.")
 
+    async def edit_cell(
+        self,
+        cell_id: _CellId,
+        source: Annotated[str, Field(description="The new source, complete.")],
+    ) -> CallToolResult:
+        """Edit a cell of the notebook. Nothing runs: to run the new code, use run_code.
+
+        The notebook is a record: the cell stays as it was, and your version is a new cell after it.
+        """
+        with _plain_errors():
+            self._refuse_edit()
+            version = await self._session.see(self._executor.edit_cell(cell_id, source))
+        return _said(f"Your version is the new cell {version}. It was not run. The recorded cell stays before it.")
+
+    async def delete_cell(self, cell_id: _CellId) -> CallToolResult:
+        """Mark a cell of the notebook as deleted. It stays there, because the notebook is a record."""
+        with _plain_errors():
+            self._refuse_edit()
+            await self._session.see(self._executor.delete_cell(cell_id))
+        return _said(f"The cell {cell_id} is marked as deleted. It stays in the record.")
+
+    async def move_cell(
+        self,
+        cell_id: _CellId,
+        position: Annotated[int, Field(description="Its new position, counted from 0; negative from the end.")],
+    ) -> CallToolResult:
+        """Move a cell of the notebook. It is marked as moved, and keeps its number and time of execution."""
+        with _plain_errors():
+            self._refuse_edit()
+            await self._session.see(self._executor.move_cell(cell_id, position))
+        return _said(f"The cell {cell_id} was moved to position {position}.")
+
+    def _refuse_edit(self) -> None:
+        self._refuse_if_unused()
+        self._session.refuse_if_left_running()
+
     async def list_variables(self) -> CallToolResult:
         """List the variables of the kernel: name, type, shape, size and shortened repr."""
         with _plain_errors():
@@ -292,7 +370,7 @@ class _Tools:
         ] = None,
         count: Annotated[int, Field(ge=1, le=200, description="How many cells.")] = 20,
     ) -> CallToolResult:
-        """Read cells of the notebook: source, how each ended, and its output, shortened. Works while code runs."""
+        """Read cells of the notebook: id, how each ended, source, and output, shortened. Works while code runs."""
         self._refuse_if_unused()
         with _plain_errors():
             text = await offload(cells_text, self._executor.notebook, first, count, self._executor.max_output_chars)
@@ -335,7 +413,11 @@ class _Tools:
         return CallToolResult(
             content=[text_content(text), *(image_content(each.content) for each in shown)],
             is_error=bool(error) or result.status != "ok",
-            _meta={**_meta(block, result.status), "nbtape/cells": [cell.index for cell in result.cells]},
+            _meta={
+                **_meta(block, result.status),
+                "nbtape/cells": [cell.index for cell in result.cells],
+                "nbtape/cell_ids": [cell.cell_id for cell in result.cells],
+            },
         )
 
 

@@ -20,6 +20,7 @@ from nbtape.integrations._answers import scaled
 from nbtape.notebook.format import own_metadata, recorded_status
 from nbtape.notebook.output_text import cell_text
 from nbtape.notebook.read import journal_notice, parse_document
+from nbtape.summary.run_summary import changes_of_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -103,10 +104,12 @@ def cells_text(path: Path, first: int | None, count: int, limit: int) -> str:
 def _cell(index: int, cell: NotebookNode) -> str:
     where = "full text in the notebook"
     source = shorten(cell["source"], _MAX_PART_CHARS, where)
+    marks = "".join(f", {mark}" for mark in changes_of_cell(own_metadata(cell)))
+    name = f"{marks}, id {cell['id']}"
     if cell["cell_type"] != "code":
-        return f"[{index}] {cell['cell_type']}\n{source}"
+        return f"[{index}] {cell['cell_type']}{name}\n{source}"
     outputs = shorten(cell_text(cell["outputs"], _named(cell)), _MAX_PART_CHARS, where).rstrip("\n")
-    parts = [f"[{index}] code, {recorded_status(cell)}", source, *(["--- output", outputs] if outputs else [])]
+    parts = [f"[{index}] code, {recorded_status(cell)}{name}", source, *(["--- output", outputs] if outputs else [])]
     return "\n".join(parts)
 
 
