@@ -12,12 +12,14 @@ from smolagents.utils import parse_code_blobs
 
 from nbtape.integrations.smolagents.compat_smolagents import (
     END_OF_PLAN,
+    base_code,
+    class_code,
     from_json,
     loading_code,
     required_packages,
     said_around_code,
+    state_of,
     task_of,
-    tools_code,
 )
 
 CHANGED = "smolagents has changed: adapt nbtape.integrations.smolagents.compat_smolagents"
@@ -42,9 +44,13 @@ def agent(**options: Any) -> CodeAgent:
 
 def test_the_source_of_tools_defines_them() -> None:
     names: dict[str, Any] = {}
-    exec(tools_code({"final_answer": FinalAnswerTool()}), names)
+    code = class_code(FinalAnswerTool())
+    assert not code.startswith("import random"), CHANGED
+    assert "final_answer = FinalAnswerTool()" not in code, CHANGED
+    exec(f"{base_code()}\n\n{code}\n\nfinal_answer = FinalAnswerTool()", names)
     assert names["final_answer"]("yes") == "yes", CHANGED
-    assert required_packages({"final_answer": FinalAnswerTool()}) == set(), CHANGED
+    assert required_packages(FinalAnswerTool()) == set(), CHANGED
+    assert state_of(FinalAnswerTool()) == {}, CHANGED
 
 
 def test_variables_are_loaded_from_json() -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from nbtape.results import CodeResult
     from nbtape.session.options import Options
 
-_SENT_AGAIN: Final = "A fresh kernel has nothing of what smolagents had sent to the one before: it is sent again."
+_SENT_AGAIN: Final = "A fresh kernel was started, so the tools and variables of the agent are sent again."
 
 
 class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # Any, where smolagents is not installed

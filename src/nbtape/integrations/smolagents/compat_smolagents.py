@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from smolagents import SafeSerializer, SerializationError
 from smolagents.tools import get_tools_definition_code
 
+from nbtape.integrations.smolagents.frames import mark_frames
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -24,24 +26,48 @@ _FENCES: Final = ("```(?:python|py)", "\n```")
 END_OF_PLAN: Final = "<end_plan>"
 
 
-def tools_code(tools: Mapping[str, Tool]) -> str:
-    """Python code that defines tools, as `RemotePythonExecutor` sends it."""
-    return str(get_tools_definition_code(dict(tools)))
+def base_code() -> str:
+    """Python code that the classes of tools need, as `RemotePythonExecutor` sends it."""
+    return str(get_tools_definition_code({}))
 
 
-def required_packages(tools: Mapping[str, Tool]) -> set[str]:
-    return {package for tool in tools.values() for package in tool.to_dict()["requirements"]} - {"smolagents"}
+def class_code(tool: Tool) -> str:
+    """Python that defines the class of a tool after `base_code`; raises whatever smolagents does if it cannot."""
+    code = str(get_tools_definition_code({tool.name: tool}))
+    return code.removeprefix(base_code()).removesuffix(f"\n\n{tool.name} = {type(tool).__name__}()\n")
+
+
+def state_of(tool: Tool) -> dict[str, object]:
+    """The attributes of the instance of a tool, besides what smolagents keeps there."""
+    return {name: value for name, value in vars(tool).items() if name != "is_initialized"}
+
+
+def required_packages(tool: Tool) -> set[str]:
+    return set(tool.to_dict()["requirements"]) - {"smolagents"}
 
 
 def loading_code(variables: Mapping[str, object]) -> list[str]:
     """Python code that loads variables from JSON; raises SerializationError for a value that needs pickle."""
-    loads = [f"globals().update(_deserialize({_dumped(name, value)!r}))" for name, value in variables.items()]
+    loads = [f"globals().update({loading_expression(name, value)})" for name, value in variables.items()]
     return [SafeSerializer.get_deserializer_code(allow_pickle=False), *loads]
+
+
+def loading_expression(name: str, value: object) -> str:
+    """Python for a dict with one value, loaded from JSON after `loading_code`."""
+    return f"_deserialize({_dumped(name, value)!r})"
+
+
+def is_plain(value: object) -> bool:
+    """Whether JSON holds a value exactly: a dataclass would become a dict."""
+    try:
+        return '"__type__": "dataclass"' not in SafeSerializer.dumps(value, allow_pickle=False)
+    except (SerializationError, TypeError, ValueError, RecursionError):
+        return False
 
 
 def _dumped(name: str, value: object) -> str:
     try:
-        return str(SafeSerializer.dumps({name: value}, allow_pickle=False))
+        return str(SafeSerializer.dumps({name: mark_frames(value)}, allow_pickle=False))
     except SerializationError as exc:
         raise SerializationError(
             f"The variable {name} cannot be sent to the kernel without pickle: {exc}. Save it to a file that the "

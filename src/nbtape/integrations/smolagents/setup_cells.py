@@ -9,8 +9,12 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from nbtape.integrations.smolagents.compat_smolagents import loading_code, required_packages, tools_code
+from smolagents import SerializationError
+
+from nbtape.integrations.smolagents.compat_smolagents import loading_code, loading_expression
 from nbtape.integrations.smolagents.final_answers import MIME_TYPE
+from nbtape.integrations.smolagents.frames import mark_frames
+from nbtape.integrations.smolagents.sent_tools import packages_of, tool_definitions
 from nbtape.session.parameters import assignments
 
 if TYPE_CHECKING:
@@ -33,17 +37,19 @@ def variable_cells(variables: Mapping[str, object]) -> list[Sent]:
 def tool_cells(tools: Mapping[str, Tool], imports: Collection[str], limit: int) -> list[Sent]:
     """Install `imports` and the packages that tools require, and define the tools.
 
-    A cell keeps `limit` characters of output, so `final_answer` refuses a longer answer.
+    A cell keeps `limit` characters of output, so `final_answer` refuses a longer answer. Raises a ValueError for a tool
+    that cannot work in a kernel.
     """
-    packages = sorted({*imports, *required_packages(tools)})
+    definitions = _tool_definitions(tools, limit) if tools else ""
+    packages = sorted({*imports, *packages_of(tools.values())})
     cells = [(_heading("Packages", packages), f"{_source('install')}\n\n_install({packages})")] if packages else []
     if tools:
-        cells.append((_heading("Tools", tools), _tool_definitions(tools, limit)))
+        cells.append((_heading("Tools", tools), definitions))
     return cells
 
 
 def _tool_definitions(tools: Mapping[str, Tool], limit: int) -> str:
-    code = tools_code(tools)
+    code = tool_definitions(tools)
     if "final_answer" not in tools:
         return code
     shown = min(_MAX_SHOWN_CHARS, limit // 10)
@@ -63,10 +69,27 @@ def _heading(what: str, names: Collection[str]) -> str:
 
 def _definitions(variables: Mapping[str, object]) -> str:
     """Assign Python literals, one per line, and load all other values from JSON."""
-    lines, others = [], {}
+    lines, others, frames = [], {}, {}
     for name, value in variables.items():
+        if _has_frames(name, value):
+            frames[name] = value
+            continue
         try:
             lines.append(assignments({name: value}))
         except ValueError:
             others[name] = value
-    return "\n".join(lines + (loading_code(others) if others else []))
+    if others or frames:
+        lines += loading_code(others)
+    if frames:
+        lines.append(f"\n{_source('frame')}\n")
+        loads = (loading_expression(name, value) for name, value in frames.items())
+        lines += [f"globals().update(_with_frames({load}))" for load in loads]
+    return "\n".join(lines)
+
+
+def _has_frames(name: str, value: object) -> bool:
+    try:
+        return mark_frames(value) is not value
+    except SerializationError:
+        loading_expression(name, value)  # raises the same, with the name of the variable
+        raise
