@@ -125,8 +125,3 @@ def test_an_unknown_kind_or_path_is_an_error(tmp_path: Path) -> None:
     assert run("--kind", "poem").returncode == 2
     missing = run(tmp_path / "none")
     assert (missing.returncode, "none does not exist" in missing.stderr) == (2, True)
-
-
-def test_messages_and_help_of_the_repository_are_clean() -> None:
-    done = run("--kind", "message,help")
-    assert done.returncode == 0, done.stdout
