@@ -74,6 +74,7 @@ class CellResult:
         outputs_incomplete: Whether output may be missing; `note` says why.
         note: Message from nbtape about it, such as a timeout, a dead kernel or truncated output; may be empty.
         left_out: Characters of output over the cell's limit, which were not recorded.
+        is_foreign: Whether it was not run because the kernel does not run its language. Blocks after it run.
     """
 
     index: int
@@ -89,6 +90,12 @@ class CellResult:
     outputs_incomplete: bool = False
     note: str = ""
     left_out: int = 0
+    is_foreign: bool = False
+
+    @property
+    def stops(self) -> bool:
+        """Whether the blocks after it are not run."""
+        return self.status != "ok" and not self.is_foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,8 @@ class CodeResult:
         exit_code: 0 on success, otherwise the code of `status` (see `EXIT_CODES`).
         output: Outputs of the blocks, joined by newlines, at most `max_output_chars` characters.
         output_files: Absolute paths of all files, in the order of the blocks.
-        status: `ok`, or the status of the first block that did not succeed.
+        status: `ok`, or the status of the first block that did not succeed. Blocks in a language that the kernel does
+            not run count only if no block ran.
         cells: One result for each block.
         notebook: The recording.
     """
@@ -139,7 +147,8 @@ def join_cells(cells: Sequence[CellResult], notebook: Path, limit: int) -> CodeR
         notebook: The recording.
         limit: Maximum length of `output`.
     """
-    status: Status = next((cell.status for cell in cells if cell.status != "ok"), "ok")
+    counted = [cell for cell in cells if not cell.is_foreign] or cells
+    status: Status = next((cell.status for cell in counted if cell.status != "ok"), "ok")
     told = [cell for cell in cells if cell.status != "not_run" or cell.note]
     texts = [cell.output for cell in told]
     if skipped := len(cells) - len(told):

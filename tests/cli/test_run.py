@@ -117,6 +117,28 @@ def test_keep_going_runs_blocks_after_a_failure(tmp_path: Path) -> None:
     assert "after all" in done.stdout
 
 
+def test_a_block_that_the_message_cuts_off_is_reported_in_one_line_and_not_run(tmp_path: Path) -> None:
+    message = "```javascript\nalert(1)\n```\n\n```python\nprint('whole')\n```\n\n```python\nprint('cut')\nfor n in"
+    done = nbtape("run", "-", cwd=tmp_path, stdin=message)
+    assert done.returncode == 1
+    javascript, whole, cut, _ = done.stdout.splitlines()
+    assert javascript.startswith("Not run: this kernel cannot run 'javascript'")
+    assert whole == "whole"
+    assert cut.startswith("Not run: the message ends inside this block")
+    cells = [cell for cell in read(tmp_path / "session.ipynb").cells if cell.cell_type == "code"]
+    assert [cell.metadata.nbtape.status for cell in cells] == ["not_run", "ok", "not_run"]
+
+
+def test_elements_are_run_if_their_tags_are_named(tmp_path: Path) -> None:
+    message = "<execute_ipython>\nprint('element')\n</execute_ipython>"
+    done = nbtape("run", "-", cwd=tmp_path, stdin=message)
+    assert (done.returncode, "contains no code to run" in done.stderr) == (2, True)
+    done = nbtape("run", "-", "--code-tag", "<x>", cwd=tmp_path, stdin=message)
+    assert (done.returncode, "--code-tag must name tags" in done.stderr) == (2, True)
+    done = nbtape("run", "-", "--code-tag", "execute_ipython", cwd=tmp_path, stdin=message)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "element")
+
+
 def test_a_timeout_exits_with_124(tmp_path: Path) -> None:
     message = "```python\nprint('so far', flush=True)\nimport time; time.sleep(60)\n```"
     done = nbtape("run", "-", "--timeout", "1", cwd=tmp_path, stdin=message)

@@ -33,6 +33,7 @@ from autogen_ext.code_executors.docker_jupyter._jupyter_server import JupyterCon
 from autogen_ext.models.replay import ReplayChatCompletionClient
 from autogen_ext.tools.code_execution import PythonCodeExecutionTool
 from executors import SHOW_IMAGE
+from message_corpus import CORPUS, ours, read_by
 from pydantic import ValidationError
 from reading import code_cells, descendants, read_notebook, stream_text
 
@@ -198,6 +199,20 @@ async def test_a_dead_kernel_is_a_result_and_the_next_call_reports_the_fresh_ker
         assert after.exit_code == 0
         assert "variables of earlier blocks are gone" in after.output
         assert after.output.endswith("False\n")
+
+
+async def test_no_message_is_read_worse_than_by_the_code_executor_agent(
+    output_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = CodeExecutorAgent("runner", JupyterCodeExecutor(output_dir=output_dir))
+    found: dict[str, list[tuple[str, str]]] = {}
+    for message in CORPUS.values():
+        blocks = await agent.extract_code_blocks_from_messages([TextMessage(content=message.text, source="coder")])
+        found[message.text] = [(block.language, block.code) for block in blocks]
+    by_us, by_agentchat = read_by(ours), read_by(lambda message: found[message.text])
+    with capsys.disabled():
+        print(f"\nof {len(CORPUS)} messages, nbtape reads {len(by_us)} right, agentchat {len(by_agentchat)}")  # noqa: T201
+    assert by_agentchat - by_us == set()
 
 
 # Timeout and cancellation

@@ -130,6 +130,10 @@ def test_the_tool_can_be_called_without_an_agent(output_dir: Path) -> None:
         assert asyncio.run(tool.ainvoke({"code": "x * 3"})) == "63"  # on another event loop
 
 
+def test_a_fence_around_the_code_is_taken_off(output_dir: Path) -> None:
+    assert code_tool(output_dir=output_dir).invoke({"code": "```python\nprint(5)\n```"}) == "5\n"
+
+
 def test_a_plot_reaches_the_model_as_an_image(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         (told,), model = play(code_tool(executor), says("", SHOW_IMAGE))

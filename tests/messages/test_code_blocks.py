@@ -9,7 +9,6 @@ import string
 import subprocess
 import sys
 import warnings
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -54,6 +53,11 @@ def test_no_message_has_no_blocks() -> None:
     assert MarkdownCodeExtractor().extract_code_blocks(None) == []
     assert blocks("") == []
     assert blocks("Just words, and `inline_code()`.") == []
+
+
+def test_parts_of_the_responses_api_are_read_and_reasoning_is_not() -> None:
+    message = [{"type": "reasoning", "text": fenced("python", "no")}, {"type": "output_text", "text": fenced("python")}]
+    assert MarkdownCodeExtractor().extract_code_blocks(message) == [CodeBlock("x = 1", "python")]
 
 
 def test_the_text_parts_of_a_message_are_read_and_its_images_are_not() -> None:
@@ -152,14 +156,19 @@ def test_fences_that_do_not_hold_code_are_prose(label: str) -> None:
 
 
 @pytest.mark.parametrize("info", ["", "   ", "{}", "{1,3}", 'title="x.py"', 'title="my file.json"'])
-def test_a_fence_without_a_label_is_python_if_it_parses(info: str) -> None:
+def test_a_fence_without_a_label_is_python_if_it_parses_and_else_a_sample(info: str) -> None:
     assert blocks(fenced(info, "x = 1")) == [CodeBlock("x = 1", "python")]
-    assert blocks(fenced(info, "SELECT * FROM t")) == [CodeBlock("SELECT * FROM t", "")]
+    assert blocks(fenced(info, "SELECT * FROM t")) == []
 
 
-@pytest.mark.parametrize("code", ["377", "hello", "await main()", "# only a comment", "return 1"])
-def test_whatever_parses_as_python_is_python(code: str) -> None:
+@pytest.mark.parametrize("code", ["await main()", "return 1", "x[0]", "df.shape", "f'{x}'", "y: int = 1", "import os"])
+def test_python_without_a_label_is_run_if_it_does_something(code: str) -> None:
     assert blocks(fenced("", code)) == [CodeBlock(code, "python")]
+
+
+@pytest.mark.parametrize("code", ["377", "hello", "# only a comment", "a: 1", "[1, 2]", "main.py\ndata.csv", "1 is 1"])
+def test_python_without_a_label_that_only_names_values_is_a_sample(code: str) -> None:
+    assert split_message(fenced("", code)) == [Prose(fenced("", code).rstrip("\n"))]
 
 
 @pytest.mark.parametrize("code", ["!ls -l", "%pip install x", "%%bash\nls", "import os\n!ls", "len?"])
@@ -177,12 +186,10 @@ def test_a_labeled_block_with_magics_is_unchanged(code: str) -> None:
     [
         "-" * 50_000 + "1",
         "not " * 10_000 + "1",
-        "(" * 1_000,
         "lambda:" * 10_000 + "1",
         "a" + ".b" * 30_000,
         "1" + "+1" * 40_000,
         "x = '\ud800'",
-        "9" * 50_000,
         "x\n" * 100_000,
     ],
     ids=lambda code: code[:12].encode("ascii", "replace").decode(),
@@ -191,7 +198,7 @@ def test_a_block_too_hard_to_parse_is_left_to_the_kernel(code: str) -> None:
     assert blocks(fenced("", code)) == [CodeBlock(code, "")]
 
 
-@pytest.mark.parametrize("code", [r'print("\d")', "1 is 1", 'assert (1, "no")'])
+@pytest.mark.parametrize("code", [r'print("\d")', "x = 1 is 1", 'assert (1, "no")'])
 @pytest.mark.parametrize("action", ["error", "always"])
 def test_detecting_python_emits_no_warnings(code: str, action: str) -> None:
     with warnings.catch_warnings(record=action == "always") as seen:
@@ -225,9 +232,11 @@ def test_a_closing_fence_may_be_longer_than_the_opening_one() -> None:
 
 
 def test_a_fence_that_is_never_closed_runs_to_the_end() -> None:
-    assert split_message("Look:\n```python\nx = 1\ny = 2") == [Prose("Look:"), CodeBlock("x = 1\ny = 2", "python")]
-    assert blocks("```python\nx = 1\n") == [CodeBlock("x = 1", "python")]
+    cut = CodeBlock("x = 1\ny = 2", "python", is_cut=True)
+    assert split_message("Look:\n```python\nx = 1\ny = 2") == [Prose("Look:"), cut]
+    assert blocks("```python\nx = 1\n") == [CodeBlock("x = 1", "python", is_cut=True)]
     assert blocks("> ```python\n> x = 1\n\nAfter") == [CodeBlock("x = 1", "python")]
+    assert repr(cut) == "CodeBlock(code='x = 1\\ny = 2', language='python', is_cut=True)"
 
 
 @pytest.mark.parametrize("code", ["", "\n", "  \n\t\n"])
@@ -250,10 +259,10 @@ def test_carriage_returns_become_line_feeds(end: str) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        "Indented:\n\n    x = 1\n    ```python\n    y\n    ```",
+        "Indented:\n\n    x = 1",
         "Inline ```python x = 1``` code",
         "<!--\n```python\nhidden()\n```\n-->",
-        "<pre>\n```python\nshown()\n```\n</pre>",
+        "<think>\n```python\ndraft()\n```\n</think>",
     ],
 )
 def test_indented_inline_and_hidden_code_is_prose(message: str) -> None:
@@ -414,7 +423,8 @@ def test_arbitrary_text_loses_only_fences(text: str) -> None:
     parts = split_message(text)
     message = [line for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line.strip(" \t>")]
     prose = [line.strip() for part in parts if isinstance(part, Prose) for line in lines_of(part)]
-    assert not Counter(prose) - Counter(line.strip() for line in message)
+    # The prose before an opening fence, or after a closing one, is a part of its line.
+    assert all(any(line in whole for whole in message) for line in prose)
     in_blocks = [len(lines_of(part)) + 2 for part in parts if isinstance(part, CodeBlock)]
     assert len(message) <= len(prose) + sum(in_blocks)
 
@@ -455,6 +465,17 @@ HOSTILE = (
         "\\",
         "a\n",
     ),
+    *("```a\n", "a ```py\n", "a:```\n", '```py\n"""\n```\n', '"""', "'''\\\n", "x```\n", "```text\n", "``````py\n"),
+    *(
+        "<think>\n",
+        "</think>\n",
+        "a\n<think>a",
+        "> <think>\n\n",
+        "<code>\n",
+        "</code>\n",
+        "    ```py\n",
+        "a\n      ```\n",
+    ),
     *("```\n", "- ```\n", "> ```\n", "> - 1. ```\n", "[a]: b\n", "[a\n", '<a b="', "<a b=", "- a\n\n", "``` ''\nx\n"),
     *("```\n-\n```\n", "~~~ {\n", "***\n", "a\n=", "> a\nb\n", "\u2028", "\0", "\r"),
 )
@@ -465,7 +486,22 @@ HOSTILE = (
 @pytest.mark.parametrize("frame", first(3, ["{}", "> > > - a\n{}", "```\n{}", "``` {}\nx\n", "<a{}", "- {}```py\nx"]))
 def test_hostile_text_is_read_in_bounded_time(unit: str, frame: str) -> None:
     # 100 kB take about a second at most; quadratic cost would take minutes and hit the timeout.
-    split_message(frame.format(unit * (100_000 // len(unit))))
+    split_message(frame.format(unit * (100_000 // len(unit))), ["code"])
+
+
+# Elements with code
+
+
+def test_elements_are_code_if_their_tags_are_named() -> None:
+    message = "So:\n<execute_bash>\nls\n</execute_bash>\nDone."
+    assert blocks(message) == []
+    assert split_message(message, ["execute_bash"]) == [Prose("So:"), CodeBlock("ls", "bash"), Prose("Done.")]
+
+
+@pytest.mark.parametrize("names", ["code", ["<code>"], ["a b"], [""], ["1x"]])
+def test_what_cannot_be_the_name_of_a_tag_is_refused(names: Any) -> None:
+    with pytest.raises(ValueError, match="code_tags= must"):
+        MarkdownCodeExtractor(names)
 
 
 # The advice for the agent

@@ -141,6 +141,14 @@ def test_the_code_extractor_finds_what_the_executor_runs(face: Any, output_dir: 
     assert extractor.extract_code_blocks("```python\nx\n```") == [CodeBlock("x", "python")]
 
 
+@BOTH
+def test_the_code_extractor_reads_elements_with_the_code_tags_of_the_options(face: Any, output_dir: Path) -> None:
+    extractor = face(output_dir=output_dir, code_tags=["execute_ipython"]).code_extractor
+    assert extractor.extract_code_blocks("<execute_ipython>\nx\n</execute_ipython>") == [CodeBlock("x", "python")]
+    with pytest.raises(ValueError, match="code_tags"):
+        face(output_dir=output_dir, code_tags="execute_ipython")
+
+
 # The location of the recording
 
 

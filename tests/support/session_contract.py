@@ -160,15 +160,27 @@ class _Languages(Executors):
         assert "why\n" in result.output
         assert "3" in str(result.cells[0].error_value)
 
-    def test_an_unsupported_language_is_not_run_and_stops_the_rest(self, executor: JupyterCodeExecutor) -> None:
+    def test_an_unsupported_language_is_not_run_and_does_not_stop_the_rest(self, executor: JupyterCodeExecutor) -> None:
         result = executor.execute_code_blocks(
             [CodeBlock("print('before')", "python"), CodeBlock("say 'no'", "perl"), CodeBlock("print('after')", "py")]
         )
-        assert [cell.status for cell in result.cells] == ["ok", "not_run", "not_run"]
-        assert (result.status, result.exit_code) == ("not_run", 1)
+        assert [cell.status for cell in result.cells] == ["ok", "not_run", "ok"]
+        assert (result.status, result.exit_code) == ("ok", 0)
         assert "perl" in result.cells[1].output
         assert "python" in result.cells[1].output, "the message says what does run"
-        assert "1 more block was not run" in result.output
+        assert result.output.endswith("after\n")
+        alone = executor.execute_code_blocks([CodeBlock("say 'no'", "perl")])
+        assert (alone.status, alone.exit_code) == ("not_run", 1)
+
+    def test_a_block_in_which_the_message_ends_is_recorded_and_not_run(self, executor: JupyterCodeExecutor) -> None:
+        cut = "```python\nprint('whole')\n```\nand\n```python\nprint('cut')\nfor name in na"
+        result = executor.execute_code_blocks(executor.code_extractor.extract_code_blocks(cut))
+        assert [cell.status for cell in result.cells] == ["ok", "not_run"]
+        assert (result.status, result.exit_code) == ("not_run", 1)
+        assert result.output == (
+            "whole\n\nNot run: the message ends inside this block, so it may be incomplete. Send the whole block again."
+        )
+        assert code_cells(executor.notebook)[1]["execution_count"] is None
 
     def test_an_install_is_quiet(self, executor: JupyterCodeExecutor) -> None:
         result = run(executor, "!pip install --no-index pip")

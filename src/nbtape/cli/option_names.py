@@ -27,6 +27,7 @@ _PHRASES: Final = {
 _OPTIONS: Final = {
     "allow_remote": "--allow-remote",
     "base_image": "--base-image",
+    "code_tags": "--code-tag",
     "ca_file": "the environment variable SSL_CERT_FILE",
     "network": "--network",
     "output_dir": "--output-dir",

@@ -75,6 +75,13 @@ if TYPE_CHECKING:
     "can see the notebook; without --server, starts one for the run (needs nbtape[lab]). File > Reload Notebook from "
     "Disk shows new cells.",
 )
+@click.option(
+    "--code-tag",
+    "code_tags",
+    multiple=True,
+    metavar="NAME",
+    help="Also run the code in <NAME>...</NAME> elements of Markdown, such as execute_ipython. Can be repeated.",
+)
 @json_option("exit_code, status, output, output_files, cells, notebook, kernel_epoch", resume="also resumption")
 def run(  # noqa: PLR0913  (one argument an option)
     *,
@@ -88,13 +95,16 @@ def run(  # noqa: PLR0913  (one argument an option)
     timeout: float,
     keep_going: bool,
     follow: bool,
+    code_tags: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Run code and record it as a notebook.
 
     SOURCE is Markdown (.md: prose becomes Markdown cells, fenced code becomes code cells), a script with percent cells
     (.py), or - for Markdown on standard input. Outputs are printed while the code runs; the last line names the
-    notebook. If a block fails, the remaining blocks are recorded as not run.
+    notebook. If a block fails, the remaining blocks are recorded as not run. Blocks in languages that
+    the kernel does not run are skipped, as is a block that the end of the message cuts off. Code in <think> sections
+    is not run.
     """
     if source is None and place.docker is not None:  # click took the source for the value of --docker
         source, place = place.docker, dataclasses.replace(place, docker=OUR_IMAGE)
@@ -103,7 +113,7 @@ def run(  # noqa: PLR0913  (one argument an option)
     _check_resume(resume, until, output_dir or notebook)
     place.check()
     terminal = Terminal(quiet=as_json)
-    parts = read_source(source)
+    parts = read_source(source, code_tags)
     directory = Path(resume).parent if resume is not None else Path(place.output_dir(output_dir))
     with _kernels_to_follow(place, directory) if follow else place.ready() as kernels:
         if resume is None:
@@ -147,8 +157,8 @@ def _record(
         if not isinstance(part, CodeBlock):
             executor.add_markdown(part.text)
             continue
-        stopped = bool(cells) and cells[-1].status in {"interrupted", "not_run"}
-        failed = any(cell.status != "ok" for cell in cells)
+        stopped = any(cell.stops and cell.status in {"interrupted", "not_run"} for cell in cells[-1:])
+        failed = any(cell.stops for cell in cells)
         if stopped or (failed and not keep_going):
             cells += executor.skip_code_blocks([part]).cells
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from nbtape.errors import MissingExtraError
@@ -18,8 +19,8 @@ except ModuleNotFoundError as exc:
 
 from nbtape.integrations._answers import answer, load_pictures
 from nbtape.integrations._tool import Message, find_call
-from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.prompts import TOOL_DESCRIPTION
+from nbtape.messages.tool_arguments import tool_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -71,11 +72,11 @@ class JupyterCodeEnvironment:
             KernelStartError: No kernel can be started.
             NotebookWriteError: The notebook cannot be written.
         """
-        block = CodeBlock(code, language, said_before=await _take_turn(context))
-        if language in self.supported_languages:
+        block = replace(tool_block(code, language), said_before=await _take_turn(context))
+        if block.language in self.supported_languages:
             result = await self.executor.execute_code_blocks([block])
         else:
-            note = f"Not run: this environment cannot run {language}, only {', '.join(self.supported_languages)}."
+            note = f"Not run: this environment cannot run {block.language}, only {', '.join(self.supported_languages)}."
             result = await self.executor.skip_code_blocks([block], note)
         if (results := _RESULTS.get()) is not None:
             results.append(result)

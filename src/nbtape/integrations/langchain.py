@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nbtape.errors import MissingExtraError, NbtapeError
@@ -16,8 +17,8 @@ except ModuleNotFoundError as exc:
 from nbtape.common.concurrency import offload
 from nbtape.integrations._answers import answer, failure, pictures
 from nbtape.integrations._tool import Message, awaited, find_call, given_executor
-from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.prompts import TOOL_DESCRIPTION
+from nbtape.messages.tool_arguments import tool_block
 from nbtape.results import CodeResult
 from nbtape.session.blocking import JupyterCodeExecutor
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nbtape.integrations._tool import Executor
+    from nbtape.messages.code_blocks import CodeBlock
 
 #: The content and the artifact of a `ToolMessage`.
 Told: TypeAlias = tuple[str | list[str | dict[str, Any]], CodeResult]
@@ -99,9 +101,9 @@ def code_tool(
 
 def _block(code: str, runtime: ToolRuntime | None) -> CodeBlock:
     if runtime is None:
-        return CodeBlock(code, "python")
+        return tool_block(code)
     message, _ = find_call(runtime.tool_call_id, _messages(runtime.state))
-    return CodeBlock(code, "python", said_before=message.text, said_by=message.agent)
+    return replace(tool_block(code), said_before=message.text, said_by=message.agent)
 
 
 def _messages(state: Any) -> Iterator[Message]:  # noqa: ANN401  (a list of messages, a dict, a dataclass or a model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -18,8 +19,8 @@ except ModuleNotFoundError as exc:
 
 from nbtape.integrations._answers import answer, failure, load_pictures
 from nbtape.integrations._tool import Message, awaited, find_call, given_executor
-from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.prompts import TOOL_DESCRIPTION
+from nbtape.messages.tool_arguments import tool_block
 
 if TYPE_CHECKING:
     from agents import Agent, ModelResponse, RunContextWrapper
@@ -87,7 +88,7 @@ def code_tool(
     async def run(ctx: ToolContext[Any], code: str) -> Any:  # noqa: ANN401  (the type depends on the content)
         said = messages.said(ctx.tool_call_id) if messages else ""
         agent = ctx.agent.name if ctx.agent is not None else ""
-        result = await execute([CodeBlock(code, "python", said_before=said, said_by=agent)])
+        result = await execute([replace(tool_block(code), said_before=said, said_by=agent)])
         shown = await load_pictures(result, show=show_pictures)
         images = [ToolOutputImage(image_url=f"data:{each.mime_type};base64,{each.base64}") for each in shown]
         return [ToolOutputText(text=answer(result)), *images] if images else answer(result)

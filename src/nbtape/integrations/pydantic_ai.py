@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbtape.errors import MissingExtraError, NbtapeError
@@ -15,8 +16,8 @@ except ModuleNotFoundError as exc:
 
 from nbtape.integrations._answers import answer, failure, load_pictures
 from nbtape.integrations._tool import Message, awaited, find_call, given_executor
-from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.prompts import TOOL_DESCRIPTION
+from nbtape.messages.tool_arguments import tool_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ def code_tool(
         message, _ = find_call(ctx.tool_call_id or "", _messages(ctx))
         agent = ctx.agent.name if ctx.agent is not None else None
         try:
-            result = await execute([CodeBlock(code, "python", said_before=message.text, said_by=agent or "")])
+            result = await execute([replace(tool_block(code), said_before=message.text, said_by=agent or "")])
         except NbtapeError as exc:
             raise ToolFailed(failure(exc)) from exc
         shown = await load_pictures(result, show=show_pictures)

@@ -1,44 +1,32 @@
 """Find the code blocks in an LLM's message.
 
-The Markdown is CommonMark (https://spec.commonmark.org/0.31.2/#fenced-code-blocks), parsed by markdown-it.
-`split_message` is the only rule in nbtape for what is run.
+All code of nbtape uses `split_message`, so that there is one rule for what is run. The Markdown is CommonMark with the
+additions of `message_parser`.
 """
 
 from __future__ import annotations
 
 import re
-import threading
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from nbtape.messages.code_tags import TAG, checked_code_tags
+from nbtape.messages.labels import is_cell, is_prose, language_of
+from nbtape.messages.unlabeled import is_sentence, label_in_code, language_without_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from markdown_it.token import Token
 
-_PYTHON_LABELS = frozenset({"ipython", "ipython3", "py", "py3", "python", "python3"})
+    from nbtape.messages.fences import Span
 
-# Labels of output, data, configuration, markup, diagrams and terminal sessions, which are not run. A label that is
-# missing here makes a code block. If the kernel cannot run that, the blocks after it do not run either.
-_PROSE = """
-    text txt plain plaintext none nohighlight ascii tree raw
-    output out outputs stdout stderr result results log logs error errors traceback pytb py3tb
-    console terminal shell-session shellsession sh-session bash-session pycon pycon3 python-repl doctest
-    json json5 jsonc jsonl jsonlines ndjson geojson yaml yml toml ini cfg conf config properties env dotenv
-    csv tsv diff patch udiff gitignore requirements dockerfile docker makefile
-    markdown md mdx rst html xml svg css scss sass less latex tex bibtex math http regex bnf ebnf
-    mermaid plantuml puml dot graphviz d2
-"""
-_PROSE_LABELS = frozenset(_PROSE.split())
+#: Types of the parts of a message that have text: Chat Completions, Responses.
+_TEXT_PARTS: Final = frozenset({"text", "output_text"})
 
-# Parsing takes about a kilobyte of memory for each character of a hostile block.
-_MAX_PARSED_CHARS = 100_000
-
-_PARSED_NAME = "<unlabelled code block>"
-_parsing = threading.Lock()
-
-_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
-_BETWEEN_WORDS = re.compile(r"[\s{}(),:;]+")
+_CELL_OPTIONS = re.compile(r"\A(?:---\n(?:.*\n)*?---(?:\n|\Z)|(?::[\w-]+:.*(?:\n|\Z))+)\n*")
+_CODE_IN_LABEL = re.compile(r"\s*python3?[ \t]+((?:import|from)[ \t]+\w.*|[\w.]+\(.*)", re.IGNORECASE)
+_EVAL_OPTION = re.compile(r"^#\|[ \t]*eval:[ \t]*false[ \t]*$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +39,19 @@ class CodeBlock:
         said_before: The Markdown of the message between the previous block and this one.
         said_after: The Markdown after the last block of the message.
         said_by: The agent that wrote the message; empty for the `agent` of the executor.
+        is_cut: Whether the message ends inside the block, as at a token limit. Executors record it and do not run it.
     """
 
     code: str
     language: str
-    said_before: str = field(default="", compare=False, repr=False)
-    said_after: str = field(default="", compare=False, repr=False)
-    said_by: str = field(default="", compare=False, repr=False)
+    said_before: str = field(default="", compare=False)
+    said_after: str = field(default="", compare=False)
+    said_by: str = field(default="", compare=False)
+    is_cut: bool = False
+
+    def __repr__(self) -> str:
+        cut = ", is_cut=True" if self.is_cut else ""
+        return f"CodeBlock(code={self.code!r}, language={self.language!r}{cut})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +62,28 @@ class Prose:
 
 
 class MarkdownCodeExtractor:
-    """Finds the code to run in an LLM's message, with the interface of AutoGen's `CodeExtractor`."""
+    """Finds the code to run in an LLM's message, with the interface of AutoGen's `CodeExtractor`.
+
+    Args:
+        code_tags: Names of tags whose elements are code, too, such as "execute_ipython" for
+            `<execute_ipython>…</execute_ipython>`. The code is Python, or bash if the name has the word.
+
+    Raises:
+        ValueError: The name of a tag is invalid.
+    """
+
+    def __init__(self, code_tags: Sequence[str] = ()) -> None:
+        self._code_tags = checked_code_tags(code_tags)
 
     def extract_code_blocks(self, message: str | Sequence[Mapping[str, Any]] | None) -> list[CodeBlock]:
-        """Return the runnable fenced blocks of a message (see `split_message`) with the prose around them.
+        """Return the blocks to run (see `split_message`), with the prose around them.
 
         Args:
-            message: Markdown, or the content parts of an OpenAI message; only parts of type "text" are used.
+            message: Markdown, or the content parts of a message of OpenAI, of which those with text count.
         """
         blocks: list[CodeBlock] = []
         said: list[str] = []
-        for part in split_message(_text(message)):
+        for part in split_message(_text(message), self._code_tags):
             if isinstance(part, Prose):
                 said.append(part.text)
             else:
@@ -89,95 +94,103 @@ class MarkdownCodeExtractor:
         return blocks
 
 
-def split_message(text: str) -> list[Prose | CodeBlock]:
-    """Split Markdown into its prose and its runnable code blocks, in order.
+def split_message(text: str, code_tags: Sequence[str] = ()) -> list[Prose | CodeBlock]:
+    """Split Markdown into its prose and its blocks to run, in order.
 
-    A fenced block is runnable unless it is empty or has a label for prose (json, output, …). Other blocks stay in the
-    prose, like indented and inline code. A block without a label is Python if it parses as Python. Otherwise, as with
-    a magic (`%`, `!`), it is in the language of the kernel.
+    A fenced block is to be run unless it is empty, is in a draft (`<think>`) or a comment, has a label for prose (json,
+    output, …), or has no label and is a sample. All that stays in the prose, like inline code. The last block is cut if
+    the message ends inside it.
 
-    Prose is kept verbatim, with two exceptions: blank lines at its ends are removed, and text after a block in the
-    same list item is outdented, since it would otherwise become indented code.
+    Prose is kept verbatim, except for blank lines at its ends, and for the indentation of what follows a block in the
+    same list item, which would make it indented code.
+
+    Args:
+        text: The message.
+        code_tags: See `MarkdownCodeExtractor`.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    lines = text.split("\n")
+    text = _with_line_feeds(text)
     parts: list[Prose | CodeBlock] = []
-    done = column = item_end = 0
-    for fence in _runnable_fences(text, lines):
-        parts += _prose(lines[done : fence.start], column, item_end - done)
-        parts.append(fence.block)
-        done, column, item_end = fence.end, fence.column, fence.item_end
-    parts += _prose(lines[done:], column, item_end - done)
+    done = line = column = item_end = 0
+    for fence in _fences(text, code_tags):
+        lead = text[done : fence.span.start]
+        block = _block(fence.token, lead)
+        if block is None:
+            continue
+        parts += _prose(lead.split("\n"), column, item_end - line)
+        is_cut = not fence.span.is_closed and not text[fence.span.end :].strip()
+        parts.append(replace(block, is_cut=is_cut))
+        done, line, column, item_end = fence.span.end, fence.span.end_line, fence.span.column, fence.item_end
+    parts += _prose(text[done:].split("\n"), column, item_end - line)
     return parts
 
 
-class _Fence(NamedTuple):
-    """A runnable fence in lines [start, end), opened at `column`, in a list item up to `item_end`."""
+def only_fence(text: str) -> tuple[str, str] | None:
+    """The language and the code of the fenced block that a text consists of; None for any other text."""
+    text = _with_line_feeds(text)
+    match _fences(text, ()):
+        case [only] if not (text[: only.span.start] + text[only.span.end :]).strip():
+            return language_of(only.token.info), only.token.content.removesuffix("\n")
+    return None
 
-    block: CodeBlock
-    start: int
-    end: int
-    column: int
+
+class _Fence(NamedTuple):
+    """A block in a list item up to line `item_end`."""
+
+    token: Token
+    span: Span
     item_end: int
+
+
+def _with_line_feeds(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _text(message: str | Sequence[Mapping[str, Any]] | None) -> str:
     """The text of a message. Newlines between its parts keep a fence at the end of one part out of the next."""
     if message is None or isinstance(message, str):
         return message or ""
-    texts = (part.get("text") for part in message if part.get("type") == "text")
+    texts = (part.get("text") for part in message if part.get("type") in _TEXT_PARTS)
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
-def _runnable_fences(text: str, lines: list[str]) -> Iterator[_Fence]:
-    from markdown_it import MarkdownIt
+def _fences(text: str, code_tags: Sequence[str]) -> list[_Fence]:
+    """The fenced blocks that are not part of a draft."""
+    from nbtape.messages.drafts import DRAFT, DRAFT_END
+    from nbtape.messages.message_parser import parse
 
-    item_end = 0
-    # Only block structure is needed. Link definitions take quadratic time in markdown-it-py 3.0. The parser is created
-    # each time because its rule cache is not thread-safe.
-    for token in MarkdownIt("commonmark").disable(["inline", "reference"]).parse(text):
-        if token.type == "list_item_open" and token.map:
+    found: list[_Fence] = []
+    item_end = answer = 0
+    for token in parse(text, code_tags):
+        if token.type == DRAFT_END:
+            del found[answer:]
+        elif token.type == DRAFT:
+            answer = len(found)
+        elif token.type == "list_item_open" and token.map:
             # The end of the outermost open item.
             item_end = max(item_end, token.map[1])
-        elif token.type == "fence" and token.map and (block := _block(token)):
-            start, end = token.map
-            yield _Fence(block, start, end, lines[start].expandtabs(4).find(token.markup), item_end)
+        elif token.type == "fence":
+            found.append(_Fence(token, token.meta["span"], item_end))
+    return found
 
 
-def _block(fence: Token) -> CodeBlock | None:
+def _block(fence: Token, lead: str) -> CodeBlock | None:
+    """The block to run; None for prose, a sample, and a cell that is not to be evaluated."""
     code = fence.content.removesuffix("\n")
-    label = _label(fence.info)
-    if not code.strip() or label in _PROSE_LABELS:
+    if not code.strip() or is_prose(fence.info) or _EVAL_OPTION.search(code):
         return None
-    is_python = label in _PYTHON_LABELS or label.startswith("python3.") or (not label and _is_python(code))
-    return CodeBlock(code, "python" if is_python else label)
-
-
-def _label(info: str) -> str:
-    """The language in an info string: the first word that is not an attribute, as in `{#id .python n="1"}`."""
-    for word in _BETWEEN_WORDS.split(_QUOTED.sub(" ", info)):
-        name = word.lstrip(".=")
-        if name[:1].isalpha() and "=" not in name:
-            return name.lower()
-    return ""
-
-
-def _is_python(code: str) -> bool:
-    import ast
-    import warnings
-
-    if len(code) > _MAX_PARSED_CHARS:
-        return False
-    # An escape such as "\d" causes a warning, which the user may have turned into an error. catch_warnings is not
-    # thread-safe, so threads take turns, and the filter is only for this file name.
-    with _parsing, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=re.escape(_PARSED_NAME))
-        try:
-            ast.parse(code, _PARSED_NAME)
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
-            # ValueError: NUL, lone surrogates. MemoryError, RecursionError: nested too deeply.
-            return False
-    return True
+    language: str | None = language_of(fence.info)
+    if language == "python" and not fence.meta["span"].is_closed and is_sentence(code):
+        return None  # the fence was meant to close the block before
+    if fence.markup == TAG and (inside := only_fence(code)):
+        language, code = inside[0] or language, inside[1]
+    elif is_cell(fence.info):
+        code = _CELL_OPTIONS.sub("", code)
+    elif not language:
+        above = lead.rstrip().rpartition("\n")[2]
+        language, code = label_in_code(code) or (language_without_label(code, above), code)
+    elif code_in_label := _CODE_IN_LABEL.match(fence.info):
+        code = f"{code_in_label[1]}\n{code}"
+    return None if language is None else CodeBlock(code, language)
 
 
 def _prose(lines: list[str], column: int, inside: int) -> list[Prose | CodeBlock]:

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from nbtape.messages.labels import SHELLS, is_python_label
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nbtape.messages.code_blocks import CodeBlock
 
-SHELLS: Final = frozenset({"bash", "sh", "shell"})
-
-#: Other names that agents and kernels use for a language.
-_ALIASES: Final[Mapping[str, str]] = {
-    "py": "python",
-    "python3": "python",
-    "ipython": "python",
-    "ipython3": "python",
-    "jl": "julia",
-    "js": "javascript",
-    "ts": "typescript",
-}
+#: Other names that agents and kernels use for a language, besides those of Python.
+_ALIASES: Final[Mapping[str, str]] = {"jl": "julia", "js": "javascript", "ts": "typescript"}
 
 
 def cell_source(block: CodeBlock, kernel_language: str) -> str | None:
@@ -49,4 +41,6 @@ def languages_of(kernel_language: str) -> str:
 
 def _canonical(language: str) -> str:
     name = language.strip().lower()
+    if is_python_label(name):
+        return "python"
     return _ALIASES.get(name, name)

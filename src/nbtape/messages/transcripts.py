@@ -6,14 +6,17 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from nbtape.common.untrusted_files import ObstacleError, read_file
 from nbtape.errors import MissingExtraError, SourceError
 from nbtape.messages.code_blocks import CodeBlock, Prose, split_message
+from nbtape.messages.code_tags import checked_code_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    _Reader: TypeAlias = Callable[[str], list[Prose | CodeBlock]]
 
 #: Maximum bytes of a file to run.
 MAX_SOURCE_BYTES: Final = 1 << 28
@@ -36,26 +39,31 @@ _HIDDEN = {ord(char): chr(0x10FE01 + number) for number, char in enumerate("\v\f
 _SHOWN = {ord(stand_in): chr(char) for char, stand_in in _HIDDEN.items()} | {ord(_SHIELD): ""}
 
 
-def read_source(path: str) -> list[Prose | CodeBlock]:
+def read_source(path: str, code_tags: Sequence[str] = ()) -> list[Prose | CodeBlock]:
     """Read a Markdown file (`.md`, `.markdown`, `.txt` or no suffix), a percent script (`.py`), or stdin (`-`).
+
+    Args:
+        path: The file.
+        code_tags: For Markdown; see `MarkdownCodeExtractor`.
 
     Raises:
         SourceError: The source cannot be read or has nothing to run.
     """
+    markdown = partial(split_message, code_tags=checked_code_tags(code_tags))
     if path == "-":
-        name, parts = "Standard input", split_message(_decoded(sys.stdin.buffer.read(), "Standard input"))
+        name, parts = "Standard input", markdown(_decoded(sys.stdin.buffer.read(), "Standard input"))
     else:
-        reader = _reader(Path(path))
+        reader = _reader(Path(path), markdown)
         name, parts = path, reader(_decoded(_content(Path(path)), path))
     if not any(isinstance(part, CodeBlock) for part in parts):
         raise SourceError(
             f"{name} contains no code to run. Put code into fenced blocks (```python) of a Markdown file, "
-            "or into the code cells (# %%) of a .py file."
+            "not into a <think> section, or into the code cells (# %%) of a .py file."
         )
     return parts
 
 
-def _reader(path: Path) -> Callable[[str], list[Prose | CodeBlock]]:
+def _reader(path: Path, markdown: _Reader) -> _Reader:
     """The reader for a file name. A large file of the wrong type is thus refused before it is read."""
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -63,7 +71,7 @@ def _reader(path: Path) -> Callable[[str], list[Prose | CodeBlock]]:
     if suffix == ".py":
         return partial(_percent_cells, name=str(path))
     if suffix in {".md", ".markdown", ".txt", ""}:
-        return split_message
+        return markdown
     if suffix == ".ipynb":
         raise SourceError(f"{path} is a notebook. Use `nbtape replay` to run a notebook.")
     raise SourceError(

@@ -118,8 +118,8 @@ class ExecutorBase(Displayed, Uncopied):
 
     @property
     def code_extractor(self) -> MarkdownCodeExtractor:
-        """Finds the code blocks in a message."""
-        return MarkdownCodeExtractor()
+        """Finds the code blocks in a message, also in elements with the option `code_tags`."""
+        return MarkdownCodeExtractor(self._session.options["code_tags"])
 
     @property
     def notebook(self) -> Path:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 from nbtape.common.text import fit_text
 from nbtape.messages.code_blocks import CodeBlock
+from nbtape.messages.code_tags import checked_code_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 
@@ -35,6 +36,7 @@ class Options(TypedDict, total=False):
         record_messages: Whether to record the text around the code of a message as Markdown cells (True), for blocks
             that `code_extractor` found.
         agent: Name of the agent, for the metadata of those cells ("").
+        code_tags: Names of tags whose elements `code_extractor` reads as code, such as "execute_ipython" (none).
         on_output: A function or coroutine function that is called with each output in nbformat's form as it arrives,
             streams in chunks (None). It runs on the executor's event loop, so a function must return quickly.
             Coroutines run one after the other, and a call returns when they have ended, or 10 seconds later. None of
@@ -50,6 +52,7 @@ class Options(TypedDict, total=False):
     name_files: bool
     record_messages: bool
     agent: str
+    code_tags: Sequence[str]
     on_output: Callable[[Mapping[str, Any]], object] | None
 
 
@@ -63,6 +66,7 @@ DEFAULTS: Final[Options] = {
     "name_files": True,
     "record_messages": True,
     "agent": "",
+    "code_tags": (),
     "on_output": None,
 }
 
@@ -87,7 +91,8 @@ def checked_block(block: CodeBlock) -> CodeBlock:
     if not all(isinstance(text, str) for text in (code, language)):
         raise TypeError(f"The code and the language of a CodeBlock must be strings, not {code!r} and {language!r}.")
     said = {name: getattr(block, name, "") for name in ("said_before", "said_after", "said_by")}
-    return CodeBlock(code, language, **{name: text for name, text in said.items() if isinstance(text, str)})
+    texts = {name: text for name, text in said.items() if isinstance(text, str)}
+    return CodeBlock(code, language, **texts, is_cut=getattr(block, "is_cut", False) is True)
 
 
 def checked_options(options: Options) -> Options:
@@ -98,6 +103,7 @@ def checked_options(options: Options) -> Options:
     for name in ("startup_timeout", "interrupt_grace", "max_output_chars", "max_cell_chars", "max_notebook_chars"):
         if not 0 < checked[name] < math.inf:
             raise ValueError(f"{name}= must be a finite number greater than 0, not {checked[name]}.")
+    checked["code_tags"] = checked_code_tags(checked["code_tags"])
     return checked
 
 

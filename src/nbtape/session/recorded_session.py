@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nbtape.common.concurrency import Callback
 from nbtape.common.text import fit_text
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from nbtape.session.recording import Recording
     from nbtape.session.resume import Origin
     from nbtape.session.resume_plan import Resumption
+
+_CUT: Final = "Not run: the message ends inside this block, so it may be incomplete. Send the whole block again."
 
 
 class RecordedSession:
@@ -194,13 +196,16 @@ class RecordedSession:
         self, block: CodeBlock, before: Sequence[CellResult], timeout: float, stop: asyncio.Event
     ) -> CellResult:
         """Run one block, or record why it was not run."""
-        if any(cell.status != "ok" for cell in before):
+        if any(cell.stops for cell in before):
             return self.recording.skip(block, "")
         if stop.is_set():
             return self.recording.skip(block, "Not run: interrupted before it started.")
+        if block.is_cut:
+            return self.recording.skip(block, _CUT)
         source = cell_source(block, self.kernels.language)
         if source is None:
-            return self.recording.skip(block, _why_unknown(block, self.kernels.language))
+            skipped = self.recording.skip(block, _why_unknown(block, self.kernels.language))
+            return dataclasses.replace(skipped, is_foreign=True)
         if fit_text(source) != source:
             return self.recording.skip(block, "Not run: the code has characters that UTF-8 cannot hold (surrogates).")
         return await self._run_cell(block, source, timeout, stop)

@@ -42,6 +42,7 @@ class JupyterCodeExecutorConfig(BaseModel):
     name_files: bool | None = None
     record_messages: bool | None = None
     agent: str | None = None
+    code_tags: list[str] | None = None
 
 
 def make_executor(output_dir: Path, arguments: Mapping[str, Any]) -> AsyncJupyterCodeExecutor:

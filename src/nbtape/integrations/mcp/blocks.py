@@ -16,7 +16,7 @@ from nbtape.common.concurrency import Turns, take_turn, unless_stopped
 from nbtape.common.terminal_text import StreamText
 from nbtape.common.text import strip_escapes
 from nbtape.errors import NbtapeError
-from nbtape.messages.code_blocks import CodeBlock
+from nbtape.messages.tool_arguments import tool_block
 from nbtape.notebook.output_text import output_text
 from nbtape.session.executor import AsyncJupyterCodeExecutor
 from nbtape.session.options import checked_timeout
@@ -214,7 +214,7 @@ class Session:
                 self._current = block
                 await unless_stopped(self.executor.start(), block.stop)
                 block.result = await self.executor.execute_code_blocks(
-                    [CodeBlock(code, "")], timeout=block.timeout, stop=block.stop
+                    [tool_block(code, "")], timeout=block.timeout, stop=block.stop
                 )
             self.files.update(dict.fromkeys(block.result.output_files))
         except asyncio.CancelledError:
