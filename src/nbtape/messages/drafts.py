@@ -71,10 +71,12 @@ def _section(state: StateBlock, start: int, stop: int, text: str, *, silent: boo
     if not found:
         return False
     tag, pattern = found[0]
+    is_behind_prose = not is_blank(text[: tag.start()])
+    if is_behind_prose and starts_with_mark(text):
+        return False  # rules for quotes and list items pass their text
     end = pattern.search(state.src, line_start(state, start) + tag.end(), state.eMarks[stop - 1])
-    before = text[: tag.start()]
-    if not is_blank(before) and (end is None or starts_with_mark(text)):
-        return False  # a sentence that ends with the name of the tag, or a quote or list item
+    if is_behind_prose and end is None:
+        return False  # a sentence that ends with the name of the tag
     if end is not None and end.end() <= state.eMarks[start]:
         return False  # it hides nothing
     if silent:
