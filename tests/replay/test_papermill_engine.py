@@ -160,7 +160,7 @@ def test_parameters_that_are_not_finite_are_valid_json(output_dir: Path) -> None
     assert stream_text(code_cells(out)[2]) == "nan\n"
 
 
-def test_a_comment_for_nbval_is_none_for_papermill(output_dir: Path) -> None:
+def test_comments_for_nbval_have_no_effect_in_papermill(output_dir: Path) -> None:
     out = again(record(output_dir, "# NBVAL_SKIP\n# NBVAL_IGNORE_OUTPUT\nprint(1)"))
     assert (statuses(out), stream_text(code_cells(out)[0])) == (["ok"], "1\n")
 

@@ -65,7 +65,7 @@ class _End:
 
     line: int
     ticks: int | None = None
-    #: Position after the closing fence; None if there is none.
+    #: Position after the closing fence; None if it is not closed.
     after: int | None = None
 
 

@@ -92,7 +92,7 @@ def label_in_code(code: str) -> tuple[str, str] | None:
 
 
 def is_sentence(code: str) -> bool:
-    """Whether a text starts with words and is no code."""
+    """Whether a text starts with words and is not code."""
     return bool(_WORDS.match(code)) and not (_STATEMENT.search(code) or _MAGIC.search(code) or is_python(code))
 
 
