@@ -483,7 +483,7 @@ HOSTILE = (
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("unit", HOSTILE)
-@pytest.mark.parametrize("frame", first(3, ["{}", "> > > - a\n{}", "```\n{}", "``` {}\nx\n", "<a{}", "- {}```py\nx"]))
+@pytest.mark.parametrize("frame", first(2, ["{}", "> > > - a\n{}", "```\n{}", "``` {}\nx\n", "<a{}", "- {}```py\nx"]))
 def test_hostile_text_is_read_in_bounded_time(unit: str, frame: str) -> None:
     # 100 kB take about a second at most; quadratic cost would take minutes and hit the timeout.
     split_message(frame.format(unit * (100_000 // len(unit))), ["code"])

@@ -40,7 +40,7 @@ def checked_code_tags(names: Sequence[str]) -> tuple[str, ...]:
 def code_tag_rule(names: Sequence[str]) -> Callable[[StateBlock, int, int, bool], bool]:
     """Make the rule for elements with these names.
 
-    An element starts at the start or the end of a line; a `<code>` within a sentence is none. Its token is that of a
+    An element starts at the start or the end of a line; not within a sentence. Its token is that of a
     fence, labeled "bash" if a word of the name is that of a shell, and "python" otherwise.
     """
     tag = re.compile(rf"<(?P<name>{'|'.join(map(re.escape, names))})(?:\s[^<>\n]*)?>", re.IGNORECASE)
