@@ -157,6 +157,93 @@ def test_a_value_of_the_wrong_type_is_rejected(place: tuple[str | int, ...], tex
     show(path)
 
 
+HEADING: dict[str, Any] = {"cell_type": "heading", "level": 10**9, "source": ["Title"], "metadata": {}}
+CODE: dict[str, Any] = {
+    "cell_type": "code",
+    "input": "x = 1\nx",
+    "language": "python",
+    "prompt_number": 1,
+    "metadata": {},
+    "outputs": [{"output_type": "pyout", "prompt_number": 1, "metadata": {}, "text": ["1"]}],
+}
+
+
+def older(*cells: dict[str, Any], version: int = 3) -> str:
+    worksheets = [{"cells": list(cells), "metadata": {}}]
+    return json.dumps({"nbformat": version, "nbformat_minor": 0, "metadata": {}, "worksheets": worksheets})
+
+
+@pytest.mark.parametrize("version", [3, 2])
+def test_a_notebook_of_an_older_format_is_converted(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "n.ipynb"
+    path.write_text(older(*([HEADING] if version == 3 else []), CODE, version=version))
+    code = read_document(path)["cells"][-1]
+    assert (code["cell_type"], code["source"], code["execution_count"]) == ("code", "x = 1\nx", 1)
+    assert code["outputs"][0]["data"]["text/plain"] == "1"
+    for read in (read_unchecked, show, follow, convert):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [{"cell_type": "code"}],
+        [{**CODE, "outputs": [{}]}],
+        [{**HEADING, "level": "high"}],
+        [{**CODE, "metadata": {"tags": [{"a": number} for number in range(50_000)]}}],
+        [7],
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_damaged_notebook_of_an_older_format_is_refused_in_one_line(tmp_path: Path, cells: list[Any]) -> None:
+    path = tmp_path / "n.ipynb"
+    path.write_text(older(*cells))
+    for read in (read_document, read_unchecked, show, follow, convert):
+        with pytest.raises(
+            NotebookReadError, match=r"nbformat 3 and cannot be converted|not a valid notebook"
+        ) as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("9", r"it has nbformat 9, but nbtape reads nbformat 1 to 4\. Save it as nbformat 4"),
+        ("0", r"it has nbformat 0, but nbtape reads"),
+        ('"4"', r'its nbformat is "4", not an integer\. Set it to 4\.'),
+        ("4.0", r"its nbformat is 4\.0, not an integer"),
+        ("null", r"its nbformat is null, not an integer"),
+        ("true", r"its nbformat is true, not an integer"),
+    ],
+)
+def test_another_format_is_named_with_what_to_do(tmp_path: Path, version: str, told: str) -> None:
+    path = tmp_path / "n.ipynb"
+    path.write_text(placed("nbformat", text=version))
+    for read in (read_document, read_unchecked, show, follow, convert):
+        with pytest.raises(NotebookReadError, match=told):
+            read(path)
+
+
+@pytest.mark.parametrize("minor", ['"5"', "null", "4.5", "[]"])
+def test_a_minor_version_that_is_no_number_is_named_with_what_to_do(tmp_path: Path, minor: str) -> None:
+    path = tmp_path / "n.ipynb"
+    path.write_text(placed("nbformat_minor", text=minor))
+    with pytest.raises(
+        NotebookReadError, match=r"its nbformat_minor is .*, not an integer from 0 to 1000\. Set it to 5\."
+    ):
+        read_document(path)
+    show(path)
+    follow(path)
+
+
+def test_a_later_minor_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "n.ipynb"
+    path.write_text(placed("nbformat_minor", text="99"))
+    for read in (read_document, read_unchecked, show, follow, convert):
+        read(path)
+
+
 def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """The paths of all values in JSON."""
     if path:

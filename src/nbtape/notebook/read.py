@@ -18,7 +18,7 @@ from nbtape.notebook.journal import fold_in, has_entries, path_of, read_journal
 from nbtape.notebook.lock import is_being_written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from nbformat import NotebookNode
@@ -45,6 +45,11 @@ _COST_PER_BYTE: Final = 0.25
 
 #: Upper limit of `nbformat_minor`.
 _MAX_MINOR: Final = 1000
+
+_MAX_HEADING_LEVEL: Final = 6
+
+#: Characters shown of a wrong value.
+_MAX_SHOWN_CHARS: Final = 20
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -86,7 +91,7 @@ def parse_saved(path: Path, content: bytes, is_known: Callable[[NotebookNode], b
         notebook: NotebookNode = to_notebook(document)
         known = [is_known(cell) for cell in notebook["cells"]]
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
-        raise NotebookReadError(path, "it is not a valid notebook. Open it in JupyterLab and save it.") from exc
+        raise _invalid(path, "a cell has a value of a wrong type") from exc
     unknown = [cell for cell, is_valid in zip(document["cells"], known, strict=True) if not is_valid]
     _validate(path, {**document, "cells": unknown})
     return notebook
@@ -104,7 +109,7 @@ def parse_unchecked(path: Path, content: bytes, journal: bytes = b"") -> dict[st
     """`read_unchecked` for a file's content and its journal's; `path` is for errors."""
     check_cost(path, content)
     document = _parsed(path, content)
-    _check_version(path, document)
+    document = _upgraded(path, document)
     fold_in(document, journal)
     return document
 
@@ -197,31 +202,74 @@ def _check_depth(document: object) -> None:
         raise RecursionError("nested too deeply for nbformat")
 
 
-def _check_version(path: Path, document: dict[str, Any]) -> None:
-    version, cells = document["nbformat"], document.get("cells")
-    if version != 4:  # noqa: PLR2004  (the one that Jupyter has written since 2015)
-        is_older = type(version) is int and version in {1, 2, 3}
-        convert = f"Convert it with `jupyter nbconvert --to notebook --nbformat 4 {path.name}`."
-        advice = convert if is_older else "Choose a notebook of nbformat 4, or upgrade nbtape."
-        raise NotebookReadError(path, f"it has nbformat {str(version)[:20]}, but nbtape reads nbformat 4. {advice}")
+def _upgraded(path: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """A notebook of nbformat 4; an older one is converted. Raises NotebookReadError for any other."""
+    version = document["nbformat"]
+    if type(version) is not int:
+        raise NotebookReadError(path, f"its nbformat is {_shown(version)}, not an integer. Set it to 4.")
+    if version in {1, 2, 3}:
+        document = _converted(path, document)
+    elif version != 4:  # noqa: PLR2004  (the one that Jupyter has written since 2015)
+        raise NotebookReadError(
+            path,
+            f"it has nbformat {_shown(version)}, but nbtape reads nbformat 1 to 4. Save it as nbformat 4 with the "
+            "program that wrote it.",
+        )
+    cells = document.get("cells")
     if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
         raise NotebookReadError(path, "it has no list of cells. Choose a notebook.")
+    return document
+
+
+def _converted(path: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """A notebook of an older nbformat as nbformat 4."""
+    import nbformat
+
+    defer_grammar()
+    try:
+        cells = [cell for sheet in document.get("worksheets", ()) for cell in sheet["cells"]]
+        _check_tags(path, cells)
+        for cell in cells:
+            if "level" in cell:  # nbformat writes that many signs
+                cell["level"] = max(1, min(int(cell["level"]), _MAX_HEADING_LEVEL))
+        converted: dict[str, Any] = nbformat.reads(json.dumps(document), as_version=4)
+    except NotebookReadError:
+        raise
+    except Exception as exc:  # nbformat raises anything if a key is missing or of a wrong type
+        raise NotebookReadError(
+            path,
+            f"it has nbformat {document['nbformat']} and cannot be converted to nbformat 4. It may be damaged.",
+        ) from exc
+    return converted
+
+
+def _shown(value: object) -> str:
+    """A value of JSON, shortened."""
+    text = json.dumps(value)
+    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}..."
 
 
 def _check_types(path: Path, document: dict[str, Any]) -> None:
     """Check what nbformat's schema does not specify, or checks in quadratic time."""
     minor = document["nbformat_minor"]
     if type(minor) is not int or not 0 <= minor <= _MAX_MINOR:
-        raise _invalid(path, f"nbformat_minor is not an integer from 0 to {_MAX_MINOR}")
-    for cell in document["cells"]:
-        metadata = cell.get("metadata")
+        why = (
+            f"it is not a valid notebook: its nbformat_minor is {_shown(minor)}, not an integer from 0 to {_MAX_MINOR}"
+        )
+        raise NotebookReadError(path, f"{why}. Set it to 5.")
+    _check_tags(path, document["cells"])
+
+
+def _check_tags(path: Path, cells: Iterable[Mapping[str, Any]]) -> None:
+    for cell in cells:
+        metadata = cell.get("metadata", {})
         tags = metadata.get("tags", []) if isinstance(metadata, dict) else None
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             raise _invalid(path, "the metadata of a cell is not an object, or its tags are not a list of strings")
 
 
 def _invalid(path: Path, why: str) -> NotebookReadError:
-    return NotebookReadError(path, f"it is not a valid notebook: {why}. Open it in JupyterLab and save it.")
+    return NotebookReadError(path, f"it is not a valid notebook: {why}. Repair or remove that part of the file.")
 
 
 def _validate(path: Path, document: dict[str, Any]) -> None:
@@ -230,8 +278,9 @@ def _validate(path: Path, document: dict[str, Any]) -> None:
     try:
         validate(document)
     except (ValidationError, TypeError) as exc:
+        place = "/".join(map(str, getattr(getattr(exc, "original", exc), "absolute_path", ())))
         why = str(getattr(exc, "message", exc))[:200]
-        raise _invalid(path, why) from exc
+        raise _invalid(path, f"{why} (at {place})" if place else why) from exc
 
 
 def _with_ids(document: dict[str, Any]) -> dict[str, Any]:
