@@ -59,7 +59,6 @@ OTHERS = {
     "cli/completion.py: script.read_text",
     "cli/kernel_options.py: directory.mkdir",
     "cli/mcp_token.py: open",
-    "integrations/autogen/component.py: output_dir.mkdir",
     "watch/page_server.py: ours.joinpath('live.css').read_text",
     "watch/page_server.py: ours.joinpath('live.js').read_text",
 }

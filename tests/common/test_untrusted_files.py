@@ -9,6 +9,7 @@ import socket
 import stat
 import threading
 import tracemalloc
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
@@ -21,13 +22,13 @@ from nbtape.common.untrusted_files import (
     Tree,
     create_file,
     draft_of,
+    make_directories,
     read_file,
     replace_file,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -401,3 +402,38 @@ def test_a_temporary_file_has_no_name(here: Path, monkeypatch: pytest.MonkeyPatc
             file.write(b"x")
             assert names(here) == []
         monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+
+
+# Directories that are made
+
+
+@pytest.mark.parametrize("path", ["a", "a/b/c", "a/../d/e", "here/a/../../d", "link/a/b", "here", "link"])
+def test_a_directory_is_made_with_its_parents(tmp_path: Path, here: Path, path: str) -> None:
+    (tmp_path / "link").symlink_to(here)
+    make_directories(tmp_path / path)
+    make_directories(tmp_path / path)
+    assert Path(os.path.normpath(tmp_path / path)).is_dir()
+
+
+@pytest.mark.parametrize("path", ["file", "file/a/b", "broken", "broken/a"])
+def test_no_directory_is_made_through_a_file_or_a_broken_link(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "broken").symlink_to("none")
+    with pytest.raises(OSError, match=r"."):
+        make_directories(tmp_path / path)
+    assert names(tmp_path) == ["broken", "file"]
+
+
+def test_no_directory_is_made_through_a_link_below_a_directory_of_code(here: Path, outside: Path) -> None:
+    (here / "link").symlink_to(outside)
+    with pytest.raises(ObstacleError, match="its parent link is a link"):
+        make_directories(here / "link" / "a" / "b", [here])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's link")
+def test_no_directory_is_made_through_a_link_of_another_user(tmp_path: Path, here: Path) -> None:
+    (tmp_path / "link").symlink_to(here)
+    os.chown(tmp_path / "link", 12345, 12345, follow_symlinks=False)
+    with pytest.raises(ObstacleError, match="its parent link is a link that belongs to another user"):
+        make_directories(tmp_path / "link" / "a" / "b")
+    assert names(here) == []

@@ -87,21 +87,24 @@ def test_an_invalid_timeout_is_rejected(face: Any, output_dir: Path, timeout: fl
 
 
 @BOTH
-def test_a_directory_whose_parent_is_missing_is_rejected(face: Any, tmp_path: Path) -> None:
-    directory = tmp_path / "no" / "such"
-    with pytest.raises(OutputDirectoryError, match=r"Output directory .* does not exist\.") as caught:
-        face(output_dir=directory)
-    assert isinstance(caught.value, ValueError)
-    assert caught.value.directory == directory
-    assert list(tmp_path.iterdir()) == []
-
-
-@BOTH
-def test_a_directory_that_is_a_file_is_rejected(face: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("file", "is a file, not a directory"),
+        ("file/below/it", "cannot be created: .*/file is a file, not a directory"),
+        ("broken", "is a broken link, not a directory"),
+        ("broken/below", "cannot be created: .*/broken is a broken link, not a directory"),
+        ("a\0b", "has a null character in its name"),
+        ("a" * 300, "cannot be used"),
+    ],
+)
+def test_a_directory_that_cannot_be_created_is_rejected(face: Any, tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "file").touch()
-    for directory in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ValueError, match="Output directory"):
-            face(output_dir=directory)
+    (tmp_path / "broken").symlink_to("none")
+    with pytest.raises(OutputDirectoryError, match=rf"Output directory .* {why}.*\. Choose another one\.") as caught:
+        face(output_dir=tmp_path / name)
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.directory == tmp_path / name
 
 
 @BOTH
@@ -376,6 +379,7 @@ async def test_an_output_directory_that_can_no_longer_be_created_is_reported(out
     (output_dir / "parent").mkdir()
     executor = AsyncJupyterCodeExecutor(output_dir=output_dir / "parent" / "runs")
     (output_dir / "parent").rmdir()
+    (output_dir / "parent").touch()
     before = descendants()
     with pytest.raises(OutputDirectoryError, match="cannot be created"):
         await executor.start()
@@ -419,7 +423,7 @@ async def test_naming_of_files_can_be_switched_off(output_dir: Path) -> None:
     async with AsyncJupyterCodeExecutor(output_dir=output_dir, name_files=False) as executor:
         result = await run(executor, "from PIL import Image\nImage.new('RGB', (10, 10))")
     assert result.output == "<PIL.Image.Image image mode=RGB size=10x10>"
-    assert result.output_files == [str(output_dir / "session_0_0.png")]
+    assert result.output_files == [str(output_dir / "session_1_0.png")]
 
 
 async def test_the_outputs_of_a_cell_can_be_read(output_dir: Path) -> None:

@@ -406,6 +406,38 @@ def replace_file(path: Path, content: bytes, untrusted: Iterable[Path] = ()) -> 
         directory.replace(path.name, content)
 
 
+def make_directories(path: Path, untrusted: Iterable[Path] = ()) -> None:
+    """Make a directory and its missing parents; nothing happens if it exists.
+
+    Links on the way to the first missing one are followed as by `Directory`, and none below it.
+
+    Raises:
+        ObstacleError: A link of another user is in the way.
+        OSError: A file is in the way, or a directory cannot be made.
+    """
+    existing, missing = existing_part(path)
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(Directory(existing, untrusted))
+        directory.refresh()
+        for name in missing:
+            directory.make(name)
+            directory = stack.enter_context(directory.below(name))
+
+
+def existing_part(path: Path) -> tuple[Path, list[str]]:
+    """Split an absolute or relative path into what exists, if only as a link, and the names below that."""
+    existing, missing, left_again = Path.cwd() / path, deque[str](), 0
+    while existing != existing.parent and status_of(existing) is None:
+        if existing.name == "..":
+            left_again += 1
+        elif left_again:
+            left_again -= 1
+        else:
+            missing.appendleft(existing.name)
+        existing = existing.parent
+    return existing.joinpath(*[".."] * left_again), [*missing]
+
+
 def status_of(path: Path) -> os.stat_result | None:
     """The status of a path, of a link itself rather than its target; None if it is missing."""
     try:
@@ -478,7 +510,9 @@ def _check_kind(found: os.stat_result) -> None:
     if kind == stat.S_IFREG:
         return
     code = {stat.S_IFDIR: errno.EISDIR, stat.S_IFLNK: errno.ELOOP}.get(kind, errno.EINVAL)
-    advice = "name the file it leads to" if kind == stat.S_IFLNK else "remove it, or use another path"
+    advice = {stat.S_IFLNK: "name the file it leads to", stat.S_IFDIR: "use another path"}.get(
+        kind, "use another path" if kind in {stat.S_IFCHR, stat.S_IFBLK} else "remove it, or use another path"
+    )
     raise ObstacleError(code, f"it is {_OBSTACLES.get(kind, 'not a file')}, not a regular file: {advice}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from inspect import getattr_static
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from nbtape.common.untrusted_files import existing_part
 from nbtape.errors import OutputDirectoryError
 from nbtape.kernels.protocols import KernelProvider, KernelSource
 
@@ -64,10 +65,10 @@ def _server(named: JupyterServer | ConnectionInfoProvider | str, token: str | No
 
 
 def checked_directory(directory: Path) -> Path:
-    """Return the absolute path of a directory that exists, or whose parent exists.
+    """Return the absolute path of a directory that exists or can be created.
 
     Raises:
-        OutputDirectoryError: Neither exists.
+        OutputDirectoryError: It is not a directory, or one of its parents is not.
     """
     try:
         absolute = directory.absolute()
@@ -75,12 +76,14 @@ def checked_directory(directory: Path) -> Path:
         raise OutputDirectoryError(
             directory, "is relative, and the current directory was removed. Use an absolute path."
         ) from None
-    if absolute.is_dir():
+    try:
+        existing, missing = existing_part(absolute)
+    except ValueError as exc:
+        raise OutputDirectoryError(directory, "has a null character in its name. Choose another one.") from exc
+    except OSError as exc:
+        raise OutputDirectoryError(directory, f"cannot be used ({exc.strerror or exc}). Choose another one.") from exc
+    if existing.is_dir():
         return absolute
-    if absolute.exists():
-        raise OutputDirectoryError(directory, "is a file, not a directory. Choose another one.")
-    if not absolute.parent.is_dir():
-        raise OutputDirectoryError(
-            directory, f"does not exist. Create its parent {absolute.parent}, or choose another one."
-        )
-    return absolute
+    what = "a broken link" if existing.is_symlink() else "a file"
+    where = f"cannot be created: {existing} is" if missing else "is"
+    raise OutputDirectoryError(directory, f"{where} {what}, not a directory. Choose another one.")

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.heavy_imports import import_heavy_packages
+from nbtape.common.untrusted_files import ObstacleError, make_directories
 from nbtape.environment import PLACE
 from nbtape.errors import KernelStartError, OutputDirectoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from nbtape.kernels.protocols import KernelClient, KernelManager, KernelSource, KernelSpec
@@ -71,7 +72,7 @@ async def start_kernel(
     successor: KernelManager | None = None,
     meanwhile: Callable[[], object] = import_heavy_packages,
 ) -> ReadyKernel:
-    """Start a kernel in a directory, which is created if missing, and call `meanwhile` while the kernel starts.
+    """Start a kernel in a directory, created with its parents if missing, and call `meanwhile` while it starts.
 
     Args:
         source: The source of the kernel.
@@ -132,10 +133,17 @@ async def connect(source: KernelSource, spec: KernelSpec, manager: KernelManager
     return ReadyKernel(spec, manager, client, source.id_of(manager), source.description())
 
 
-def make_directory(directory: Path) -> None:
-    """Create the directory if it is missing; raise `OutputDirectoryError` if that is not possible."""
+def make_directory(directory: Path, untrusted: Iterable[Path] = ()) -> None:
+    """Create a directory and its missing parents, through no link below the directories `untrusted`.
+
+    Raises:
+        OutputDirectoryError: That is not possible.
+    """
     try:
-        directory.mkdir(exist_ok=True)
+        make_directories(directory, untrusted)
+    except ObstacleError as exc:
+        raise OutputDirectoryError(directory, f"cannot be used: {exc.strerror}.") from exc
     except OSError as exc:
-        hint = f"cannot be created ({exc.strerror or exc}). Check its parent, or choose another one."
-        raise OutputDirectoryError(directory, hint) from exc
+        raise OutputDirectoryError(
+            directory, f"cannot be created ({exc.strerror or exc}). Choose another one."
+        ) from exc

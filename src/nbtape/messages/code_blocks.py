@@ -7,6 +7,7 @@ additions of `message_parser`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -149,6 +150,8 @@ def _text(message: str | Sequence[Mapping[str, Any]] | None) -> str:
     """The text of a message. Newlines between its parts keep a fence at the end of one part out of the next."""
     if message is None or isinstance(message, str):
         return message or ""
+    if not isinstance(message, Iterable):
+        raise TypeError(f"A message must be a string or a list of its parts, not {message!r:.100}.")
     texts = (part.get("text") for part in message if part.get("type") in _TEXT_PARTS)
     return "\n".join(text for text in texts if isinstance(text, str))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nbtape.common.arguments import check_instance, check_positive, path_argument, text_argument
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.lifecycle import OwnServer
 from nbtape.kernels.remote.jupyter_server import JupyterServer
@@ -45,8 +45,8 @@ class KernelPool(OwnServer, Uncopied):
         size: Maximum number of kernels that are ready or starting.
         preload: Modules that the kernels import before use. Their names are not added to the code's namespace.
         kernel_name: The kernel spec of a Python kernel.
-        output_dir: The directory in or below which all executors work. Created if its parent exists. Required for a
-            `DockerJupyterServer` without `bind_dir`, whose containers can access no other directory.
+        output_dir: The directory in or below which all executors work. Created with its parents if missing. Required
+            for a `DockerJupyterServer` without `bind_dir`, whose containers can access no other directory.
         token: The token of a server that is given as a URL.
         fork: Whether local kernels are forked. None: on Linux, if that is safe. True: always, with an error if it is
             not safe; also on macOS, where system libraries may not support it. False: never.
@@ -68,12 +68,13 @@ class KernelPool(OwnServer, Uncopied):
         fork: bool | None = None,
         startup_timeout: float = 60,
     ) -> None:
+        check_instance("size", size, int)
         if size < 1:
             raise ValueError(f"size= must be at least 1, not {size}.")
-        if not 0 < startup_timeout < math.inf:
-            raise ValueError(
-                f"startup_timeout= must be a finite number of seconds greater than 0, not {startup_timeout}."
-            )
+        if fork is not None:
+            check_instance("fork", fork, bool)
+        text_argument("kernel_name", kernel_name)
+        check_positive("startup_timeout", startup_timeout)
         modules = _checked_modules(preload)
         self._kernel_name = kernel_name
         self._directory = _common_directory(jupyter_server, output_dir)
@@ -161,7 +162,7 @@ def _checked_modules(preload: Sequence[str]) -> tuple[str, ...]:
 def _common_directory(server: Server, output_dir: Path | str | None) -> Path | None:
     """The directory in or below which all kernels work; None if they may work anywhere."""
     if output_dir is not None:
-        return checked_directory(Path(output_dir))
+        return checked_directory(path_argument("output_dir", output_dir))
     return server.common_directory() if isinstance(server, JupyterServer) else None
 
 

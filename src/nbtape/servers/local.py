@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from nbtape.common.arguments import check_positive, path_argument
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.http_access import check_token, make_token
 from nbtape.common.lifecycle import OwnServer
@@ -94,6 +95,7 @@ class LocalJupyterServer(OwnServer, JupyterServer, Uncopied):
         root_dir: Path | str | None = None,
     ) -> None:
         check_token(token)
+        check_positive("startup_timeout", startup_timeout)
         if root_dir is not None and not lab:
             raise ValueError("root_dir= needs lab=True. Set it, or leave out root_dir=.")
         if str(log_level).upper() not in _LOG_LEVELS:
@@ -106,7 +108,7 @@ class LocalJupyterServer(OwnServer, JupyterServer, Uncopied):
         self._program = _LAB if lab else _GATEWAY
         self.has_pages = lab
         self._ip, self._asked_port = ip, port or 0
-        self._log_file = None if log_file is None else Path(log_file).absolute()
+        self._log_file = None if log_file is None else path_argument("log_file", log_file).absolute()
         self._log_level = str(log_level).upper()
         self._timeout = startup_timeout
         self._lock = threading.Lock()
@@ -298,7 +300,7 @@ class LocalJupyterServer(OwnServer, JupyterServer, Uncopied):
 
 
 def _checked_root(directory: Path | str | None) -> Path:
-    root = Path(directory or ".").absolute()
+    root = path_argument("root_dir", directory or ".").absolute()
     if not root.is_dir():
         raise ValueError(f"root_dir= is {root}, which is not a directory. Create it, or choose another one.")
     return root

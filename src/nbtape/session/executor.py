@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from nbtape.common.arguments import text_argument
 from nbtape.common.concurrency import Turns, see_through, take_turn
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.session.executor_base import ExecutorBase
-from nbtape.session.options import checked_block, checked_timeout
+from nbtape.session.options import checked_blocks, checked_timeout
 from nbtape.session.parameters import TAG, assignments
 from nbtape.session.variables import question
 
@@ -62,6 +63,8 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
         self._session.interrupt()
 
     async def add_markdown(self, text: str, agent: str = "") -> None:
+        text_argument("text", text)
+        text_argument("agent", agent)
         async with self._turns.lock:
             await self._session.add_markdown(text, agent)
 
@@ -83,7 +86,7 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
     async def execute_code_blocks(
         self, code_blocks: Sequence[CodeBlock], *, timeout: float | None = None, stop: asyncio.Event | None = None
     ) -> CodeResult:
-        blocks = [checked_block(block) for block in code_blocks]
+        blocks = checked_blocks(code_blocks)
         seconds = None if timeout is None else checked_timeout(timeout)
         stop = stop or asyncio.Event()
         return await self._in_turn(lambda: self._session.run(blocks, seconds, stop), stop)
@@ -94,7 +97,8 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
         return result
 
     async def skip_code_blocks(self, code_blocks: Sequence[CodeBlock], note: str = "") -> CodeResult:
-        blocks = [checked_block(block) for block in code_blocks]
+        blocks = checked_blocks(code_blocks)
+        text_argument("note", note)
         async with self._turns.lock:
             return await self._session.skip(blocks, note)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, TypedDict
 
+from nbtape.common.arguments import check_callable, check_instance, check_positive, is_number, text_argument
 from nbtape.common.text import fit_text
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.code_tags import checked_code_tags
@@ -73,18 +75,21 @@ DEFAULTS: Final[Options] = {
 
 def checked_timeout(timeout: float) -> float:
     """Return the seconds for a block, or raise ValueError."""
-    try:
-        is_valid = 1 <= timeout < math.inf
-    except TypeError:
-        is_valid = False
-    if not is_valid:
+    if not (is_number(timeout) and 1 <= timeout < math.inf):
         raise ValueError(f"timeout= must be a finite number of seconds, at least 1, not {timeout!r}.")
     return timeout
 
 
-def checked_block(block: CodeBlock) -> CodeBlock:
-    if isinstance(block, str):
-        raise TypeError("execute_code_blocks() takes a list of CodeBlock, not a string. Use run() for a string.")
+def checked_blocks(blocks: Iterable[CodeBlock]) -> list[CodeBlock]:
+    """Return the blocks of a call, or raise TypeError."""
+    if isinstance(blocks, str):
+        raise TypeError("code_blocks= must be a list of CodeBlock, not a string. Use run() for a string.")
+    if not isinstance(blocks, Iterable):
+        raise TypeError(f"code_blocks= must be a list of CodeBlock, not {blocks!r:.100}. Put a block into a list.")
+    return [_checked_block(block) for block in blocks]
+
+
+def _checked_block(block: CodeBlock) -> CodeBlock:
     if not (hasattr(block, "code") and hasattr(block, "language")):
         raise TypeError(f"{block!r:.100} is not a CodeBlock. Pass a list of CodeBlock(code, language).")
     code, language = block.code, block.language
@@ -100,16 +105,24 @@ def checked_options(options: Options) -> Options:
     if unknown:
         raise TypeError(f"Unknown option {', '.join(sorted(unknown))}. The options are: {', '.join(DEFAULTS)}.")
     checked: Options = {**DEFAULTS, **options}
+    given: Mapping[str, object] = {**checked}
+    for name in ("max_output_chars", "max_cell_chars", "max_notebook_chars"):
+        check_instance(name, given[name], int)
     for name in ("startup_timeout", "interrupt_grace", "max_output_chars", "max_cell_chars", "max_notebook_chars"):
-        if not 0 < checked[name] < math.inf:
-            raise ValueError(f"{name}= must be a finite number greater than 0, not {checked[name]}.")
+        check_positive(name, given[name])
+    for name in ("name_files", "record_messages"):
+        check_instance(name, given[name], bool)
+    check_callable("on_output", checked["on_output"])
+    text_argument("agent", checked["agent"])
+    if checked["token"] is not None:
+        text_argument("token", checked["token"])
     checked["code_tags"] = checked_code_tags(checked["code_tags"])
     return checked
 
 
 def checked_name(name: str) -> str:
     """Return the name of a notebook without `.ipynb`, or raise ValueError if it is not a plain file name."""
-    stem = name.removesuffix(".ipynb")
+    stem = text_argument("notebook", name).removesuffix(".ipynb")
     if stem in {"", ".", ".."} or any(char in stem for char in "/\\\0") or len(fit_text(stem).encode()) > 200:  # noqa: PLR2004
         raise ValueError(
             f"{name!r} is not a valid notebook name. Use a plain file name of at most 200 bytes, and set the "

@@ -87,6 +87,16 @@ def test_a_directory_below_one_of_another_user_may_be_mounted(place: Path) -> No
     assert refusal(place / "theirs" / "runs") == ""
 
 
+def test_a_directory_is_checked_before_it_is_made(place: Path) -> None:
+    JupyterCodeExecutor(DockerJupyterServer(), output_dir=place / "a" / "b")
+    (place / "elsewhere").mkdir()
+    place.chmod(0o777)
+    (place / "link").symlink_to("elsewhere")
+    for directory, why in ((place / "link" / "a" / "b", "symbolic link"), (Path("/etc/a/b"), "in a system directory")):
+        with pytest.raises(ValueError, match=f"must not mount .*{why}"):
+            JupyterCodeExecutor(DockerJupyterServer(), output_dir=directory)
+
+
 def test_a_file_and_a_missing_path_are_rejected(place: Path) -> None:
     (place / "file").touch()
     assert "not a directory" in refusal(place / "file")

@@ -274,7 +274,7 @@ class TestImage:
         with JupyterCodeExecutor(make(custom_image_name=science, network="none"), output_dir=output_dir) as executor:
             result = run(executor, plot)
         assert result.status == "ok", result.output
-        assert [Path(file).name for file in result.output_files] == ["session_0_0.png"]
+        assert [Path(file).name for file in result.output_files] == ["session_1_0.png"]
 
     def test_a_failed_build_shows_its_last_output(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         broken = DockerJupyterServer.DEFAULT_DOCKERFILE + "\nRUN echo no luck today && exit 3\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict
@@ -46,9 +45,7 @@ class JupyterCodeExecutorConfig(BaseModel):
 
 
 def make_executor(output_dir: Path, arguments: Mapping[str, Any]) -> AsyncJupyterCodeExecutor:
-    """Create an executor with these arguments, and its directory with all parents."""
-    with contextlib.suppress(OSError):  # the executor reports an unusable directory
-        output_dir.mkdir(parents=True, exist_ok=True)
+    """Create an executor with these arguments."""
     jupyter_server = _server(arguments["jupyter_server"])
     return AsyncJupyterCodeExecutor(**{**arguments, "jupyter_server": jupyter_server, "output_dir": output_dir})
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
+from nbtape.common.arguments import check_instance, path_argument, text_argument
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -59,6 +61,13 @@ class JupyterConnectionInfo:
     unix_socket: Path | None = None
 
     def __post_init__(self) -> None:
+        text_argument("host", self.host)
+        check_instance("use_https", self.use_https, bool)
+        text_argument("base_path", self.base_path)
+        if self.port is not None:
+            check_instance("port", self.port, int)
+        if self.token is not None:
+            text_argument("token", self.token)
         if not _is_host(self.host):
             raise ValueError(
                 f"{self.host!r} is not a host name or address. Use use_https=, port= and base_path= for the rest of "
@@ -76,8 +85,8 @@ class JupyterConnectionInfo:
                 raise ValueError(f"The header {name!r} cannot be sent. Headers and tokens must be one line of ASCII.")
         object.__setattr__(self, "base_path", f"/{self.base_path.strip('/')}/".replace("//", "/"))
         for name in ("local_root", "unix_socket"):
-            if isinstance(path := getattr(self, name), str):
-                object.__setattr__(self, name, Path(path))
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, path_argument(name, path))
 
     @classmethod
     def from_url(cls, url: str, token: str | None = None) -> JupyterConnectionInfo:
@@ -90,7 +99,7 @@ class JupyterConnectionInfo:
         Raises:
             ValueError: The URL is invalid.
         """
-        parts = _split(url)
+        parts = _split(text_argument("url", url))
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(_refusal(url))
         if parts.username is not None or parts.password is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from nbtape.common.arguments import is_number
 from nbtape.replay.compare.patterns import Patterns
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class ReplaySettings:
             `different`.
 
     Raises:
-        re.error: An item of `extra` is not a regular expression.
+        ValueError: A tolerance is negative, a rule is unknown, or an item of `extra` is not a regular expression.
     """
 
     relative: float = 1e-6
@@ -96,8 +98,19 @@ class ReplaySettings:
     extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("relative", "absolute", "last_place", "levels"):
+            value = getattr(self, name)
+            if not (is_number(value) and 0 <= value < math.inf):
+                raise ValueError(f"{name}= must be a finite number of at least 0, not {value!r:.100}.")
+        if unknown := sorted(map(str, set(self.cosmetic) - RULES)):
+            raise ValueError(f"cosmetic= has no rule {', '.join(unknown)}. The rules: {', '.join(sorted(RULES))}.")
+        if isinstance(self.extra, str):
+            raise TypeError("extra= must be a list of regular expressions, not a string. Put it into a list.")
         for pattern in self.extra:
-            re.compile(pattern)
+            try:
+                re.compile(pattern)
+            except (re.error, TypeError) as exc:
+                raise ValueError(f"extra= has {pattern!r:.100}, which is not a regular expression: {exc}.") from exc
 
 
 class Names:

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
+from docker.errors import ImageNotFound
 
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.text import it_last_said
@@ -119,7 +120,12 @@ class Container:
     def _launch(self) -> Mapping[str, Any]:
         """Create and run it; return the engine's description of it."""
         with self._engine.refusals(f"use the image {self._image}"):
-            image = Image.of(self._image, self._engine.docker.api.inspect_image(self._image))
+            try:
+                image = Image.of(self._image, self._engine.docker.api.inspect_image(self._image))
+            except ImageNotFound as exc:
+                raise ServerError(
+                    f"The Docker engine has no image {self._image}. Check the name, and pull or build it first."
+                ) from exc
         if self._options.is_cut_off and not image.is_ours:
             raise ServerError(
                 f'The image {self._image} does not support network="none". Use nbtape\'s own image, or one built '

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from nbtape.common.untrusted_files import existing_part
 from nbtape.errors import ServerError
 
 if TYPE_CHECKING:
@@ -42,6 +43,20 @@ def refusal(directory: Path) -> str:
     return _examine(directory)[1]
 
 
+def check_place(directory: Path) -> None:
+    """Raise ServerError for a directory that a container must not mount; it may be missing and is made later."""
+    try:
+        existing, missing = existing_part(directory)
+        path = Path(_resolve(existing))
+        why = _refusal_of(path.joinpath(*missing), path.stat().st_uid)
+    except _UnsafePathError as exc:
+        why = str(exc)
+    except OSError as exc:
+        why = exc.strerror or str(exc)
+    if why:
+        raise ServerError(_must_not(directory, why))
+
+
 def mountable(directory: Path) -> Path:
     """The resolved path of a directory that a container may mount.
 
@@ -50,8 +65,12 @@ def mountable(directory: Path) -> Path:
     """
     path, why = _examine(directory)
     if why:
-        raise ServerError(f"A container must not mount {directory}: {why}. Use a separate directory.")
+        raise ServerError(_must_not(directory, why))
     return path
+
+
+def _must_not(directory: Path, why: str) -> str:
+    return f"A container must not mount {directory}: {why}. Use a separate directory."
 
 
 def _examine(directory: Path) -> tuple[Path, str]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import os
 import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from docker.errors import DockerException
 from docker.utils import parse_bytes
 
+from nbtape.common.arguments import check_callable, check_instance, check_positive, path_argument
 from nbtape.common.http_access import check_token, make_token
 from nbtape.common.lifecycle import OwnServer
 from nbtape.errors import ServerError
@@ -27,10 +26,11 @@ from nbtape.servers.docker.container import Container
 from nbtape.servers.docker.engine import Engine
 from nbtape.servers.docker.image import DEFAULT_BASE_IMAGE, DEFAULT_DOCKERFILE, Recipe, have_image
 from nbtape.servers.docker.isolation import NOBODY, ContainerOptions, User
-from nbtape.servers.docker.mounts import give, mountable
+from nbtape.servers.docker.mounts import check_place, give
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from docker import DockerClient
 
@@ -114,9 +114,14 @@ class DockerJupyterServer(OwnServer, JupyterServer, Uncopied):
         _check_network(network, stop_container=stop_container)
         if custom_image_name is not None and base_image is not None:
             raise ValueError("base_image= is for nbtape's own image. Leave it out with custom_image_name=.")
-        if not 0 < cpus < math.inf or pids < 1:
-            raise ValueError(f"cpus= and pids= must be greater than 0, not {cpus} and {pids}.")
-        self._bind_dir = None if bind_dir is None else _existing(Path(bind_dir))
+        check_instance("pids", pids, int)
+        check_positive("cpus", cpus)
+        check_positive("pids", pids)
+        check_positive("startup_timeout", startup_timeout)
+        if docker_env is not None:
+            check_instance("docker_env", docker_env, dict)
+        check_callable("on_progress", on_progress)
+        self._bind_dir = None if bind_dir is None else _existing(path_argument("bind_dir", bind_dir))
         JupyterConnectionInfo("127.0.0.1", use_https=False, token=token)  # checks that the token is valid in a header
         self._options = ContainerOptions(
             token=token or "",
@@ -180,7 +185,7 @@ class DockerJupyterServer(OwnServer, JupyterServer, Uncopied):
         Raises:
             ValueError: A container must not mount the directory.
         """
-        if self._bind_dir is None and directory.is_dir():  # otherwise it is checked when the container starts
+        if self._bind_dir is None:
             _check_mount(directory)
         return self._server_of(directory)
 
@@ -400,7 +405,7 @@ def _check_network(network: str | None, *, stop_container: bool) -> None:
     """Raise `ValueError` for a network that would weaken the isolation or make the container unreachable."""
     if network == "host" or (network or "").startswith("container:"):
         raise ValueError(
-            f"network={network!r} would give the code access to the services of that network. Use another network, or "
+            f"network= must not be {network!r}: the code would reach the services there. Use another network, or "
             '"none".'
         )
     if network == "none" and not stop_container:
@@ -417,7 +422,7 @@ def _existing(directory: Path) -> Path:
 def _check_mount(directory: Path) -> None:
     """Raise `ValueError` for a directory that a container must not mount."""
     try:
-        mountable(directory)
+        check_place(directory)
     except ServerError as exc:
         raise ValueError(str(exc)) from exc
 
