@@ -239,4 +239,7 @@ class BlockInterrupted(KeyboardInterrupt):
         self.result = result
 
     def __str__(self) -> str:
-        return "The block was interrupted. Its output is in .result and in the notebook."
+        cells = self.result.cells if self.result is not None else []
+        blocks = [cell.block for cell in cells if cell.status == "interrupted"]
+        which = f"Block {blocks[0]}" if blocks else "The call"
+        return f"{which} was interrupted. Its output is in .result and in the notebook."

@@ -75,6 +75,7 @@ class CellResult:
         note: Message from nbtape about it, such as a timeout, a dead kernel or truncated output; may be empty.
         left_out: Characters of output over the cell's limit, which were not recorded.
         is_foreign: Whether it was not run because the kernel does not run its language. Blocks after it run.
+        block: Its number in the notebook, counted from 1; 0 if the cell was deleted by someone else.
     """
 
     index: int
@@ -91,6 +92,7 @@ class CellResult:
     note: str = ""
     left_out: int = 0
     is_foreign: bool = False
+    block: int = 0
 
     @property
     def stops(self) -> bool:

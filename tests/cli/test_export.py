@@ -59,7 +59,7 @@ def test_a_clean_export_keeps_the_cells_that_worked_and_runs(session: Path) -> N
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Exported: session-clean.ipynb\n"
     assert done.stderr.splitlines() == [
-        "Cell 1 is left out: it failed (error).",
+        "Block 2 is left out: it failed (error).",
         "The remaining cells work on a fresh kernel.",
     ]
     clean = nbformat.read(session.parent / "session-clean.ipynb", as_version=4)
@@ -79,7 +79,7 @@ def test_cells_that_no_longer_work_are_not_exported_and_exit_with_1(output_dir: 
     done = nbtape("export", "session.ipynb", "--clean", cwd=output_dir)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "The remaining cells do not work: cell 0: FileNotFoundError" in done.stderr
+    assert "The remaining cells do not work: block 1: FileNotFoundError" in done.stderr
     assert not (output_dir / "session-clean.html").exists()
     told = json.loads(nbtape("export", "session.ipynb", "--clean", "--json", cwd=output_dir).stdout)
     assert (told["output"], told["clean"]["works"], told["clean"]["broken"]["index"]) == (None, False, 0)

@@ -147,7 +147,7 @@ def test_the_help_of_all_commands_has_the_same_form(name: str, command: click.Co
         ("run answer.md", ""),
         ("run more.md --resume answer.ipynb", "resume"),
         ("show answer.ipynb", ""),
-        ("show answer.ipynb --cell 1", "cell"),
+        ("show answer.ipynb --block 1", "block"),
         ("replay answer.ipynb", ""),
         ("export answer.ipynb", ""),
         ("environment answer.ipynb", ""),
@@ -160,7 +160,7 @@ def test_json_output_has_the_keys_listed_in_the_help(line: str, of: str, directo
     (told,) = [option.help or "" for option in options if isinstance(option, click.Option) and "--json" in option.opts]
     keys, *others = told.partition("Its keys: ")[2].split("; with --")
     others = [each.removeprefix(of) for each in others if of and each.startswith(of)]
-    named = set(re.findall(r"\w+", " ".join(["version", *others] if of == "cell" else [keys, *others])))
+    named = set(re.findall(r"\w+", " ".join(["version", *others] if of == "block" else [keys, *others])))
     assert set(document) <= named
     assert not {name for name in named if "_" in name} - set(document), "what is told is not there"
     assert document["version"] == 1

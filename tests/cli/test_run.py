@@ -242,8 +242,8 @@ class TestResume:
         assert done.stderr.splitlines()[:4] == [
             "again [1/2] x = 20",
             "again [2/2] open('once', 'x').close()",
-            "Resumed: 2 of 2 code cells were run again. Not as recorded: cell 1.",
-            f"    cell 1: Run again: it failed, but had succeeded when recorded: error, {error}.",
+            "Resumed: 2 of 2 blocks were run again. Not as recorded: block 2.",
+            f"    block 2: Run again: it failed, but had succeeded when recorded: error, {error}.",
         ]
         assert [cell.source for cell in read(recorded).cells][2:] == ["print(x + 1)"]
 
@@ -377,7 +377,7 @@ class TestDocker:
     [
         (["run", "nothing.md"], "nothing.md"),
         (["run", "-", "--kernel", "nothing"], "Kernel nothing is not installed."),
-        (["run", "-", "--output-dir", "no/where"], "Output directory no/where does not exist."),
+        (["run", "-", "--output-dir", "/dev/null/x"], "Output directory /dev/null/x cannot be created"),
         (["run", "-", "--timeout", "0"], "--timeout must be a finite number"),
         (["run", "-", "--notebook", "../up"], "is not a valid notebook name"),
     ],

@@ -37,7 +37,7 @@ def test_show_prints_a_table_with_a_row_per_code_cell(session: Path) -> None:
     assert head == f"{session.name}: 3 code cells (1 ok, 1 error, 1 not_run)"
     assert any(line.startswith("recorded       20") for line in told)
     assert any(line.startswith("ran on         Python 3.") for line in told)
-    assert columns.split() == ["cell", "status", "time", "code", "files"]
+    assert columns.split() == ["block", "status", "time", "code", "files"]
     assert [row.split()[:2] for row in rows] == [
         ["1", "ok"],
         ["2", "error"],
@@ -48,13 +48,14 @@ def test_show_prints_a_table_with_a_row_per_code_cell(session: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_cell_shows_one_cell_in_full(session: Path) -> None:
-    done = nbtape("show", session.name, "--cell", 2, cwd=session.parent)
-    assert done.stdout.startswith("cell 2: error")
+def test_block_shows_one_cell_in_full(session: Path) -> None:
+    done = nbtape("show", session.name, "--block", 2, cwd=session.parent)
+    assert done.stdout.startswith("block 2, In [2]: error")
+    assert nbtape("show", session.name, "--cell", 2, cwd=session.parent).stdout == done.stdout
     assert "print('\\x1b[31mred\\x1b[0m')\n1 / 0\n\nred\n" in done.stdout
     assert "ZeroDivisionError: division by zero" in done.stdout
     assert "\x1b" not in done.stdout
-    assert nbtape("show", session.name, "--cell", 0, cwd=session.parent).stdout == "cell 0: markdown\n# A title\n"
+    assert nbtape("show", session.name, "--cell", 0, cwd=session.parent).stdout == "text before block 1\n# A title\n"
 
 
 def test_edits_made_after_recording_are_reported(tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_edits_made_after_recording_are_reported(tmp_path: Path) -> None:
         nbformat.write(notebook, executor.notebook)
         executor.execute_code_blocks([CodeBlock("x", "python")])
     assert re.search(
-        r"0  ok .* x = 1\n +changed after recording: source\n +1 .* x = 2\n +changed after recording: added",
+        r"1  ok .* x = 1\n +changed after recording: source\n +2 .* x = 2\n +changed after recording: added",
         nbtape("show", executor.notebook, cwd=tmp_path).stdout,
     )
     shown = nbtape("show", executor.notebook, "--cell", 0, cwd=tmp_path).stdout

@@ -51,20 +51,20 @@ def test_watch_prints_a_session_while_it_runs(executor: JupyterCodeExecutor, tmp
     executor.execute_code_blocks(block("print('\\x1b[31mred\\x1b[0m')\n1 / 0"))
     executor.stop()
     assert watching.end() == 0
-    first, bar, wrong = re.split(r"\n\n?(?=cell \d\n)", watching.text)[1:]
-    assert re.fullmatch(r"cell 0\n  │ 1\n1\ncell 0: ok, .*s", first)
-    assert bar.startswith("cell 1\n  │ import os, time\n")
-    assert re.search(r"\nbegin\n100 %\ncell 1: ok, .*s\n    file: gate$", bar)
-    assert wrong.startswith("cell 2\n  │ print(")
+    first, bar, wrong = re.split(r"\n\n?(?=block \d\n)", watching.text)[1:]
+    assert re.fullmatch(r"block 1\n  │ 1\n1\nblock 1: ok, .*s", first)
+    assert bar.startswith("block 2\n  │ import os, time\n")
+    assert re.search(r"\nbegin\n100 %\nblock 2: ok, .*s\n    file: gate$", bar)
+    assert wrong.startswith("block 3\n  │ print(")
     assert "\nred\n" in wrong
-    assert "ZeroDivisionError: division by zero\ncell 2: error, " in wrong
+    assert "ZeroDivisionError: division by zero\nblock 3: error, " in wrong
     assert "\x1b" not in watching.text
     assert watching.error.endswith("The session of session.ipynb has ended: 3 code cells (2 ok, 1 error).\n")
 
 
 def test_watch_shows_colors_and_progress_on_a_terminal(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
     watching = Watching(executor.notebook.name, cwd=tmp_path, terminal={"TERM": "xterm"})
-    assert eventually(lambda: "cell 0" in watching.text)
+    assert eventually(lambda: "block 1" in watching.text)
     runner = threading.Thread(target=executor.execute_code_blocks, args=(block(BAR),))
     runner.start()
     assert eventually(lambda: "\r\x1b[2K\x1b[2m75 %\x1b[0m" in watching.text), watching.text
@@ -74,7 +74,7 @@ def test_watch_shows_colors_and_progress_on_a_terminal(executor: JupyterCodeExec
     executor.stop()
     assert watching.end() == 0
     assert "\r\x1b[2K100 %\x1b[0m\n" in watching.text
-    assert "cell 2 is running, " in watching.text
+    assert "block 3 is running, " in watching.text
     assert "\x1b[31mred\x1b[0m" in watching.text
     assert "\x1b[32mok\x1b[0m" in watching.text
 
@@ -89,7 +89,7 @@ def test_updated_displays_show_their_final_state(executor: JupyterCodeExecutor, 
     executor.execute_code_blocks(block(code))
     executor.stop()
     assert watching.end() == 0
-    assert "'first'\n'state 3'\ncell 1: ok" in watching.text
+    assert "'first'\n'state 3'\nblock 2: ok" in watching.text
 
 
 @pytest.mark.parametrize("line", [line for line in examples("watch") if "--web" not in line and "ssh" not in line])
@@ -109,7 +109,7 @@ def test_examples_in_the_help_follow_a_session_to_its_end(line: str, tmp_path: P
 
 def test_ctrl_c_stops_watch_quietly_and_not_the_session(executor: JupyterCodeExecutor, tmp_path: Path) -> None:
     watching = Watching("session.ipynb", cwd=tmp_path)
-    assert eventually(lambda: "cell 0: ok" in watching.text)
+    assert eventually(lambda: "block 1: ok" in watching.text)
     watching.process.send_signal(signal.SIGINT)
     assert watching.end() == 130
     assert watching.error == "Following session.ipynb until its session ends. Press Ctrl-C to stop.\n"
@@ -121,7 +121,7 @@ def test_wait_waits_for_a_session(tmp_path: Path) -> None:
     assert eventually(lambda: all(each.error.startswith("Waiting for a session in ") for each in watchings))
     with JupyterCodeExecutor(output_dir=tmp_path, notebook="s") as executor:
         executor.execute_code_blocks(block("print('here')"))
-        assert eventually(lambda: all("here\ncell 0: ok" in each.text for each in watchings))
+        assert eventually(lambda: all("here\nblock 1: ok" in each.text for each in watchings))
     assert [each.end() for each in watchings] == [0, 0]
 
 

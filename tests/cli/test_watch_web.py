@@ -182,7 +182,7 @@ def test_a_cell_added_by_a_person_appears_at_its_position(
     run(executor, "print('the next')")
     expect(page.locator("main > section:nth-child(2) .output-stdout")).to_have_text("the first")
     expect(page.locator("main > section:nth-child(3) .output-stdout")).to_have_text("the next")
-    expect(page.locator(".cell-head > span:first-child")).to_have_text(["cell 1", "cell 2"])
+    expect(page.locator(".cell-head > span:first-child")).to_have_text(["block 1", "block 2"])
 
 
 def test_ctrl_c_stops_the_server_and_the_page_stays(

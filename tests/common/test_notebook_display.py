@@ -61,5 +61,5 @@ def test_a_report_shows_its_counts_and_its_lines_in_a_notebook(tmp_path: Path) -
     report = replay(executor.notebook)
     assert isinstance(report, ReplayReport)
     assert repr(report) == f"ReplayReport('{executor.notebook}', exit_code=1, counts={{'different': 1}})"
-    assert report._repr_html_().startswith("<pre>session.ipynb: 1 different.\ncell 0: different. ")
+    assert report._repr_html_().startswith("<pre>session.ipynb: 1 different.\nblock 1: different. ")
     assert "<i>" not in report._repr_html_()

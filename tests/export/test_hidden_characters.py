@@ -87,7 +87,7 @@ def test_notebooks_and_scripts_keep_hidden_characters_and_scripts_cause_a_warnin
     done = nbtape("export", path.name, "--to", "py", "-o", "o.py", cwd=path.parent)
     assert done.returncode == 0
     assert 'use\u200br = "' in (path.parent / "o.py").read_text()
-    assert "cell 0" in done.stderr
+    assert "block 1" in done.stderr
     assert "\\u202e, \\u2066" in done.stderr
     assert path.read_bytes() == before
     nbtape("export", path.name, "--to", "ipynb", "-o", "o.ipynb", cwd=path.parent)

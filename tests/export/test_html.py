@@ -79,7 +79,7 @@ def test_a_page_shows_the_summary_cells_failures_and_outputs(browser: Browser, t
         assert told in summary
     page.locator(".run-failures a").click()
     assert page.url.endswith("#cell-2")
-    assert page.locator("#cell-2.cell-failed").inner_text().split()[:5] == ["cell", "2", "error", "1.5", "s"]
+    assert page.locator("#cell-2.cell-failed").inner_text().split()[:5] == ["block", "2", "error", "1.5", "s"]
     assert page.locator("main h1").inner_text() == "Findings"
     assert page.locator("main li input[type=checkbox]").is_checked()
     assert page.locator("main li").inner_text().strip() == "done"

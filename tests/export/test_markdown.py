@@ -29,5 +29,5 @@ def test_a_report_has_a_summary_prose_code_outputs_and_images() -> None:
     assert fences == ["plot()\n", "d['x']\n", "KeyError: 'x'\n", "print('```')\n", "```\n"]
     assert "![](a%20files/1_0.png)" in report.text
     assert "# Findings\n\nSee [this](https://example.org)." in report.text
-    assert "- **cell 2: error** KeyError: 'x'" in report.text
+    assert "- **block 2: error** KeyError: 'x'" in report.text
     assert report.text.startswith("# a.ipynb\n\n- 3 code cells \\(2 ok, 1 error\\)\n")

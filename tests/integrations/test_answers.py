@@ -58,7 +58,7 @@ def test_images_and_files_of_a_session_are_reported(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         result = run(executor, show)
         assert answer(result).splitlines() == [
-            f"Image data saved to {output_dir / 'session_0_0.png'}",
+            f"Image data saved to {output_dir / 'session_1_0.png'}",
             f"File written: {output_dir / 'own.png'}",
         ]
         shown = pictures(result)

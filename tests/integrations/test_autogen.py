@@ -162,7 +162,7 @@ async def test_an_error_follows_the_printed_output_and_ends_the_call(output_dir:
 async def test_images_are_files_and_the_text_has_their_repr(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir) as executor:
         result = await run(executor, SHOW_IMAGE)
-    picture = output_dir / "session_0_0.png"
+    picture = output_dir / "session_1_0.png"
     assert result == JupyterCodeResult(0, "<IPython.core.display.Image object>", [picture])
     assert picture.read_bytes().startswith(b"\x89PNG")
 
@@ -176,7 +176,7 @@ async def test_files_written_by_code_are_output_files(output_dir: Path) -> None:
 async def test_an_option_adds_the_paths_of_files_to_the_text(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir, name_files=True) as executor:
         shown = await run(executor, SHOW_IMAGE)
-        assert shown.output == f"Image data saved to {output_dir / 'session_0_0.png'}"
+        assert shown.output == f"Image data saved to {output_dir / 'session_1_0.png'}"
         written = await run(executor, "_ = open('table.csv', 'w').write('a,b')")
         assert str(output_dir / "table.csv") in written.output
         assert written.output_files == [output_dir / "table.csv"]
@@ -517,7 +517,7 @@ async def test_a_dumped_component_is_loaded_unchanged(output_dir: Path) -> None:
     assert loaded.dump_component() == dumped
     assert loaded.output_dir == output_dir
     async with loaded:
-        assert (await run(loaded, SHOW_IMAGE)).output == f"Image data saved to {output_dir / 'analysis_0_0.png'}"
+        assert (await run(loaded, SHOW_IMAGE)).output == f"Image data saved to {output_dir / 'analysis_1_0.png'}"
 
 
 def test_each_loaded_component_has_its_own_temporary_directory() -> None:

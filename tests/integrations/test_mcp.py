@@ -188,11 +188,11 @@ async def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both(output_d
 async def test_a_plot_is_an_image_of_a_sensible_size(output_dir: Path) -> None:
     async with connected(output_dir) as client:
         result = await run(client, PICTURE)
-        fetched = await call(client, "fetch_file", name="session_0_0.png")
+        fetched = await call(client, "fetch_file", name="session_1_0.png")
     assert [image.size for image in images(result)] == [(1024, 512)]
-    assert text(result) == f"Image data saved to {output_dir / 'session_0_0.png'}"
+    assert text(result) == f"Image data saved to {output_dir / 'session_1_0.png'}"
     assert [image.size for image in images(fetched)] == [(1024, 512)]
-    with Image.open(output_dir / "session_0_0.png") as drawn:
+    with Image.open(output_dir / "session_1_0.png") as drawn:
         assert drawn.size == (3000, 1500)
 
 

@@ -342,30 +342,30 @@ def test_a_link_at_the_path_of_a_draft_is_not_written_through(tmp_path: Path, mo
 
 
 def test_a_link_at_the_path_of_an_extracted_file_is_not_written_through(tmp_path: Path) -> None:
-    victim, planted = tmp_path / "victim", tmp_path / "session_0_0.png"
+    victim, planted = tmp_path / "victim", tmp_path / "session_1_0.png"
     victim.write_text("precious")
     planted.symlink_to(victim)
-    (tmp_path / "session_0_0-2.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "session_1_0-2.png").symlink_to(tmp_path / "nowhere")
     extractor = FileExtractor(tmp_path, "session")
     for data in ("AAAA", "BBBB"):
-        extraction = extractor.extract(0, [display({"image/png": data})])
+        extraction = extractor.extract(0, 1, [display({"image/png": data})])
         assert extraction.files == [
-            {"path": str(tmp_path / "session_0_0-3.png"), "output": 0, "mime_type": "image/png"}
+            {"path": str(tmp_path / "session_1_0-3.png"), "output": 0, "mime_type": "image/png"}
         ]
-        assert (tmp_path / "session_0_0-3.png").read_bytes() == base64.b64decode(data)
+        assert (tmp_path / "session_1_0-3.png").read_bytes() == base64.b64decode(data)
     assert victim.read_text() == "precious"
     assert planted.is_symlink()
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_link_that_replaced_an_extracted_file_is_not_written_through(tmp_path: Path) -> None:
-    victim, own = tmp_path / "victim", tmp_path / "session_0_0.png"
+    victim, own = tmp_path / "victim", tmp_path / "session_1_0.png"
     victim.write_text("precious")
     extractor = FileExtractor(tmp_path, "session")
-    extractor.extract(0, [display({"image/png": "AAAA"})])
+    extractor.extract(0, 1, [display({"image/png": "AAAA"})])
     own.unlink()
     own.symlink_to(victim)
-    extractor.extract(0, [display({"image/png": "BBBB"})])
+    extractor.extract(0, 1, [display({"image/png": "BBBB"})])
     assert victim.read_text() == "precious"
     assert not own.is_symlink()
 
@@ -679,7 +679,7 @@ def test_a_save_that_fails_while_a_block_runs_does_not_stop_the_block(small_disk
 
 def test_an_image_that_does_not_fit_on_the_disk_is_reported_and_leaves_no_file(small_disk: Path) -> None:
     fill(small_disk)
-    extraction = FileExtractor(small_disk, "session").extract(0, [display({"image/png": "AAAA" * 60_000})])
+    extraction = FileExtractor(small_disk, "session").extract(0, 1, [display({"image/png": "AAAA" * 60_000})])
     assert extraction.files == []
     assert extraction.lines[0][0].startswith("Image data could not be saved as a file (No space left on device)")
     assert [path.name for path in small_disk.iterdir()] == ["filler"]

@@ -16,12 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
+from calling import interrupted_when
 from executors import record, run
 from full_matrix import first
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from reading import code_cells, eventually, read_notebook, stream_text
 
-from nbtape import CodeBlock, DockerJupyterServer, JupyterCodeExecutor, NotebookReadError, NotebookWriteError, replay
+from nbtape import (
+    BlockInterrupted,
+    CodeBlock,
+    DockerJupyterServer,
+    JupyterCodeExecutor,
+    NotebookReadError,
+    NotebookWriteError,
+    replay,
+)
 from nbtape.cli.replay import replay as command
 from nbtape.environment import Difference
 from nbtape.notebook.format import own_metadata
@@ -175,7 +184,7 @@ def test_invalid_cell_settings_are_reported_before_anything_runs(output_dir: Pat
     notebook = record(output_dir, ONCE)
     (output_dir / "once").unlink()
     change(notebook, lambda cell: cell["metadata"]["nbtape"].update(replay=own))
-    with pytest.raises(ValueError, match="Cell 0 has invalid replay settings"):
+    with pytest.raises(ValueError, match="Block 1 has invalid replay settings"):
         replay(notebook, trust_notebook_settings=True)
     assert not (output_dir / "once").exists()
 
@@ -298,7 +307,7 @@ def test_the_command_reports_changes_in_its_output_and_exit_code(output_dir: Pat
     notebook = record(output_dir, "print('always')", ONCE, "print('rest')")
     done = nbtape("session.ipynb", "-o", "out.ipynb", "--report", "report.json", cwd=output_dir)
     assert done.returncode == 1, done.stderr
-    assert "cell 1: error. AssertionError: again" in done.stdout
+    assert "block 2: error. AssertionError: again" in done.stdout
     told = json.loads((output_dir / "report.json").read_text())
     assert [cell["verdict"] for cell in told["notebooks"][0]["cells"]] == ["same", "error", "not_run"]
     (output_dir / "once").unlink()
@@ -428,3 +437,49 @@ def test_ctrl_c_stops_the_command_and_all_kernels(output_dir: Path, jobs: str) -
         assert process.wait(30) == 130
         assert process.stderr is not None
         assert process.stderr.read() == "nbtape: Interrupted.\n"
+
+
+def test_a_replay_that_is_stopped_before_its_first_cell_leaves_nothing(output_dir: Path) -> None:
+    nbformat.write(new_notebook(cells=[new_code_cell("open('ran', 'w')")]), path := output_dir / "n.ipynb")
+    with pytest.raises(BlockInterrupted):
+        replay(path, on_start=lambda stop: stop())
+    assert [each.name for each in output_dir.iterdir()] == ["n.ipynb"]
+
+
+def test_ctrl_c_ends_code_that_ignores_it(output_dir: Path) -> None:
+    ignoring = "import time\nwhile True:\n    try:\n        open('begun', 'w').close()\n        time.sleep(600)\n"
+    cells = [new_code_cell(f"{ignoring}    except KeyboardInterrupt:\n        print('no', flush=True)")]
+    nbformat.write(new_notebook(cells=[*cells, new_code_cell("1")]), output_dir / "n.ipynb")
+    ended = interrupted_when(output_dir / "begun", "replay", "n.ipynb", cwd=output_dir, kill=os.killpg)
+    assert ended == (130, "", "nbtape: Interrupted.\n")
+    assert [own_metadata(cell)["status"] for cell in code_cells(output_dir / "n-replayed.ipynb")] == [
+        "interrupted",
+        "not_run",
+    ]
+
+
+def test_a_replay_is_no_longer_replayed_along_with_its_origin(output_dir: Path) -> None:
+    notebook = record(output_dir, "print('always')")
+    for _ in range(2):
+        done = nbtape(".", cwd=output_dir)
+        assert (done.returncode, done.stdout.splitlines()[0]) == (0, "session.ipynb: 1 same.")
+    assert done.stderr == (
+        "nbtape: Skipping session-replayed.ipynb: it was made from session.ipynb. To replay it, name it alone.\n"
+    )
+    assert sorted(path.name for path in output_dir.glob("*.ipynb")) == [
+        "session-replayed-2.ipynb",
+        "session-replayed.ipynb",
+        "session.ipynb",
+    ]
+    assert own_metadata(read_notebook(output_dir / "session-replayed.ipynb"))["derived_from"] == notebook.name
+    assert nbtape("session-replayed.ipynb", cwd=output_dir).stdout.startswith("session-replayed.ipynb: 1 same.")
+
+
+def test_a_parameter_that_the_notebook_does_not_have_is_refused_before_anything_runs(output_dir: Path) -> None:
+    with JupyterCodeExecutor(output_dir=output_dir) as executor:
+        executor.parameters(n=14)
+    done = nbtape("session.ipynb", "-p", "nope", "3", cwd=output_dir)
+    assert (done.returncode, done.stderr) == (2, "nbtape: session.ipynb has no parameter nope. Its parameters: n.\n")
+    with pytest.raises(ValueError, match=r"has no parameter nope\. Its parameters: n\."):
+        replay(executor.notebook, parameters={"nope": 3})
+    assert [path.name for path in output_dir.iterdir()] == ["session.ipynb"]

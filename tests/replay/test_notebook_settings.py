@@ -63,7 +63,7 @@ def test_settings_of_an_untrusted_notebook_are_listed_and_ignored(output_dir: Pa
     assert [cell.verdict for cell in report.cells] == ["different"] * len(RELAXED)
     assert report.exit_code == 1
     names = "# NBVAL_IGNORE_OUTPUT, # NBVAL_SKIP, NBVAL_IGNORE_OUTPUT, metadata.nbtape.replay"
-    assert f"ignored settings in cells 0, 1, 2, 3, 4, 5, 6: {names}" in str(report)
+    assert f"ignored settings in blocks 1, 2, 3, 4, 5, 6, 7: {names}" in str(report)
     assert report.to_dict()["ignored_settings"] == [0, 1, 2, 3, 4, 5, 6]
 
 
@@ -82,9 +82,9 @@ def test_trusted_settings_have_their_own_verdicts_and_do_not_count_as_success(ou
 def test_the_command_trusts_settings_only_with_the_option(output_dir: Path) -> None:
     write(output_dir, *RELAXED)
     done = nbtape("replay", "paper.ipynb", "--report", "report.html", cwd=output_dir)
-    assert (done.returncode, "ignored settings in cells" in done.stdout) == (1, True)
+    assert (done.returncode, "ignored settings in blocks" in done.stdout) == (1, True)
     page = html.fromstring((output_dir / "report.html").read_text())
-    assert "ignored settings in cells" in page.text_content()
+    assert "ignored settings in blocks" in page.text_content()
     done = nbtape("replay", "paper.ipynb", "--trust-notebook-settings", "--json", cwd=output_dir)
     assert done.returncode == 1
     assert json.loads(done.stdout)["notebooks"][0]["counts"] == {"ignored": 5, "skipped": 2}

@@ -68,7 +68,7 @@ class Saboteur(threading.Thread):
     def names(self):
         here = os.listdir(".")
         ours = [name for name in here if name.startswith((".session", "session"))]
-        return ours * 3 + here + ["session.ipynb", ".session.ipynb.journal", "report.html", "session_0_0.png", "sub"]
+        return ours * 3 + here + ["session.ipynb", ".session.ipynb.journal", "report.html", "session_1_0.png", "sub"]
 
     def step(self):
         name, other = self.draw.choice(self.names()), self.draw.choice(self.names())

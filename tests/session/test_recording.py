@@ -489,7 +489,7 @@ def picture(form: str, colour: str = "red") -> str:
 
 def test_an_update_in_a_later_cell_changes_the_earlier_output_and_its_file(executor: JupyterCodeExecutor) -> None:
     first = run(executor, DISPLAY + f"shown = display({{'image/png': {png('red')!r}}}, raw=True, display_id='plot')")
-    file = executor.notebook.parent / "session_0_0.png"
+    file = executor.notebook.parent / "session_1_0.png"
     assert first.output_files == [str(file)]
     assert file.read_bytes() == base64.b64decode(png("red"))
     later = run(executor, f"update_display({{'image/png': {png('blue')!r}}}, raw=True, display_id='plot')")
@@ -497,7 +497,7 @@ def test_an_update_in_a_later_cell_changes_the_earlier_output_and_its_file(execu
     assert outputs(executor, 1) == []
     assert outputs(executor, 0)[0]["data"] == {"image/png": png("blue")}
     assert file.read_bytes() == base64.b64decode(png("blue"))
-    assert shown_in(file.parent) == ["session.ipynb", "session_0_0.png"]
+    assert shown_in(file.parent) == ["session.ipynb", "session_1_0.png"]
 
 
 def test_an_update_is_saved_while_its_block_still_runs(executor: JupyterCodeExecutor) -> None:
@@ -545,7 +545,7 @@ def test_clear_output_keeps_later_outputs(executor: JupyterCodeExecutor) -> None
 def test_a_cleared_image_leaves_no_file(executor: JupyterCodeExecutor) -> None:
     shown = f"display({{'image/png': {png('red')!r}}}, raw=True)\n"
     result = run(executor, DISPLAY + "print('x')\n" + shown + "clear_output(wait=True)\n" + shown)
-    assert [path.rpartition("/")[2] for path in result.output_files] == ["session_0_0.png"]
+    assert [path.rpartition("/")[2] for path in result.output_files] == ["session_1_0.png"]
 
 
 def test_a_progress_bar_is_one_line_in_its_final_state(executor: JupyterCodeExecutor) -> None:
@@ -620,7 +620,7 @@ def figure(form: str) -> bytes:
 @pytest.mark.parametrize("form", ["png", "jpeg", "gif", "webp", "bmp", "tiff"])
 def test_every_type_of_image_is_saved_as_a_file(executor: JupyterCodeExecutor, form: str) -> None:
     result = run(executor, DISPLAY + f"display({{'image/{form}': {picture(form)!r}, 'text/plain': 'x'}}, raw=True)")
-    path = executor.notebook.parent / f"session_0_0.{form}"
+    path = executor.notebook.parent / f"session_1_0.{form}"
     assert result.output == f"Image data saved to {path}"
     assert result.output_files == [str(path)]
     with Image.open(path) as image:
@@ -634,23 +634,23 @@ def test_svg_and_pdf_are_saved_as_files(executor: JupyterCodeExecutor) -> None:
     svg, pdf = figure("svg").decode(), base64.b64encode(figure("pdf")).decode()
     result = run(executor, DISPLAY + f"display({{'image/svg+xml': {svg!r}, 'application/pdf': {pdf!r}}}, raw=True)")
     root = executor.notebook.parent
-    assert result.output_files == [str(root / "session_0_0.svg"), str(root / "session_0_0.pdf")]
-    assert f"PDF data saved to {root / 'session_0_0.pdf'}" in result.output
-    assert (root / "session_0_0.svg").read_text() == svg
-    assert (root / "session_0_0.pdf").read_bytes() == base64.b64decode(pdf)
+    assert result.output_files == [str(root / "session_1_0.svg"), str(root / "session_1_0.pdf")]
+    assert f"PDF data saved to {root / 'session_1_0.pdf'}" in result.output
+    assert (root / "session_1_0.svg").read_text() == svg
+    assert (root / "session_1_0.pdf").read_bytes() == base64.b64decode(pdf)
     assert outputs(executor)[0]["data"] == {"image/svg+xml": svg, "application/pdf": pdf}
 
 
 def test_a_matplotlib_plot_is_saved_next_to_the_notebook(executor: JupyterCodeExecutor) -> None:
     result = run(executor, "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
-    assert result.output == f"Image data saved to {executor.notebook.parent / 'session_0_0.png'}"
+    assert result.output == f"Image data saved to {executor.notebook.parent / 'session_1_0.png'}"
     with Image.open(result.output_files[0]) as image:
         assert image.format == "PNG"
 
 
 def test_a_pandas_table_is_text_for_the_agent_and_html_in_the_notebook(executor: JupyterCodeExecutor) -> None:
     result = run(executor, "import pandas\npandas.DataFrame({'a': [1, 2], 'b': ['x', 'é']})")
-    path = executor.notebook.parent / "session_0_0.html"
+    path = executor.notebook.parent / "session_1_0.html"
     assert result.output == f"   a  b\n0  1  x\n1  2  é\nHTML data saved to {path}"
     assert "<table" in path.read_text()
     assert outputs(executor)[0]["output_type"] == "execute_result"
@@ -660,7 +660,7 @@ def test_a_pandas_table_is_text_for_the_agent_and_html_in_the_notebook(executor:
 def test_an_extracted_html_file_is_inert(executor: JupyterCodeExecutor) -> None:
     html = "<!doctype html><html><head><script>alert(1)</script></head><img src=http://x.org/y onerror=alert(1)></html>"
     run(executor, DISPLAY + f"display({{'text/html': {html!r}}}, raw=True)")
-    text = (executor.notebook.parent / "session_0_0.html").read_text()
+    text = (executor.notebook.parent / "session_1_0.html").read_text()
     policy, rest = text.split("\n", 1)
     assert rest == html
     found = re.fullmatch(r'<meta http-equiv="Content-Security-Policy" content="(.*)">', policy)

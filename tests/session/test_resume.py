@@ -117,7 +117,7 @@ class _Resuming:
             assert "AssertionError: again" in differing.reason
             told = run(executor, "print(x + y)")
             assert told.output.endswith("\n3\n")
-            assert "Not as recorded: cell 1." in told.output
+            assert "Not as recorded: block 2." in told.output
             assert run(executor, "print(x)").output == "1\n"
         assert code_cells(path)[1]["metadata"]["nbtape"]["status"] == "ok"
 
@@ -127,10 +127,10 @@ class _Resuming:
             report = resumed(executor)
             assert [cell.status for cell in report.cells] == ["ok", "kernel_died", None]
             assert [cell.differs for cell in report.cells] == [False, True, True]
-            assert "exited in cell 1" in report.note
+            assert "exited in block 2" in report.note
             result = run(executor, "print('x' in globals())")
             assert result.output.endswith("\nFalse\n")
-            assert "exited in cell 1" in result.output
+            assert "exited in block 2" in result.output
             assert executor.kernel_epoch == 3
         with JupyterCodeExecutor.resume(path, source, timeout=30) as executor:
             assert [cell.index for cell in resumed(executor).cells if cell.status] == [3], "the state was lost"
@@ -190,7 +190,6 @@ def test_an_executor_that_was_not_resumed_has_no_resumption(face: Any, output_di
     assert face(output_dir=output_dir).resumption is None
 
 
-V3 = {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": []}
 EMPTY: dict[str, Any] = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}
 UNREADABLE = {
     "no json": ('{"cells": [', "invalid JSON at line 1, column 12"),
@@ -199,7 +198,7 @@ UNREADABLE = {
     "bottomless": ("[" * 100_000, "nested more than 128 levels"),
     "a list": ("[]", "not a notebook"),
     "an object": ("{}", "not a notebook"),
-    "nbformat 3": (json.dumps(V3), "jupyter nbconvert --to notebook --nbformat 4"),
+    "nbformat 9": (json.dumps({**EMPTY, "nbformat": 9}), "Save it as nbformat 4"),
     "no cells": (json.dumps({**EMPTY, "cells": {}}), "no list of cells"),
     "invalid": (json.dumps({**EMPTY, "cells": [{"cell_type": "code"}]}), "not a valid notebook"),
     "newer": (json.dumps({**EMPTY, "metadata": {"nbtape": {"version": 99}}}), "newer nbtape"),
@@ -493,7 +492,7 @@ def test_running_cells_again_leaves_only_the_files_they_write(output_dir: Path) 
         result = run(executor, "print('next')")
         assert (result.output, result.output_files) == ("next\n", [])
     assert encoded_cells(path)[:2] == before
-    assert {file.name for file in output_dir.iterdir()} == {"session.ipynb", "session_0_0.png", "made"}
+    assert {file.name for file in output_dir.iterdir()} == {"session.ipynb", "session_1_0.png", "made"}
     assert (output_dir / "made").read_text() == "xx"
 
 
@@ -528,8 +527,8 @@ def test_progress_is_reported_for_each_cell(output_dir: Path) -> None:
     path = record(output_dir, "x = 1\ny = 2", "1/0", "z = 3")
     told: list[str] = []
     with JupyterCodeExecutor.resume(path, on_progress=told.append) as executor:
-        assert told == ["[1/2] x = 1", "[2/2] z = 3"]
-        assert str(executor.resumption) == "Resumed: 2 of 3 code cells were run again."
+        assert told == ["[1/3] x = 1", "[3/3] z = 3"]
+        assert str(executor.resumption) == "Resumed: 2 of 3 blocks were run again."
 
 
 def test_an_interrupt_stops_the_resumption_and_is_reported(output_dir: Path) -> None:

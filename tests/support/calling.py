@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import signal
@@ -15,7 +16,7 @@ import psutil  # type: ignore[import-untyped,unused-ignore]
 from reading import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "nbtape"]
@@ -33,6 +34,60 @@ def nbtape(*arguments: object, cwd: Path, stdin: str = "", **environment: str) -
         timeout=120,
         check=False,
     )
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+#: Runs commands one after another, each in a fork of a process that has imported everything.
+_FORKING = """
+import json, os, sys, tempfile
+import nbtape.cli, nbtape.cli.commands, nbtape.cli.exit
+from nbtape.replay.api import prepare
+
+prepare()
+
+def run(words, out, err):
+    for file, number in ((os.open(os.devnull, os.O_RDONLY), 0), (out.fileno(), 1), (err.fileno(), 2)):
+        os.dup2(file, number)
+    sys.argv = ["nbtape", *words]
+    try:
+        nbtape.cli.main()
+    except SystemExit as exc:
+        code = exc.code
+    sys.stdout.flush()
+    os._exit(code)
+
+told = []
+for words in json.load(sys.stdin):
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        if (child := os.fork()) == 0:
+            run(words, out, err)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        out.seek(0), err.seek(0)
+        told.append((code, out.read(), err.read()))
+print(json.dumps(told))
+"""
+
+
+def answers(lines: Sequence[Sequence[str]], cwd: Path) -> list[Ended]:
+    """What commands come to that start no kernel, and write no more than a few lines."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FORKING],
+        cwd=cwd,
+        env={**os.environ, "JUPYTER_TOKEN": ""},
+        input=json.dumps(lines),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return [Ended(*each) for each in json.loads(done.stdout)]
 
 
 def examples(name: str) -> list[str]:
@@ -71,14 +126,6 @@ def on_a_terminal(*arguments: object, cwd: Path, **environment: str) -> Seen:
         drain(ours, written)
         code = process.wait(timeout=60)
     return Seen(written.decode().replace("\r\n", "\n"), code)
-
-
-class Ended(NamedTuple):
-    """How an interrupted command exited."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 def interrupted_when(mark: Path, *arguments: object, cwd: Path, kill: Callable[[int, int], None]) -> Ended:

@@ -221,7 +221,7 @@ class _Texts(Executors):
 
     def test_html_is_saved_as_a_file(self, executor: JupyterCodeExecutor, output_dir: Path) -> None:
         result = run(executor, "from IPython.display import HTML, display\ndisplay(HTML('<b>bold</b>'))")
-        path = output_dir / "session_0_0.html"
+        path = output_dir / "session_1_0.html"
         assert f"HTML data saved to {path}" in result.output
         assert result.output_files == [str(path)]
         assert path.read_text().endswith("<b>bold</b>")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
+from nbtape.cli.ctrl_c import interruptible
 from nbtape.common.own_tokens import hide_own_tokens
 from nbtape.results import INTERRUPTED
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
 
 
 def main() -> NoReturn:
@@ -20,7 +16,7 @@ def main() -> NoReturn:
     code = INTERRUPTED
     hide_own_tokens()
     try:
-        with _interruptible():
+        with interruptible():
             from nbtape.cli.display.consoles import prepare_streams
 
             prepare_streams()
@@ -34,26 +30,3 @@ def main() -> NoReturn:
         # During Python's own shutdown, Ctrl-C would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt for Ctrl-C during imports: some turn it into a RuntimeError or an ImportError."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    interrupts: list[int] = []
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        interrupts.append(number)
-        signal.default_int_handler(number, frame)
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    except Exception as exc:
-        if interrupts:
-            raise KeyboardInterrupt from exc
-        raise
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from nbtape.cli.defaults import give_way, has_defaults, project_defaults, read_from_environment
 from nbtape.cli.display.log import show_log
@@ -71,7 +72,16 @@ class Command(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        rest = super().parse_args(ctx, args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.UsageError as exc:
+            exc.ctx = exc.ctx or ctx  # click's parser does not set it
+            raise
+        for param in self.params:
+            is_given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+            if is_given and ctx.params.get(param.name or "") == "":
+                name = param.opts[0] if isinstance(param, click.Option) else param.make_metavar(ctx)
+                raise click.UsageError(f"{name} is empty. Give a value, or leave it out.", ctx)
         give_way(ctx)
         return rest
 

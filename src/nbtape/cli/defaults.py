@@ -88,7 +88,9 @@ def _table(file: Path) -> dict[str, Any] | None:
     except ValueError as exc:
         raise click.UsageError(f"{file} is not valid TOML ({exc}). Correct it, or remove [tool.nbtape].") from exc
     table = tools.get("nbtape") if isinstance(tools, dict) else None
-    return table if isinstance(table, dict) else None
+    if table is not None and not isinstance(table, dict):
+        raise click.UsageError(f"tool.nbtape in {file} must be a table, [tool.nbtape].")
+    return table
 
 
 def give_way(context: click.Context) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
+from typing import Final
 
 import click
+from click.core import ParameterSource
 
 from nbtape.cli.display.consoles import leave_closed_pipes, read_or_not
 from nbtape.cli.display.log import is_debugging, show_log
@@ -59,7 +62,7 @@ def ending(error: BaseException) -> tuple[int, str]:
             return INTERRUPTED, "Interrupted."
         case click.UsageError():
             path = error.ctx.command_path if error.ctx else "nbtape"
-            return REFUSED, f"{_sentence(error.format_message())} See `{path} --help`."
+            return REFUSED, f"{_sentence(_plainly(error))} See `{path} --help`."
         case click.ClickException():
             return REFUSED, _sentence(error.format_message())
         case OSError(filename=str() | os.PathLike() as name, strerror=str() as reason):
@@ -69,12 +72,35 @@ def ending(error: BaseException) -> tuple[int, str]:
             )
         case FileNotFoundError(filename=None) if not has_current_directory():
             return REFUSED, "The current directory was removed. Change to another directory."
+        case OSError(filename=None, strerror=str() as reason):
+            return REFUSED, _sentence(reason)
         case NbtapeError() | ValueError() | OSError():
             return REFUSED, as_options(str(error))
         case _:
             told = traceback.format_exception_only(error)[-1].strip()
             hint = "" if is_debugging() else " Run it again with --debug and report the output."
             return BUG, f"{_sentence(told)} This is a bug in nbtape.{hint}"
+
+
+#: What click says, and what a person would.
+_WORDINGS: Final = {
+    r"is not a valid (integer|integer range)\b": "is not a whole number",
+    r"is not a valid (float|float range)\b": "is not a number",
+    r"is not in the range (\S+)<=x<=(\S+?)(?=\.|$)": r"is not from \1 to \2",
+    r"is not in the range x>=(\S+?)(?=\.|$)": r"is less than \1",
+}
+
+
+def _plainly(error: click.UsageError) -> str:
+    """What click says, without Python's names of types, and with the environment variable only if that is wrong."""
+    message = error.format_message()
+    for pattern, wording in _WORDINGS.items():
+        message = re.sub(pattern, wording, message)
+    if error.ctx is not None and isinstance(error, click.BadParameter) and error.param is not None:
+        source = error.ctx.get_parameter_source(error.param.name or "")
+        if source is ParameterSource.COMMANDLINE:
+            message = re.sub(r" \(env var: '\w+'\)", "", message)
+    return message
 
 
 def _sentence(text: str) -> str:

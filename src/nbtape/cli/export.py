@@ -113,12 +113,13 @@ def export(  # noqa: PLR0913  (one argument an option)
 
 
 def _warn_of_hidden(document: Mapping[str, Any]) -> None:
-    """Warn about cells with hidden characters, whose code differs from what an editor shows; a script keeps them."""
-    for index, cell in enumerate(document["cells"]):
-        if cell["cell_type"] == "code" and (hidden := hidden_in_code(cell["source"])):
+    """Warn about blocks with hidden characters, whose code differs from what an editor shows; a script keeps them."""
+    code = (cell for cell in document["cells"] if cell["cell_type"] == "code")
+    for block, cell in enumerate(code, 1):
+        if hidden := hidden_in_code(cell["source"]):
             some = ", ".join(hidden[:_MAX_HIDDEN_SHOWN])
             say(
-                f"nbtape: cell {index} has characters that an editor may not show: {some}. Check its code before "
+                f"nbtape: block {block} has characters that an editor may not show: {some}. Check its code before "
                 "you run it."
             )
 
@@ -142,14 +143,14 @@ def _rehearse(path: Path, place: Place, timeout: float) -> Rehearsal:
 def _tell(written: Export | None, rehearsal: Rehearsal | None) -> None:
     if rehearsal is not None:
         for cell in rehearsal.left_out:
-            say(plain_line(f"Cell {cell.index} is left out: {cell.reason}."))
-        for index in rehearsal.put_back:
-            say(f"Cell {index} failed but is kept: later cells need what it did.")
+            say(plain_line(f"Block {cell.block} is left out: {cell.reason}."))
+        for cell in rehearsal.put_back:
+            say(f"Block {cell.block} failed but is kept: {cell.reason}.")
         for change in rehearsal.changes:
-            say(plain_line(f"Cell {change.index} has a different output now: {change.reason}"))
+            say(plain_line(f"Block {change.block} has a different output now: {change.reason}"))
         if rehearsal.broken is not None:
             broken = rehearsal.broken
-            why = f"nbtape: The remaining cells do not work: cell {broken.index}: {broken.reason}"
+            why = f"nbtape: The remaining cells do not work: block {broken.block}: {broken.reason}"
             say(f"{plain_line(why)} Nothing was written. Repair that cell, or export without --clean.")
         else:
             say("The remaining cells work on a fresh kernel.")
@@ -163,7 +164,7 @@ def _told(path: Path, written: Export | None, rehearsal: Rehearsal | None) -> di
         "works": rehearsal.broken is None,
         "broken": rehearsal.broken and dataclasses.asdict(rehearsal.broken),
         "left_out": [dataclasses.asdict(cell) for cell in rehearsal.left_out],
-        "put_back": rehearsal.put_back,
+        "put_back": [cell.index for cell in rehearsal.put_back],
         "changes": [dataclasses.asdict(change) for change in rehearsal.changes],
     }
     return {

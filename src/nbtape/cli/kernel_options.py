@@ -58,8 +58,8 @@ output_dir_option = click.option(
     "--output-dir",
     metavar="DIR",
     shell_complete=directories,
-    help="Directory for the notebook and its files; created if missing.  [default: the current directory, or a new one "
-    "in it if a container must not mount it]",
+    help="Directory for the notebook and its files; created with its parents if missing.  [default: the current "
+    "directory, or a new one in it if a container must not mount it]",
 )
 
 
@@ -104,10 +104,13 @@ class Place:
 
     def output_dir(self, given: str | None) -> str:
         """The given output directory, or else the current one, or a new one if a container must not mount that."""
-        if given is not None or self.docker is None:
+        if self.docker is None:
             return given or "."
-        from nbtape.servers.docker.mounts import refusal
+        from nbtape.servers.docker.mounts import check_place, refusal
 
+        if given is not None:
+            check_place(Path(given).absolute())  # before an image is built
+            return given
         if not (why := refusal(Path())):
             return "."
         new = _new_directory()

@@ -31,6 +31,7 @@ _OPTIONS: Final = {
     "ca_file": "the environment variable SSL_CERT_FILE",
     "network": "--network",
     "output_dir": "--output-dir",
+    "parameters": "--parameter",
     "timeout": "--timeout",
     "token": "the environment variable JUPYTER_TOKEN",
     "until": "--until",

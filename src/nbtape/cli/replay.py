@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,11 +15,18 @@ import click
 
 from nbtape.cli import completion
 from nbtape.cli.command import Command, json_option, print_document, timeout_option
+from nbtape.cli.ctrl_c import interruptible
+from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.replay_output import Verdicts
+from nbtape.cli.display.status_line import say
 from nbtape.cli.exit import ending
 from nbtape.cli.kernel_options import OUR_IMAGE, kernel_option, with_place
-from nbtape.common.untrusted_files import Directory, replace_file
+from nbtape.common.untrusted_files import replace_file
+from nbtape.kernels.sources import checked_directory
+from nbtape.kernels.start import make_directory
+from nbtape.notebook.output_path import reporting
 from nbtape.replay.report import REPORT_VERSION, NotReplayed, Outcome, ReplayReport
+from nbtape.replay.selection import expanded, is_plural, made_from_others
 from nbtape.results import FAILED
 
 if TYPE_CHECKING:
@@ -64,8 +72,8 @@ _VERDICTS: Final = {
     "--output",
     metavar="NOTEBOOK|DIR",
     shell_complete=completion.notebooks,
-    help="The notebook to write; for several notebooks, a directory, created if missing.  [default: "
-    "NAME-replayed.ipynb next to each]",
+    help="The notebook to write, if the name ends in .ipynb, or a directory for the new notebooks, created with its "
+    "parents if missing.  [default: NAME-replayed.ipynb next to each]",
 )
 @kernel_option("The kernel spec.  [default: the one in the notebook]")
 @with_place
@@ -76,7 +84,8 @@ _VERDICTS: Final = {
     nargs=2,
     multiple=True,
     metavar="NAME VALUE",
-    help="Override a variable of the parameters cell, as in papermill; may be repeated.",
+    help="Override a variable of the parameters cell, as in papermill; may be repeated. Without such a cell, the "
+    "variable is set in a new first cell.",
 )
 @timeout_option(600, "The time limit for each cell, unless it was recorded with a longer one or timed out.")
 @click.option("--keep-going", is_flag=True, help="Continue after a cell that failed now but not when recorded.")
@@ -126,7 +135,10 @@ def replay(  # noqa: PLR0913  (one argument an option)
 
     Runs each NOTEBOOK on a fresh kernel, in its own directory, writes a new notebook, and compares each cell with the
     record. A cell that failed when recorded may fail again; a cell that timed out is stopped after the same time.
-    Accepts any notebook of nbformat 4.
+    Accepts any notebook of nbformat 4; older ones are converted.
+
+    NOTEBOOK may be a directory, which stands for the notebooks in it. Of several notebooks, those that a replay or an
+    export made from another one of them are skipped: to replay one, name it alone.
     """
     if (place.docker or "").endswith(".ipynb"):  # click took the notebook for the value of --docker
         notebooks, place = (str(place.docker), *notebooks), dataclasses.replace(place, docker=OUR_IMAGE)
@@ -135,13 +147,14 @@ def replay(  # noqa: PLR0913  (one argument an option)
     place.check()
     if allow_ignored and not trust_notebook_settings:
         raise click.UsageError("--allow-ignored needs --trust-notebook-settings: without it, no cell is ignored.")
-    if report is not None and not Path(report).parent.is_dir():  # checked before the replay, which may take hours
-        raise ValueError(f"The directory of the report, {Path(report).parent}, does not exist. Create it.")
+    if report is not None:
+        _check_report(Path(report))
     if report is not None and report.endswith(".html"):
         from nbtape.replay.html_report import check_packages
 
         check_packages()
-    targets = _targets([Path(name) for name in notebooks], output)
+    chosen = _chosen(notebooks)
+    targets = _targets(chosen, output, is_plural=is_plural(notebooks))
     with place.ready() as kernels:
         outcomes = _replay_all(
             targets,
@@ -157,22 +170,37 @@ def replay(  # noqa: PLR0913  (one argument an option)
             allow_ignored=allow_ignored,
         )
     if report is not None:
-        _write(Path(report), outcomes, [Path(name).parent for name in notebooks])
+        _write(Path(report), outcomes, [path.parent for path in chosen])
     if as_json:
         print_document(_told(outcomes))
     return max(outcome.exit_code for outcome in outcomes)
 
 
-def _targets(notebooks: Sequence[Path], output: str | None) -> list[tuple[Path, Path | None]]:
+def _check_report(path: Path) -> None:
+    """Raise ValueError if no report can be written: checked before the replay, which may take hours."""
+    if not path.parent.is_dir():
+        raise ValueError(f"The directory of the report, {path.parent}, does not exist. Create it.")
+    if path.is_dir():
+        raise ValueError(f"--report {path} is a directory. Name a file in it.")
+
+
+def _chosen(names: Sequence[str]) -> list[Path]:
+    """The notebooks to replay, without those that were made from another one of them."""
+    found = expanded(names)
+    made = made_from_others(found)
+    for path, origin in made.items():
+        say(plain_line(f"nbtape: Skipping {path}: it was made from {origin.name}. To replay it, name it alone."))
+    return [path for path in found if path not in made]
+
+
+def _targets(notebooks: Sequence[Path], output: str | None, *, is_plural: bool) -> list[tuple[Path, Path | None]]:
     """Each notebook with its output; the directory for several outputs is created."""
-    if output is None or (len(notebooks) == 1 and not Path(output).is_dir()):
+    if output is None or not (is_plural or Path(output).is_dir() or not Path(output).suffix):
         return [(notebook, None if output is None else Path(output)) for notebook in notebooks]
     names = [notebook.name for notebook in notebooks]
     if len(set(names)) < len(names):
         raise ValueError("Two notebooks have the same name. Replay them one by one, or leave out --output.")
-    with Directory(Path(output).parent) as parent:
-        parent.make(Path(output).name)
-        parent.below(Path(output).name).close()  # raises OSError for a link or a file
+    make_directory(checked_directory(Path(output)), [notebook.parent for notebook in notebooks])
     return [(notebook, Path(output) / notebook.name) for notebook in notebooks]
 
 
@@ -188,13 +216,16 @@ def _replay_all(
 
     The documents take memory and only an HTML report needs them.
     """
-    stops: list[Callable[[], None]] = []
-
-    def replay_one(notebook: Path, output: Path | None) -> Outcome:
+    with interruptible():
+        from nbtape.replay.api import prepare
         from nbtape.replay.api import replay as run_again
 
+        prepare()
+    stops = _Stops()
+
+    def replay_one(notebook: Path, output: Path | None) -> Outcome:
         try:
-            report = run_again(notebook, output, on_cell=verdicts.follow(notebook), on_start=stops.append, **options)
+            report = run_again(notebook, output, on_cell=verdicts.follow(notebook), on_start=stops.add, **options)
             return report if keeps_documents else dataclasses.replace(report, documents=None)
         except Exception as exc:  # a bug that one notebook triggers does not keep the others from being replayed
             logger.debug("The replay of %s failed.", notebook, exc_info=True)
@@ -209,12 +240,34 @@ def _replay_all(
                     verdicts.show(each.result())
             except KeyboardInterrupt:
                 pool.shutdown(wait=False, cancel_futures=True)
-                for stop in stops:
-                    stop()
+                stops.call()
                 raise
         outcomes = [each.result() for each in running]
         verdicts.summary(outcomes)
     return outcomes
+
+
+class _Stops:
+    """Functions that each stop a replay; once they are called, further ones are called as they come."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stops: list[Callable[[], None]] = []
+        self._is_over = False
+
+    def add(self, stop: Callable[[], None]) -> None:
+        with self._lock:
+            self._stops.append(stop)
+            is_over = self._is_over
+        if is_over:
+            stop()
+
+    def call(self) -> None:
+        with self._lock:
+            self._is_over = True
+            stops = [*self._stops]
+        for stop in stops:
+            stop()
 
 
 def _value(text: str) -> object:
@@ -237,7 +290,8 @@ def _write(path: Path, outcomes: Sequence[Outcome], untrusted: Sequence[Path]) -
         content = render([outcome for outcome in outcomes if isinstance(outcome, ReplayReport)])
     else:
         content = f"{json.dumps(_told(outcomes), indent=1)}\n"
-    replace_file(path, content.encode(), untrusted)
+    with reporting(path):
+        replace_file(path, content.encode(), untrusted)
 
 
 def _told(outcomes: Sequence[Outcome]) -> dict[str, Any]:

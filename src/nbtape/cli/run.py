@@ -18,6 +18,7 @@ from nbtape.cli.display.status_line import say
 from nbtape.cli.kernel_options import OUR_IMAGE, kernel_option, output_dir_option, with_place
 from nbtape.errors import BlockInterrupted
 from nbtape.kernels.sources import DEFAULT_KERNEL
+from nbtape.kernels.start import make_directory
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.transcripts import read_source
 from nbtape.results import FAILED, KERNEL_DIED, TIMEOUT, join_cells
@@ -60,7 +61,10 @@ if TYPE_CHECKING:
     "the cells that succeeded are first run again on a fresh kernel.",
 )
 @click.option(
-    "--until", type=click.IntRange(min=0), metavar="N", help="With --resume: continue a copy of its first N cells."
+    "--until",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="With --resume: continue a copy of its first N cells, Markdown cells included.",
 )
 @kernel_option(
     "The kernel spec, as listed by `jupyter kernelspec list`.  [default: python3, or the resumed notebook's]"
@@ -150,7 +154,7 @@ def _record(
 ) -> CodeResult:
     """Record the parts in order, run the blocks, and print their progress."""
     cells: list[CellResult] = []
-    total = sum(isinstance(part, CodeBlock) for part in parts)
+    total = executor.block_count + sum(isinstance(part, CodeBlock) for part in parts)
     if executor.resumption is not None:
         terminal.resumed(executor.resumption)
     for part in parts:
@@ -162,7 +166,7 @@ def _record(
         if stopped or (failed and not keep_going):
             cells += executor.skip_code_blocks([part]).cells
             continue
-        terminal.begin(len(cells) + 1, total, part)
+        terminal.begin(executor.block_count + 1, total, part)
         cells += _run_block(executor, part)
         terminal.end(cells[-1])
     terminal.summary(cells)
@@ -188,7 +192,8 @@ def _kernels_to_follow(place: Place, directory: Path) -> contextlib.AbstractCont
         return place.ready()
     from nbtape.servers.local import LocalJupyterServer
 
-    return LocalJupyterServer(lab=True, root_dir=directory if directory.is_dir() else directory.parent)
+    make_directory(directory)
+    return LocalJupyterServer(lab=True, root_dir=directory)
 
 
 def _invitation(executor: JupyterCodeExecutor, kernels: Server) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.notebook.numbering import block_numbers
 from nbtape.replay.expectations import expectation
 
 if TYPE_CHECKING:
@@ -24,17 +25,18 @@ _MAY_BE_NEEDED: Final = frozenset({"error", "timeout", "interrupted"})
 
 @dataclass(frozen=True, slots=True)
 class CellNote:
-    """The position of a cell in the recorded notebook, and why it is dropped or what changed."""
+    """A cell of the recorded notebook, by its position and its number, and why it is dropped or what changed."""
 
     index: int
+    block: int
     reason: str
 
 
 def left_out(notebook: Mapping[str, Any], put_back: Collection[str] = ()) -> list[CellNote]:
     """List the dropped code cells: failed, stopped, not run or empty, and without an id in `put_back`."""
     return [
-        CellNote(index, reason)
-        for index, cell in enumerate(notebook["cells"])
+        CellNote(index, block, reason)
+        for index, (block, cell) in enumerate(zip(block_numbers(notebook["cells"]), notebook["cells"], strict=True))
         if cell["cell_type"] == "code" and cell["id"] not in put_back and (reason := _drop_reason(cell))
     ]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbtape.export.clean import CellNote, cleaned, left_out, needed
 from nbtape.notebook.format import own_status
+from nbtape.notebook.numbering import block_numbers
 from nbtape.notebook.read import read_document
 from nbtape.replay.api import replay_document
 
@@ -25,14 +26,14 @@ class Rehearsal:
     Args:
         document: The new notebook.
         left_out: The dropped cells, with the reasons.
-        put_back: The positions of failed cells that are kept because later cells need them.
+        put_back: The failed cells that are kept because later cells need them.
         changes: Cells whose outputs now differ.
         broken: The cell that fails without the dropped cells; None if all kept cells work.
     """
 
     document: NotebookNode
     left_out: list[CellNote]
-    put_back: list[int] = field(default_factory=list)
+    put_back: list[CellNote] = field(default_factory=list)
     changes: list[CellNote] = field(default_factory=list)
     broken: CellNote | None = None
 
@@ -43,7 +44,8 @@ def rehearse(path: Path, **options: Any) -> Rehearsal:  # noqa: ANN401  (those o
     Accepts the options of `nbtape.replay` and raises its errors, and ValueError if no code cell would be left.
     """
     notebook = read_document(path)
-    order = {cell["id"]: index for index, cell in enumerate(notebook["cells"])}
+    numbers = block_numbers(notebook["cells"])
+    order = {cell["id"]: (index, numbers[index]) for index, cell in enumerate(notebook["cells"])}
     put_back: set[str] = set()
     while True:
         kept = cleaned(notebook, put_back)
@@ -58,7 +60,9 @@ def rehearse(path: Path, **options: Any) -> Rehearsal:  # noqa: ANN401  (those o
     return Rehearsal(
         document=_without_noise(again),
         left_out=left_out(notebook, put_back),
-        put_back=sorted(order[each] for each in put_back),
+        put_back=[
+            CellNote(*place, "later blocks need what it did") for place in sorted(map(order.__getitem__, put_back))
+        ],
         changes=[_note(cell, order) for cell in report.cells if cell.verdict in {"different", "fixed"}],
         broken=_note(broken, order) if broken else None,
     )
@@ -70,8 +74,8 @@ def _run(document: NotebookNode, path: Path, **options: Any) -> tuple[ReplayRepo
     return report, report.documents[1]
 
 
-def _note(cell: ReplayedCell, order: dict[str, int]) -> CellNote:
-    return CellNote(order[cell.cell_id], cell.reason)
+def _note(cell: ReplayedCell, order: dict[str, tuple[int, int]]) -> CellNote:
+    return CellNote(*order[cell.cell_id], cell.reason)
 
 
 def _without_noise(document: NotebookNode) -> NotebookNode:

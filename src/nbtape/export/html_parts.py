@@ -39,7 +39,7 @@ class Parts:
         note = f'<p class="cell-note">{_marked(run.note)}</p>' if run.note else ""
         badge = f'<span class="run-badge status-{escape(run.status)}">{escape(run.status)}</span>'
         return (
-            f'<div class="cell-head"><span>cell {run.index}</span>{badge}{"".join(facts)}</div>\n'
+            f'<div class="cell-head"><span>block {run.block}</span>{badge}{"".join(facts)}</div>\n'
             f'<div class="cell-source">{self._code(cell["source"])}</div>\n{note}'
         )
 

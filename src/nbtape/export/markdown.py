@@ -61,7 +61,9 @@ def write_report(notebook: NotebookNode, name: str, directory: str) -> Report:
         else:
             parts += [_heading(cells[index]), _fence(reveal(cell["source"]), language)]
             for position, output in enumerate(cell["outputs"]):
-                parts.append(_image(report, output, f"{directory}/{index}_{position}") or _fence(_text(output)))
+                parts.append(
+                    _image(report, output, f"{directory}/{cells[index].block}_{position}") or _fence(_text(output))
+                )
     report.text = fit_text("\n\n".join(filter(None, parts))) + "\n"
     return report
 
@@ -69,11 +71,11 @@ def write_report(notebook: NotebookNode, name: str, directory: str) -> Report:
 def _summary(name: str, count: str, facts: Iterable[tuple[str, str]], failed: Iterable[RunCell]) -> Iterator[str]:
     yield f"# {_literal(name)}"
     yield "\n".join([f"- {_literal(count)}", *(f"- {_literal(fact)}: {_literal(value)}" for fact, value in facts)])
-    yield "\n".join(f"- **cell {cell.index}: {cell.status}** {_literal(cell.error or cell.note)}" for cell in failed)
+    yield "\n".join(f"- **block {cell.block}: {cell.status}** {_literal(cell.error or cell.note)}" for cell in failed)
 
 
 def _heading(cell: RunCell) -> str:
-    status = f"cell {cell.index}: {cell.status}"
+    status = f"block {cell.block}: {cell.status}"
     line = _literal(", ".join(filter(None, [status, span(cell.seconds), cell.error or cell.note, edits(cell)])))
     return f"*{line}*" if cell.status == "ok" else f"**{line}**"
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from nbtape.common.untrusted_files import Directory, replace_file
 from nbtape.errors import MissingExtraError, OutputWriteError
+from nbtape.notebook.format import own_metadata
+from nbtape.notebook.output_path import reporting
 from nbtape.notebook.unknown_types import spelled_out
 
 if TYPE_CHECKING:
@@ -44,21 +46,25 @@ class Export:
 def write(document: NotebookNode, name: str, form: Format, target: Path, untrusted: Sequence[Path] = ()) -> Export:
     """Write a validated notebook in another format, replacing `target`; for `untrusted`, see `Directory`.
 
-    Raises OSError or OutputWriteError if it cannot be written, ValueError if the format does not allow it, and
+    Raises OutputWriteError if it cannot be written, ValueError if the format does not allow it, and
     MissingExtraError if the format needs a package that is not installed.
     """
     check_packages(form)
     if form == "ipynb":
+        document["metadata"]["nbtape"] = {**own_metadata(document), "derived_from": name}
         save_notebook(target, document, untrusted)
         return Export(target)
     document = spelled_out(document)
     if form == "md":
-        return _write_report(document, name, target, untrusted)
+        with reporting(target):
+            return _write_report(document, name, target, untrusted)
     if form == "py":
         from nbtape.export.script import write_script as render
     else:
         from nbtape.export.html import render
-    replace_file(target, render(document, name).encode(), untrusted)
+    content = render(document, name).encode()
+    with reporting(target):
+        replace_file(target, content, untrusted)
     return Export(target)
 
 

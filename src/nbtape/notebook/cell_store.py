@@ -49,6 +49,10 @@ class Shelf(Sequence["NotebookNode"]):
         self._encoded: list[bytes | range] = []
         self._stale: set[int] = set()
         self._places: list[int] = []
+        # Numbers of blocks (see `numbering`), of the cells that are not deleted.
+        self._is_code: list[bool] = []
+        self._blocks: list[int] = []
+        self.block_count = 0
         self.order: list[int] = []
         self.ids: list[str] = []
         self._numbers: dict[str, int] = {}
@@ -84,12 +88,18 @@ class Shelf(Sequence["NotebookNode"]):
         """Replace a cell; call `touch` afterwards. nbclient assigns the cell that it has read."""
         self[index]  # load it into memory
         self._nodes[index] = cell
+        if self._is_code[index] != (cell["cell_type"] == "code"):
+            self._is_code[index] = not self._is_code[index]
+            self._number_blocks()
 
     def append(self, cell: NotebookNode) -> int:
         """Add a cell at the end; return its number."""
         number = len(self._encoded)
         self._encoded.append(b"")
         self._places.append(len(self.order))
+        self._is_code.append(cell["cell_type"] == "code")
+        self.block_count += self._is_code[-1]
+        self._blocks.append(self.block_count)
         self.order.append(number)
         self.ids.append(cell["id"])
         self._numbers[cell["id"]] = number
@@ -106,8 +116,19 @@ class Shelf(Sequence["NotebookNode"]):
         self._places = [-1] * len(self)
         for place, number in enumerate(order):
             self._places[number] = place
+        self._number_blocks()
         self._front, self._front_count = [], 0
         self.size = sum(len(self._encoded[number]) for number in order)
+
+    def _number_blocks(self) -> None:
+        self.block_count = 0
+        for number in self.order:
+            self.block_count += self._is_code[number]
+            self._blocks[number] = self.block_count
+
+    def block(self, number: int) -> int:
+        """Number of the block of a cell, from 1; 0 if it is deleted."""
+        return self._blocks[number] if self._places[number] >= 0 else 0
 
     def place(self, number: int) -> int:
         """Position of a cell in the notebook, from 0; -1 if it is deleted."""

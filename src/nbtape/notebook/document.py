@@ -26,6 +26,7 @@ nbtape's metadata, version 1. In the notebook's metadata, under `nbtape`:
       notebook        its file name, in the same directory
       until           number of cells taken from it
       sha256          of its file
+    derived_from  only in the replay or the export of another notebook: its file name
 
 In the metadata of each code cell, under `nbtape`:
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from nbtape.common.untrusted_files import Directory, ObstacleError
 from nbtape.errors import OutputWriteError
-from nbtape.notebook.atomic_write import places
+from nbtape.notebook.atomic_write import advice, places
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -27,6 +29,14 @@ def output_path(notebook: Path, output: Path | None, name_suffix: str, extension
     except ObstacleError as exc:
         raise OutputWriteError(output, f"{exc.strerror}.") from exc
     except OSError as exc:
-        reason = "its directory does not exist. Create it, or choose another output."
-        raise OutputWriteError(output, reason) from exc
+        raise OutputWriteError(output, advice(exc)) from exc
     return output
+
+
+@contextlib.contextmanager
+def reporting(target: Path) -> Iterator[None]:
+    """Raise OutputWriteError if a file cannot be written."""
+    try:
+        yield
+    except OSError as exc:
+        raise OutputWriteError(target, advice(exc)) from exc

@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common.arguments import check_callable, check_instance, path_argument, text_argument
+from nbtape.common.heavy_imports import import_heavy_packages
 from nbtape.environment import PLACE, Difference, differences
-from nbtape.kernels.sources import DEFAULT_KERNEL
+from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory
 from nbtape.notebook.encoding import encode_document
 from nbtape.notebook.format import environment_of, kernel_name_of, own_status, place_of
 from nbtape.notebook.read import parse_document, read_document
 from nbtape.notebook.unknown_types import CELL_TYPES
 from nbtape.replay.cell_verdict import judge_cell
+from nbtape.replay.checked_parameters import check_parameters
 from nbtape.replay.compare.cell_outputs import check_packages
 from nbtape.replay.compare.settings import Context, ReplaySettings
 from nbtape.replay.notebook_settings import CellRules
@@ -23,7 +27,7 @@ from nbtape.replay.report import ReplayReport
 from nbtape.session.options import checked_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from nbformat import NotebookNode
 
@@ -52,7 +56,7 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
     """Rerun a notebook from the start on a fresh kernel, into a new notebook, and compare every cell.
 
     The kernel works in the notebook's directory, so the code writes its files there again. Cells that failed may fail
-    again without stopping the replay; cells that were not run are not run. Any nbformat 4 notebook works.
+    again without stopping the replay; cells that were not run are not run. Any notebook works.
 
     Args:
         notebook: The recorded notebook; it is not changed.
@@ -61,8 +65,9 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         jupyter_server: The source of the kernel, as for `JupyterCodeExecutor`.
         kernel_name: The kernel spec; None for the one named in the notebook.
         directory: The working directory of the kernel; None for the notebook's directory.
-        parameters: Variables that override those of its `parameters` cell, as in papermill. In the new notebook's
-            metadata, numbers that are not finite are strings, such as "nan".
+        parameters: Variables that override those of its `parameters` cell, as in papermill. Without such a cell, they
+            are set in a new first cell, with a warning in the log. In the new notebook's metadata, numbers that are not
+            finite are strings, such as "nan".
         timeout: Seconds for each cell. A cell keeps a longer recorded timeout, and any timeout that it exceeded.
         keep_going: Whether to continue after a cell that fails but did not fail before.
         settings: Which differences to ignore; see `ReplaySettings`.
@@ -73,18 +78,22 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
             `ReplayReport.ignored_settings`.
         allow_ignored: Whether the exit code may be 0 despite `ignored` and `skipped` cells.
         on_cell: Called after each cell with the number of cells that have run and their total.
-        on_start: Called with a function that stops the replay from any thread by interrupting the running cell.
+        on_start: Called with a function that stops the replay from any thread by interrupting the running cell. A
+            replay that is stopped before the first cell raises BlockInterrupted.
 
     Raises:
         NotebookReadError: The file is not a usable notebook.
         NotebookWriteError: The new notebook cannot be written.
         KernelError: No kernel can be started.
         MissingExtraError: The notebook has images, HTML or SVG, and the package to compare them is not installed.
-        ValueError: Another value is invalid.
+        ValueError: The notebook has no such parameter, or another value is invalid.
     """
-    path = Path(notebook).absolute()
+    path = path_argument("notebook", notebook).absolute()
+    target = None if output is None else path_argument("output", output).absolute()
+    check_callable("on_cell", on_cell)
+    check_callable("on_start", on_start)
     recorded = read_document(path)
-    destination = Destination(path, None if output is None else Path(output).absolute())
+    destination = Destination(path, target)
     return replay_document(
         recorded,
         path,
@@ -101,6 +110,15 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         on_cell=on_cell,
         on_start=on_start,
     )
+
+
+def prepare() -> None:
+    """Import what a replay needs. In a thread other than the main one, Ctrl-C could not stop that."""
+    import papermill  # type: ignore[import-untyped]  # noqa: F401
+
+    import nbtape.replay.papermill_engine  # noqa: F401
+
+    import_heavy_packages()
 
 
 def replay_document(  # noqa: PLR0913  (the options of `replay`)
@@ -123,17 +141,23 @@ def replay_document(  # noqa: PLR0913  (the options of `replay`)
     """`replay` a notebook in memory that was read from `path`; without `destination`, `path` is the report's output."""
     if allow_ignored and not trust_notebook_settings:
         raise ValueError("allow_ignored= needs trust_notebook_settings=True: without it, no cell is ignored.")
+    kernel_name = text_argument("kernel_name", kernel_name or kernel_name_of(recorded) or DEFAULT_KERNEL)
+    if parameters is not None:
+        check_instance("parameters", parameters, Mapping)
+    if settings is not None:
+        check_instance("settings", settings, ReplaySettings)
+    check_parameters(recorded, path, kernel_name, parameters or {})
     check_packages(output for _, cell in _code(recorded) for output in cell["outputs"])
-    where = path.parent if directory is None else Path(directory).absolute()
+    where = path.parent if directory is None else checked_directory(path_argument("directory", directory))
     rules = {
-        index: CellRules.of(index, cell, settings or ReplaySettings(), trusted=trust_notebook_settings)
-        for index, cell in _code(recorded)
+        index: CellRules.of(block, cell, settings or ReplaySettings(), trusted=trust_notebook_settings)
+        for block, (index, cell) in enumerate(_code(recorded), 1)
     }
     began = time.monotonic()
     content, target = _run(
         recorded,
         destination,
-        kernel_name=kernel_name or kernel_name_of(recorded) or DEFAULT_KERNEL,
+        kernel_name=kernel_name,
         parameters=dict(parameters or {}),
         notebook=path,
         directory=where,
@@ -163,7 +187,8 @@ def _judge_cells(
     new_cells = {cell["id"]: cell for cell in replayed["cells"]}
     contexts = _context(recorded, where), _context(replayed, where)
     return [
-        judge_cell(index, cell, new_cells.get(cell["id"]), contexts, rules[index]) for index, cell in _code(recorded)
+        judge_cell(index, block, cell, new_cells.get(cell["id"]), contexts, rules[index])
+        for block, (index, cell) in enumerate(_code(recorded), 1)
     ]
 
 
@@ -182,7 +207,7 @@ def _run(
     Ignores papermill's error for a failed cell, because the report shows it. Nothing is written to disk before the
     kernel has stopped, so that code can neither change the judged outputs nor redirect the written file.
     """
-    import papermill  # type: ignore[import-untyped]
+    import papermill
     from papermill.engines import papermill_engines  # type: ignore[import-untyped]
     from papermill.exceptions import PapermillExecutionError  # type: ignore[import-untyped]
 
@@ -194,6 +219,7 @@ def _run(
 
     def keep(nb: NotebookNode) -> None:
         nb["nbformat_minor"] = recorded["nbformat_minor"]  # papermill claims its own, also for cells that came later
+        nb["metadata"]["nbtape"]["derived_from"] = options["notebook"].name
         kept.append(nb)
 
     def encode(path: Path | None) -> bytes:
@@ -205,7 +231,11 @@ def _run(
         with contextlib.suppress(PapermillExecutionError):
             papermill.execute_notebook(_for_papermill(recorded), None, **options)
     except BaseException:
-        if destination is not None and kept and any(map(own_status, kept[0]["cells"])):
+        if (
+            destination is not None
+            and kept
+            and any(own_status(cell) not in {"", "not_run"} for cell in kept[0]["cells"])
+        ):
             destination.publish(encode)
         raise
     path = None if destination is None else destination.publish(encode)

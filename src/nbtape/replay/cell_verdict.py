@@ -38,22 +38,26 @@ _WRITES_FILE: Final = re.compile(
 
 def judge_cell(
     index: int,
+    block: int,
     recorded: Mapping[str, Any],
     replayed: Mapping[str, Any] | None,
     contexts: tuple[Context, Context],
     rules: CellRules,
 ) -> ReplayedCell:
-    """Judge a recorded code cell; `replayed` is None if papermill replaced it with new parameters."""
+    """Judge a recorded code cell, by its position and its number.
+
+    `replayed` is None if papermill replaced it with new parameters.
+    """
     expected = expectation(recorded, skipped=rules.is_trusted and bool(skip_marks(recorded)))
     found = found_settings(recorded)
     if replayed is None:
         reason = "Replaced by the parameters of this run."
-        return ReplayedCell(index, recorded["id"], "not_run", expected.status, "not_run", reason, found)
+        return ReplayedCell(index, recorded["id"], "not_run", expected.status, "not_run", reason, found, block)
     judgement = _judge_ending(expected, recorded, replayed, rules)
     if judgement is None:
         judgement = _judge_by_rules(expected, recorded, replayed, contexts, rules)
     now = own_status(replayed)
-    return ReplayedCell(index, recorded["id"], judgement.verdict, expected.status, now, judgement.reason, found)
+    return ReplayedCell(index, recorded["id"], judgement.verdict, expected.status, now, judgement.reason, found, block)
 
 
 def _judge_ending(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from papermill.log import logger  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# Without a handler, Python prints papermill's warnings on standard error.
+logger.addHandler(logging.NullHandler())
 
 
 def working_directory() -> Path:

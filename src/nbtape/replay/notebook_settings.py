@@ -39,9 +39,9 @@ class CellRules:
     is_trusted: bool = False
 
     @classmethod
-    def of(cls, index: int, cell: Mapping[str, Any], settings: ReplaySettings, *, trusted: bool) -> CellRules:
+    def of(cls, block: int, cell: Mapping[str, Any], settings: ReplaySettings, *, trusted: bool) -> CellRules:
         """The rules for a recorded cell; raises ValueError if its trusted settings are invalid."""
-        return cls(settings, _own_settings(index, cell, settings) if trusted else None, trusted)
+        return cls(settings, _own_settings(block, cell, settings) if trusted else None, trusted)
 
 
 def found_settings(cell: Mapping[str, Any]) -> tuple[str, ...]:
@@ -56,11 +56,11 @@ def found_settings(cell: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _own_settings(index: int, cell: Mapping[str, Any], settings: ReplaySettings) -> ReplaySettings | None:
+def _own_settings(block: int, cell: Mapping[str, Any], settings: ReplaySettings) -> ReplaySettings | None:
     own = own_metadata(cell).get("replay")
     if own is None:
         return None
     try:
         return replace(settings, **{name: _READ[name](value) for name, value in own.items()})
     except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError, re.error) as exc:
-        raise ValueError(f"Cell {index} has invalid replay settings ({exc}). See nbtape.ReplaySettings.") from exc
+        raise ValueError(f"Block {block} has invalid replay settings ({exc}). See nbtape.ReplaySettings.") from exc

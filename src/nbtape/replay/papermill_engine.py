@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from papermill.engines import Engine  # type: ignore[import-untyped]
 
 from nbtape.common.text import spell_out
+from nbtape.errors import BlockInterrupted
 from nbtape.kernels.sources import checked_source
 from nbtape.notebook.format import is_left_out
 from nbtape.replay.compat_papermill import OutputEcho, excuse_errors, working_directory
@@ -105,11 +106,11 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
 
 def _run(rerun: Rerun, manager: ExecutionManager, on_start: Callable[[Callable[[], None]], None] | None) -> None:
     thread, stop = LoopThread(), asyncio.Event()
-    if on_start is not None:
-        on_start(lambda: thread.tell(stop.set))
 
     async def run() -> None:
         try:
+            if on_start is not None:  # here, because a stop before the loop runs would be lost
+                on_start(lambda: thread.tell(stop.set))
             await rerun.run(stop)
         finally:
             await manager.flush()
@@ -118,6 +119,8 @@ def _run(rerun: Rerun, manager: ExecutionManager, on_start: Callable[[Callable[[
         thread.call(run(), stop)
     finally:
         thread.end()
+    if stop.is_set() and not rerun.has_begun:
+        raise BlockInterrupted
 
 
 def _skips(trusted: bool | None) -> Callable[[NotebookNode], bool]:  # noqa: FBT001  (an option)

@@ -26,6 +26,8 @@ class Destination:
     """
 
     def __init__(self, notebook: Path, output: Path | None) -> None:
+        if output is not None and output.suffix != ".ipynb":
+            raise ValueError(f"{output} is not the name of a notebook. Choose one that ends in .ipynb.")
         self.path = output_path(notebook, output, "-replayed")
         self._untrusted = notebook.parent
         self._stem = None if output is not None else f"{notebook.stem}-replayed"

@@ -46,6 +46,7 @@ class ReplayedCell:
         replayed: Its status in the replay.
         reason: What differs, or why the cell was not compared; may be empty.
         settings: Names of tags and metadata of the recorded cell that could relax its verdict.
+        block: Its number in the recorded notebook, counted from 1.
     """
 
     index: int
@@ -55,6 +56,7 @@ class ReplayedCell:
     replayed: str
     reason: str = ""
     settings: tuple[str, ...] = ()
+    block: int = 0
 
     @property
     def is_as_recorded(self) -> bool:
@@ -147,7 +149,7 @@ class ReplayReport(Displayed):
 
     def __str__(self) -> str:
         counted = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items()) or "no code cells"
-        news = [f"cell {cell.index}: {cell.verdict}. {cell.reason}" for cell in self.cells if not cell.is_as_recorded]
+        news = [f"block {cell.block}: {cell.verdict}. {cell.reason}" for cell in self.cells if not cell.is_as_recorded]
         told = [*news, *self.news_of_settings(), *self.news_of_environment()]
         return "\n".join([f"{self.notebook.name}: {counted}.", *told])
 
@@ -157,9 +159,10 @@ class ReplayReport(Displayed):
         if not ignored:
             return []
         names = ", ".join(sorted({name for each in ignored.values() for name in each}))
-        shown = ", ".join(map(str, list(ignored)[:_MAX_CELLS]))
+        blocks = [str(cell.block) for cell in self.cells if cell.index in ignored]
+        shown = ", ".join(blocks[:_MAX_CELLS])
         rest = f" and {len(ignored) - _MAX_CELLS} more" if len(ignored) > _MAX_CELLS else ""
-        return [f"ignored settings in cell{'s' if len(ignored) > 1 else ''} {shown}{rest}: {names}"]
+        return [f"ignored settings in block{'s' if len(ignored) > 1 else ''} {shown}{rest}: {names}"]
 
     def news_of_environment(self) -> list[str]:
         """A line for each of the first differences between the environments."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common.concurrency import unless_stopped
 from nbtape.common.text import fit_json
 from nbtape.notebook.format import own_metadata
 from nbtape.notebook.notices import tell_cut, tell_ending
@@ -14,7 +16,6 @@ from nbtape.session.output_limits import Listener
 from nbtape.session.recording import outcome_facts, record_facts
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Mapping
 
     from nbformat import NotebookNode
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from nbtape.replay.expectations import Expectation
     from nbtape.session.kernel_lifecycle import KernelLifecycle
     from nbtape.session.options import Options
+
+#: How long a cell has to obey the interrupt when the replay is stopped.
+_LAST_GRACE_SECONDS: Final = 0.3
 
 
 @dataclass(slots=True)
@@ -39,6 +43,7 @@ class Rerun:
     timeout: float
     keep_going: bool
     on_output: Callable[[Mapping[str, Any]], None]
+    has_begun: bool = field(init=False, default=False)
     _chars_left: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,11 +62,18 @@ class Rerun:
                 else:
                     is_over = not await self._run_cell(index, expected, stop) and not self.keep_going
         finally:
-            await self.kernels.finish()
+            await self.kernels.finish(now=stop.is_set())
 
     async def _run_cell(self, index: int, expected: Expectation, stop: asyncio.Event) -> bool:
         """Run a cell; return whether it succeeded or was allowed to fail."""
-        await self._start()
+        try:
+            await unless_stopped(self._start(), stop)
+        except asyncio.CancelledError:
+            if not stop.is_set():
+                raise
+            _close(self.manager.nb["cells"][index], status="not_run")
+            return False
+        self.has_begun = True
         epoch, timeout = self.kernels.epoch, expected.seconds(self.timeout)
         self.manager.begin(index)
         cell = self.manager.nb["cells"][index]
@@ -86,7 +98,7 @@ class Rerun:
         kernel, epoch = await self.kernels.start(), self.kernels.epoch + 1
         listener = Listener(self.manager.changed, self.on_output)
         grace = self.options["interrupt_grace"]
-        runner = self.kernels.use(kernel, epoch, self.manager.nb, listener, grace)
+        runner = self.kernels.use(kernel, epoch, self.manager.nb, listener, grace, _LAST_GRACE_SECONDS)
         self.manager.describe(kernel.describe(epoch))
         self.manager.follow(runner.settle)
 

@@ -51,15 +51,24 @@ class Outcome:
 class CellRunner:
     """Runs the cells of a notebook on one ready kernel, one at a time, and writes their outputs into the notebook.
 
-    After an interrupt, code has `grace` seconds to stop.
+    After an interrupt, code has `grace` seconds to stop. With `last_grace`, no cell follows one that the caller stops,
+    and it has that many.
     """
 
     def __init__(
-        self, notebook: NotebookNode, manager: KernelManager, client: KernelClient, listener: Listener, *, grace: float
+        self,
+        notebook: NotebookNode,
+        manager: KernelManager,
+        client: KernelClient,
+        listener: Listener,
+        *,
+        grace: float,
+        last_grace: float | None = None,
     ) -> None:
         self.manager = manager
         self._client = client
         self._grace = grace
+        self._last_grace = last_grace
         self._successor: KernelManager | None = None
         self._recorder = Recorder(notebook, manager, client, listener)
 
@@ -73,8 +82,10 @@ class CellRunner:
         reason = await _wait(task, timeout, stop)
         if reason and not await self.manager.is_alive():
             reason = None  # it died, and nbclient, which checks once a second, has not noticed yet
-        ended = await self._stop_cell(task) if reason else True
-        kept = ended or await self._is_idle(task)
+        is_last = reason == "interrupted" and self._last_grace is not None
+        grace = self._grace if self._last_grace is None or not is_last else self._last_grace
+        ended = await self._stop_cell(task, grace) if reason else True
+        kept = ended or await self._is_idle_without(task, is_needed=not is_last)
         missing = self._client.missing_output()  # ask now: a server closes the connection of a killed kernel
         if not kept:
             await self._replace(now=True)
@@ -111,23 +122,25 @@ class CellRunner:
         self._client.environment = after
         return Installed(after, found)
 
-    async def _stop_cell(self, task: asyncio.Future[None]) -> bool:
+    async def _stop_cell(self, task: asyncio.Future[None], grace: float) -> bool:
         """Interrupt twice; return whether the cell has ended.
 
         The second interrupt is for code that swallows the first one. A kernel ignores interrupts until it has begun the
         cell, so wait for that first.
         """
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._recorder.begun.wait(), self._grace / 2)
-        return await self._interrupt(task)
+            await asyncio.wait_for(self._recorder.begun.wait(), grace / 2)
+        return await self._interrupt(task, grace)
 
-    async def _is_idle(self, task: asyncio.Future[None]) -> bool:
-        """Abandon the cell; return whether the kernel answers a request.
+    async def _is_idle_without(self, task: asyncio.Future[None], *, is_needed: bool) -> bool:
+        """Abandon the cell; return whether the kernel answers a request; False if it is not needed.
 
         An interrupt in ipykernel's own code can suppress the reply to the cell.
         """
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)  # nbclient may turn it into another error
+        if not is_needed:
+            return False
         question = asyncio.ensure_future(self._recorder.ask({}))
         await asyncio.wait({question}, timeout=IDLE_REPLY_TIMEOUT_SECONDS)
         question.cancel()
@@ -143,7 +156,7 @@ class CellRunner:
             raise self._death()
         task = asyncio.ensure_future(self._recorder.ask(expressions))
         reason = await _wait(task, timeout, stop)
-        if reason and not await self._interrupt(task):
+        if reason and not await self._interrupt(task, self._grace):
             task.cancel()
             await asyncio.wait({task})
             if not await self.manager.is_alive():
@@ -163,11 +176,11 @@ class CellRunner:
         cause = f"The kernel died. {self.manager.cause_of_death()}".rstrip()
         return KernelError(f"{cause} Its variables are gone; the next block gets a fresh kernel.")
 
-    async def _interrupt(self, task: asyncio.Future[Any]) -> bool:
+    async def _interrupt(self, task: asyncio.Future[Any], grace: float) -> bool:
         """Interrupt up to twice; return whether the task has ended."""
         for _ in range(2):
             await self.manager.interrupt_kernel()
-            done, _pending = await asyncio.wait({task}, timeout=self._grace / 2)
+            done, _pending = await asyncio.wait({task}, timeout=grace / 2)
             if done:
                 return True
         return False

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from nbtape.common.arguments import check_instance, path_argument, text_argument
 from nbtape.common.compat_jsonschema import defer_grammar
 from nbtape.common.notebook_display import Displayed
 from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_source
 from nbtape.kernels.uncopied import Uncopied
 from nbtape.messages.code_blocks import MarkdownCodeExtractor
+from nbtape.results import CellResult
 from nbtape.session.options import DEFAULT_NAME, checked_name, checked_options, checked_timeout
 from nbtape.session.recorded_session import RecordedSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from nbtape.kernels.sources import Server
     from nbtape.messages.code_blocks import CodeBlock
-    from nbtape.results import CellResult
     from nbtape.session.options import Options
     from nbtape.session.resume_plan import Resumption
 
@@ -44,8 +45,8 @@ class ExecutorBase(Displayed, Uncopied):
                 `KernelPool` of any of them; None for a local kernel.
             kernel_name: The kernel spec.
             timeout: Seconds for each block, at least 1.
-            output_dir: Directory of the notebook and its files, and the kernel's working directory. Created if its
-                parent exists.
+            output_dir: Directory of the notebook and its files, and the kernel's working directory. Created with its
+                parents if missing.
             notebook: File name of the notebook, with or without `.ipynb`. If it is taken, a number is appended.
             options: See `nbtape.Options`.
 
@@ -54,8 +55,8 @@ class ExecutorBase(Displayed, Uncopied):
                 more specific.
         """
         checked = checked_options(options)
-        self._kernel_name = kernel_name
-        self._output_dir = Path(output_dir)
+        self._kernel_name = text_argument("kernel_name", kernel_name)
+        self._output_dir = path_argument("output_dir", output_dir)
         directory = checked_directory(self._output_dir)
         name = checked_name(notebook or DEFAULT_NAME)
         source = checked_source(jupyter_server, kernel_name, checked["token"], directory)
@@ -101,6 +102,8 @@ class ExecutorBase(Displayed, Uncopied):
         defer_grammar()
         from nbtape.session.resume import Origin
 
+        if "output_dir" in options:
+            raise TypeError("resume() takes no output_dir=: the session continues in the notebook's directory.")
         origin = Origin.check(notebook, until, on_progress)
         name, directory = kernel_name or origin.kernel_name, origin.path.parent
         executor = cls(jupyter_server, name, timeout, directory, notebook=origin.name, **options)
@@ -165,12 +168,18 @@ class ExecutorBase(Displayed, Uncopied):
         """Number of the current kernel, counted from 1; 0 before the first."""
         return self._session.kernels.epoch
 
+    @property
+    def block_count(self) -> int:
+        """Number of blocks in the notebook, those of a resumed notebook included; 0 before `start`."""
+        return self._session.block_count
+
     def outputs(self, cell: CellResult) -> list[Mapping[str, Any]]:
         """Return the current outputs of a cell, in nbformat's form.
 
         Args:
             cell: The result of its block.
         """
+        check_instance("cell", cell, CellResult)
         return self._session.recording.outputs(cell)
 
     # The methods below are coroutines in `AsyncJupyterCodeExecutor`.

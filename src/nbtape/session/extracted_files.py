@@ -1,4 +1,4 @@
-"""Save image, HTML and PDF outputs as files next to the notebook, with names like nbconvert's."""
+"""Save image, HTML and PDF outputs as files next to the notebook, named after the block and the output."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class FileExtractor:
         self._stem = stem.replace(" ", "_")
         self._own: dict[tuple[int, int, str], Path] = {}
 
-    def extract(self, cell_index: int, outputs: Iterable[Mapping[str, Any]]) -> Extraction:
-        """Write the files of a cell, replacing those that it wrote before.
+    def extract(self, cell: int, block: int, outputs: Iterable[Mapping[str, Any]]) -> Extraction:
+        """Write the files of a cell, replacing those that it wrote before; `block` is its number.
 
         If a file cannot be written, a line for the agent reports it instead of an error: the notebook has the content.
         """
@@ -56,30 +56,30 @@ class FileExtractor:
             for mime, value in data.items():
                 # Pillow displays every image as both types; one file is enough.
                 if mime in _EXTENSIONS and not (mime == "image/jpeg" and image_types.PNG in data):
-                    self._extract(extraction, (cell_index, position, mime), value)
+                    self._extract(extraction, (cell, position, mime), block, value)
         return extraction
 
-    def _extract(self, extraction: Extraction, key: tuple[int, int, str], value: str) -> None:
+    def _extract(self, extraction: Extraction, key: tuple[int, int, str], block: int, value: str) -> None:
         _, position, mime = key
         kind = "Image" if mime in image_types.EXTENSIONS else {"text/html": "HTML", "application/pdf": "PDF"}[mime]
         try:
-            path = self._write(key, _content(mime, value))
+            path = self._write(key, block, _content(mime, value))
         except (OSError, ValueError) as exc:
-            logger.warning("%s of cell %d could not be saved as a file: %s", mime, key[0], exc)
+            logger.warning("%s of block %d could not be saved as a file: %s", mime, block, exc)
             line = f"{kind} data could not be saved as a file ({_reason(exc)}); it is in the notebook"
         else:
             line = f"{kind} data saved to {path}"
             extraction.files.append({"path": str(path), "output": position, "mime_type": mime})
         extraction.lines.setdefault(position, []).append(line)
 
-    def _write(self, key: tuple[int, int, str], content: bytes) -> Path:
+    def _write(self, key: tuple[int, int, str], block: int, content: bytes) -> Path:
         """Write a file; never replace or follow one that the code may have created."""
         self._directory.refresh()
         if key in self._own:
             self._directory.replace(self._own[key].name, content)
             return self._own[key]
-        cell, position, mime = key
-        name, extension = f"{self._stem}_{cell}_{position}", _EXTENSIONS[mime]
+        _, position, mime = key
+        name, extension = f"{self._stem}_{block}_{position}", _EXTENSIONS[mime]
         number = 1
         while True:
             path = self._directory.path / (f"{name}{extension}" if number == 1 else f"{name}-{number}{extension}")

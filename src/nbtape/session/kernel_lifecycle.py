@@ -75,12 +75,18 @@ class KernelLifecycle:
         )
 
     def use(
-        self, kernel: ReadyKernel, epoch: int, notebook: NotebookNode, listener: Listener, grace: float
+        self,
+        kernel: ReadyKernel,
+        epoch: int,
+        notebook: NotebookNode,
+        listener: Listener,
+        grace: float,
+        last_grace: float | None = None,
     ) -> CellRunner:
         """Run the next cells of the notebook on this kernel; see `CellRunner`."""
         from nbtape.session.cell_runner import CellRunner
 
-        runner = CellRunner(notebook, kernel.manager, kernel.client, listener, grace=grace)
+        runner = CellRunner(notebook, kernel.manager, kernel.client, listener, grace=grace, last_grace=last_grace)
         self._loop, self._process, self._runner = asyncio.get_running_loop(), os.getpid(), runner
         self.epoch, self.language = epoch, kernel.language
         self._state_was_lost, self._has_state = self._state_was_lost or self._has_state, False
@@ -117,18 +123,19 @@ class KernelLifecycle:
         if (runner := self._runner) is not None:
             self._successor = await runner.renew(now=self._detach())
 
-    async def end(self) -> None:
-        """Shut down the kernel, and its successor if there is one."""
+    async def end(self, *, now: bool = False) -> None:
+        """Shut down the kernel, and its successor if there is one; with `now`, kill them at once."""
         if (runner := self._runner) is not None:
-            await runner.close(now=self._detach())
+            is_orphaned = self._detach()
+            await runner.close(now=now or is_orphaned)
         if self._successor is not None:
             successor, self._successor = self._successor, None
-            await successor.shutdown_kernel()
+            await successor.shutdown_kernel(now=now)
 
-    async def finish(self) -> None:
+    async def finish(self, *, now: bool = False) -> None:
         """`end`, and stop everything else that was started for this session, such as its container."""
         try:
-            await self.end()
+            await self.end(now=now)
         finally:
             await self._source.release()
 

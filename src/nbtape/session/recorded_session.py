@@ -64,6 +64,11 @@ class RecordedSession:
         """Path of the recording; before the start, the path it gets if that name is free."""
         return self._recording.path if self._recording else self._directory / f"{self._name}.ipynb"
 
+    @property
+    def block_count(self) -> int:
+        """Number of blocks in the notebook; 0 before the start."""
+        return self._recording.notebook.cells.block_count if self._recording else 0
+
     async def start(self) -> None:
         """Start the recording, and start or replace the kernel if none is alive."""
         if await self.kernels.is_alive():

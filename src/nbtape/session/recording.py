@@ -145,8 +145,8 @@ class Recording:
         cell = self.notebook.cells[index]
         _close(cell, "not_run", note=note)
         self.notebook.touch(index)
-        place = self.notebook.cells.place(index)
-        return CellResult(index=place, cell_id=cell["id"], status="not_run", output=note, note=note)
+        place, block = self.notebook.cells.place(index), self.notebook.cells.block(index)
+        return CellResult(index=place, cell_id=cell["id"], status="not_run", output=note, note=note, block=block)
 
     def skip(self, block: CodeBlock, note: str) -> CellResult:
         """Append a cell for a block that is not run; `note` has the reason."""
@@ -170,12 +170,12 @@ class Recording:
         self.notebook.touch(index)
         if outcome.installed is not None:
             self.notebook.describe({"nbtape": outcome.installed.metadata()})
-        place = self.notebook.cells.place(index)
+        block = self.notebook.cells.block(index)
         return CellResult(
-            index=place,
+            index=self.notebook.cells.place(index),
             cell_id=cell["id"],
             status=outcome.status,
-            output=shorten(text, self._options["max_output_chars"], f"full output in {self.path}, cell {place}"),
+            output=shorten(text, self._options["max_output_chars"], f"full output in {self.path}, block {block}"),
             output_files=[*(file["path"] for file in extraction.files), *map(str, changes.paths)],
             execution_count=cell["execution_count"],
             duration=outcome.duration,
@@ -185,6 +185,7 @@ class Recording:
             outputs_incomplete=bool(outcome.missing),
             note=note,
             left_out=outcome.left_out,
+            block=block,
         )
 
     async def _describe(self, paths: list[Path]) -> list[dict[str, Any]]:
@@ -205,7 +206,7 @@ class Recording:
 
     def _extract_cell(self, index: int) -> Extraction:
         cell = self.notebook.cells[index]
-        extraction = self._extractor.extract(index, cell["outputs"])
+        extraction = self._extractor.extract(index, self.notebook.cells.block(index), cell["outputs"])
         for file in extraction.files:
             written_files.recorded(Path(file["path"]))
         nbtape = cell["metadata"]["nbtape"]

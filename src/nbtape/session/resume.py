@@ -6,11 +6,11 @@ import contextlib
 import hashlib
 import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from nbformat.v4 import new_code_cell, new_notebook
 
+from nbtape.common.arguments import check_callable, check_instance, path_argument
 from nbtape.common.concurrency import offload, see_through, tell
 from nbtape.errors import KernelStartError, NotebookReadError
 from nbtape.kernels.sources import DEFAULT_KERNEL
@@ -37,6 +37,7 @@ from nbtape.session.resume_plan import (
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+    from pathlib import Path
 
     from nbformat import NotebookNode
 
@@ -62,7 +63,10 @@ class Origin:
     @classmethod
     def check(cls, notebook: Path | str, until: int | None, on_progress: Callable[[str], None] | None) -> Origin:
         """Read and check a notebook; raises NotebookReadError, or ValueError if it has fewer than `until` cells."""
-        path = Path(notebook).absolute()
+        check_callable("on_progress", on_progress)
+        if until is not None:
+            check_instance("until", until, int)
+        path = path_argument("notebook", notebook).absolute()
         node = recover_document(path)
         if type(version := own_metadata(node).get("version")) is int and version > FORMAT_VERSION:
             raise NotebookReadError(path, "it was recorded by a newer nbtape. Upgrade nbtape.")
@@ -222,18 +226,18 @@ async def _run_again(
     scratch = new_notebook(cells=[new_code_cell(node["cells"][cell.index]["source"]) for cell in report])
     runner = CellRunner(scratch, kernel.manager, kernel.client, _NO_LISTENER, grace=terms.options["interrupt_grace"])
     wanted = [position for position, cell in enumerate(report) if not cell.reason]
-    for number, position in enumerate(wanted, 1):
+    for position in wanted:
         if stop.is_set():
             return Resumption(left_out(report, "Not run again: the resumption was interrupted.")), False
         cell = node["cells"][report[position].index]
         first_line = next(iter(cell["source"].strip().splitlines()), "")[:100]
-        tell(origin.on_progress, f"[{number}/{len(wanted)}] {first_line}")
+        tell(origin.on_progress, f"[{report[position].block}/{len(report)}] {first_line}")
         # The record already has its output, so only an error is kept.
         timeout = max(terms.timeout, recorded_seconds(cell, "timeout") or 0)
         outcome = await runner.run(position, timeout, 0, stop)
         report[position] = ran(report[position], outcome.status, _error(outcome))
         if outcome.kernel_lost:
-            end = f"the kernel exited in cell {report[position].index}"
+            end = f"the kernel exited in block {report[position].block}"
             note = f"{end.capitalize()}, and the variables of earlier cells were lost. {outcome.cause}".rstrip()
             return Resumption(left_out(report, f"Not run again: {end}."), note=note), True
     return Resumption(report), False

@@ -24,6 +24,7 @@ class ResumedCell:
         status: Its status in the rerun; None if it was not rerun.
         differs: Whether it failed although it had succeeded, or was not rerun although it should have been.
         reason: A sentence on what was done with it and why.
+        block: Its number, counted from 1.
     """
 
     index: int
@@ -32,6 +33,7 @@ class ResumedCell:
     status: Status | None = None
     differs: bool = False
     reason: str = ""
+    block: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +59,19 @@ class Resumption:
         if self.attached:
             return f"Resumed on the running kernel. {self.note}".rstrip()
         again = sum(cell.status is not None for cell in self.cells)
-        told = [f"Resumed: {again} of {len(self.cells)} code cells were run again.", self.note]
+        told = [f"Resumed: {again} of {len(self.cells)} blocks were run again.", self.note]
         if differing := self.differing:
-            told.append(f"Not as recorded: cell {', '.join(str(cell.index) for cell in differing)}.")
+            told.append(f"Not as recorded: block {', '.join(str(cell.block) for cell in differing)}.")
         return " ".join(filter(None, told))
 
 
 def plan(notebook: Mapping[str, Any]) -> list[ResumedCell]:
     """List the code cells of a notebook; rerun those without a `reason`."""
     epochs = restored_epochs(notebook)
+    code = [(index, cell) for index, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code"]
     return [
-        ResumedCell(index, cell["id"], recorded_status(cell), reason=_why_not(cell, epochs))
-        for index, cell in enumerate(notebook["cells"])
-        if cell["cell_type"] == "code"
+        ResumedCell(index, cell["id"], recorded_status(cell), reason=_why_not(cell, epochs), block=block)
+        for block, (index, cell) in enumerate(code, 1)
     ]
 
 

@@ -30,7 +30,7 @@ class RunCell:
     The status is `running` if the recording was cut off or is not finished. `files` has the files extracted from the
     outputs, then those that the code wrote. `touched` has what was changed after recording: by someone else (`added`
     for a new cell), by the agent, and `late output` and `updated display` for output that arrived while a later cell
-    ran.
+    ran. `block` is its number (see `numbering`), and `execution_count` the one that JupyterLab shows.
     """
 
     index: int
@@ -43,6 +43,8 @@ class RunCell:
     note: str = ""
     kernel_epoch: int = 0
     touched: tuple[str, ...] = ()
+    block: int = 0
+    execution_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def summarise(document: Mapping[str, Any]) -> Run:
     """Summarize the run in a notebook, in which only the cells are known to be objects."""
     shaped = [(index, fit_cell(cell)) for index, cell in enumerate(document["cells"])]
     code = [(index, cell) for index, cell in shaped if cell["cell_type"] == "code"]
-    cells = tuple(run_cell(index, cell) for index, cell in code)
+    cells = tuple(run_cell(index, block, cell) for block, (index, cell) in enumerate(code, 1))
     notebook = {"metadata": dict_of(document.get("metadata"))}
     ours, environment = own_metadata(notebook), environment_of(notebook)
     kernelspec = dict_of(notebook["metadata"].get("kernelspec"))
@@ -109,8 +111,8 @@ def summarise(document: Mapping[str, Any]) -> Run:
     )
 
 
-def run_cell(index: int, cell: Mapping[str, Any]) -> RunCell:
-    """Summarize a normalized code cell (see `fit_cell`)."""
+def run_cell(index: int, block: int, cell: Mapping[str, Any]) -> RunCell:
+    """Summarize a normalized code cell (see `fit_cell`), from its position and the number of its block."""
     ours = own_metadata(cell)
     return RunCell(
         index=index,
@@ -123,6 +125,8 @@ def run_cell(index: int, cell: Mapping[str, Any]) -> RunCell:
         note=text_of(ours.get("note")),
         kernel_epoch=epoch if type(epoch := ours.get("kernel_epoch")) is int and epoch > 0 else 0,
         touched=changes_of_cell(ours),
+        block=block,
+        execution_count=cell["execution_count"],
     )
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from typing import TYPE_CHECKING, Final
+
+from nbtape.notebook.numbering import place_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,9 +61,18 @@ def changes_of(run: Run) -> str:
     if not run.changed:
         return ""
     cells = "1 cell was" if len(run.changed) == 1 else f"{len(run.changed)} cells were"
-    listed = [f"{index} ({', '.join(changes)})" for index, changes in run.changed.items()]
-    more = f", and {len(listed) - _MAX_LISTED} more" if len(listed) > _MAX_LISTED else ""
-    return f"{cells} changed after recording: {', '.join(listed[:_MAX_LISTED])}{more}"
+    blocks = {cell.index: cell.block for cell in run.cells}
+    listed = [
+        f"{place_name(_block_at(index, blocks), is_code=index in blocks)} ({', '.join(changes)})"
+        for index, changes in itertools.islice(run.changed.items(), _MAX_LISTED)
+    ]
+    more = f", and {len(run.changed) - _MAX_LISTED} more" if len(run.changed) > _MAX_LISTED else ""
+    return f"{cells} changed after recording: {', '.join(listed)}{more}"
+
+
+def _block_at(index: int, blocks: Mapping[int, int]) -> int:
+    """The number of the block at a position or before it; `blocks` has their numbers by position."""
+    return max((block for position, block in blocks.items() if position <= index), default=0)
 
 
 def edits(cell: RunCell) -> str:

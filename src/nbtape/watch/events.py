@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nbtape.notebook.numbering import block_numbers
 from nbtape.summary.normalise import fit_output
 from nbtape.summary.run_summary import count_statuses, run_cell
 
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CellBegun:
-    """A cell that is new or has a new source. Only cells of kind `code` end; the others are `markdown` or `raw`."""
+    """A cell that is new or has a new source. Only cells of kind `code` end; the others are `markdown` or `raw`.
+
+    `block` is the number of the block, or of the one before it (see `numbering`).
+    """
 
     index: int
     kind: str
     source: str
+    block: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +76,27 @@ class EventTracker:
 
     def events(self, snapshot: Snapshot, begin: int = 0) -> Iterator[Event]:
         """Report changes in cell `begin` and later cells, and only remember earlier ones."""
+        numbers = block_numbers(cell.outline for cell in snapshot.cells)
         for index in snapshot.changed:
-            events = list(self._of_cell(index, snapshot.cells[index]))
+            events = list(self._of_cell(index, numbers[index], snapshot.cells[index]))
             if index >= begin:
                 yield from events
         there = {cell.key for cell in snapshot.cells}
         self._reported = {key: reported for key, reported in self._reported.items() if key in there}
 
-    def _of_cell(self, index: int, snapshot: CellSnapshot) -> Iterator[Event]:
+    def _of_cell(self, index: int, block: int, snapshot: CellSnapshot) -> Iterator[Event]:
         cell = snapshot.load()
         reported = self._reported.get(snapshot.key)
         if reported is None or reported.source != cell["source"]:
             reported = self._reported[snapshot.key] = _Reported(cell["source"])
-            yield CellBegun(index, cell["cell_type"], cell["source"])
+            yield CellBegun(index, cell["cell_type"], cell["source"], block)
         if cell["cell_type"] != "code":
             return
         outputs = [fit_output(raw) for raw in cell["outputs"]]
         for position, output in enumerate(outputs):
             yield from reported.events(index, position, output)
         del reported.outputs[len(outputs) :]
-        about = run_cell(index, {**cell, "outputs": outputs})
+        about = run_cell(index, block, {**cell, "outputs": outputs})
         if about.status != "running" and (about.status, about.touched) != (reported.status, reported.touched):
             yield CellEnded(about)
         reported.status, reported.touched = about.status, about.touched

@@ -71,7 +71,7 @@
   function take(updates) {
     name = updates.name;
     document.getElementById("name").textContent = name;
-    for (const [number, index, status] of updates.cells) {
+    for (const [number, block, status] of updates.cells) {
       const cell = cells.get(number) ?? begin(number);
       cell.revision = updates.revision;
       cell.status = status;
@@ -79,7 +79,7 @@
       cell.section.classList.toggle("cell-failed", failures.has(status));
       cell.square.className = `status-${status}`;
       cell.square.hidden = status === "";
-      cell.square.title = `cell ${index}: ${status}`;
+      cell.square.title = `block ${block}: ${status}`;
     }
     if (updates.order) reorder(updates.order);
     count();

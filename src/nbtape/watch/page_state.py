@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nbtape.common.hidden_text import reveal_line
 from nbtape.export.html_parts import Parts
 from nbtape.export.write import check_packages
+from nbtape.notebook.numbering import block_numbers
 from nbtape.summary.normalise import fit_output
 from nbtape.summary.run_summary import count_statuses, run_cell, summarise
 from nbtape.summary.wording import facts_of
@@ -37,6 +38,7 @@ class Posted:
 
     number: int
     index: int
+    block: int
     status: str
     revision: int
     snapshot: CellSnapshot
@@ -70,8 +72,9 @@ class Board:
                 self._parts = Parts(snapshot.metadata)
             self._metadata = snapshot.metadata
             changed = set(snapshot.changed)
+            numbers = block_numbers(cell.outline for cell in snapshot.cells)
             cells = {
-                cell.key: self._posted(index, cell, is_changed=index in changed)
+                cell.key: self._posted(index, numbers[index], cell, is_changed=index in changed)
                 for index, cell in enumerate(snapshot.cells)
             }
             if list(cells) != list(self._cells):
@@ -89,7 +92,7 @@ class Board:
     def updates(self, since: int, timeout: float) -> dict[str, Any]:
         """The changes since a revision as JSON; after `timeout` seconds without any, only `revision` and `conclusion`.
 
-        `cells` has the number, position and status of each changed cell, and `order` all numbers if they changed.
+        `cells` has the number, block and status of each changed cell, and `order` all numbers if they changed.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._revision > since, timeout)
@@ -103,7 +106,7 @@ class Board:
             "name": reveal_line(self._name[:_MAX_FACT_CHARS]),
             "facts": [[name, reveal_line(value[:_MAX_FACT_CHARS])] for name, value in facts_of(run)],
             "cells": [
-                [posted.number, posted.index, posted.status] for posted in cells.values() if posted.revision > since
+                [posted.number, posted.block, posted.status] for posted in cells.values() if posted.revision > since
             ],
             "order": [posted.number for posted in cells.values()] if is_ordered else None,
             "conclusion": conclusion,
@@ -122,13 +125,13 @@ class Board:
         rendered = [[mark, None if mark in known else render()] for mark, render in _parts(posted, parts)]
         return {"revision": posted.revision, "parts": rendered}
 
-    def _posted(self, index: int, snapshot: CellSnapshot, *, is_changed: bool) -> Posted:
+    def _posted(self, index: int, block: int, snapshot: CellSnapshot, *, is_changed: bool) -> Posted:
         before = self._cells.get(snapshot.key)
-        if before is not None and before.index == index and not is_changed:
+        if before is not None and (before.index, before.block) == (index, block) and not is_changed:
             return replace(before, snapshot=snapshot)
         number = next(self._new_numbers) if before is None else before.number
-        status = run_cell(index, snapshot.outline).status if snapshot.outline["cell_type"] == "code" else ""
-        return Posted(number, index, status, self._revision, snapshot)
+        status = run_cell(index, block, snapshot.outline).status if snapshot.outline["cell_type"] == "code" else ""
+        return Posted(number, index, block, status, self._revision, snapshot)
 
 
 def _parts(posted: Posted, parts: Parts) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -139,8 +142,8 @@ def _parts(posted: Posted, parts: Parts) -> Iterator[tuple[str, Callable[[], str
         yield _mark(head), partial(parts.prose, cell)
         return
     counts: Counter[str] = Counter()
-    about = run_cell(posted.index, {**cell, "outputs": posted.snapshot.outline["outputs"]})
-    yield _mark([head, about.index, about.status]), partial(parts.head, cell, about)
+    about = run_cell(posted.index, posted.block, {**cell, "outputs": posted.snapshot.outline["outputs"]})
+    yield _mark([head, about.block, about.status]), partial(parts.head, cell, about)
     for raw in cell["outputs"]:
         output = fit_output(raw)
         counts[mark := _mark(output)] += 1  # outputs of a cell may be equal

@@ -7,7 +7,7 @@ import io
 import os
 import select
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nbtape.cli.display.plain import plain
 
@@ -64,6 +64,31 @@ def _made_plain(segment: Segment) -> Segment:
     if style is not None and style.link:
         style = style.update_link(None)
     return segment._replace(text=plain(segment.text), style=style)
+
+
+#: What nbtape draws itself, for terminals whose encoding lacks it. Text of others is shown with escapes.
+_DRAWN: Final = {"\N{BOX DRAWINGS LIGHT VERTICAL}": "|", "\N{HORIZONTAL ELLIPSIS}": "...", "\N{RIGHTWARDS ARROW}": "->"}
+
+
+def drawn(text: str) -> str:
+    """Text with characters that nbtape draws, in ASCII if standard output cannot encode them."""
+    for character, substitute in _DRAWN.items():
+        if character in text and not _can_print(character):
+            text = text.replace(character, substitute)
+    return text
+
+
+def spinner() -> str:
+    """The name of a rich spinner that the terminal can show."""
+    return "dots" if _can_print("\N{BRAILLE PATTERN DOTS-124}") else "line"
+
+
+def _can_print(character: str) -> bool:
+    try:
+        character.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def shows_progress() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbtape.cli.display.consoles import consoles, read_or_not, shows_progress
+from nbtape.cli.display.consoles import consoles, drawn, read_or_not, shows_progress
 from nbtape.cli.display.plain import plain_code, plain_line
 from nbtape.replay.report import ReplayReport
 
@@ -65,7 +65,7 @@ class Verdicts:
             if self._out.is_terminal:
                 self._show_table(outcome)
             else:
-                self._out.print(plain_code(str(outcome)))
+                self._out.print(plain_code(drawn(str(outcome))))
             self._out.print(f"Notebook: {plain_line(str(outcome.output))}")
 
     def summary(self, outcomes: Sequence[Outcome]) -> None:
@@ -87,13 +87,13 @@ class Verdicts:
         self._out.print(plain_line(head), style="bold")
         news = [cell for cell in report.cells if not cell.is_as_recorded or cell.verdict == "drift"]
         for line in (*report.news_of_settings(), *report.news_of_environment()):
-            self._out.print(plain_line(line))
+            self._out.print(plain_line(drawn(line)))
         if not news:
             return
-        table = Table("cell", "verdict", "then", "now", "what differs")
+        table = Table("block", "verdict", "then", "now", "what differs")
         for cell in news:
             table.add_row(
-                str(cell.index),
+                str(cell.block),
                 Text(plain_line(cell.verdict), style=_STYLES.get(cell.verdict, "")),
                 plain_line(cell.recorded or "not recorded"),
                 plain_line(cell.replayed),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.cli.display.consoles import consoles, read_or_not, shows_progress
+from nbtape.cli.display.consoles import consoles, read_or_not, shows_progress, spinner
 from nbtape.cli.display.plain import coloured, overwritten, plain, plain_code, plain_line
 from nbtape.cli.display.printing import write_error, write_line
 from nbtape.notebook.output_text import output_text
@@ -35,7 +35,7 @@ class Terminal:
         self._quiet = quiet
         self._out, self._err = consoles()
         self.progress = Progress(
-            SpinnerColumn(),
+            SpinnerColumn(spinner()),
             TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
             TextColumn("{task.fields[line]}", markup=False),
@@ -56,7 +56,7 @@ class Terminal:
         """Print how a notebook was resumed, and which of its cells differ now."""
         self._say(str(resumption))
         for cell in resumption.differing:
-            self._say(plain_line(f"    cell {cell.index}: {cell.reason}"))
+            self._say(plain_line(f"    block {cell.block}: {cell.reason}"))
 
     def begin(self, number: int, total: int, block: CodeBlock) -> None:
         """Print the first line of a block that starts."""

@@ -6,6 +6,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.cli.display.consoles import drawn
 from nbtape.cli.display.plain import coloured, joined, plain_code, plain_line, styled
 from nbtape.cli.display.printing import echo
 from nbtape.summary.wording import counted, edits, facts_of, span
@@ -29,7 +30,7 @@ _COLOURS: Final[Mapping[str, str]] = {
 _CODE_CHARS: Final = 60
 _FILES_CHARS: Final = 80
 
-_HEAD: Final = ("cell", "status", "time", "code", "files")
+_HEAD: Final = ("block", "status", "time", "code", "files")
 #: The width of the first three columns, with their gaps.
 _FIXED: Final = 5 + 2 + 11 + 2 + 8 + 2
 
@@ -50,14 +51,15 @@ def print_run(name: str, run: Run) -> None:
     echo(joined(*lines, by="\n"))
 
 
-def print_cell(index: int, cell: Mapping[str, Any], about: RunCell | None, outputs: Sequence[str]) -> None:
+def print_cell(name: str, cell: Mapping[str, Any], about: RunCell | None, outputs: Sequence[str]) -> None:
     """Print one cell: how it ended if it is code, its source, and its outputs."""
     if about is None:
-        echo(styled(plain_line(f"cell {index}: {cell['cell_type']}"), bold=True))
+        echo(styled(name, bold=True))
         echo(plain_code(cell["source"]))
         return
     kernel = f"kernel {about.kernel_epoch}" if about.kernel_epoch else ""
-    head = [f"cell {index}:", styled_status(about.status), span(about.seconds), kernel]
+    counted_as = f", In [{about.execution_count}]" if about.execution_count is not None else ""
+    head = [f"{name}{counted_as}:", styled_status(about.status), span(about.seconds), kernel]
     echo(joined(*filter(None, head), by=" "))
     note = f"note: {about.note}" if about.note else ""
     for line in filter(None, (*(f"file: {path}" for path in about.files), note, edits(about))):
@@ -70,7 +72,7 @@ def print_cell(index: int, cell: Mapping[str, Any], about: RunCell | None, outpu
 def _rows(cell: RunCell, code: int, files: int) -> list[Shown]:
     """The line of a cell, and a further line each for its error and for edits."""
     texts = (
-        str(cell.index),
+        str(cell.block),
         plain_line(cell.status),
         span(cell.seconds),
         plain_line(cell.first_line),
@@ -113,7 +115,8 @@ def _widths(run: Run) -> tuple[int, int]:
 def _cut(text: str, width: int) -> str:
     from rich.cells import cell_len, set_cell_size
 
-    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
+    end = drawn("…")
+    return text if cell_len(text) <= width else set_cell_size(text, width - len(end)) + end
 
 
 def styled_status(status: str) -> Shown:

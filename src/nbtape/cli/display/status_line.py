@@ -6,7 +6,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Final
 
-from nbtape.cli.display.consoles import consoles, read_or_not, shows_progress
+from nbtape.cli.display.consoles import consoles, read_or_not, shows_progress, spinner
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.printing import echo
 
@@ -51,7 +51,7 @@ class _Line:
 
     def show(self) -> None:
         _, console = consoles()
-        self._status = console.status("")
+        self._status = console.status("", spinner=spinner())
         self._status.start()
         self.change(self._text)  # which may have changed meanwhile
 

@@ -7,10 +7,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.cli.display.consoles import drawn
 from nbtape.cli.display.plain import coloured, joined, overwritten, plain_code, plain_line, styled
 from nbtape.cli.display.printing import echo, set_last_line
 from nbtape.cli.display.run_table import styled_status
 from nbtape.common.text import shorten
+from nbtape.notebook.numbering import place_name
 from nbtape.notebook.output_text import output_text
 from nbtape.summary.wording import edits, span
 from nbtape.watch.events import CellBegun, OutputShown, StreamGrown
@@ -68,12 +70,11 @@ class Live:
     def _begin(self, event: CellBegun) -> None:
         self._finish_cell()
         is_code = event.kind == "code"
-        kind = "" if is_code else f": {event.kind}"
-        self._print(joined("\n", styled(plain_line(f"cell {event.index}{kind}"), bold=True)))
+        self._print(joined("\n", styled(place_name(event.block, is_code=is_code), bold=True)))
         source = plain_code(self._shorten(event.source)).removesuffix("\n")
         for line in source.split("\n"):
-            self._print(joined(styled("  │ ", dim=True), line) if is_code else line)
-        self._running = (event.index, time.monotonic()) if is_code else None
+            self._print(joined(styled(drawn("  │ "), dim=True), line) if is_code else line)
+        self._running = (event.block, time.monotonic()) if is_code else None
 
     def _grow(self, event: StreamGrown) -> None:
         if self._stream != (event.index, event.position):
@@ -87,7 +88,7 @@ class Live:
     def _end(self, about: RunCell) -> None:
         self._finish_cell()
         self._running = None
-        status = joined(f"cell {about.index}: ", styled_status(about.status))
+        status = joined(f"block {about.block}: ", styled_status(about.status))
         told = [status, span(about.seconds), plain_line(edits(about))]
         self._print(joined(*filter(None, told), by=", "))
         if about.note:
@@ -116,8 +117,8 @@ class Live:
             return plain_line(output_text(output).strip().rpartition("\n")[2])
         if self._running is None:
             return ""
-        index, since = self._running
-        return f"cell {index} is running, {span(time.monotonic() - since)}"
+        block, since = self._running
+        return f"block {block} is running, {span(time.monotonic() - since)}"
 
     def _set_status_line(self, text: str) -> None:
         from rich.cells import set_cell_size

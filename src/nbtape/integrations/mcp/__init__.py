@@ -104,7 +104,7 @@ class NotebookServer(MCPServer):
             This class neither starts nor stops it.
         kernel_name: The kernel spec.
         timeout: Seconds for each block without a timeout of its own, at least 1.
-        output_dir: Directory of the notebook and its files. Created if its parent exists.
+        output_dir: Directory of the notebook and its files. Created with its parents if missing.
         notebook: File name of the notebook.
         on_close: Called in a thread when the server stops, after the kernel has stopped.
         options: See `nbtape.Options`.

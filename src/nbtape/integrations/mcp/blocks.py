@@ -139,10 +139,11 @@ class Session:
         self.executor = AsyncJupyterCodeExecutor(**arguments, **listening)
         #: The files of all blocks so far, in order.
         self.files: dict[str, None] = {}
-        self._count = 0
         self._turns = Turns()
         self._blocks: deque[Block] = deque()
         self._current: Block | None = None
+        #: How many blocks the notebook had before the current one.
+        self._count_before = 0
         self._tasks: set[asyncio.Future[Any]] = set()
 
     @property
@@ -153,9 +154,9 @@ class Session:
     def begin(self, code: str, timeout: float | None) -> Block:
         """Run a block when its turn comes, with its own timeout or the session's, in seconds."""
         self.refuse_if_left_running()
-        self._count += 1
         seconds = checked_timeout(self.executor.timeout if timeout is None else timeout)
-        block = Block(self._count, seconds, OutputSoFar(self.executor.max_output_chars))
+        waiting = sum(map(self._lacks_cell, self.running))
+        block = Block(self.executor.block_count + waiting + 1, seconds, OutputSoFar(self.executor.max_output_chars))
         self._blocks.append(block)
         while len(self._blocks) > _MAX_BLOCKS and self._blocks[0].has_ended:
             self._blocks.popleft()
@@ -211,20 +212,30 @@ class Session:
         try:
             # The executor has a queue too, but only with this one is it known which block an output belongs to.
             async with take_turn(self._turns.lock, block.stop):
-                self._current = block
+                self._current, self._count_before = block, self.executor.block_count
                 await unless_stopped(self.executor.start(), block.stop)
                 block.result = await self.executor.execute_code_blocks(
                     [tool_block(code, "")], timeout=block.timeout, stop=block.stop
                 )
             self.files.update(dict.fromkeys(block.result.output_files))
-        except asyncio.CancelledError:
-            pass  # stopped before it ran
+        except asyncio.CancelledError:  # stopped before it ran
+            await self._record_stopped(code)
         except Exception as exc:  # noqa: BLE001  (raised to the request that waits for the block)
             block.error = exc
         finally:
             if self._current is block:
                 self._current = None
             block.end()
+
+    async def _record_stopped(self, code: str) -> None:
+        """Record a block that was stopped before it ran, so that later ones keep the numbers that they were given."""
+        if self.executor.block_count:
+            with contextlib.suppress(NbtapeError):
+                await self.executor.skip_code_blocks([CodeBlock(code, "")], "Not run: interrupted before it started.")
+
+    def _lacks_cell(self, block: Block) -> bool:
+        """Whether a block that has not ended is not in the notebook yet."""
+        return block is not self._current or self.executor.block_count == self._count_before
 
     def _heard(self, output: Mapping[str, Any]) -> object:
         if self._current is not None:

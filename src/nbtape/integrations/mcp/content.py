@@ -18,6 +18,7 @@ from nbtape.common.text import fit_text, shorten, strip_escapes
 from nbtape.common.untrusted_files import Directory
 from nbtape.integrations._answers import scaled
 from nbtape.notebook.format import own_metadata, recorded_status
+from nbtape.notebook.numbering import block_numbers, place_name
 from nbtape.notebook.output_text import cell_text
 from nbtape.notebook.read import journal_notice, parse_document
 from nbtape.summary.run_summary import changes_of_cell
@@ -92,24 +93,25 @@ def cells_text(path: Path, first: int | None, count: int, limit: int) -> str:
     cells = parse_document(path, read_inside(path.parent, path.name)[1])["cells"]
     start = len(cells) - count if first is None else first + (len(cells) if first < 0 else 0)
     start = min(max(start, 0), len(cells))
-    chosen = list(enumerate(cells))[start : start + count]
-    shown = f"cells {chosen[0][0]} to {chosen[-1][0]} are shown" if chosen else "no cells in this range"
+    chosen = list(zip(block_numbers(cells), cells, strict=True))[start : start + count]
+    shown = f"cells {start} to {start + len(chosen) - 1} are shown" if chosen else "no cells in this range"
     head = f"{path} has {len(cells)} cells, counted from 0; {shown}."
     if notice := journal_notice(path):
         head += f" {notice}"
-    text = "\n\n".join([head, *(_cell(index, cell) for index, cell in chosen)])
+    text = "\n\n".join([head, *(_cell(block, cell) for block, cell in chosen)])
     return shorten(text, limit, f"full text in {path}")
 
 
-def _cell(index: int, cell: NotebookNode) -> str:
+def _cell(block: int, cell: NotebookNode) -> str:
     where = "full text in the notebook"
     source = shorten(cell["source"], _MAX_PART_CHARS, where)
     marks = "".join(f", {mark}" for mark in changes_of_cell(own_metadata(cell)))
     name = f"{marks}, id {cell['id']}"
     if cell["cell_type"] != "code":
-        return f"[{index}] {cell['cell_type']}{name}\n{source}"
+        return f"[{place_name(block, is_code=False)}]{name}\n{source}"
     outputs = shorten(cell_text(cell["outputs"], _named(cell)), _MAX_PART_CHARS, where).rstrip("\n")
-    parts = [f"[{index}] code, {recorded_status(cell)}{name}", source, *(["--- output", outputs] if outputs else [])]
+    head = f"[{place_name(block, is_code=True)}] {recorded_status(cell)}{name}"
+    parts = [head, source, *(["--- output", outputs] if outputs else [])]
     return "\n".join(parts)
 
 
