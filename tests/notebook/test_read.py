@@ -226,7 +226,7 @@ def test_another_format_is_named_with_what_to_do(tmp_path: Path, version: str, t
 
 
 @pytest.mark.parametrize("minor", ['"5"', "null", "4.5", "[]"])
-def test_a_minor_version_that_is_no_number_is_named_with_what_to_do(tmp_path: Path, minor: str) -> None:
+def test_an_invalid_minor_version_is_named_with_what_to_do(tmp_path: Path, minor: str) -> None:
     path = tmp_path / "n.ipynb"
     path.write_text(placed("nbformat_minor", text=minor))
     with pytest.raises(

@@ -11,6 +11,7 @@ _PHRASES: Final = {
     " Increase startup_timeout= if the server is slow.": " Try again when the server is less busy.",
     " Set another user=, or leave it out.": " Use an --output-dir that does not belong to root.",
     " (memory=)": "",
+    "Use use_https=, port= and base_path= for the rest of a URL.": "Correct the URL of --server.",
     "token= (or headers= of JupyterConnectionInfo)": "token=",
     "host=, port= and base_path=": "the URL of --server",
     "host=, port= and the network": "the URL of --server and the network",
