@@ -389,3 +389,9 @@ def test_invalid_input_is_a_one_line_error_with_exit_code_2(tmp_path: Path, argu
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_missing_module_is_reported_with_the_python_that_lacks_it(tmp_path: Path) -> None:
+    done = nbtape("run", "-", cwd=tmp_path, stdin="```python\nimport no_such_module\n```")
+    assert done.returncode == 1
+    assert f"nbtape: The kernel runs in {sys.executable}. Install missing packages there" in done.stderr

@@ -38,8 +38,8 @@ _OPTIONS: Final = (
         is_flag=False,
         flag_value=OUR_IMAGE,
         shell_complete=argument,
-        help="Run the code in a Docker container that can see only the output directory. Uses IMAGE, or nbtape's own "
-        "image, which is built on first use.",
+        help="Run the code in a Docker container that can access only the directory of the notebook. Uses IMAGE, or "
+        "nbtape's own image, which is built on first use.",
     ),
     click.option(
         "--base-image",

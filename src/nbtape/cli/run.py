@@ -131,6 +131,8 @@ def run(  # noqa: PLR0913  (one argument an option)
             if follow:
                 say(_invitation(executor, kernels))
             result = _record(executor, parts, terminal, keep_going=keep_going)
+            if kernels is None and not as_json:
+                _say_where_modules_are_missing(executor, result)
     if as_json:
         resumption = executor.resumption and {"resumption": dataclasses.asdict(executor.resumption)}
         print_document({**result.to_dict(), **(resumption or {})})
@@ -171,6 +173,18 @@ def _record(
         terminal.end(cells[-1])
     terminal.summary(cells)
     return join_cells(cells, executor.notebook, executor.max_output_chars)
+
+
+def _say_where_modules_are_missing(executor: JupyterCodeExecutor, result: CodeResult) -> None:
+    """Name the Python of a local kernel that lacks a module: it may not be the one that the user expects."""
+    if any(cell.error_name == "ModuleNotFoundError" for cell in result.cells):
+        from nbtape.kernels.local.manager import LocalKernels
+
+        program = plain_line(LocalKernels(executor.kernel_name).program)
+        say(
+            f"nbtape: The kernel runs in {program}. Install missing packages there, for example with the block "
+            "`%pip install NAME`, or choose another --kernel."
+        )
 
 
 def _run_block(executor: JupyterCodeExecutor, block: CodeBlock) -> list[CellResult]:

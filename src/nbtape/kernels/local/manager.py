@@ -7,6 +7,7 @@ and other local users cannot listen to iopub, which does not authenticate subscr
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -63,7 +64,17 @@ class LocalKernels(KernelSource):
         """Return the kernel spec."""
         return self._find()
 
+    @property
+    def program(self) -> str:
+        """The program that the kernel spec starts, such as the path of a Python."""
+        program = str(self._found().argv[0])
+        return sys.executable if re.fullmatch(r"python[\d.]*", program) else program  # as jupyter_client does
+
     def _find(self) -> KernelSpec:
+        found = self._found()
+        return KernelSpec(self._name, found.display_name, found.language)
+
+    def _found(self) -> Any:  # noqa: ANN401  (jupyter_client has no types)
         try:
             installed = self._specs.find_kernel_specs()
             found = self._specs.get_kernel_spec(self._name)
@@ -81,7 +92,7 @@ class LocalKernels(KernelSource):
             raise KernelStartError(f"Jupyter cannot find its directories: {exc} Set HOME to a directory.") from exc
         if not found.argv:
             raise _unusable(found.resource_dir, "argv is missing")
-        return KernelSpec(self._name, found.display_name, found.language)
+        return found
 
     def manager(self) -> KernelManager:
         """Return a manager for one new kernel."""
