@@ -718,7 +718,7 @@ def test_a_file_name_from_the_kernel_changes_nothing(tmp_path: Path) -> None:
             metadata = {"filename": name, "image/png": {"filename": name}, "filenames": {"image/png": name}}
             run(executor, DISPLAY + f"display({{'image/png': 'AAAA'}}, raw=True, metadata={metadata!r})")
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
-    extracted = {f"a/b/session_{n}_0.png" for n in range(len(names))}
+    extracted = {f"a/b/session_{n + 1}_0.png" for n in range(len(names))}
     assert found == {"a", "a/b", "a/b/session.ipynb", "x.png", *extracted}
     assert (tmp_path / "x.png").read_text() == "precious"
 

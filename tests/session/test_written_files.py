@@ -339,7 +339,7 @@ def test_a_directory_too_large_to_scan_is_skipped_and_reported(crowd: Path, monk
         metadata = nbformat.read(executor.notebook, 4)["cells"][0]["metadata"]["nbtape"]
         assert "has too many files to scan" in metadata["note"]
         drawn = run(executor, PICTURE)
-        assert names(drawn, crowd) == ["crowded_1_0.png", "crowded_1_0.html"], "extracted files need no look"
+        assert names(drawn, crowd) == ["crowded_2_0.png", "crowded_2_0.html"], "extracted files need no look"
 
 
 def test_changes_during_failed_scans_are_reported_by_the_next_successful_scan(

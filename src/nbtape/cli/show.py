@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     cls=Command,
     examples=[
         "nbtape show answer.ipynb",
-        "nbtape show answer.ipynb --block 3",
+        "nbtape show answer.ipynb --block 2",
         "nbtape show answer.ipynb --json | jq -r '.cells[] | select(.status == \"error\") | .error'",
     ],
 )

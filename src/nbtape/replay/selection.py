@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from nbtape.common.untrusted_files import Directory
 from nbtape.errors import NotebookReadError
@@ -14,9 +14,6 @@ from nbtape.summary.normalise import fit_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-#: papermill's tag for the cell in which it sets parameters.
-_INJECTED: Final = "injected-parameters"
 
 
 def expanded(names: Sequence[str]) -> list[Path]:
@@ -64,7 +61,8 @@ def _is_notebook(name: str) -> bool:
 def made_from_others(notebooks: Sequence[Path]) -> dict[Path, Path]:
     """The notebooks that are the replay or the export of another one of these, by their metadata, with that one.
 
-    A notebook that has code of its own is not among them, whatever it says: otherwise it could evade its replay.
+    A notebook that has code of its own is not among them, whatever it says: otherwise it could evade its replay. So a
+    replay with other parameters is a record of its own.
     """
     if len(notebooks) < 2:  # noqa: PLR2004  (nothing to compare)
         return {}
@@ -75,7 +73,7 @@ def made_from_others(notebooks: Sequence[Path]) -> dict[Path, Path]:
         except (NotebookReadError, OSError, ValueError):  # its replay reports it
             continue
         cells = [fit_cell(cell) for cell in document["cells"]]
-        code[path] = {cell["source"] for cell in cells if cell["cell_type"] == "code" and not _is_injected(cell)}
+        code[path] = {cell["source"] for cell in cells if cell["cell_type"] == "code"}
         origins[path] = _origin_of(document)
     found = {}
     for path, name in origins.items():
@@ -89,10 +87,6 @@ def _origin_of(document: Mapping[str, Any]) -> str | None:
     metadata = document.get("metadata")
     name = own_metadata({"metadata": metadata}).get("derived_from") if isinstance(metadata, dict) else None
     return name if isinstance(name, str) else None
-
-
-def _is_injected(cell: Mapping[str, Any]) -> bool:
-    return _INJECTED in cell["metadata"].get("tags", [])
 
 
 def _has_end(path: Path, origins: Mapping[Path, Path]) -> bool:

@@ -106,10 +106,10 @@ def checked_options(options: Options) -> Options:
         raise TypeError(f"Unknown option {', '.join(sorted(unknown))}. The options are: {', '.join(DEFAULTS)}.")
     checked: Options = {**DEFAULTS, **options}
     given: Mapping[str, object] = {**checked}
-    for name in ("max_output_chars", "max_cell_chars", "max_notebook_chars"):
-        check_instance(name, given[name], int)
     for name in ("startup_timeout", "interrupt_grace", "max_output_chars", "max_cell_chars", "max_notebook_chars"):
         check_positive(name, given[name])
+    for name in ("max_output_chars", "max_cell_chars", "max_notebook_chars"):
+        check_instance(name, given[name], int)
     for name in ("name_files", "record_messages"):
         check_instance(name, given[name], bool)
     check_callable("on_output", checked["on_output"])
