@@ -23,8 +23,8 @@ def cell(source: str, shown: str, status: str = "ok", *tags: str) -> Any:
 
 
 def judged(recorded: Any, replayed: Any, *, trusted: bool = False) -> ReplayedCell:
-    rules = CellRules.of(0, recorded, ReplaySettings(), trusted=trusted)
-    return judge_cell(0, recorded, replayed, (Context(), Context()), rules)
+    rules = CellRules.of(1, recorded, ReplaySettings(), trusted=trusted)
+    return judge_cell(0, 1, recorded, replayed, (Context(), Context()), rules)
 
 
 @pytest.mark.parametrize(

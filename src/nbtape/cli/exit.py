@@ -72,10 +72,9 @@ def ending(error: BaseException) -> tuple[int, str]:
             )
         case FileNotFoundError(filename=None) if not has_current_directory():
             return REFUSED, "The current directory was removed. Change to another directory."
-        case OSError(filename=None, strerror=str() as reason):
-            return REFUSED, _sentence(reason)
         case NbtapeError() | ValueError() | OSError():
-            return REFUSED, as_options(str(error))
+            reason = getattr(error, "strerror", None)
+            return REFUSED, as_options(_sentence(reason) if reason else str(error))
         case _:
             told = traceback.format_exception_only(error)[-1].strip()
             hint = "" if is_debugging() else " Run it again with --debug and report the output."

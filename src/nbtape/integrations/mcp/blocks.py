@@ -231,7 +231,7 @@ class Session:
         """Record a block that was stopped before it ran, so that later ones keep the numbers that they were given."""
         if self.executor.block_count:
             with contextlib.suppress(NbtapeError):
-                await self.executor.skip_code_blocks([CodeBlock(code, "")], "Not run: interrupted before it started.")
+                await self.executor.skip_code_blocks([tool_block(code, "")], "Not run: interrupted before it started.")
 
     def _lacks_cell(self, block: Block) -> bool:
         """Whether a block that has not ended is not in the notebook yet."""
