@@ -73,8 +73,8 @@ def ending(error: BaseException) -> tuple[int, str]:
         case FileNotFoundError(filename=None) if not has_current_directory():
             return REFUSED, "The current directory was removed. Change to another directory."
         case NbtapeError() | ValueError() | OSError():
-            reason = getattr(error, "strerror", None)
-            return REFUSED, as_options(_sentence(reason) if reason else str(error))
+            told = getattr(error, "strerror", None)
+            return REFUSED, as_options(_sentence(str(told)) if told else str(error))
         case _:
             told = traceback.format_exception_only(error)[-1].strip()
             hint = "" if is_debugging() else " Run it again with --debug and report the output."
