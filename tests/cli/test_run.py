@@ -139,6 +139,14 @@ def test_elements_are_run_if_their_tags_are_named(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "element")
 
 
+def test_keep_going_runs_what_comes_after_a_language_that_the_kernel_cannot_run(tmp_path: Path) -> None:
+    message = "```perl\nprint 1\n```\n\n```python\nprint('after all')\n```\n"
+    done = nbtape("run", "-", "--keep-going", cwd=tmp_path, stdin=message)
+    assert (done.returncode, "after all" in done.stdout) == (1, True)
+    statuses = [cell.metadata.nbtape.status for cell in read(tmp_path / "session.ipynb").cells]
+    assert statuses == ["not_run", "ok"]
+
+
 def test_a_timeout_exits_with_124(tmp_path: Path) -> None:
     message = "```python\nprint('so far', flush=True)\nimport time; time.sleep(60)\n```"
     done = nbtape("run", "-", "--timeout", "1", cwd=tmp_path, stdin=message)

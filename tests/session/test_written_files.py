@@ -171,7 +171,21 @@ def test_a_draft_that_is_being_written_is_never_listed(executor: JupyterCodeExec
     assert names(result, executor.notebook.parent) == ["result.tmp"]
 
 
-def test_files_written_between_two_blocks_are_listed_with_the_next(executor: JupyterCodeExecutor) -> None:
+def test_files_of_others_between_two_calls_are_not_attributed_to_the_next_block(executor: JupyterCodeExecutor) -> None:
+    directory = executor.notebook.parent
+    run(executor, "1")
+    (directory / "upload.csv").write_text("a\n1\n")
+    (directory / "data.csv").write_text("changed")
+    assert run(executor, "print(1)").output_files == []
+    with JupyterCodeExecutor(output_dir=directory, notebook="other") as other:
+        assert names(run(other, "open('theirs', 'w').close()"), directory) == ["theirs"]
+    assert names(run(executor, "open('ours', 'w').close()\nopen('upload.csv', 'a').write('2')"), directory) == [
+        "ours",
+        "upload.csv",
+    ]
+
+
+def test_files_of_a_thread_are_listed_with_the_block_that_runs_then(executor: JupyterCodeExecutor) -> None:
     thread = "import threading\nthreading.Timer(0.5, lambda: open('late', 'w').close()).start()"
     assert run(executor, thread).output_files == []
     result = run(executor, "import time\ntime.sleep(1)")

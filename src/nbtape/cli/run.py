@@ -156,6 +156,7 @@ def _record(
 ) -> CodeResult:
     """Record the parts in order, run the blocks, and print their progress."""
     cells: list[CellResult] = []
+    is_interrupted = False
     total = executor.block_count + sum(isinstance(part, CodeBlock) for part in parts)
     if executor.resumption is not None:
         terminal.resumed(executor.resumption)
@@ -163,13 +164,13 @@ def _record(
         if not isinstance(part, CodeBlock):
             executor.add_markdown(part.text)
             continue
-        stopped = any(cell.stops and cell.status in {"interrupted", "not_run"} for cell in cells[-1:])
         failed = any(cell.stops for cell in cells)
-        if stopped or (failed and not keep_going):
+        if is_interrupted or (failed and not keep_going):
             cells += executor.skip_code_blocks([part]).cells
             continue
         terminal.begin(executor.block_count + 1, total, part)
-        cells += _run_block(executor, part)
+        ran, is_interrupted = _run_block(executor, part)
+        cells += ran
         terminal.end(cells[-1])
     terminal.summary(cells)
     return join_cells(cells, executor.notebook, executor.max_output_chars)
@@ -187,13 +188,15 @@ def _say_where_modules_are_missing(executor: JupyterCodeExecutor, result: CodeRe
         )
 
 
-def _run_block(executor: JupyterCodeExecutor, block: CodeBlock) -> list[CellResult]:
+def _run_block(executor: JupyterCodeExecutor, block: CodeBlock) -> tuple[list[CellResult], bool]:
+    """Run a block; return its cell, and whether it was interrupted."""
     try:
-        return executor.execute_code_blocks([block]).cells
+        cells = executor.execute_code_blocks([block]).cells
     except BlockInterrupted as exc:
         if exc.result is None:
             raise
-        return exc.result.cells
+        return exc.result.cells, True
+    return cells, any(cell.status == "interrupted" for cell in cells)
 
 
 def _kernels_to_follow(place: Place, directory: Path) -> contextlib.AbstractContextManager[Server]:

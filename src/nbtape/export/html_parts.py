@@ -12,6 +12,7 @@ from nbtape.common.text import keep_colours, shorten
 from nbtape.export.highlighting import Highlighter
 from nbtape.export.sanitise_html import HIGHLIGHTING, inert_html
 from nbtape.export.sanitise_images import safe_image
+from nbtape.notebook.charts import chart_of, is_blank
 from nbtape.notebook.output_text import output_text
 from nbtape.summary.wording import edits, span
 
@@ -101,6 +102,10 @@ def _markdown(source: str, attachments: Mapping[str, Any], highlighter: Highligh
 
 def _bundle(output: Mapping[str, Any], highlighter: Highlighter) -> str:
     data = output["data"]
+    if is_blank(data):
+        return ""
+    if chart := chart_of(data):
+        return _block("output-text", f'<p class="output-withheld">{_marked(str(chart))}</p>')
     if isinstance(html := data.get("text/html"), str) and (inert := inert_html(html)):
         return _block("output-table", reveal_in_prose(inert))
     for mime in SHOWN:

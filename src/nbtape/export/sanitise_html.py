@@ -8,6 +8,7 @@ from typing import Final
 
 from nbtape.common.image_types import SHOWN, data_url
 from nbtape.common.text import fit_text
+from nbtape.export.hidden_html import without_hidden
 from nbtape.export.sanitise_images import safe_image
 from nbtape.replay.compare.html_svg import is_costly
 
@@ -53,6 +54,7 @@ def inert_html(text: str, classes: re.Pattern[str] = _NO_CLASS) -> str:
 
     if is_costly(text) or _is_deep(text):
         return ""
+    text = without_hidden(text)
 
     def checked(tag: str, attribute: str, value: str) -> str | None:
         if attribute == "class":

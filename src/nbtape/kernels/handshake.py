@@ -39,6 +39,8 @@ def _program(name: str) -> str:
 
 SEND_ALL: Final = {"send_all": f"exec({_program('compat_ipykernel')!r}, {{}})"}
 
+SET_UP: Final = {"set_up": f"exec({_program('script_habits')!r}, {{}})"}
+
 #: Make Linux kill the kernel with the thread that started it: a suspended kernel cannot notice that its owner has
 #: exited. See prctl(2), PR_SET_PDEATHSIG.
 END_WITH_US: Final = {"end_with_us": "__import__('ctypes').CDLL(None).prctl(1, 9)"}
@@ -91,11 +93,18 @@ def _reported(reply: Mapping[str, Any], name: str) -> str:
 
 
 #: The expressions that set up a local kernel.
-LOCAL_INTRODUCTION: Final = {**SEND_ALL, **(END_WITH_US if sys.platform == "linux" else {}), **ENVIRONMENT, **STAMP}
+LOCAL_INTRODUCTION: Final = {
+    **SEND_ALL,
+    **SET_UP,
+    **(END_WITH_US if sys.platform == "linux" else {}),
+    **ENVIRONMENT,
+    **STAMP,
+}
 
 #: The expressions that set up a kernel on a server.
 INTRODUCTION: Final = {
     **SEND_ALL,
+    **SET_UP,
     **ENVIRONMENT,
     **STAMP,
     "quiet_installs": f"[__import__('os').environ.setdefault(*_) for _ in {list(KERNEL_ENVIRONMENT.items())!r}]",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbtape._version import __version__
 from nbtape.environment import PLACE, read_environment
+from nbtape.notebook.failures import reports_failure
 from nbtape.results import EXIT_CODES
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def is_left_out(cell: Mapping[str, Any]) -> bool:
 
 
 def shows_error(cell: Mapping[str, Any]) -> bool:
-    """Whether a cell has an error among its outputs."""
-    return any(output["output_type"] == "error" for output in cell["outputs"])
+    """Whether the outputs of a cell show that it failed."""
+    return any(map(reports_failure, cell["outputs"]))
 
 
 def _is_repaired(cell: Mapping[str, Any]) -> bool:

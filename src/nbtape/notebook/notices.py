@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from nbformat.v4 import new_output
 
+from nbtape.notebook.failures import FAILURE_NOTICE, reports_failure
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
@@ -35,9 +37,19 @@ def tell_ending(cell: NotebookNode, status: str) -> None:
         _add_notice(cell, _ENDINGS[status])
 
 
+def tell_failure(cell: NotebookNode, error: str) -> None:
+    """Append a notice of the error with which a cell failed, unless an output shows that it did."""
+    if not any(map(reports_failure, cell["outputs"])):
+        cell["outputs"].append(new_output("stream", name="stderr", text=f"{FAILURE_NOTICE}{error}]\n"))
+
+
 def tells_ending(output: Mapping[str, Any]) -> bool:
-    """Whether an output reports how its cell failed: an error, or a notice of `tell_ending`."""
-    return output["output_type"] == "error" or output.get("text") in [*map(_framed, _ENDINGS.values())]
+    """Whether an output reports how its cell failed: an error, or a notice of this module."""
+    return (
+        output["output_type"] == "error"
+        or reports_failure(output)
+        or output.get("text") in [*map(_framed, _ENDINGS.values())]
+    )
 
 
 def _add_notice(cell: NotebookNode, notice: str) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.json_cost import CONTAINER_COST, VALUE_COST
 from nbtape.common.text import strip_escapes
+from nbtape.notebook.charts import chart_of, is_blank
+from nbtape.notebook.failures import without_exits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +28,7 @@ def cell_text(
     """
     parts: list[str] = []
     after_stream = False
-    for position, output in enumerate(outputs):
+    for position, output in enumerate(without_exits(outputs)):
         text = strip_escapes(output_text(output, saved.get(position, ())))
         if not text:
             continue
@@ -52,6 +54,10 @@ def _bundle_text(data: Mapping[str, Any], *, drawn: bool) -> str:
     """The most readable text of a MIME bundle; empty for an image whose file is named instead."""
     if drawn and any(mime.startswith("image/") for mime in data):
         return ""
+    if not drawn and is_blank(data):
+        return ""
+    if not drawn and (chart := chart_of(data)):
+        return str(chart)
     for mime in ("text/plain", "text/markdown", "text/latex"):
         if data.get(mime):
             return str(data[mime])

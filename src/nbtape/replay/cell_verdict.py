@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.notebook.failures import MAX_FAILURE_CHARS, failure_of
 from nbtape.notebook.format import own_metadata, own_status
 from nbtape.notebook.notices import tells_ending
 from nbtape.replay.compare.cell_outputs import judge
@@ -127,12 +128,8 @@ def _judge_outputs(
 
 
 def _failure(cell: Mapping[str, Any]) -> str:
-    """How a cell failed, in at most 200 characters."""
-    for output in cell["outputs"]:
-        if output["output_type"] == "error":
-            first = next(iter(str(output["evalue"]).splitlines()), "")
-            return f"{output['ename']}: {first}"[:200]
-    return str(own_metadata(cell).get("note") or own_status(cell))[:200]
+    """How a cell failed, in one line."""
+    return failure_of(cell["outputs"]) or str(own_metadata(cell).get("note") or own_status(cell))[:MAX_FAILURE_CHARS]
 
 
 def _common_part(before: Iterable[_Output], after: Iterable[_Output]) -> tuple[list[_Output], list[_Output]]:

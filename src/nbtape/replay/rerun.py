@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nbtape.common.concurrency import unless_stopped
 from nbtape.common.text import fit_json
 from nbtape.notebook.format import own_metadata
-from nbtape.notebook.notices import tell_cut, tell_ending
+from nbtape.notebook.notices import tell_cut, tell_ending, tell_failure
 from nbtape.notebook.output_text import output_size
 from nbtape.session.output_limits import Listener
 from nbtape.session.recording import outcome_facts, record_facts
@@ -80,6 +80,8 @@ class Rerun:
         max_chars = min(self._chars_left, self.options["max_cell_chars"])
         outcome = await self.kernels.run(index, timeout, max_chars, stop)
         tell_cut(cell, outcome.left_out)
+        if outcome.status == "error":
+            tell_failure(cell, outcome.error)
         tell_ending(cell, outcome.status)
         self._chars_left = max(0, self._chars_left - sum(map(output_size, cell["outputs"])))
         note = " ".join(filter(None, [outcome.cause, outcome.missing]))

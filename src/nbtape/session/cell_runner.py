@@ -9,10 +9,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from nbtape.common.text import strip_escapes
+from nbtape.common.text import fit_text, strip_escapes
 from nbtape.environment import Installed, differences, may_install
 from nbtape.errors import KernelBusyError, KernelError
 from nbtape.kernels.handshake import ENVIRONMENT, reported_environment
+from nbtape.notebook.failures import exits, exits_well, failure_line
+from nbtape.session.kernel_messages import payload_of
 from nbtape.session.output_recorder import Recorder
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 StopReason = Literal["timeout", "interrupted"]
 
+#: What called an exit: `exit()`, which ends the kernel; `exit(1)`, which keeps it; or `sys.exit`, which ends the code.
+Exit = Literal["", "kernel", "kept", "code"]
+
 #: Maximum time for an idle kernel to answer.
 IDLE_REPLY_TIMEOUT_SECONDS: Final = 1.0
 
@@ -39,13 +44,18 @@ class Outcome:
     status: Status
     duration: float  # seconds
     kernel_lost: bool = False  # it must not be used again
-    asked_exit: bool = False  # the code called `exit()`
+    exit: Exit = ""
     cause: str = ""  # why the kernel died
     error_name: str | None = None
     error_value: str | None = None
     left_out: int = 0  # characters of output over the cell's limit
     missing: str = ""  # a sentence on why output may be missing
     installed: Installed | None = None  # packages that the cell installed or removed, if known
+
+    @property
+    def error(self) -> str:
+        """The error in one line."""
+        return failure_line(self.error_name, self.error_value)
 
 
 class CellRunner:
@@ -93,12 +103,14 @@ class CellRunner:
         reply = self._recorder.reply
         lost = not kept or failure is not None
         duration = time.monotonic() - began
-        status: Status = reason or ("kernel_died" if lost else "ok" if reply.get("status") == "ok" else "error")
+        succeeded = reply.get("status") == "ok" or exits_well(reply)
+        status: Status = reason or ("kernel_died" if lost else "ok" if succeeded else "error")
+        how = _exit(reply)
         return Outcome(
             status=status,
             duration=duration,
-            kernel_lost=lost or _asked_exit(reply),
-            asked_exit=_asked_exit(reply),
+            kernel_lost=lost or how == "kernel",
+            exit=how,
             cause=failure or "",
             error_name=_text(reply.get("ename")) if status == "error" else None,
             error_value=_text(reply.get("evalue")) if status == "error" else None,
@@ -236,13 +248,13 @@ async def _wait(task: asyncio.Future[Any], timeout: float, stop: asyncio.Event) 
     return "interrupted" if stopped in done else "timeout"
 
 
-def _asked_exit(reply: Mapping[str, Any]) -> bool:
-    """Whether the code called `exit()`: the kernel exits shortly after its reply."""
-    payload = reply.get("payload")
-    return isinstance(payload, list) and any(
-        isinstance(item, dict) and item.get("source") == "ask_exit" and not item.get("keepkernel") for item in payload
-    )
+def _exit(reply: Mapping[str, Any]) -> Exit:
+    """How the code exited. After `exit()`, the kernel exits shortly after its reply."""
+    asked = [item for item in payload_of(reply) if item.get("source") == "ask_exit"]
+    if asked:
+        return "kernel" if any(not item.get("keepkernel") for item in asked) else "kept"
+    return "code" if exits(reply) else ""
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else strip_escapes(str(value))
+    return None if value is None else strip_escapes(fit_text(str(value)))

@@ -50,12 +50,12 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
             await self._session.start()
 
     async def stop(self) -> None:
-        self._session.interrupt()
+        self._session.interrupt(ending=True)
         async with self._turns.lock:
             await self._session.stop()
 
     async def restart(self) -> None:
-        self._session.interrupt()
+        self._session.interrupt(ending=True)
         async with self._turns.lock:
             await self._session.restart()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common import image_types
 from nbtape.common.untrusted_files import Directory
+from nbtape.notebook.charts import chart_of, is_blank, needs_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +25,9 @@ _INERT: Final = (
     '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
     "img-src data:; font-src data:; style-src 'unsafe-inline'\">\n"
 )
+
+#: The first line of an extracted HTML file that has scripts or frames.
+_WITHOUT_SCRIPTS: Final = "<p><em>[nbtape: scripts and frames do not run in this file, only in the notebook]</em></p>\n"
 
 
 @dataclass(slots=True)
@@ -54,8 +58,7 @@ class FileExtractor:
         for position, output in enumerate(outputs):
             data = output.get("data", {})
             for mime, value in data.items():
-                # Pillow displays every image as both types; one file is enough.
-                if mime in _EXTENSIONS and not (mime == "image/jpeg" and image_types.PNG in data):
+                if mime in _EXTENSIONS and _is_worth_a_file(data, mime):
                     self._extract(extraction, (cell, position, mime), block, value)
         return extraction
 
@@ -92,10 +95,17 @@ class FileExtractor:
                 return path
 
 
+def _is_worth_a_file(data: Mapping[str, Any], mime: str) -> bool:
+    """Whether a file of this type shows something that no other one shows."""
+    if mime == "image/jpeg":  # Pillow shows every image as both
+        return image_types.PNG not in data
+    return mime != "text/html" or not (is_blank(data) or chart_of(data))  # extracted HTML runs no scripts
+
+
 def _content(mime: str, value: str) -> bytes:
     """Decode the content of a file; raises binascii.Error for invalid base64."""
     if mime == "text/html":
-        return (_INERT + value).encode()
+        return (_INERT + (_WITHOUT_SCRIPTS if needs_scripts(value) else "") + value).encode()
     if mime == image_types.SVG:
         return value.encode()
     return base64.b64decode("".join(value.split()).encode(), validate=True)

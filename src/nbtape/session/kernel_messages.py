@@ -45,6 +45,21 @@ def clean_message(message: Message) -> Message | None:
     return None if cleaned is None else {**message, "msg_type": kind, "parent_header": parent, "content": cleaned}
 
 
+def payload_of(reply: Mapping[str, Any]) -> list[Json]:
+    """The valid items of the payload in the content of an `execute_reply`."""
+    payload = reply.get("payload")
+    return [item for item in payload if isinstance(item, dict)] if isinstance(payload, list) else []
+
+
+def page_of(reply: Message) -> Message | None:
+    """The page of an `execute_reply`, such as the help of `len?`, as the display that JupyterLab makes of it."""
+    pages = [item for item in payload_of(_dict(reply["content"])) if item.get("source") == "page"]
+    if not pages:
+        return None
+    header, content = {**reply["header"], "msg_type": "display_data"}, {"data": pages[0].get("data")}
+    return {**reply, "header": header, "content": content}
+
+
 def parent_id(message: Message) -> str:
     """The id of the request that a message belongs to; empty if it has none."""
     return str(message["parent_header"].get("msg_id", ""))

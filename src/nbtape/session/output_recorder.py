@@ -19,7 +19,7 @@ from nbformat import from_dict
 
 from nbtape.notebook.output_text import output_size
 from nbtape.session.compat_nbclient import PollingClient
-from nbtape.session.kernel_messages import clean_message, is_message, parent_id
+from nbtape.session.kernel_messages import clean_message, is_message, page_of, parent_id
 from nbtape.session.output_limits import MAX_ERROR_CHARS, Growth, output_of, size_of
 
 if TYPE_CHECKING:
@@ -295,6 +295,8 @@ class Recorder(PollingClient):
     def _replied(self, *, execute_reply: Message, **_: Any) -> None:  # noqa: ANN401  (nbclient's hook)
         content = execute_reply["content"]
         self.reply = content if isinstance(content, dict) else {}
+        if page := page_of(execute_reply):
+            self.process_message(page, self.nb["cells"][self._current], self._current)
 
 
 class _TappedClient:

@@ -23,13 +23,21 @@ if TYPE_CHECKING:
     from nbtape.kernels.start import ReadyKernel
     from nbtape.messages.code_blocks import CodeBlock
     from nbtape.results import CellResult, CodeResult
-    from nbtape.session.cell_runner import Outcome
+    from nbtape.session.cell_runner import Exit, Outcome
     from nbtape.session.options import Options
     from nbtape.session.recording import Recording
     from nbtape.session.resume import Origin
     from nbtape.session.resume_plan import Resumption
 
 _CUT: Final = "Not run: the message ends inside this block, so it may be incomplete. Send the whole block again."
+
+#: What an exit did.
+_EXITS: Final[Mapping[Exit, str]] = {
+    "": "",
+    "kernel": "The code exited the kernel.",
+    "kept": "The code called exit() with an argument, which stops neither the code nor the kernel of a notebook.",
+    "code": "The code stopped itself (SystemExit).",
+}
 
 
 class RecordedSession:
@@ -52,6 +60,7 @@ class RecordedSession:
         self._recording: Recording | None = None
         self._stop: asyncio.Event | None = None
         self._on_output = Callback(options["on_output"])
+        self._is_ending = False
 
     @property
     def recording(self) -> Recording:
@@ -88,6 +97,7 @@ class RecordedSession:
 
     async def stop(self) -> None:
         """Shut down the kernel, then complete the recording, so that code cannot change it during or after the save."""
+        self._is_ending = False
         try:
             await self.kernels.finish()
         finally:
@@ -96,11 +106,13 @@ class RecordedSession:
 
     async def restart(self) -> None:
         """Replace the kernel."""
+        self._is_ending = False
         await self.kernels.renew()
         await self.start()
 
-    def interrupt(self) -> None:
-        """Interrupt the running block, if any."""
+    def interrupt(self, *, ending: bool = False) -> None:
+        """Interrupt the running block, if any; `ending` if `stop` or `restart` shuts down the kernel next."""
+        self._is_ending = self._is_ending or ending
         if self._stop is not None:
             self._stop.set()
 
@@ -135,6 +147,7 @@ class RecordedSession:
         with self._interruptible(stop):
             try:
                 await self.start()
+                self.recording.begin_call()
                 for block in blocks:
                     self._add_message(block.said_before, block.said_by)
                     cells.append(await self._run(block, cells, timeout or self.timeout, stop))
@@ -227,7 +240,8 @@ class RecordedSession:
         notice = self.kernels.take_notice()
         room = max(0, self.options["max_notebook_chars"] - recording.notebook.recorded_bytes)
         outcome = await self.kernels.run(index, timeout, min(room, self.options["max_cell_chars"]), stop)
-        return await recording.end(index, outcome, epoch, notice, _describe(outcome, timeout))
+        note = _describe(outcome, timeout, is_ending=self._is_ending)
+        return await recording.end(index, outcome, epoch, notice, note)
 
     async def _resume(self, origin: Origin) -> None:
         """Resume a recorded session. If its kernel died in the meantime, no kernel is in use afterwards."""
@@ -274,17 +288,19 @@ def _why_unknown(block: CodeBlock, language: str) -> str:
     return f"{note} The code comes first: CodeBlock(code, language)."
 
 
-def _describe(outcome: Outcome, timeout: float) -> str:
+def _describe(outcome: Outcome, timeout: float, *, is_ending: bool) -> str:
     """The note for a cell that neither just succeeded nor just raised an exception."""
     what = {
         "timeout": f"Timeout: stopped after {timeout:g} s.",
         "interrupted": "Interrupted.",
         "kernel_died": f"The kernel died. {outcome.cause}".rstrip(),
-    }.get(outcome.status, "The code exited the kernel." if outcome.asked_exit else "")
+    }.get(outcome.status, _EXITS[outcome.exit])
     if not what:
         return ""
-    if not outcome.kernel_lost:
+    if is_ending:
+        what += " The kernel is shut down."
+    elif not outcome.kernel_lost:
         return f"{what} Variables are kept."
-    if outcome.status in {"timeout", "interrupted"}:
+    elif outcome.status in {"timeout", "interrupted"}:
         what += " The code ignored the interrupt, so the kernel was killed."
     return f"{what} Variables are gone; the next block gets a fresh kernel."

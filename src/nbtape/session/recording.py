@@ -12,7 +12,7 @@ from nbtape.notebook import agent_edits
 from nbtape.notebook.autosave import Autosave
 from nbtape.notebook.document import Notebook
 from nbtape.notebook.format import own_metadata, preamble
-from nbtape.notebook.notices import tell_cut, tell_ending
+from nbtape.notebook.notices import tell_cut, tell_ending, tell_failure
 from nbtape.notebook.output_text import cell_text
 from nbtape.results import CellResult
 from nbtape.session import written_files
@@ -104,6 +104,10 @@ class Recording:
         """Append a Markdown cell, with its author if known."""
         self.notebook.add_markdown(text, {"nbtape": {"agent": agent}} if agent else {})
 
+    def begin_call(self) -> None:
+        """Attribute no file to the next block that is there now: others may have written it since the last block."""
+        self._written.changes()
+
     def begin(self, block: CodeBlock, source: str, timeout: float, kernel_epoch: int) -> int:
         """Append a cell for a block that is about to run; return its number."""
         nbtape = {"status": "running", "language": block.language, "timeout": timeout, "kernel_epoch": kernel_epoch}
@@ -164,6 +168,8 @@ class Recording:
         described = await self._describe(changes.paths)
         tail = " ".join(filter(None, [note, outcome.missing, changes.note]))
         note = " ".join(filter(None, [notice, tail]))
+        if outcome.status == "error":
+            tell_failure(cell, outcome.error)
         text = _framed(notice, self._text(cell["outputs"], extraction), tail)
         tell_ending(cell, outcome.status)
         _close(cell, outcome.status, **outcome_facts(outcome, note), files=described)

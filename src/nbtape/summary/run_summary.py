@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.notebook.failures import failure_of
 from nbtape.notebook.format import environment_of, own_metadata, place_of, recorded_seconds, recorded_status
 from nbtape.summary.normalise import dict_of, fit_cell, list_of, text_of
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 #: The version of `Run.to_dict`.
 SUMMARY_VERSION: Final = 1
-
-_MAX_ERROR_CHARS: Final = 300
 
 #: When a cell began and ended, as JupyterLab and nbclient write it under `execution`.
 _BEGAN: Final = "iopub.execute_input"
@@ -121,7 +120,7 @@ def run_cell(index: int, block: int, cell: Mapping[str, Any]) -> RunCell:
         seconds=_seconds(cell),
         first_line=next((line for line in cell["source"].splitlines() if line.strip()), ""),
         files=(*_paths(ours.get("extracted")), *_paths(ours.get("files"))),
-        error=next((_error(output) for output in cell["outputs"] if output["output_type"] == "error"), ""),
+        error=failure_of(cell["outputs"]),
         note=text_of(ours.get("note")),
         kernel_epoch=epoch if type(epoch := ours.get("kernel_epoch")) is int and epoch > 0 else 0,
         touched=changes_of_cell(ours),
@@ -159,8 +158,3 @@ def _time(cell: Mapping[str, Any], key: str) -> str:
 
 def _paths(files: object) -> list[str]:
     return [path for file in list_of(files) if (path := text_of(dict_of(file).get("path")))]
-
-
-def _error(output: Mapping[str, Any]) -> str:
-    first, *_ = [*text_of(output.get("evalue")).splitlines(), ""]
-    return f"{text_of(output.get('ename'))}: {first}"[:_MAX_ERROR_CHARS].removesuffix(": ")

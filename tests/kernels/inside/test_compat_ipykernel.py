@@ -6,6 +6,7 @@ import inspect
 
 from ipykernel.iostream import IOPubThread, OutStream
 from ipykernel.kernelapp import IPKernelApp
+from jupyter_client.session import Session
 
 CHANGED = "ipykernel has changed: adapt nbtape.kernels.inside.compat_ipykernel"
 
@@ -27,6 +28,11 @@ def test_a_hook_sees_a_stream_message_before_it_is_sent() -> None:
 def test_the_sending_thread_runs_scheduled_calls_in_order() -> None:
     assert list(inspect.signature(IOPubThread.schedule).parameters) == ["self", "f"], CHANGED
     assert "self.socket = socket" in inspect.getsource(IOPubThread.__init__), CHANGED
+
+
+def test_all_that_a_kernel_sends_is_packed_by_its_session() -> None:
+    assert "content = self.pack(content)" in inspect.getsource(Session.serialize), CHANGED
+    assert "self.session.msg(" in inspect.getsource(OutStream._flush), CHANGED
 
 
 def test_the_output_socket_is_created_from_the_given_context() -> None:

@@ -1,4 +1,4 @@
-"""The private API of ipykernel that nbtape depends on, to make a kernel send all output in pieces.
+"""The private API of ipykernel that nbtape depends on, to make a kernel send all output, in pieces and as valid JSON.
 
 This file is read as text and runs in a kernel, in its own namespace. ipykernel collects everything printed within 0.2
 seconds into one message of any size, which the reader must hold in memory: here, the message is sent in pieces, with
@@ -12,10 +12,13 @@ It runs on the kernel's Python and must not import nbtape.
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
 from typing import Any
+
+from jupyter_client.jsonutil import json_clean, json_default
 
 
 def send_in_pieces(stream: Any, size: int = 1 << 20, pause: float = 0.004) -> None:
@@ -59,7 +62,21 @@ def flush_until_sent(stream: Any) -> None:
     stream.flush = flush_and_wait
 
 
+def send_half_characters(session: Any) -> None:
+    """Send lone surrogates, which UTF-8 cannot encode, as JSON's escapes. Otherwise the whole message is lost."""
+    pack = session.pack
+
+    def pack_anything(content: Any) -> Any:
+        try:
+            return pack(content)
+        except UnicodeEncodeError:
+            return json.dumps(json_clean(content), default=json_default, allow_nan=False).encode()
+
+    session.pack = pack_anything
+
+
 def send_all() -> None:
+    send_half_characters(sys.stdout.session)  # type: ignore[union-attr]  # ipykernel's, of all that it sends
     for stream in (sys.stdout, sys.stderr):
         send_in_pieces(stream)
         flush_until_sent(stream)

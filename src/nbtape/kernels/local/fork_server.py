@@ -56,8 +56,9 @@ def main() -> None:
     control = socket.socket(fileno=os.dup(0))
     control.recv(1)  # sent once the thread that started this process has ended; Linux would kill this process with it
     _end_with(int(owner))
-    # ipykernel sets this before a kernel imports anything.
-    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    # As `inside/script_habits.py` does in kernels, but before the preloaded modules are imported.
+    if not os.environ.get("MPLBACKEND", "").startswith("module://"):
+        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     before = dict(os.environ)
     problem = _prepare(preload)
     set_by_imports = dict(os.environ.items() - before.items())

@@ -1,0 +1,87 @@
+"""Recognizes outputs that report a failure of their cell.
+
+Jupyter has outputs of type `error` for that. But some failures come without one, and a successful exit comes with one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+#: Maximum length of a failure in one line.
+MAX_FAILURE_CHARS: Final = 200
+
+#: The beginning of the notice in a cell that failed without an error output, see `notices.tell_failure`.
+FAILURE_NOTICE: Final = "\n[nbtape: this block failed: "
+
+#: The end of a stream that has the notice: JupyterLab merges it with the stream before it.
+_NOTICE: Final = re.compile(rf"{re.escape(FAILURE_NOTICE)}(.*)\]\n\Z")
+
+#: Values of a `SystemExit` that mean success: those of `sys.exit()`, `sys.exit(None)` and `sys.exit(0)`.
+_SUCCESS: Final = frozenset({"", "None", "0", "False"})
+
+#: What IPython adds to a `SystemExit`: advice to use `exit`, which would end the kernel.
+_EXIT_ADVICE: Final = re.compile(r"\S*: UserWarning: To exit: use 'exit', 'quit', or Ctrl-D\.\n(?: +warn\(.*\)\n)?")
+
+
+def exits(error: Mapping[str, Any]) -> bool:
+    """Whether an error, in an output or a reply of a kernel, is a call of `sys.exit`."""
+    return error.get("ename") == "SystemExit"
+
+
+def exits_well(error: Mapping[str, Any]) -> bool:
+    """Whether an error, in an output or a reply of a kernel, is a call such as `sys.exit(0)`."""
+    return exits(error) and str(error.get("evalue", "")) in _SUCCESS
+
+
+def reports_failure(output: Mapping[str, Any]) -> bool:
+    """Whether an output shows that its cell failed."""
+    if output["output_type"] == "error":
+        return not exits_well(output)
+    return bool(_notice(output))
+
+
+def failure_of(outputs: Iterable[Mapping[str, Any]]) -> str:
+    """Why a cell failed, in one line, by its first output that shows it; empty if none does."""
+    for output in filter(reports_failure, outputs):
+        if output["output_type"] == "error":
+            return failure_line(output.get("ename"), output.get("evalue"))
+        return _notice(output)
+    return ""
+
+
+def _notice(output: Mapping[str, Any]) -> str:
+    """The failure in the notice at the end of a stream; empty if it has none."""
+    if output["output_type"] != "stream":
+        return ""
+    found = _NOTICE.search(_text(output.get("text")))
+    return found[1] or "unknown" if found else ""
+
+
+def failure_line(name: object, value: object) -> str:
+    """The class and the first line of the message of an error."""
+    first, *_ = [*_text(value).splitlines(), ""]
+    return f"{_text(name)}: {first}"[:MAX_FAILURE_CHARS].removesuffix(": ")
+
+
+def without_exits(outputs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The same outputs, with nothing in successful exits, and without the advice to use `exit` instead."""
+    shown = list(outputs)
+    if any(output["output_type"] == "error" and exits(output) for output in shown):
+        return list(map(_without_exit, shown))
+    return shown
+
+
+def _without_exit(output: Mapping[str, Any]) -> Mapping[str, Any]:
+    if output["output_type"] == "error" and exits_well(output):
+        return {"output_type": "stream", "name": "stderr", "text": ""}
+    if output["output_type"] == "stream":
+        return {**output, "text": _EXIT_ADVICE.sub("", output["text"])}
+    return output
+
+
+def _text(value: object) -> str:
+    return "".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
