@@ -105,7 +105,8 @@ def _bundle(output: Mapping[str, Any], highlighter: Highlighter) -> str:
     if is_blank(data):
         return ""
     if chart := chart_of(data):
-        return _block("output-text", f'<p class="output-withheld">{_marked(str(chart))}</p>')
+        text = _terminal(chart.text) if chart.text else ""
+        return _block("output-text", f'<p class="output-withheld">{_marked(str(chart))}</p>{text}')
     if isinstance(html := data.get("text/html"), str) and (inert := inert_html(html)):
         return _block("output-table", reveal_in_prose(inert))
     for mime in SHOWN:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.image_types import EXTENSIONS as IMAGES
@@ -51,6 +51,8 @@ _HTML_TITLE: Final = re.compile(r"<(h[1-6]|title)\b[^>]{0,1000}>(?P<text>[^<]{1,
 _SRCDOC: Final = re.compile(r'\bsrcdoc="([^"]*)"')
 _MARKUP: Final = re.compile(r"<[^<>]*>")
 
+_UNKNOWN: Final = "HTML with scripts"
+
 _IN_ANY: Final = "To see it, open the notebook in JupyterLab."
 _IF_TRUSTED: Final = "To see it, open the notebook in JupyterLab and trust it (File > Trust Notebook)."
 _IN_NONE: Final = "The notebook has its JSON, which JupyterLab does not draw."
@@ -58,11 +60,12 @@ _IN_NONE: Final = "The notebook has its JSON, which JupyterLab does not draw."
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Something that only scripts can draw, and where it is seen."""
+    """Something that only scripts can draw, where it is seen, and the plain text beside it if that says more."""
 
     kind: str
     title: str = ""
     where: str = _IF_TRUSTED
+    text: str = ""
 
     def __str__(self) -> str:
         name = f"{self.kind}: {self.title}" if self.title else self.kind
@@ -82,8 +85,11 @@ def chart_of(data: Mapping[str, Any]) -> Chart | None:
             return Chart(kind, _title(_dict(value).get("title")), where)
         if mime.startswith(_BOKEH_CHART):
             return Chart("Bokeh chart", _found(_BOKEH_TITLE, "".join(map(str, data.values()))))
-    text = data.get(_HTML)
-    return _chart_in_html(text) if isinstance(text, str) and needs_scripts(text) else None
+    text, plain = data.get(_HTML), data.get("text/plain")
+    chart = _chart_in_html(text) if isinstance(text, str) and needs_scripts(text) else None
+    if chart is None or chart.kind != _UNKNOWN:
+        return chart
+    return replace(chart, text=plain if isinstance(plain, str) else "")
 
 
 def is_blank(data: Mapping[str, Any]) -> bool:
@@ -138,12 +144,12 @@ def _chart_in_html(text: str) -> Chart | None:
         document = html.unescape(frame[1])
         if "leaflet" in document:
             return Chart("Folium map", _found(_HTML_TITLE, document))
-        return Chart("HTML with scripts", _found(_HTML_TITLE, document))
+        return Chart(_UNKNOWN, _found(_HTML_TITLE, document))
     if found := _PLOTLY_CALL.search(text):
         return Chart("Plotly chart", _title(_argument(text, found.end(), 1).get("title")))
     if (found := _VEGA_CALL.search(text)) and "vega" in text:
         return Chart("Vega-Lite chart", _title(_argument(text, found.end(), 0).get("title")))
-    return None if shows_something(text) else Chart("HTML with scripts", _found(_HTML_TITLE, text))
+    return None if shows_something(text) else Chart(_UNKNOWN, _found(_HTML_TITLE, text))
 
 
 def _argument(script: str, start: int, number: int) -> dict[str, Any]:

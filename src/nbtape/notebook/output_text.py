@@ -57,7 +57,7 @@ def _bundle_text(data: Mapping[str, Any], *, drawn: bool) -> str:
     if not drawn and is_blank(data):
         return ""
     if not drawn and (chart := chart_of(data)):
-        return str(chart)
+        return "\n".join(filter(None, [str(chart), chart.text]))
     for mime in ("text/plain", "text/markdown", "text/latex"):
         if data.get(mime):
             return str(data[mime])
