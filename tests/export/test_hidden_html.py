@@ -9,6 +9,8 @@ import pytest
 from nbtape.export.hidden_html import without_hidden
 from nbtape.export.sanitise_html import inert_html
 
+TOGGLED = "<style>p {display: none} input:checked ~ p {display: block} p:hover {display: block}</style>"
+
 #: As scikit-learn shows an estimator: a fallback that its style sheet hides, and the rest, which it shows.
 ESTIMATOR = """\
 <style>/* a { */ #sk-1 div.sk-text-repr-fallback {display: none;}
@@ -32,6 +34,9 @@ ESTIMATOR = """\
         ("<style>p{display:none} p.x{display:block}</style><p class=x>b</p><p>a</p>", "<p>b</p>"),
         ("<style>@media print{p{display:none}} b{display:none}</style><p>a</p><b>b</b>", "<p>a</p>"),
         ("<style>p:hover{display:none}</style><p>a</p>", "<p>a</p>"),
+        (f"{TOGGLED}<input checked><p>a</p>", '<input checked="" disabled="" type="checkbox"><p>a</p>'),
+        (f"{TOGGLED}<input><p>a</p>", ""),
+        (f"{TOGGLED}<p>a</p><input checked>", ""),
     ],
 )  # fmt: skip
 def test_what_is_hidden_is_left_out_and_nothing_else(html: str, seen: str) -> None:

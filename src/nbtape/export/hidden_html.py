@@ -18,9 +18,10 @@ _DECLARATION: Final = re.compile(
     r"(?:^|;)\s*(?:display\s*:\s*([\w-]+)|visibility\s*:\s*(hidden)\b)\s*(!\s*important)?", re.IGNORECASE
 )
 
-#: The selectors that are understood: types, classes and ids of an element and of those around it.
-_COMPOUND: Final = re.compile(r"(?=[\w.#*-])(\*|[a-zA-Z][\w-]*)?((?:[.#][\w-]+)*)")
+#: The selectors that are understood: types, classes, ids and `:checked` of an element and of those around it.
+_COMPOUND: Final = re.compile(r"(?=[\w.#*-])(\*|[a-zA-Z][\w-]*)?((?:[.#][\w-]+)*)(:checked)?")
 _NAMES: Final = re.compile(r"([.#])([\w-]+)")
+_COMBINATOR: Final = re.compile(r"\s*([>+~])\s*|\s+")
 
 #: Style sheets are ignored if they have more rules for more elements than this.
 _MAX_TESTS: Final = 100_000
@@ -35,12 +36,14 @@ class _Compound(NamedTuple):
     tag: str
     classes: frozenset[str]
     ids: frozenset[str]
+    is_checked: bool
 
     def matches(self, element: HtmlElement) -> bool:
         return (
             self.tag in {"", "*", element.tag}
             and self.ids <= {element.get("id", "")}
             and self.classes <= set(element.get("class", "").split())
+            and (not self.is_checked or element.get("checked") is not None)
         )
 
 
@@ -48,17 +51,29 @@ class _Rule(NamedTuple):
     """Whether elements are hidden; of the rules for one element, that with the greatest weight counts."""
 
     weight: tuple[bool, int, int, int, int]  # important, ids, classes, types, position
-    path: list[_Compound]  # the element comes last
+    element: _Compound
+    around: list[tuple[str, _Compound]]  # from the element outwards, each with the combinator after it
     hides: bool
 
     def matches(self, element: HtmlElement) -> bool:
-        *around, last = self.path
-        if not last.matches(element):
+        if not self.element.matches(element):
             return False
-        for ancestor in islice(element.iterancestors(), _MAX_LEVELS):
-            if around and around[-1].matches(ancestor):
-                around.pop()
-        return not around
+        for combinator, compound in self.around:
+            candidates = islice(_candidates(element, combinator), _MAX_LEVELS)
+            found = next((each for each in candidates if compound.matches(each)), None)
+            if found is None:
+                return False
+            element = found
+        return True
+
+
+def _candidates(element: HtmlElement, combinator: str) -> Iterator[HtmlElement]:
+    """The elements that may stand before a combinator."""
+    if combinator in {"~", "+"}:
+        siblings = element.itersiblings(preceding=True)
+        return siblings if combinator == "~" else islice(siblings, 1)
+    ancestors = element.iterancestors()
+    return islice(ancestors, 1) if combinator == ">" else ancestors
 
 
 def without_hidden(text: str) -> str:
@@ -114,13 +129,19 @@ def _rules(sheet: str) -> Iterator[_Rule]:
             continue
         hides, is_important = found
         for selector in selectors.split(","):
-            if path := _path(selector):
-                ids, classes, tags = (sum(map(len, part)) for part in zip(*map(_weights, path), strict=True))
-                yield _Rule((is_important, ids, classes, tags, position), path, hides)
+            if compounds := _compounds(selector):
+                (_, element), *around = compounds
+                ids, classes, tags = (sum(map(len, part)) for part in zip(*map(_weights, compounds), strict=True))
+                yield _Rule((is_important, ids, classes, tags, position), element, around, hides)
 
 
-def _weights(compound: _Compound) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    return compound.ids, compound.classes, frozenset({compound.tag} - {"", "*"})
+def _weights(part: tuple[str, _Compound]) -> tuple[frozenset[str], frozenset[object], frozenset[str]]:
+    _, compound = part
+    return (
+        compound.ids,
+        compound.classes | {True} if compound.is_checked else compound.classes,
+        frozenset({compound.tag} - {"", "*"}),
+    )
 
 
 def _hides(declarations: str) -> tuple[bool, bool] | None:
@@ -137,14 +158,15 @@ def _without_comments(sheet: str) -> str:
     return first + "".join(other.partition("*/")[2] for other in others)
 
 
-def _path(selector: str) -> list[_Compound]:
-    """The elements of a selector, from the outermost; empty if it is not understood."""
-    path = []
-    for word in selector.replace(">", " ").split():
-        found = _COMPOUND.fullmatch(word)
-        if found is None:
+def _compounds(selector: str) -> list[tuple[str, _Compound]]:
+    """The elements of a selector from the last outwards, with what stands after them; empty if not understood."""
+    found = []
+    words = _COMBINATOR.split(selector.strip())
+    for word, combinator in zip(words[::2], [*words[1::2], ""], strict=True):
+        parts = _COMPOUND.fullmatch(word)
+        if parts is None:
             return []
-        names = _NAMES.findall(found[2])
+        names = _NAMES.findall(parts[2])
         classes, ids = (frozenset(name for kind, name in names if kind == mark) for mark in ".#")
-        path.append(_Compound((found[1] or "").lower(), classes, ids))
-    return path
+        found.append((combinator or " ", _Compound((parts[1] or "").lower(), classes, ids, bool(parts[3]))))
+    return found[::-1]
