@@ -1,4 +1,4 @@
-"""A failure is a failure whether or not the kernel sent an error, and `sys.exit(0)` is none."""
+"""A failure counts as one with or without an error output; `sys.exit(0)` is a success."""
 
 from __future__ import annotations
 

@@ -42,13 +42,13 @@ def test_an_exit_with_another_code_is_an_error_that_keeps_variables(executor: Ju
     assert "To exit: use" not in result.output
 
 
-def test_exit_says_what_it_did_to_the_variables(executor: JupyterCodeExecutor) -> None:
+def test_exit_reports_whether_variables_are_kept(executor: JupyterCodeExecutor) -> None:
     result = run(executor, "kept = 7\nexit(1)\nprint('after')")
     assert (result.status, "after\n" in result.output) == ("ok", True)
     assert result.output.endswith("stops neither the code nor the kernel of a notebook. Variables are kept.")
     assert run(executor, "print(kept)").output == "7\n"
     assert run(executor, "exit()").output.endswith("Variables are gone; the next block gets a fresh kernel.")
-    run(executor, "1")  # is told of the fresh kernel
+    run(executor, "1")  # reports the fresh kernel
 
 
 @pytest.mark.parametrize(("code", "text"), [("len?", "number of items"), ("%pinfo len", "number of items")])

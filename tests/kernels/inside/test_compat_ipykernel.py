@@ -30,7 +30,7 @@ def test_the_sending_thread_runs_scheduled_calls_in_order() -> None:
     assert "self.socket = socket" in inspect.getsource(IOPubThread.__init__), CHANGED
 
 
-def test_all_that_a_kernel_sends_is_packed_by_its_session() -> None:
+def test_the_session_of_a_kernel_packs_each_message() -> None:
     assert "content = self.pack(content)" in inspect.getsource(Session.serialize), CHANGED
     assert "self.session.msg(" in inspect.getsource(OutStream._flush), CHANGED
 

@@ -30,7 +30,7 @@ def executor(warm_parent: object, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def printed(executor: JupyterCodeExecutor, result: CodeResult, name: str = "stdout") -> str:
-    """All that the cell of a result has of one stream."""
+    """The text of one stream in the cell of a result."""
     (cell,) = result.cells
     return "".join(output["text"] for output in executor.outputs(cell) if output.get("name") == name)
 
@@ -66,7 +66,7 @@ def test_a_server_in_the_background_does_not_hold_a_shell_block(executor: Jupyte
     assert run(executor, "kill $(cat server)", language="bash").status == "ok"
 
 
-def test_all_that_a_shell_block_prints_is_there_when_it_ends(executor: JupyterCodeExecutor) -> None:
+def test_a_shell_block_ends_with_its_whole_output(executor: JupyterCodeExecutor) -> None:
     result = run(executor, "sleep 30 &\nseq 1 200000\necho end", language="bash")
     assert result.status == "ok"
     assert printed(executor, result) == "".join(f"{n}\n" for n in range(1, 200_001)) + "end\n"
