@@ -139,7 +139,7 @@ def test_elements_are_run_if_their_tags_are_named(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "element")
 
 
-def test_keep_going_runs_what_comes_after_a_language_that_the_kernel_cannot_run(tmp_path: Path) -> None:
+def test_keep_going_continues_after_a_language_that_the_kernel_cannot_run(tmp_path: Path) -> None:
     message = "```perl\nprint 1\n```\n\n```python\nprint('after all')\n```\n"
     done = nbtape("run", "-", "--keep-going", cwd=tmp_path, stdin=message)
     assert (done.returncode, "after all" in done.stdout) == (1, True)

@@ -60,7 +60,7 @@ _IN_NONE: Final = "The notebook has its JSON, which JupyterLab does not draw."
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Something that only scripts can draw, where it is seen, and the plain text beside it if that says more."""
+    """Something that only scripts can draw, where it is seen, and the plain text of its bundle if that adds something."""
 
     kind: str
     title: str = ""
@@ -73,7 +73,7 @@ class Chart:
 
 
 def chart_of(data: Mapping[str, Any]) -> Chart | None:
-    """The chart in a MIME bundle; None if there is none, or if the bundle also has an image of it."""
+    """The chart in a MIME bundle; None without one, or if the bundle also has an image of it."""
     if any(mime in IMAGES for mime in data):
         return None
     for mime, value in data.items():

@@ -76,7 +76,7 @@ def send_half_characters(session: Any) -> None:
 
 
 def send_all() -> None:
-    send_half_characters(sys.stdout.session)  # type: ignore[union-attr]  # ipykernel's, of all that it sends
+    send_half_characters(sys.stdout.session)  # type: ignore[union-attr]  # ipykernel's, shared by its sockets
     for stream in (sys.stdout, sys.stderr):
         send_in_pieces(stream)
         flush_until_sent(stream)
