@@ -60,7 +60,7 @@ _IN_NONE: Final = "The notebook has its JSON, which JupyterLab does not draw."
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Something that only scripts can draw, where it is seen, and the plain text of its bundle if that adds something."""
+    """Something that only scripts can draw, where it is seen, and the plain text of its bundle if that is needed."""
 
     kind: str
     title: str = ""
