@@ -34,6 +34,7 @@ _RUN_IN_IMAGE: Final = (
     "kernels/inside/environment_probe.py",
     "kernels/inside/ipykernel_config.py",
     "kernels/inside/compat_ipykernel.py",
+    "kernels/inside/script_habits.py",
 )
 #: The number of log lines in the error of a failed build.
 _SHOWN_LINES: Final = 15
