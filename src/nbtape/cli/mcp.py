@@ -98,10 +98,9 @@ def mcp(  # noqa: PLR0913  (one argument an option)
 
 
 async def _serve_http(server: Any, host: str, port: int, token: str | None, *, allow_remote: bool) -> None:  # noqa: ANN401  (of an extra)
-    from nbtape.common.http_access import check_token, make_token
+    from nbtape.common.http_access import make_token
     from nbtape.integrations.mcp.http import listen, serve_http, url_of
 
-    check_token(token)
     with listen(host, port, allow_remote=allow_remote) as listening:
         say(f"Serving MCP at {url_of(listening)}")
         if token is None:

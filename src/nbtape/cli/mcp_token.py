@@ -52,6 +52,8 @@ def given_token(file: str | None, descriptor: int | None, *, is_http: bool) -> s
         return _read(file, f"--token-file {plain_line(file)}")
     if descriptor is not None:
         return _read(descriptor, f"--token-fd {descriptor}")
+    if is_http and variable == "":
+        raise ValueError(f"{TOKEN_VARIABLE} is empty: anyone could run code. Set a token, or unset it for a new one.")
     return variable
 
 
