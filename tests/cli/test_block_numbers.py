@@ -81,7 +81,7 @@ def test_tables_pages_and_files_have_the_number(session: tuple[Path, list[str]])
 
 
 def test_results_have_the_number_and_errors_name_it(tmp_path: Path) -> None:
-    with JupyterCodeExecutor(output_dir=tmp_path, max_output_chars=100) as executor:
+    with JupyterCodeExecutor(output_dir=tmp_path, max_output_chars=400) as executor:
         executor.add_markdown("text")
         assert (executor.block_count, executor.run("1").cells[0].block) == (0, 1)
         executor.run("2", "cobol")

@@ -89,7 +89,7 @@ def test_json_output_is_a_single_object(session: Path) -> None:
     done = nbtape("export", session.name, "--clean", "--to", "md", "--json", cwd=session.parent)
     told = json.loads(done.stdout)
     assert (told["version"], told["output"], told["files"]) == (1, "session-clean.md", [])
-    assert told["clean"]["left_out"] == [{"index": 1, "reason": "it failed (error)"}]
+    assert told["clean"]["left_out"] == [{"index": 1, "block": 2, "reason": "it failed (error)"}]
     assert done.stderr == ""
 
 

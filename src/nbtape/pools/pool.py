@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbtape.common.arguments import check_instance, check_positive, path_argument, text_argument
+from nbtape.common.argument_checks import check_instance, check_positive, path_argument, text_argument
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.lifecycle import OwnServer
 from nbtape.kernels.remote.jupyter_server import JupyterServer

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.common.arguments import check_callable, check_instance, path_argument, text_argument
+from nbtape.common.argument_checks import check_callable, check_instance, path_argument, text_argument
 from nbtape.common.heavy_imports import import_heavy_packages
 from nbtape.environment import PLACE, Difference, differences
 from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from nbtape.common.arguments import check_positive, path_argument
+from nbtape.common.argument_checks import check_positive, path_argument
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.http_access import check_token, make_token
 from nbtape.common.lifecycle import OwnServer

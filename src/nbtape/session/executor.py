@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from nbtape.common.arguments import text_argument
+from nbtape.common.argument_checks import text_argument
 from nbtape.common.concurrency import Turns, see_through, take_turn
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.session.executor_base import ExecutorBase

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from nbtape.common.arguments import check_instance, path_argument, text_argument
+from nbtape.common.argument_checks import check_instance, path_argument, text_argument
 from nbtape.common.compat_jsonschema import defer_grammar
 from nbtape.common.notebook_display import Displayed
 from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_source

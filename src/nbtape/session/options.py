@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, TypedDict
 
-from nbtape.common.arguments import check_callable, check_instance, check_positive, is_number, text_argument
+from nbtape.common.argument_checks import check_callable, check_instance, check_positive, is_number, text_argument
 from nbtape.common.text import fit_text
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.code_tags import checked_code_tags

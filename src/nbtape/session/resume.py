@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from nbformat.v4 import new_code_cell, new_notebook
 
-from nbtape.common.arguments import check_callable, check_instance, path_argument
+from nbtape.common.argument_checks import check_callable, check_instance, path_argument
 from nbtape.common.concurrency import offload, see_through, tell
 from nbtape.errors import KernelStartError, NotebookReadError
 from nbtape.kernels.sources import DEFAULT_KERNEL

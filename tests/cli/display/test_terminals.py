@@ -132,10 +132,9 @@ def test_the_cli_loads_without_unix_modules(tmp_path: Path) -> None:
 
 
 def test_a_terminal_without_unicode_gets_only_ascii(session: Path) -> None:
-    ascii_only = {"PYTHONIOENCODING": "ascii", "COLUMNS": "50"}
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
     watched = nbtape("watch", session.name, "--from-start", cwd=session.parent, **ascii_only)
     assert "  | 1 / 0\n" in watched.stdout
     shown = on_a_terminal("show", session.name, cwd=session.parent, **ascii_only).text
-    assert "..." in shown
     assert "\\u" not in watched.stdout + watched.stderr + shown
     assert (watched.stdout + shown).isascii()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
-from nbtape.common.arguments import check_instance, path_argument, text_argument
+from nbtape.common.argument_checks import check_instance, path_argument, text_argument
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from nbtape.common.arguments import is_number
+from nbtape.common.argument_checks import is_number
 from nbtape.replay.compare.patterns import Patterns
 
 if TYPE_CHECKING:

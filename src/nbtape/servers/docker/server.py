@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from docker.errors import DockerException
 from docker.utils import parse_bytes
 
-from nbtape.common.arguments import check_callable, check_instance, check_positive, path_argument
+from nbtape.common.argument_checks import check_callable, check_instance, check_positive, path_argument
 from nbtape.common.http_access import check_token, make_token
 from nbtape.common.lifecycle import OwnServer
 from nbtape.errors import ServerError
