@@ -108,7 +108,7 @@ class TestExitCodes:
         [
             ("run nothing.md", "does not exist"),
             ("run", "Missing argument 'SOURCE'"),
-            ("run x.md --timeout soon", "'soon' is not a valid float"),
+            ("run x.md --timeout soon", "'soon' is not a number"),
             ("run x.md --outptu-dir runs", "--output-dir"),
             ("shwo x.ipynb", "show"),
             ("run x.md --docker mine --base-image theirs", "--docker names mine"),
@@ -122,7 +122,7 @@ class TestExitCodes:
             ("export none.ipynb -o out.exe", "--to"),
             ("replay none.ipynb", "does not exist"),
             ("replay none.ipynb --report no/where.json", "Create it"),
-            ("replay none.ipynb --jobs 0", "0 is not in the range"),
+            ("replay none.ipynb --jobs 0", "0 is less than 1"),
             ("image", "Missing command"),
             ("mcp --http nowhere", "[HOST:]PORT"),
         ],
@@ -169,6 +169,7 @@ class TestBugs:
 class TestDebug:
     @pytest.mark.parametrize("way", ["before", "after", "variable"])
     def test_debug_shows_the_traceback(self, way: str, tmp_path: Path) -> None:
+        (tmp_path / "gone").touch()
         arguments = ["run", "-", "--output-dir", "gone/away"]
         environment = {"NBTAPE_DEBUG": "1"} if way == "variable" else {}
         arguments = {"before": ["--debug", *arguments], "after": [*arguments, "--debug"]}.get(way, arguments)

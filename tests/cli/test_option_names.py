@@ -49,7 +49,7 @@ def test_each_replacement_option_exists() -> None:
 #: Arguments without an option, whose messages the command line does not print.
 WITHOUT_OPTION = {
     *{
-        "additional_args",
+        *{"additional_args", "client"},
         "allow_ignored",
         "bind_dir",
         "client",
@@ -60,6 +60,7 @@ WITHOUT_OPTION = {
         "extra",
     },
     *{"jupyter_server", "kernel_name", "limit", "on_output", "preload", "root_dir", "size", "startup_timeout"},
+    "additional_args",
     *{"log_level", "stop_container", "time", "total"},  # the last two are printed by other programs
 }
 

@@ -49,7 +49,7 @@ def test_follow_starts_a_server_for_the_duration_of_the_run(tmp_path: Path) -> N
     link = link_in(first_line(process))
     with httpx.Client(follow_redirects=True, trust_env=False) as person:
         answer = person.get(link)
-        assert (answer.status_code, answer.url.path) == (200, "/lab/tree/new/answer.ipynb")
+        assert (answer.status_code, answer.url.path) == (200, "/lab/tree/answer.ipynb")
         (tmp_path / "new" / "go").touch()
         printed = end(process, tmp_path)
         assert "begun" in printed

@@ -81,8 +81,8 @@ def test_an_agent_edits_deletes_and_moves_cells_and_the_record_stays(output_dir:
     assert edited["metadata"]["tags"] == ["skip-execution"]
     assert edited["metadata"]["nbtape"]["edits"][0]["agent"] == "ada"
     assert changes_of(summarise(notebook)) == (
-        "4 cells were changed after recording: 0 (source by the agent), 1 (added by the agent, version of a recorded "
-        "cell), 2 (deleted by the agent), 4 (moved by the agent)"
+        "4 cells were changed after recording: block 1 (source by the agent), block 2 (added by the agent, version of "
+        "a recorded cell), block 3 (deleted by the agent), block 4 (moved by the agent)"
     )
 
 

@@ -590,7 +590,7 @@ class FloodFaults(Executors):
         client, cell = self.flood(source, output_dir, SHOWS_PICTURES)
         assert client.status == "ok"
         assert len(cell["outputs"]) == 5_000
-        assert len(list(output_dir.glob("client_0_*.png"))) == 5_000
+        assert len(list(output_dir.glob("client_1_*.png"))) == 5_000
 
     @fault("a progress bar of a million ticks")
     def test_a_progress_bar_of_a_million_ticks(self, source: Server, output_dir: Path) -> None:

@@ -173,7 +173,7 @@ def test_updates_wait_for_changes_and_contain_only_those(notebook: Notebook) -> 
     notebook.cells.pop()
     notebook.post()
     third = board.updates(second["revision"], 0)
-    assert third["cells"] == [[3, 0, "not_run"], [1, 1, ""]]
+    assert third["cells"] == [[3, 1, "not_run"], [1, 1, ""]]
     assert third["order"] == [3, 1]
     assert board.cell(2, ()) is None
     board.conclude("It is over.")

@@ -426,7 +426,7 @@ def make_directories(path: Path, untrusted: Iterable[Path] = ()) -> None:
 
 def existing_part(path: Path) -> tuple[Path, list[str]]:
     """Split an absolute or relative path into what exists, if only as a link, and the names below that."""
-    existing, missing, left_again = Path.cwd() / path, deque[str](), 0
+    existing, missing, left_again = path.absolute(), deque[str](), 0
     while existing != existing.parent and status_of(existing) is None:
         if existing.name == "..":
             left_again += 1
@@ -456,7 +456,7 @@ def _open_directory(path: Path, strict_below: set[_Identity] | None) -> tuple[in
 
     Follows links that the user or root owns, except below the directories `strict_below`; None follows no links.
     """
-    absolute = Path.cwd() / path
+    absolute = path.absolute()
     pending, real, links = deque(absolute.parts[1:]), Path(absolute.anchor), 0
     current = os.open(absolute.anchor, _PASS)
     try:

@@ -86,7 +86,7 @@ def test_forks_have_their_own_state_keys_and_random_numbers(
         assert not set(said(one, random).split()) & set(said(two, random).split())
         run(one, "import math\nmath.pi = 3\nmine = 1")
         assert said(two, "import math\nprint(math.pi > 3, 'mine' in dir())") == "True False"
-        key = "import json, sys\nprint(json.load(open(sys.argv[2]))['key'])"
+        key = "import ipykernel, json\nprint(json.load(open(ipykernel.get_connection_file()))['key'])"
         assert said(one, key) != said(two, key)
         assert parent_of(one) == parent_of(two) != os.getpid()
 

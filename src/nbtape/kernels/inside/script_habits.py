@@ -142,7 +142,7 @@ def copy_in_thread(source: Any, target: Any) -> threading.Thread:
 
 def finish(source: Any, thread: threading.Thread) -> None:
     """Wait until a thread has copied what is in a pipe, which other processes may hold open."""
-    with suppress(ValueError):  # it is closed
+    with suppress(ValueError, OSError):  # the thread has just closed it
         while thread.is_alive() and select.select([source], [], [], 0)[0]:
             thread.join(0.01)
     thread.join(PATIENCE)
