@@ -232,7 +232,7 @@ async def test_a_long_block_keeps_running_and_can_be_polled(output_dir: Path, ga
         polled = await call(client, "poll_code", wait=0)
         assert "Its output so far:\nbegun" in text(polled)
         read = text(await call(client, "read_notebook"))
-        assert "[0] code, running" in read
+        assert "[0] block 1, running" in read
         gate.open()
         ended = await call(client, "poll_code", block=1)
         assert (ended.is_error, text(ended)) == (False, "begun\ndone")
@@ -281,7 +281,7 @@ async def test_an_interrupt_stops_the_running_block_and_keeps_variables(output_d
         assert (await second).is_error
         assert "not run" in text(await second)
         assert text(await run(client, "print(kept)")) == "7"
-    assert statuses(output_dir / "session.ipynb") == ["interrupted", "ok"]
+    assert statuses(output_dir / "session.ipynb") == ["interrupted", "not_run", "ok"]
 
 
 async def test_a_restart_stops_the_running_block_and_reports_that_variables_are_gone(
@@ -398,7 +398,7 @@ async def test_the_notebook_is_read_by_range(output_dir: Path) -> None:
         none = text(await call(client, "read_notebook", first=50))
     assert "has 5 cells, counted from 0; cells 0 to 4 are shown." in whole
     without_ids = re.sub(r", id [\w-]+", "", whole)
-    assert "[0] markdown\n# Title\n\n[1] code, ok\nprint(1 * 11)\n--- output\n11\n\n[2]" in without_ids
+    assert "[0] markdown\n# Title\n\n[1] block 1, ok\nprint(1 * 11)\n--- output\n11\n\n[2]" in without_ids
     assert re.findall(r"^\[(\d)\]", part, re.MULTILINE) == ["1", "2"]
     assert re.findall(r"^\[(\d)\]", last, re.MULTILINE) == ["4"]
     assert "Saved as session_4_0.png" in last
@@ -423,10 +423,10 @@ async def test_cells_are_edited_deleted_and_moved_by_id_and_the_record_stays(out
         shown = text(await call(client, "read_notebook"))
     heads = re.findall(r"^\[\d\] (.*), id ([\w-]+)$", shown, re.MULTILINE)
     assert [head for head, _ in heads] == [
-        "code, ok, moved by the agent",
-        "code, ok, source by the agent",
-        "code, not_run, added by the agent, version of a recorded cell",
-        "code, ok, deleted by the agent",
+        "block 1, ok, moved by the agent",
+        "block 2, ok, source by the agent",
+        "block 3, not_run, added by the agent, version of a recorded cell",
+        "block 4, ok, deleted by the agent",
     ]
     assert [name for _, name in heads] == [ids[2], ids[0], heads[2][1], ids[1]]
     assert heads[2][1] in edited
@@ -591,11 +591,12 @@ async def test_a_failure_to_run_code_is_a_plain_tool_error(output_dir: Path) -> 
     (output_dir / "parent").mkdir()
     async with connected(output_dir / "parent" / "runs") as client:
         (output_dir / "parent").rmdir()
+        (output_dir / "parent").touch()
         failed = await run(client, "1")
         assert failed.is_error
         assert "Output directory" in text(failed)
         assert "Traceback" not in text(failed)
-        (output_dir / "parent").mkdir()
+        (output_dir / "parent").unlink()
         assert text(await run(client, "1")) == "1"
 
 
@@ -611,8 +612,9 @@ async def test_a_block_that_ran_but_cannot_be_recorded_reports_both(output_dir: 
 def test_invalid_values_are_rejected_by_the_constructor(output_dir: Path) -> None:
     with pytest.raises(ValueError, match="timeout= must be a finite number of seconds, at least 1"):
         NotebookServer(output_dir=output_dir, timeout=0)
-    with pytest.raises(ValueError, match="does not exist"):
-        NotebookServer(output_dir=output_dir / "no" / "such")
+    (output_dir / "file").touch()
+    with pytest.raises(ValueError, match="is a file, not a directory"):
+        NotebookServer(output_dir=output_dir / "file" / "below")
 
 
 async def test_the_users_on_output_gets_the_outputs(output_dir: Path) -> None:
@@ -860,6 +862,8 @@ def test_conflicting_options_are_rejected(output_dir: Path) -> None:
     assert "Use one of them" in refused("--docker", "--server", "http://127.0.0.1:1/")
     assert "can be reached from other machines" in refused("--http", "0.0.0.0:0")
     assert "cannot listen on" in refused("--http", "192.0.2.1:0", "--allow-remote")
+    (output_dir / "file").touch()
+    assert "is a file, not a directory" in refused("--output-dir", str(output_dir / "file"))
     assert "is not installed" in refused("--kernel", "no-such-kernel")
     assert "NBTAPE_MCP_TOKEN is empty" in refused("--http", "0", NBTAPE_MCP_TOKEN="")
     assert "need --http" in refused("--token-file", "x")

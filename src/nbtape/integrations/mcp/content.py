@@ -93,24 +93,24 @@ def cells_text(path: Path, first: int | None, count: int, limit: int) -> str:
     cells = parse_document(path, read_inside(path.parent, path.name)[1])["cells"]
     start = len(cells) - count if first is None else first + (len(cells) if first < 0 else 0)
     start = min(max(start, 0), len(cells))
-    chosen = list(zip(block_numbers(cells), cells, strict=True))[start : start + count]
+    chosen = list(enumerate(zip(block_numbers(cells), cells, strict=True)))[start : start + count]
     shown = f"cells {start} to {start + len(chosen) - 1} are shown" if chosen else "no cells in this range"
     head = f"{path} has {len(cells)} cells, counted from 0; {shown}."
     if notice := journal_notice(path):
         head += f" {notice}"
-    text = "\n\n".join([head, *(_cell(block, cell) for block, cell in chosen)])
+    text = "\n\n".join([head, *(_cell(index, block, cell) for index, (block, cell) in chosen)])
     return shorten(text, limit, f"full text in {path}")
 
 
-def _cell(block: int, cell: NotebookNode) -> str:
+def _cell(index: int, block: int, cell: NotebookNode) -> str:
     where = "full text in the notebook"
     source = shorten(cell["source"], _MAX_PART_CHARS, where)
     marks = "".join(f", {mark}" for mark in changes_of_cell(own_metadata(cell)))
     name = f"{marks}, id {cell['id']}"
     if cell["cell_type"] != "code":
-        return f"[{place_name(block, is_code=False)}]{name}\n{source}"
+        return f"[{index}] {cell['cell_type']}{name}\n{source}"
     outputs = shorten(cell_text(cell["outputs"], _named(cell)), _MAX_PART_CHARS, where).rstrip("\n")
-    head = f"[{place_name(block, is_code=True)}] {recorded_status(cell)}{name}"
+    head = f"[{index}] {place_name(block, is_code=True)}, {recorded_status(cell)}{name}"
     parts = [head, source, *(["--- output", outputs] if outputs else [])]
     return "\n".join(parts)
 
