@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.lifecycle import Startable
+from nbtape.errors import OutputDirectoryError
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.session.executor import AsyncJupyterCodeExecutor
 from nbtape.session.executor_base import ExecutorBase
@@ -139,5 +140,11 @@ class EmbeddedIPythonCodeExecutor(JupyterCodeExecutor):
     https://github.com/ag2ai/ag2/blob/v0.14.0/autogen/coding/jupyter/embedded_ipython_code_executor.py
 
     AutoGen's class starts its kernel in the constructor and never shuts it down. This class starts it at the first use
-    and shuts it down in `stop`, at the end of `with`, when it is garbage-collected, or at exit.
+    and shuts it down in `stop`, at the end of `with`, when it is garbage-collected, or at exit. A directory whose
+    parent is missing is an error, as in AutoGen.
     """
+
+    def _attach(self, session: RecordedSession) -> None:
+        if not self._output_dir.absolute().parent.is_dir():
+            raise OutputDirectoryError(self._output_dir, "does not exist. Create it, or choose another one.")
+        super()._attach(session)
