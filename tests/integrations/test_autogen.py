@@ -375,7 +375,7 @@ def test_a_constructor_starts_nothing(output_dir: Path) -> None:
     executor = JupyterCodeExecutor(output_dir=output_dir / "deep" / "down", notebook="analysis")
     assert executor.output_dir == output_dir / "deep" / "down"
     assert executor.notebook == executor.output_dir / "analysis.ipynb"
-    assert list(executor.output_dir.iterdir()) == []
+    assert list(output_dir.iterdir()) == []
     assert descendants() == before
 
 

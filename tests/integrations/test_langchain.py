@@ -131,7 +131,8 @@ def test_the_tool_can_be_called_without_an_agent(output_dir: Path) -> None:
 
 
 def test_a_fence_around_the_code_is_taken_off(output_dir: Path) -> None:
-    assert code_tool(output_dir=output_dir).invoke({"code": "```python\nprint(5)\n```"}) == "5\n"
+    with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
+        assert code_tool(executor).invoke({"code": "```python\nprint(5)\n```"}) == "5"
 
 
 def test_a_plot_reaches_the_model_as_an_image(output_dir: Path) -> None:
