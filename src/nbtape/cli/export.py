@@ -16,6 +16,7 @@ from nbtape.cli.display.status_line import say, working
 from nbtape.cli.kernel_options import OUR_IMAGE, with_place
 from nbtape.common.hidden_text import hidden_in_code
 from nbtape.export.write import FORMATS
+from nbtape.notebook.numbering import code_cells
 from nbtape.results import FAILED, WELL
 
 if TYPE_CHECKING:
@@ -114,8 +115,7 @@ def export(  # noqa: PLR0913  (one argument an option)
 
 def _warn_of_hidden(document: Mapping[str, Any]) -> None:
     """Warn about blocks with hidden characters, whose code differs from what an editor shows; a script keeps them."""
-    code = (cell for cell in document["cells"] if cell["cell_type"] == "code")
-    for block, cell in enumerate(code, 1):
+    for _, block, cell in code_cells(document["cells"]):
         if hidden := hidden_in_code(cell["source"]):
             some = ", ".join(hidden[:_MAX_HIDDEN_SHOWN])
             say(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.notebook.numbering import block_numbers
+from nbtape.notebook.numbering import code_cells
 from nbtape.replay.expectations import expectation
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def left_out(notebook: Mapping[str, Any], put_back: Collection[str] = ()) -> lis
     """List the dropped code cells: failed, stopped, not run or empty, and without an id in `put_back`."""
     return [
         CellNote(index, block, reason)
-        for index, (block, cell) in enumerate(zip(block_numbers(notebook["cells"]), notebook["cells"], strict=True))
-        if cell["cell_type"] == "code" and cell["id"] not in put_back and (reason := _drop_reason(cell))
+        for index, block, cell in code_cells(notebook["cells"])
+        if cell["id"] not in put_back and (reason := _drop_reason(cell))
     ]
 
 

@@ -8,15 +8,26 @@ are for programs only: the attribute `index` and JSON.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+Cell = TypeVar("Cell", bound="Mapping[str, Any]")
 
 
 def block_numbers(cells: Iterable[Mapping[str, Any]]) -> list[int]:
     """The number of each cell; that of prose is the one of the block before it, or 0."""
     return list(itertools.accumulate(int(cell["cell_type"] == "code") for cell in cells))
+
+
+def code_cells(cells: Iterable[Cell]) -> Iterator[tuple[int, int, Cell]]:
+    """The position, number and content of each code cell."""
+    block = 0
+    for index, cell in enumerate(cells):
+        if cell["cell_type"] == "code":
+            block += 1
+            yield index, block, cell
 
 
 def place_name(number: int, *, is_code: bool) -> str:

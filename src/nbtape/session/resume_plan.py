@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from nbtape.notebook.format import is_left_out, own_metadata, recorded_status
+from nbtape.notebook.numbering import code_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,10 +69,9 @@ class Resumption:
 def plan(notebook: Mapping[str, Any]) -> list[ResumedCell]:
     """List the code cells of a notebook; rerun those without a `reason`."""
     epochs = restored_epochs(notebook)
-    code = [(index, cell) for index, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code"]
     return [
         ResumedCell(index, cell["id"], recorded_status(cell), reason=_why_not(cell, epochs), block=block)
-        for block, (index, cell) in enumerate(code, 1)
+        for index, block, cell in code_cells(notebook["cells"])
     ]
 
 

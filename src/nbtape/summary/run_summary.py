@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.notebook.failures import failure_of
 from nbtape.notebook.format import environment_of, own_metadata, place_of, recorded_seconds, recorded_status
+from nbtape.notebook.numbering import code_cells
 from nbtape.summary.normalise import dict_of, fit_cell, list_of, text_of
 
 if TYPE_CHECKING:
@@ -88,13 +89,13 @@ def count_statuses(statuses: Iterable[str]) -> dict[str, int]:
 
 def summarise(document: Mapping[str, Any]) -> Run:
     """Summarize the run in a notebook, in which only the cells are known to be objects."""
-    shaped = [(index, fit_cell(cell)) for index, cell in enumerate(document["cells"])]
-    code = [(index, cell) for index, cell in shaped if cell["cell_type"] == "code"]
-    cells = tuple(run_cell(index, block, cell) for block, (index, cell) in enumerate(code, 1))
+    shaped = [fit_cell(cell) for cell in document["cells"]]
+    code = list(code_cells(shaped))
+    cells = tuple(run_cell(index, block, cell) for index, block, cell in code)
     notebook = {"metadata": dict_of(document.get("metadata"))}
     ours, environment = own_metadata(notebook), environment_of(notebook)
     kernelspec = dict_of(notebook["metadata"].get("kernelspec"))
-    began, ended = ([time for _, cell in code if (time := _time(cell, key))] for key in (_BEGAN, _ENDED))
+    began, ended = ([time for _, _, cell in code if (time := _time(cell, key))] for key in (_BEGAN, _ENDED))
     return Run(
         cells=cells,
         recorded_by=text_of(ours.get("recorded_by")),
@@ -106,7 +107,9 @@ def summarise(document: Mapping[str, Any]) -> Run:
         platform=environment.platform if environment else "",
         directory=environment.directory if environment else "",
         place=place_of(notebook),
-        changed={index: changes for index, cell in shaped if (changes := changes_of_cell(own_metadata(cell)))},
+        changed={
+            index: changes for index, cell in enumerate(shaped) if (changes := changes_of_cell(own_metadata(cell)))
+        },
     )
 
 
