@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -15,6 +16,7 @@ from nbtape.environment import PLACE, Difference, differences
 from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory
 from nbtape.notebook.encoding import encode_document
 from nbtape.notebook.format import environment_of, kernel_name_of, own_status, place_of
+from nbtape.notebook.numbering import code_cells
 from nbtape.notebook.read import parse_document, read_document
 from nbtape.notebook.unknown_types import CELL_TYPES
 from nbtape.replay.cell_verdict import judge_cell
@@ -27,7 +29,7 @@ from nbtape.replay.report import ReplayReport
 from nbtape.session.options import checked_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from nbformat import NotebookNode
 
@@ -147,11 +149,11 @@ def replay_document(  # noqa: PLR0913  (the options of `replay`)
     if settings is not None:
         check_instance("settings", settings, ReplaySettings)
     check_parameters(recorded, path, kernel_name, parameters or {})
-    check_packages(output for _, cell in _code(recorded) for output in cell["outputs"])
+    check_packages(output for _, _, cell in code_cells(recorded["cells"]) for output in cell["outputs"])
     where = path.parent if directory is None else checked_directory(path_argument("directory", directory))
     rules = {
         index: CellRules.of(block, cell, settings or ReplaySettings(), trusted=trust_notebook_settings)
-        for block, (index, cell) in enumerate(_code(recorded), 1)
+        for index, block, cell in code_cells(recorded["cells"])
     }
     began = time.monotonic()
     content, target = _run(
@@ -188,13 +190,8 @@ def _judge_cells(
     contexts = _context(recorded, where), _context(replayed, where)
     return [
         judge_cell(index, block, cell, new_cells.get(cell["id"]), contexts, rules[index])
-        for block, (index, cell) in enumerate(_code(recorded), 1)
+        for index, block, cell in code_cells(recorded["cells"])
     ]
-
-
-def _code(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
-    """The code cells of a notebook with their positions."""
-    return ((index, cell) for index, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code")
 
 
 def _run(
@@ -222,6 +219,7 @@ def _run(
         nb["metadata"]["nbtape"]["derived_from"] = options["notebook"].name
         kept.append(nb)
 
+    @functools.lru_cache(maxsize=1)  # what is published is judged, too
     def encode(path: Path | None) -> bytes:
         kept[0]["metadata"]["papermill"]["output_path"] = None if path is None else str(path)
         return encode_document({**kept[0], "cells": [unknown.get(cell["id"], cell) for cell in kept[0]["cells"]]})
