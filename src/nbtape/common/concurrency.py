@@ -133,13 +133,7 @@ class Callback:
 
     def tell(self, *args: object) -> None:
         """Call the listener, or let its coroutine start when the earlier ones have ended."""
-        if self._listener is None:
-            return
-        try:
-            answer = self._listener(*args)
-        except Exception:
-            logger.exception("%s failed", _name_of(self._listener))
-            return
+        answer = tell(self._listener, *args)
         if isawaitable(answer):
             self._waiting.append(answer)
             if self._task is None or self._task.done() or self._task.get_loop().is_closed():
@@ -165,11 +159,12 @@ def _name_of(listener: object) -> object:
     return getattr(listener, "__qualname__", listener)
 
 
-def tell(listener: Callable[P, object] | None, *args: P.args, **kwargs: P.kwargs) -> None:
-    """Call a listener, if there is one, and log what it raises."""
+def tell(listener: Callable[P, T] | None, *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """Call a listener, if there is one; return what it returns, and log what it raises."""
     if listener is None:
-        return
+        return None
     try:
-        listener(*args, **kwargs)
+        return listener(*args, **kwargs)
     except Exception:
         logger.exception("%s failed", _name_of(listener))
+        return None
