@@ -71,8 +71,8 @@ def _definitions(variables: Mapping[str, object]) -> str:
     """Assign Python literals, one per line, and load all other values from JSON."""
     lines, others, frames = [], {}, {}
     for name, value in variables.items():
-        if _has_frames(name, value):
-            frames[name] = value
+        if (marked := _marked(name, value)) is not value:
+            frames[name] = marked
             continue
         try:
             lines.append(assignments({name: value}))
@@ -87,9 +87,11 @@ def _definitions(variables: Mapping[str, object]) -> str:
     return "\n".join(lines)
 
 
-def _has_frames(name: str, value: object) -> bool:
+def _marked(name: str, value: object) -> object:
+    """The value with its frames as JSON, or the value itself if it has none."""
     try:
-        return mark_frames(value) is not value
+        marked: object = mark_frames(value)
     except SerializationError:
         loading_expression(name, value)  # raises the same, with the name of the variable
         raise
+    return marked
