@@ -9,7 +9,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from nbtape.kernels.processes import has_current_directory, interruptible
+from nbtape.kernels.processes import has_current_directory, unblocking_sigint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def test_a_process_can_be_interrupted_although_its_parent_blocks_sigint() -> Non
 
     def start() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        for options in ({}, interruptible()):
+        for options in ({}, unblocking_sigint()):
             command = [sys.executable, "-c", PRINT_BLOCKED]
             printed.append(subprocess.run(command, capture_output=True, text=True, check=True, **options).stdout)
         after.append(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
@@ -34,7 +34,7 @@ def test_a_process_can_be_interrupted_although_its_parent_blocks_sigint() -> Non
     thread.join()
     assert printed == ["True\n", "False\n"]
     assert after == [True]
-    assert interruptible() == {}
+    assert unblocking_sigint() == {}
 
 
 def test_a_removed_current_directory_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def has_current_directory() -> bool:
     return True
 
 
-def interruptible() -> dict[str, Any]:
+def unblocking_sigint() -> dict[str, Any]:
     """Arguments for `Popen` that let the new process be interrupted although this thread blocks SIGINT.
 
     A process inherits the blocked signals of the thread that starts it. The thread itself keeps blocking SIGINT: its

@@ -23,7 +23,7 @@ from nbtape.common.own_tokens import without_own_tokens
 from nbtape.common.text import it_last_said, tail
 from nbtape.errors import ServerError
 from nbtape.kernels.leftovers import Leftovers
-from nbtape.kernels.processes import interruptible, is_running, kill_groups, make_private_directory
+from nbtape.kernels.processes import is_running, kill_groups, make_private_directory, unblocking_sigint
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.kernels.remote.jupyter_server import JupyterServer
 from nbtape.kernels.uncopied import Uncopied
@@ -257,7 +257,7 @@ class LocalJupyterServer(OwnServer, JupyterServer, Uncopied):
                     stdout=log,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C in the terminal is for this process only
-                    **interruptible(),
+                    **unblocking_sigint(),
                 )
         except OSError as exc:
             self._clean_up()

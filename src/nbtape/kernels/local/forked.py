@@ -27,7 +27,7 @@ from nbtape.common.text import it_last_said
 from nbtape.errors import KernelStartError
 from nbtape.kernels.leftovers import MARK_CHARS, VARIABLE, with_outer
 from nbtape.kernels.local.manager import LocalKernelManager, LocalKernels
-from nbtape.kernels.processes import interruptible
+from nbtape.kernels.processes import unblocking_sigint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -325,7 +325,7 @@ def _launch(
             stdout=log,
             stderr=log,
             start_new_session=True,
-            **interruptible(),
+            **unblocking_sigint(),
         )
 
     with ThreadPoolExecutor(1) as thread:

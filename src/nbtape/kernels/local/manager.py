@@ -27,7 +27,7 @@ from nbtape.errors import KernelNotInstalledError, KernelStartError
 from nbtape.kernels.handshake import KERNEL_ENVIRONMENT, LOCAL_INTRODUCTION, move
 from nbtape.kernels.leftovers import Leftovers
 from nbtape.kernels.local.compat_jupyter_client import Context, LeanKernelManager
-from nbtape.kernels.processes import end_group, has_current_directory, interruptible, make_private_directory
+from nbtape.kernels.processes import end_group, has_current_directory, make_private_directory, unblocking_sigint
 from nbtape.kernels.protocols import KernelManager, KernelSource, KernelSpec
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class LocalKernelManager(LeanKernelManager, KernelManager):
                     extra_arguments=arguments,
                     stdout=log,
                     stderr=log,
-                    **interruptible(),
+                    **unblocking_sigint(),
                 )
         except OSError as exc:
             await self.cleanup_resources()
