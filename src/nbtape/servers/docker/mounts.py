@@ -12,7 +12,7 @@ from nbtape.common.untrusted_files import existing_part
 from nbtape.errors import ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from nbtape.servers.docker.isolation import User
 
@@ -47,12 +47,10 @@ def check_place(directory: Path) -> None:
     """Raise ServerError for a directory that a container must not mount; it may be missing and is made later."""
     try:
         existing, missing = existing_part(directory)
-        path = Path(_resolve(existing))
-        why = _refusal_of(path.joinpath(*missing), path.stat().st_uid)
-    except _UnsafePathError as exc:
-        why = str(exc)
     except OSError as exc:
         why = exc.strerror or str(exc)
+    else:
+        _, why = _examine(existing, missing)
     if why:
         raise ServerError(_must_not(directory, why))
 
@@ -73,11 +71,14 @@ def _must_not(directory: Path, why: str) -> str:
     return f"A container must not mount {directory}: {why}. Use a separate directory."
 
 
-def _examine(directory: Path) -> tuple[Path, str]:
-    """The resolved path, and why a container must not mount it; mount this path, because it is the one examined."""
+def _examine(directory: Path, missing: Sequence[str] = ()) -> tuple[Path, str]:
+    """The resolved path, and why a container must not mount it; mount this path, because it is the one examined.
+
+    The names in `missing` are those of directories below it that do not exist yet.
+    """
     try:
         path = Path(_resolve(directory))
-        return path, _refusal_of(path, path.stat().st_uid)
+        return path, _refusal_of(path.joinpath(*missing), path.stat().st_uid)
     except _UnsafePathError as exc:
         return directory, str(exc)
     except OSError as exc:
