@@ -64,7 +64,8 @@ class CellResult:
         index: Position of its cell in the notebook, from 0; -1 if the cell was deleted by someone else.
         cell_id: Id of its cell; unlike the index, it never changes.
         status: Its final status.
-        output: What it printed, displayed and raised: plain text, at most `max_output_chars` characters.
+        output: What it printed, displayed and raised: plain text, at most `max_output_chars` characters. Its paths
+            are those that the code sees: relative to the working directory.
         output_files: Absolute paths of the files extracted from its outputs, then of those that its code wrote.
         execution_count: The kernel's execution count (`In [n]`); None if the block did not start.
         duration: Seconds from sending the block to the end of its outputs; 0 if it did not start.
@@ -157,7 +158,7 @@ def join_cells(cells: Sequence[CellResult], notebook: Path, limit: int) -> CodeR
         texts.append(f"{skipped} more block{'s were' if skipped > 1 else ' was'} not run.")
     return CodeResult(
         exit_code=EXIT_CODES[status],
-        output=shorten("\n".join(texts), limit, f"full output in {notebook}"),
+        output=shorten("\n".join(texts), limit, f"full output in {notebook.name}"),
         output_files=[path for cell in cells for path in cell.output_files],
         status=status,
         cells=list(cells),

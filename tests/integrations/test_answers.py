@@ -6,7 +6,7 @@ import io
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from executors import run
@@ -14,9 +14,6 @@ from PIL import Image
 
 from nbtape import CodeResult, JupyterCodeExecutor
 from nbtape.integrations._answers import answer, pictures
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def of_files(*paths: Path) -> CodeResult:
@@ -46,6 +43,16 @@ def test_each_file_is_listed_once() -> None:
     assert answer(result) == "Image data saved to /a/x.png\nFile written: /a/table.csv"
 
 
+def test_files_are_named_as_the_code_sees_them() -> None:
+    files = ["/w/coding/s_1_0.png", "/w/coding/data/t.csv", "/w/coding/a", "/elsewhere/b"]
+    result = CodeResult(0, "a\nImage data saved to s_1_0.png", files, notebook=Path("/w/coding/s.ipynb"))
+    assert answer(result).splitlines()[2:] == [
+        "File written: data/t.csv",
+        "File written: a",
+        "File written: /elsewhere/b",
+    ]
+
+
 def test_many_files_are_counted() -> None:
     told = answer(CodeResult(0, "done\n", [f"/a/{'n' * 200}{number}" for number in range(10_000)]))
     assert told.endswith("9950 more files were written.")
@@ -58,8 +65,8 @@ def test_images_and_files_of_a_session_are_reported(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         result = run(executor, show)
         assert answer(result).splitlines() == [
-            f"Image data saved to {output_dir / 'session_1_0.png'}",
-            f"File written: {output_dir / 'own.png'}",
+            "Image data saved to session_1_0.png",
+            "File written: own.png",
         ]
         shown = pictures(result)
         assert [opened(each.content).size for each in shown] == [(1024, 34), (9, 9)]

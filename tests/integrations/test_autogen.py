@@ -176,9 +176,9 @@ async def test_files_written_by_code_are_output_files(output_dir: Path) -> None:
 async def test_an_option_adds_the_paths_of_files_to_the_text(output_dir: Path) -> None:
     async with JupyterCodeExecutor(output_dir=output_dir, name_files=True) as executor:
         shown = await run(executor, SHOW_IMAGE)
-        assert shown.output == f"Image data saved to {output_dir / 'session_1_0.png'}"
+        assert shown.output == "Image data saved to session_1_0.png"
         written = await run(executor, "_ = open('table.csv', 'w').write('a,b')")
-        assert str(output_dir / "table.csv") in written.output
+        assert written.output == "File written: table.csv"
         assert written.output_files == [output_dir / "table.csv"]
 
 
@@ -497,6 +497,7 @@ OPTIONS: dict[str, Any] = {
     "max_output_chars": 500,
     "max_cell_chars": 1000,
     "max_notebook_chars": 5000,
+    "extract": ["html"],
     "name_files": True,
     "record_messages": False,
     "agent": "coder",
@@ -517,13 +518,13 @@ async def test_a_dumped_component_is_loaded_unchanged(output_dir: Path) -> None:
     assert loaded.dump_component() == dumped
     assert loaded.output_dir == output_dir
     async with loaded:
-        assert (await run(loaded, SHOW_IMAGE)).output == f"Image data saved to {output_dir / 'analysis_1_0.png'}"
+        assert (await run(loaded, SHOW_IMAGE)).output == "Image data saved to analysis_1_0.png"
 
 
 def test_each_loaded_component_has_its_own_temporary_directory() -> None:
     executor = JupyterCodeExecutor()
     dumped = executor.dump_component()
-    assert dumped.config == {"kernel_name": "python3", "timeout": 60, "name_files": False}
+    assert dumped.config == {"kernel_name": "python3", "timeout": 60, "name_files": False, "extract": ["html"]}
     assert JupyterCodeExecutor.load_component(dumped).output_dir != executor.output_dir
 
 

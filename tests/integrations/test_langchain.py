@@ -137,18 +137,18 @@ def test_a_fence_around_the_code_is_taken_off(output_dir: Path) -> None:
 
 def test_a_plot_reaches_the_model_as_an_image(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
-        (told,), model = play(code_tool(executor), says("", SHOW_IMAGE))
+        (told,), model = play(code_tool(executor, show_pictures=True), says("", SHOW_IMAGE))
     text, image = model.told[-1][-1].content
-    assert text == {"type": "text", "text": f"Image data saved to {output_dir / 'session_1_0.png'}"}
+    assert text == {"type": "text", "text": "Image data saved to session_1_0.png"}
     assert (image["type"], image["mime_type"]) == ("image", "image/png")
     assert base64.b64decode(image["base64"]).startswith(b"\x89PNG")
     assert [block["type"] for block in told.content_blocks] == ["text", "image"]
 
 
-def test_a_model_without_image_input_gets_only_the_file_name(output_dir: Path) -> None:
+def test_by_default_the_model_gets_only_the_file_name_as_chat_completions_demand(output_dir: Path) -> None:
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
-        (told,), _ = play(code_tool(executor, show_pictures=False), says("", SHOW_IMAGE))
-    assert told.content == f"Image data saved to {output_dir / 'session_1_0.png'}"
+        (told,), _ = play(code_tool(executor), says("", SHOW_IMAGE))
+    assert told.content == "Image data saved to session_1_0.png"
 
 
 def test_a_timeout_and_a_dead_kernel_are_reported_and_the_next_call_works(output_dir: Path) -> None:

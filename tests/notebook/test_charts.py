@@ -35,7 +35,7 @@ def outputs(name: str) -> list[Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_chart_is_named_for_the_model_and_not_said_to_be_saved(name: str, tmp_path: Path) -> None:
-    extraction = FileExtractor(tmp_path, "session").extract(0, 1, outputs(name))
+    extraction = FileExtractor(tmp_path, "session", with_html=True).extract(0, 1, outputs(name))
     text = cell_text(outputs(name), extraction.lines)
     assert NAMES[name] in text
     assert "saved to" not in text
@@ -51,7 +51,7 @@ def test_a_chart_has_a_placeholder_in_exports(name: str) -> None:
 
 def test_a_library_that_is_loaded_is_not_worth_a_line(tmp_path: Path) -> None:
     assert all(map(is_blank, BUNDLES["bokeh library"]))
-    assert FileExtractor(tmp_path, "session").extract(0, 1, outputs("bokeh library")).files == []
+    assert FileExtractor(tmp_path, "session", with_html=True).extract(0, 1, outputs("bokeh library")).files == []
     assert cell_text(outputs("bokeh library"), {}) == ""
 
 
@@ -82,7 +82,9 @@ def test_other_html_that_only_scripts_fill_is_named(html: str, title: str) -> No
 def test_html_that_is_seen_without_scripts_stays_html(html: str, tmp_path: Path) -> None:
     data = {"text/html": html}
     assert (chart_of(data), is_blank(data)) == (None, False)
-    (file,) = FileExtractor(tmp_path, "session").extract(0, 1, [new_output("display_data", data=data)]).files
+    shown = [new_output("display_data", data=data)]
+    assert FileExtractor(tmp_path, "session").extract(0, 1, shown).files == []
+    (file,) = FileExtractor(tmp_path, "session", with_html=True).extract(0, 1, shown).files
     content = Path(file["path"]).read_text()
     assert content.endswith(html)
     assert ("scripts and frames do not run" in content) == needs_scripts(html)

@@ -65,7 +65,7 @@ def test_files_that_a_block_wrote_are_listed_after_the_extracted_ones_with_size_
 ) -> None:
     root = executor.notebook.parent
     result = run(executor, PICTURE + "open('b.csv', 'w').write('1\\n')\nopen('a.bin', 'wb').write(bytes(1000))")
-    assert names(result, root) == ["session_1_0.png", "session_1_0.html", "a.bin", "b.csv"]
+    assert names(result, root) == ["session_1_0.png", "a.bin", "b.csv"]
     assert files(executor) == [described(root / "a.bin", root), described(root / "b.csv", root)]
 
 
@@ -143,7 +143,7 @@ def test_file_names_that_are_not_text_are_harmless(executor: JupyterCodeExecutor
 def test_nbtapes_own_files_are_never_listed(executor: JupyterCodeExecutor) -> None:
     root = executor.notebook.parent
     first = run(executor, PICTURE)
-    assert names(first, root) == ["session_1_0.png", "session_1_0.html"]
+    assert names(first, root) == ["session_1_0.png"]
     assert files(executor) == []
     assert run(executor, "print(1)").output_files == []
 
@@ -157,7 +157,7 @@ def test_the_recording_of_another_executor_in_the_directory_is_never_listed(exec
     root = executor.notebook.parent
     with JupyterCodeExecutor(output_dir=root) as other:
         assert other.notebook != executor.notebook
-        assert names(run(other, PICTURE), root) == ["session-2_1_0.png", "session-2_1_0.html"]
+        assert names(run(other, PICTURE), root) == ["session-2_1_0.png"]
         assert run(executor, PICTURE).output_files[0].endswith("session_1_0.png")
         assert files(executor) == []
         run(other, "print('more')")
@@ -353,7 +353,7 @@ def test_a_directory_too_large_to_scan_is_skipped_and_reported(crowd: Path, monk
         metadata = nbformat.read(executor.notebook, 4)["cells"][0]["metadata"]["nbtape"]
         assert "has too many files to scan" in metadata["note"]
         drawn = run(executor, PICTURE)
-        assert names(drawn, crowd) == ["crowded_2_0.png", "crowded_2_0.html"], "extracted files need no look"
+        assert names(drawn, crowd) == ["crowded_2_0.png"], "extracted files need no look"
 
 
 def test_changes_during_failed_scans_are_reported_by_the_next_successful_scan(

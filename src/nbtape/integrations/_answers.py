@@ -44,12 +44,25 @@ def answer(result: CodeResult) -> str:
     Outputs already name the files extracted from them; this adds the files that the code wrote.
     """
     parts = [result.output.rstrip("\n") or _silence(result)]
-    if unnamed := [path for path in result.output_files if path not in result.output]:
+    if unnamed := _unnamed(result):
         lines = [f"File written: {path}" for path in unnamed[:_MAX_NAMED_FILES]]
         if rest := len(unnamed) - len(lines):
             lines.append(f"{rest} more files were written.")
         parts.append(shorten("\n".join(lines), _MAX_NAMES_CHARS, "all names are in the notebook"))
     return "\n".join(parts)
+
+
+def _unnamed(result: CodeResult) -> list[str]:
+    """The files that no line of the output names, relative to the working directory."""
+    named = {line.partition(" data saved to ")[2] for line in result.output.splitlines()}
+    paths = [(path, _seen(path, result)) for path in result.output_files]
+    return [seen for path, seen in paths if named.isdisjoint({path, seen})]
+
+
+def _seen(path: str, result: CodeResult) -> str:
+    """A path as the code sees it."""
+    directory = result.notebook and result.notebook.parent
+    return str(Path(path).relative_to(directory)) if directory and Path(path).is_relative_to(directory) else path
 
 
 def _silence(result: CodeResult) -> str:

@@ -48,7 +48,7 @@ def code_tool(
     executor: Executor | None = None,
     *,
     name: str = "run_code",
-    show_pictures: bool = True,
+    show_pictures: bool = False,
     **arguments: Any,  # noqa: ANN401  (those of JupyterCodeExecutor, which checks them)
 ) -> StructuredTool:
     """A tool that runs Python in a stateful kernel and records each call as a cell.
@@ -62,8 +62,8 @@ def code_tool(
         executor: Runs and records the code; you stop it. A `JupyterCodeExecutor` serves `invoke` and `ainvoke`, on any
             event loop; an `AsyncJupyterCodeExecutor` serves only `ainvoke`, on its own loop.
         name: The name of the tool.
-        show_pictures: Whether the model gets plots as images too. Models of OpenAI's Chat Completions do not accept
-            them from tools.
+        show_pictures: Whether the model gets plots as images too. Off by default, because OpenAI's Chat Completions API
+            refuses images from tools. Turn it on for other models, such as Anthropic's and Google's.
         arguments: For a new `JupyterCodeExecutor`, which stops when the tool is garbage-collected, or at exit.
 
     Raises:

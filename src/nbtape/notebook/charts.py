@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.image_types import EXTENSIONS as IMAGES
+from nbtape.notebook.html_text import scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,9 +34,7 @@ _MAX_TITLE_CHARS: Final = 200
 _MAX_CHARS: Final = 20_000_000
 
 _NEEDS_SCRIPTS: Final = re.compile(r"<(?:script|iframe|object|embed)\b", re.IGNORECASE)
-_TAG: Final = re.compile(r"<!--|<(/?)([a-zA-Z][\w-]*)")
-#: Elements of which nothing is seen, and those that are seen without a text.
-_UNSEEN: Final = frozenset({"head", "iframe", "noscript", "object", "script", "style", "template", "title"})
+#: Elements that are seen without a text.
 _DRAWN: Final = frozenset(
     {"audio", "button", "hr", "img", "input", "meter", "progress", "select", "svg", "textarea", "video"}
 )
@@ -108,29 +107,13 @@ def needs_scripts(text: str) -> bool:
 
 def shows_something(text: str) -> bool:
     """Whether something of HTML is seen without its scripts and frames."""
-    position = 0
-    while tag := _TAG.search(text, position):
-        if _is_text(text[position : tag.start()]):
+    for piece in scan(text):
+        if isinstance(piece, str):
+            if _is_text(piece):
+                return True
+        elif piece.name in _DRAWN or _PAINTED.search(piece.attributes):
             return True
-        name = (tag[2] or "").lower()
-        if name in _DRAWN:
-            return True
-        position = _end(text, tag, name)
-        if name and name not in _UNSEEN and _PAINTED.search(text, tag.end(), position):
-            return True
-    return _is_text(text[position:])
-
-
-def _end(text: str, tag: re.Match[str], name: str) -> int:
-    """Where a tag ends, or an element of which nothing is seen."""
-    if not name:
-        end = text.find("-->", tag.end())
-    elif name in _UNSEEN and not tag[1]:
-        closing = re.compile(rf"</{name}\b", re.IGNORECASE).search(text, tag.end())
-        end = text.find(">", closing.start()) if closing else -1
-    else:
-        end = text.find(">", tag.end())
-    return len(text) if end < 0 else text.index(">", end) + 1
+    return False
 
 
 def _is_text(piece: str) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.json_cost import CONTAINER_COST, VALUE_COST
 from nbtape.common.text import strip_escapes
 from nbtape.notebook.charts import chart_of, is_blank
 from nbtape.notebook.failures import without_exits
+from nbtape.notebook.html_text import html_text
+from nbtape.notebook.tables import styled_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 #: Characters that an output counts for in addition to its content: an empty display takes 3 objects and 84 bytes of
 #: JSON.
 OUTPUT_COST: Final = 500
+
+_OBJECT_REPR: Final = re.compile(r"<[^\n]*(?: object| at 0x[0-9a-fA-F]+[^\n]*)>")
+_MAX_REPR_CHARS: Final = 500
 
 
 def cell_text(
@@ -56,14 +62,33 @@ def _bundle_text(data: Mapping[str, Any], *, drawn: bool) -> str:
         return ""
     if not drawn and is_blank(data):
         return ""
+    if styled := styled_table(data):
+        return styled
     if not drawn and (chart := chart_of(data)):
-        return "\n".join(filter(None, [str(chart), chart.text]))
-    for mime in ("text/plain", "text/markdown", "text/latex"):
+        return "\n".join(filter(None, [str(chart), "" if _is_object_repr(chart.text) else chart.text]))
+    plain = data.get("text/plain")
+    if plain and not _is_object_repr(plain):
+        return str(plain)
+    return _written(data) or str(plain or "") or _types(data, drawn=drawn)
+
+
+def _written(data: Mapping[str, Any]) -> str:
+    """The text of a MIME bundle in its richer types; empty without any."""
+    for mime in ("text/markdown", "text/latex"):
         if data.get(mime):
             return str(data[mime])
-    if "application/json" in data:
-        return json.dumps(data["application/json"], ensure_ascii=False)
+    if isinstance(html := data.get("text/html"), str) and (text := html_text(html)):
+        return text
+    return json.dumps(data["application/json"], ensure_ascii=False) if "application/json" in data else ""
+
+
+def _types(data: Mapping[str, Any], *, drawn: bool) -> str:
     return "" if drawn or not data else f"(output of type {', '.join(data)}: see the notebook)"
+
+
+def _is_object_repr(text: object) -> bool:
+    """Whether a text is the repr that every object has, such as `<IPython.core.display.Markdown object>`."""
+    return isinstance(text, str) and len(text) < _MAX_REPR_CHARS and bool(_OBJECT_REPR.fullmatch(text.strip()))
 
 
 def output_size(output: Mapping[str, Any]) -> int:

@@ -7,7 +7,7 @@ import atexit
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from nbtape.common.finalizers import when_forgotten
 from nbtape.common.lifecycle import Startable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nbtape.results import CodeResult
+    from nbtape.session.options import Options
     from nbtape.session.recorded_session import RecordedSession
     from nbtape.session.variables import Variables
 
@@ -140,9 +141,12 @@ class EmbeddedIPythonCodeExecutor(JupyterCodeExecutor):
     https://github.com/ag2ai/ag2/blob/v0.14.0/autogen/coding/jupyter/embedded_ipython_code_executor.py
 
     AutoGen's class starts its kernel in the constructor and never shuts it down. This class starts it at the first use
-    and shuts it down in `stop`, at the end of `with`, when it is garbage-collected, or at exit. A directory whose
-    parent is missing is an error, as in AutoGen.
+    and shuts it down in `stop`, at the end of `with`, when it is garbage-collected, or at exit. As in AutoGen's class,
+    HTML outputs are saved as files, results name files by absolute paths, and a directory whose parent is missing is
+    an error.
     """
+
+    _defaults: ClassVar[Options] = {"extract": ("html",), "name_files": "absolute"}
 
     def _attach(self, session: RecordedSession) -> None:
         if not self._output_dir.absolute().parent.is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from nbtape.common.argument_checks import check_instance, path_argument, text_argument
 from nbtape.common.compat_jsonschema import defer_grammar
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 class ExecutorBase(Displayed, Uncopied):
     """The base class of both executors, which override the methods that are documented here."""
+
+    #: Options of a class that differ from `DEFAULTS`.
+    _defaults: ClassVar[Options] = {}
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class ExecutorBase(Displayed, Uncopied):
             ValueError: A value is invalid. The subclasses `OutputDirectoryError` and `KernelNotInstalledError` are
                 more specific.
         """
-        checked = checked_options(options)
+        checked = checked_options({**self._defaults, **options})
         self._kernel_name = text_argument("kernel_name", kernel_name)
         self._output_dir = path_argument("output_dir", output_dir)
         directory = checked_directory(self._output_dir)

@@ -1,4 +1,4 @@
-"""Save image, HTML and PDF outputs as files next to the notebook, named after the block and the output."""
+"""Save outputs (images, PDF, and HTML on request) as files next to the notebook, named by block and output."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import binascii
 import logging
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common import image_types
@@ -13,12 +14,13 @@ from nbtape.common.untrusted_files import Directory
 from nbtape.notebook.charts import chart_of, is_blank, needs_scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-_EXTENSIONS: Final = {**image_types.EXTENSIONS, "application/pdf": ".pdf", "text/html": ".html"}
+_HTML: Final = "text/html"
+_EXTENSIONS: Final = {**image_types.EXTENSIONS, "application/pdf": ".pdf", _HTML: ".html"}
 
 #: Prevents an extracted HTML file from running scripts or loading anything. The notebook keeps the original.
 _INERT: Final = (
@@ -42,10 +44,26 @@ class Extraction:
 
 
 class FileExtractor:
-    """Extracts files to `directory`, named after the notebook. One per session: it overwrites only its own files."""
+    """Extracts files to `directory`, named after the notebook. One per session: it overwrites only its own files.
 
-    def __init__(self, directory: Directory | Path, stem: str) -> None:
+    Args:
+        directory: Their directory.
+        stem: The name of the notebook without its suffix.
+        with_html: Whether HTML outputs become files too.
+        shown: The path of a file in the lines for the agent; by default its name.
+    """
+
+    def __init__(
+        self,
+        directory: Directory | Path,
+        stem: str,
+        *,
+        with_html: bool = False,
+        shown: Callable[[Path], str] = attrgetter("name"),
+    ) -> None:
         self._directory = Directory.of(directory)
+        self._types = _EXTENSIONS.keys() - (set() if with_html else {_HTML})
+        self._shown = shown
         self._stem = stem.replace(" ", "_")
         self._own: dict[tuple[int, int, str], Path] = {}
 
@@ -58,20 +76,20 @@ class FileExtractor:
         for position, output in enumerate(outputs):
             data = output.get("data", {})
             for mime, value in data.items():
-                if mime in _EXTENSIONS and _is_worth_a_file(data, mime):
+                if mime in self._types and _is_worth_a_file(data, mime):
                     self._extract(extraction, (cell, position, mime), block, value)
         return extraction
 
     def _extract(self, extraction: Extraction, key: tuple[int, int, str], block: int, value: str) -> None:
         _, position, mime = key
-        kind = "Image" if mime in image_types.EXTENSIONS else {"text/html": "HTML", "application/pdf": "PDF"}[mime]
+        kind = "Image" if mime in image_types.EXTENSIONS else {_HTML: "HTML", "application/pdf": "PDF"}[mime]
         try:
             path = self._write(key, block, _content(mime, value))
         except (OSError, ValueError) as exc:
             logger.warning("%s of block %d could not be saved as a file: %s", mime, block, exc)
             line = f"{kind} data could not be saved as a file ({_reason(exc)}); it is in the notebook"
         else:
-            line = f"{kind} data saved to {path}"
+            line = f"{kind} data saved to {self._shown(path)}"
             extraction.files.append({"path": str(path), "output": position, "mime_type": mime})
         extraction.lines.setdefault(position, []).append(line)
 
@@ -99,12 +117,12 @@ def _is_worth_a_file(data: Mapping[str, Any], mime: str) -> bool:
     """Whether a file of this type shows something that no other one shows."""
     if mime == "image/jpeg":  # Pillow shows every image as both
         return image_types.PNG not in data
-    return mime != "text/html" or not (is_blank(data) or chart_of(data))  # extracted HTML runs no scripts
+    return mime != _HTML or not (is_blank(data) or chart_of(data))  # extracted HTML runs no scripts
 
 
 def _content(mime: str, value: str) -> bytes:
     """Decode the content of a file; raises binascii.Error for invalid base64."""
-    if mime == "text/html":
+    if mime == _HTML:
         return (_INERT + (_WITHOUT_SCRIPTS if needs_scripts(value) else "") + value).encode()
     if mime == image_types.SVG:
         return value.encode()

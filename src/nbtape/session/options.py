@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 from nbtape.common.argument_checks import check_callable, check_instance, check_positive, is_number, text_argument
+from nbtape.common.image_types import EXTENSIONS, SVG
 from nbtape.common.text import fit_text
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.code_tags import checked_code_tags
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 
 DEFAULT_NAME: Final = "session"
+
+#: What `extract` can name. Only HTML is not saved anyway.
+_EXTRACTED: Final = {
+    **{name: name for name in ("html", "image", "pdf", "svg")},
+    "text/html": "html",
+    "application/pdf": "pdf",
+    **{mime: "svg" if mime == SVG else "image" for mime in EXTENSIONS},
+}
 
 
 class Options(TypedDict, total=False):
@@ -33,8 +42,10 @@ class Options(TypedDict, total=False):
             value as 16.
         max_notebook_chars: The same for the whole notebook, source included (256 million). These two limits keep
             this process below 300 MB when code floods its output.
-        name_files: Whether `CodeResult.output` has the path of each file that is extracted from an output, instead of
-            the repr of the displayed object (True). If False, the text is the same as AutoGen 0.7's.
+        extract: Further types of outputs to save as files: "html" (none). Images, SVG and PDF are always saved.
+        name_files: Whether `CodeResult.output` names each file that is extracted from an output, relative to the
+            working directory (True). "absolute" for absolute paths, as in AutoGen 0.2. If False, the text has the repr
+            of the displayed object, like AutoGen 0.7's.
         record_messages: Whether to record the text around the code of a message as Markdown cells (True), for blocks
             that `code_extractor` found.
         agent: Name of the agent, for the metadata of those cells ("").
@@ -51,7 +62,8 @@ class Options(TypedDict, total=False):
     max_output_chars: int
     max_cell_chars: int
     max_notebook_chars: int
-    name_files: bool
+    extract: Sequence[str]
+    name_files: bool | Literal["absolute"]
     record_messages: bool
     agent: str
     code_tags: Sequence[str]
@@ -65,6 +77,7 @@ DEFAULTS: Final[Options] = {
     "max_output_chars": 20_000,
     "max_cell_chars": 16_000_000,
     "max_notebook_chars": 256_000_000,
+    "extract": (),
     "name_files": True,
     "record_messages": True,
     "agent": "",
@@ -110,14 +123,31 @@ def checked_options(options: Options) -> Options:
         check_positive(name, given[name])
     for name in ("max_output_chars", "max_cell_chars", "max_notebook_chars"):
         check_instance(name, given[name], int)
-    for name in ("name_files", "record_messages"):
-        check_instance(name, given[name], bool)
+    check_instance("record_messages", given["record_messages"], bool)
+    if not (isinstance(checked["name_files"], bool) or checked["name_files"] == "absolute"):
+        raise TypeError(f'name_files= must be True, False or "absolute", not {checked["name_files"]!r:.100}.')
+    checked["extract"] = _checked_types(checked["extract"])
     check_callable("on_output", checked["on_output"])
     text_argument("agent", checked["agent"])
     if checked["token"] is not None:
         text_argument("token", checked["token"])
     checked["code_tags"] = checked_code_tags(checked["code_tags"])
     return checked
+
+
+def _checked_types(extract: Sequence[str]) -> tuple[str, ...]:
+    """The names of the types of outputs to save as files; raises TypeError or ValueError for anything else."""
+    names = (extract,) if isinstance(extract, str) else extract
+    if not isinstance(names, Iterable):
+        raise TypeError(f'extract= must be a list of names, such as ["html"], not {extract!r:.100}.')
+    found = []
+    for name in names:
+        if name not in _EXTRACTED:
+            raise ValueError(
+                f"extract= must have names from {', '.join(sorted(set(_EXTRACTED.values())))}, not {name!r:.100}."
+            )
+        found.append(_EXTRACTED[name])
+    return tuple(dict.fromkeys(found))
 
 
 def checked_name(name: str) -> str:

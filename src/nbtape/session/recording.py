@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -12,6 +13,7 @@ from nbtape.notebook import agent_edits
 from nbtape.notebook.autosave import Autosave
 from nbtape.notebook.document import Notebook
 from nbtape.notebook.format import own_metadata, preamble
+from nbtape.notebook.model_text import model_text
 from nbtape.notebook.notices import tell_cut, tell_ending, tell_failure
 from nbtape.notebook.output_text import cell_text
 from nbtape.results import CellResult
@@ -58,7 +60,12 @@ class Recording:
         self._options = options
         self.notebook = notebook
         written_files.recorded(notebook.path)
-        self._extractor = FileExtractor(notebook.file.directory, notebook.path.stem)
+        self._extractor = FileExtractor(
+            notebook.file.directory,
+            notebook.path.stem,
+            with_html="html" in options["extract"],
+            shown=str if options["name_files"] == "absolute" else attrgetter("name"),
+        )
         self._written = written_files.WorkingDirectory(notebook.file.directory)
         self._changed: set[int] = set()
         self.autosave = Autosave(notebook)
@@ -181,7 +188,7 @@ class Recording:
             index=self.notebook.cells.place(index),
             cell_id=cell["id"],
             status=outcome.status,
-            output=shorten(text, self._options["max_output_chars"], f"full output in {self.path}, block {block}"),
+            output=shorten(text, self._options["max_output_chars"], f"full output in {self.path.name}, block {block}"),
             output_files=[*(file["path"] for file in extraction.files), *map(str, changes.paths)],
             execution_count=cell["execution_count"],
             duration=outcome.duration,
@@ -200,8 +207,8 @@ class Recording:
 
     def _text(self, outputs: Sequence[Mapping[str, Any]], extraction: Extraction) -> str:
         if self._options["name_files"]:
-            return cell_text(outputs, extraction.lines)
-        return cell_text(outputs, {}, is_apart=True)
+            return model_text(outputs, extraction.lines)
+        return cell_text(map(_without_html, outputs), {}, is_apart=True)
 
     def _extract(self, index: int) -> Extraction:
         """Extract the files of a cell, and re-extract those of earlier cells whose displays it updated."""
@@ -223,6 +230,13 @@ class Recording:
                 fit_json({**file, "path": os.path.relpath(file["path"], self._directory)}) for file in extraction.files
             ]
         return extraction
+
+
+def _without_html(output: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same output without HTML, of which AutoGen 0.7 reports only the repr."""
+    if "data" not in output:
+        return output
+    return {**output, "data": {mime: value for mime, value in output["data"].items() if mime != "text/html"}}
 
 
 def _framed(head: str, text: str, tail: str) -> str:

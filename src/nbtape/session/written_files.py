@@ -60,14 +60,14 @@ class WorkingDirectory:
 
     def __init__(self, root: Directory | Path) -> None:
         self._directory = Directory.of(root)
-        self._root = str(self._directory.path)
         self._seen = self._scan()
 
     def changes(self) -> Changes:
         """New and changed files since the last completed scan."""
         now = self._scan()
         if now is None:
-            return Changes(note=f"{self._root} has too many files to scan: files that the code wrote are not listed.")
+            note = "The working directory has too many files to scan: files that the code wrote are not listed."
+            return Changes(note=note)
         before, self._seen = self._seen, now
         if before is None:
             return Changes()

@@ -61,8 +61,8 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         jupyter_server: A server of nbtape or of AutoGen, a `JupyterConnectionInfo`, or a URL (and `token=`); None for a
             local kernel.
         notebook: File name of the notebook, with or without `.ipynb`. If it is taken, a number is appended.
-        options: See `nbtape.Options`. `name_files=True` adds the paths of files to `output`, which by default is the
-            same as AutoGen's.
+        options: See `nbtape.Options`. `name_files=True` adds the paths of files to `output`, which by default is like
+            AutoGen's. HTML outputs are saved as files, as in AutoGen; `extract=()` turns that off.
 
     Raises:
         ValueError: An invalid argument.
@@ -91,6 +91,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
             "jupyter_server": jupyter_server,
             "notebook": notebook,
             "name_files": False,
+            "extract": ("html",),
             **options,
         }
         # As in AutoGen, a container with a bind_dir can access no other directory.

@@ -38,7 +38,8 @@ class JupyterCodeExecutorConfig(BaseModel):
     max_output_chars: int | None = None
     max_cell_chars: int | None = None
     max_notebook_chars: int | None = None
-    name_files: bool | None = None
+    extract: list[str] | None = None
+    name_files: bool | str | None = None
     record_messages: bool | None = None
     agent: str | None = None
     code_tags: list[str] | None = None

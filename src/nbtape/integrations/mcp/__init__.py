@@ -317,7 +317,7 @@ class _Tools:
         with _plain_errors():
             self._session.refuse_if_left_running()
             await self._session.see(self._executor.add_markdown(text))
-        return _said(f"Added to {self._executor.notebook}.")
+        return _said(f"Added to {self._executor.notebook.name}.")
 
     async def edit_cell(
         self,

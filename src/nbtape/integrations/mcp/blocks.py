@@ -17,7 +17,7 @@ from nbtape.common.terminal_text import StreamText
 from nbtape.common.text import strip_escapes
 from nbtape.errors import NbtapeError
 from nbtape.messages.tool_arguments import tool_block
-from nbtape.notebook.output_text import output_text
+from nbtape.notebook.model_text import model_output_text
 from nbtape.session.executor import AsyncJupyterCodeExecutor
 from nbtape.session.options import checked_timeout
 
@@ -46,7 +46,7 @@ class OutputSoFar:
 
     def add(self, output: Mapping[str, Any]) -> None:
         """Add an output in nbformat's form, or a chunk of a stream."""
-        text = output_text(output)
+        text = model_output_text(output)
         if output["output_type"] != "stream":
             text = text if text.endswith("\n") else f"{text}\n"
             if self._text and not self._text.endswith("\n"):

@@ -18,8 +18,8 @@ from nbtape.common.text import fit_text, shorten, strip_escapes
 from nbtape.common.untrusted_files import Directory
 from nbtape.integrations._answers import scaled
 from nbtape.notebook.format import own_metadata, recorded_status
+from nbtape.notebook.model_text import model_text
 from nbtape.notebook.numbering import block_numbers, place_name
-from nbtape.notebook.output_text import cell_text
 from nbtape.notebook.read import journal_notice, parse_document
 from nbtape.summary.run_summary import changes_of_cell
 
@@ -72,7 +72,7 @@ def files_text(notebook: Path, files: Iterable[str]) -> str:
     lines = [_file_line(directory, path) for path in paths[-_MAX_LISTED_FILES:]]
     if left_out := len(paths) - len(lines):
         lines.insert(0, f"{left_out} older files are left out.")
-    return "\n".join([f"In {directory}:", *lines])
+    return "\n".join([f"In the working directory ({directory} on the host):", *lines])
 
 
 def _file_line(directory: Path, path: Path) -> str:
@@ -95,11 +95,11 @@ def cells_text(path: Path, first: int | None, count: int, limit: int) -> str:
     start = min(max(start, 0), len(cells))
     chosen = list(enumerate(zip(block_numbers(cells), cells, strict=True)))[start : start + count]
     shown = f"cells {start} to {start + len(chosen) - 1} are shown" if chosen else "no cells in this range"
-    head = f"{path} has {len(cells)} cells, counted from 0; {shown}."
+    head = f"{path.name} has {len(cells)} cells, counted from 0; {shown}."
     if notice := journal_notice(path):
         head += f" {notice}"
     text = "\n\n".join([head, *(_cell(index, block, cell) for index, (block, cell) in chosen)])
-    return shorten(text, limit, f"full text in {path}")
+    return shorten(text, limit, f"full text in {path.name}")
 
 
 def _cell(index: int, block: int, cell: NotebookNode) -> str:
@@ -109,7 +109,7 @@ def _cell(index: int, block: int, cell: NotebookNode) -> str:
     name = f"{marks}, id {cell['id']}"
     if cell["cell_type"] != "code":
         return f"[{index}] {cell['cell_type']}{name}\n{source}"
-    outputs = shorten(cell_text(cell["outputs"], _named(cell)), _MAX_PART_CHARS, where).rstrip("\n")
+    outputs = shorten(model_text(cell["outputs"], _named(cell)), _MAX_PART_CHARS, where).rstrip("\n")
     head = f"[{index}] {place_name(block, is_code=True)}, {recorded_status(cell)}{name}"
     parts = [head, source, *(["--- output", outputs] if outputs else [])]
     return "\n".join(parts)
@@ -135,10 +135,10 @@ def file_content(directory: Path, name: str, limit: int) -> ContentBlock:
             logger.info("%s cannot be shown as an image: %s", path, exc)
     with contextlib.suppress(UnicodeDecodeError):
         if b"\0" not in content:
-            return text_content(shorten(content.decode(), limit, f"full text in {path}; read more of it with code"))
+            return text_content(shorten(content.decode(), limit, f"full text in {name}; read more of it with code"))
     if len(content) > _MAX_BLOB_BYTES:
         raise ToolError(
-            f"{path} has {len(content)} bytes, more than the limit of {_MAX_BLOB_BYTES}. Read it with code."
+            f"{name} has {len(content)} bytes, more than the limit of {_MAX_BLOB_BYTES}. Read it with code."
         )
     mime = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     blob = BlobResourceContents(uri=path.as_uri(), mime_type=mime, blob=base64.b64encode(content).decode())

@@ -28,6 +28,7 @@ from nbtape.integrations.smolagents.heard_model import HeardModel
 from nbtape.integrations.smolagents.setup_cells import tool_cells, variable_cells
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.code_blocks import CodeBlock
+from nbtape.notebook.model_text import model_output_text
 from nbtape.session.blocking import JupyterCodeExecutor
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         value = next(map(_plain, values), None)
         logs = notice + _logs(result, value)
         if value is not None:
-            value = shorten(value, self._executor.max_output_chars, f"full output in {result.notebook}")
+            value = shorten(value, self._executor.max_output_chars, f"full output in {self.notebook.name}")
         return CodeOutput(output=value, logs=logs, is_final_answer=False)
 
     def cleanup(self) -> None:
@@ -202,7 +203,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
 
 def _plain(data: Mapping[str, str]) -> str:
     """The text of an output, formatted as in results."""
-    return strip_escapes(data.get("text/plain", ""))
+    return strip_escapes(model_output_text({"output_type": "execute_result", "data": data}))
 
 
 def _logs(result: CodeResult, value: str | None) -> str:
