@@ -1,0 +1,25 @@
+"""Options of executors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nbtape import EmbeddedIPythonCodeExecutor, JupyterCodeExecutor
+
+
+@pytest.mark.parametrize("extract", ["html", ["html"], ("text/html",), {"html", "text/html"}, iter(["html"])])
+def test_types_of_files_are_named_by_a_word_or_a_mime_type(extract: Any) -> None:
+    assert JupyterCodeExecutor(extract=extract).options["extract"] == ("html",)
+
+
+def test_by_default_html_is_not_a_file_and_paths_are_relative() -> None:
+    options = JupyterCodeExecutor().options
+    assert (options["extract"], options["name_files"]) == ((), True)
+
+
+def test_autogens_class_keeps_its_files_and_phrases_unless_options_say_otherwise() -> None:
+    options = EmbeddedIPythonCodeExecutor().options
+    assert (options["extract"], options["name_files"]) == (("html",), "absolute")
+    assert EmbeddedIPythonCodeExecutor(name_files=True).options["name_files"] is True
