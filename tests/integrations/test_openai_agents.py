@@ -14,6 +14,8 @@ from agents import Agent, ModelResponse, RunConfig, Runner, ToolCallOutputItem, 
 from agents.models.interface import Model
 from executors import SHOW_IMAGE
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
+from openai.types.responses.response_input_item_param import FunctionCallOutput
+from pydantic import TypeAdapter
 from reading import code_cells, eventually, read_notebook, stream_text
 
 from nbtape import AsyncJupyterCodeExecutor, JupyterCodeExecutor
@@ -166,6 +168,7 @@ async def test_a_plot_reaches_the_model_as_an_image(output_dir: Path) -> None:
     model = ScriptedModel(says("", SHOW_IMAGE))
     with JupyterCodeExecutor(output_dir=output_dir, timeout=30) as executor:
         await Runner.run(model.agent(code_tool(executor)), "Plot it.", run_config=CONFIG)
+    TypeAdapter(FunctionCallOutput).validate_python(model.told[-1][-1])  # the SDK's type of what it sends
     text, image = model.told[-1][-1]["output"]
     assert text == {"type": "input_text", "text": "Image data saved to session_1_0.png"}
     assert image["type"] == "input_image"
