@@ -69,7 +69,7 @@ def test_a_text_within_its_limit_is_unchanged(text: str, more: int) -> None:
 @example(10_000, 150)
 @example(1_000_000, 150)
 def test_a_shortened_text_keeps_head_and_tail_and_counts_omitted_characters(size: int, limit: int) -> None:
-    text = "".join(itertools.islice(itertools.cycle("abcdefghijklmnopqrstuvwxyz0123456789\n"), size))
+    text = "".join(itertools.islice(itertools.cycle("abcdefghijklmnopqrstuvwxyz0123456789"), size))
     short = shorten(text, limit, WHERE)
     notice = NOTICE.search(short)
     assert notice is not None
@@ -81,6 +81,35 @@ def test_a_shortened_text_keeps_head_and_tail_and_counts_omitted_characters(size
     assert int(notice[1].replace(",", "")) == size - len(head) - len(tail)
     assert notice[2] == WHERE
     assert limit - len(short) <= 2, "room is used"
+
+
+@given(st.integers(5, 400), st.integers(1, 120), st.integers(400, 2000))
+@example(4000, 60, 8000)
+def test_a_table_is_cut_between_rows(rows: int, width: int, limit: int) -> None:
+    lines = [f"{n:<6}{'x' * width}" for n in range(rows)]
+    text = "\n".join(lines)
+    short = shorten(text, limit, WHERE)
+    kept = [line for line in short.split("\n") if not line.startswith("[…")]
+    assert set(kept) <= set(lines)
+    assert len(short) <= limit
+    assert (kept[0], kept[-1]) == (lines[0], lines[-1])
+
+
+@given(st.integers(150, 400), st.integers(0, 40))
+def test_neither_a_terminal_code_nor_a_surrogate_pair_is_cut(limit: int, shift: int) -> None:
+    code, link, pair = "\x1b[38;2;10;20;30m", "\x1b]8;;https://example.org/\n\x1b\\", "\ud83d\ude00"
+    for piece, whole in ((code, code), (link, link), (pair, pair), (f"{code}a{pair}b", f"{code}|{pair}")):
+        short = shorten("x" * shift + piece * 200, limit, WHERE)
+        left = re.sub("|".join(map(re.escape, whole.split("|"))), "", NOTICE.sub("", short))
+        assert set(left) <= set("xab"), "only whole ones are kept"
+        assert len(short) <= limit
+
+
+def test_a_row_longer_than_the_room_is_cut_itself() -> None:
+    short = shorten("head\n" + "x" * 10_000 + "\ntail", 1000, WHERE)
+    assert short.startswith("head\nxxx")
+    assert short.endswith("xxx\ntail")
+    assert len(short) >= 998
 
 
 # Terminal codes
@@ -238,7 +267,7 @@ def test_blocks_that_were_not_run_are_counted() -> None:
 
 def test_a_shortened_result_names_the_notebook_with_the_full_output() -> None:
     joined = join_cells([cell(output="x" * 5000)], NOTEBOOK, 200)
-    assert "full output in session.ipynb" in joined.output
+    assert f"to see all: nbtape show {NOTEBOOK.name}" in joined.output
 
 
 def test_files_are_in_the_order_of_the_blocks() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -142,6 +143,16 @@ class CodeResult:
         return data
 
 
+def how_to_see(notebook: Path, blocks: Sequence[int]) -> str:
+    """How to see the whole output of blocks, by their numbers; those of deleted cells are 0."""
+    command = f"to see all: nbtape show {shlex.quote(notebook.name)}"
+    there = [block for block in blocks if block]
+    if not there:
+        return command
+    first, last = min(there), max(there)
+    return f"{command} --block {first}" if first == last else f"{command} --block N, N from {first} to {last}"
+
+
 def join_cells(cells: Sequence[CellResult], notebook: Path, limit: int) -> CodeResult:
     """Join the results of blocks into the result of a call.
 
@@ -158,7 +169,7 @@ def join_cells(cells: Sequence[CellResult], notebook: Path, limit: int) -> CodeR
         texts.append(f"{skipped} more block{'s were' if skipped > 1 else ' was'} not run.")
     return CodeResult(
         exit_code=EXIT_CODES[status],
-        output=shorten("\n".join(texts), limit, f"full output in {notebook.name}"),
+        output=shorten("\n".join(texts), limit, how_to_see(notebook, [cell.block for cell in told])),
         output_files=[path for cell in cells for path in cell.output_files],
         status=status,
         cells=list(cells),

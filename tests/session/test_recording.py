@@ -887,7 +887,7 @@ def test_a_shortened_answer_names_the_full_output_and_the_recording_is_complete(
         assert len(result.output) <= 500
         assert result.output.startswith("head\n")
         assert result.output.endswith("tail\n")
-        assert f"full output in {executor.notebook.name}" in result.output
+        assert f"to see all: nbtape show {executor.notebook.name} --block 1 " in result.output
         assert texts(executor) == ["head\n" + "x" * 5000 + "\ntail\n"]
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Maximum length of a value in an error.
 _MAX_SHOWN_CHARS = 100
@@ -35,6 +38,12 @@ def check_instance(name: str, value: object, kind: type) -> None:
     """Raise TypeError unless it is of that type."""
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _wrong(name, {bool: "True or False", int: "an integer"}.get(kind, f"a {kind.__name__}"), value)
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise ValueError unless it is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name}= must be {' or '.join(map(repr, choices))}, not {value!r:.{_MAX_SHOWN_CHARS}}.")
 
 
 def check_positive(name: str, value: object) -> None:

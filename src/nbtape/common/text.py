@@ -19,6 +19,9 @@ _ESCAPES: Final = re.compile(  # ECMA-48
 )
 _INTRODUCERS: Final = re.compile(r"[\x1b\x90\x98\x9b-\x9f]")
 
+#: A character that some kernels send as two.
+_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 #: Maximum nesting of JSON from a kernel. Deeper values are not real data, and they overflow Python's JSON encoder.
@@ -73,19 +76,53 @@ def keep_colours(text: str) -> str:
 
 
 def shorten(text: str, limit: int, where: str) -> str:
-    """Shorten `text` to `limit` characters: its head, a notice with the missing length and `where`, and its tail."""
+    """Shorten `text` to `limit` characters: its head, a notice with the missing length and `where`, and its tail.
+
+    It is cut between lines, such as the rows of a table. Only a line that is longer than the head or the tail is cut
+    itself, but never within a terminal code or a surrogate pair.
+    """
     if len(text) <= limit:
         return text
     # Measured with the largest possible number, so that the result never exceeds the limit.
     room = limit - len(_notice(len(text), where))
     if room <= 0:
-        return text[:limit]
-    head, tail = text[: room - room // 2], text[len(text) - room // 2 :]
-    return head + _notice(len(text) - len(head) - len(tail), where) + tail
+        return text[: _outside(text, limit)[0]]
+    head, tail = _end_of_head(text, room - room // 2), _start_of_tail(text, room // 2)
+    notice = _notice(tail - head, where)
+    return text[:head] + (notice[1:] if text[:head].endswith("\n") else notice) + text[tail:]
 
 
 def _notice(missing: int, where: str) -> str:
     return f"\n[… {missing:,} characters left out; {where} …]\n"
+
+
+def _end_of_head(text: str, room: int) -> int:
+    start, end = _line_at(text, room)
+    return _outside(text, start if start > 0 and end - start <= room else room)[0]
+
+
+def _start_of_tail(text: str, room: int) -> int:
+    cut = len(text) - room
+    start, end = _line_at(text, cut)
+    is_whole = start == cut or end - start > room or end + 1 >= len(text)
+    return _outside(text, cut if is_whole else end + 1)[1]
+
+
+def _line_at(text: str, position: int) -> tuple[int, int]:
+    """Where the line at a position starts and ends."""
+    end = text.find("\n", position)
+    return text.rfind("\n", 0, position) + 1, len(text) if end < 0 else end
+
+
+def _outside(text: str, position: int) -> tuple[int, int]:
+    """The nearest positions before and after one at which no terminal code and no surrogate pair is cut."""
+    codes = _ESCAPES.finditer(text) if _INTRODUCERS.search(text) else ()
+    code = next((code for code in codes if code.end() > position), None)
+    if code is not None and code.start() < position:
+        return code.start(), code.end()
+    if _PAIR.match(text, max(0, position - 1)) and position > 0:
+        return position - 1, position + 1
+    return position, position
 
 
 def last_words(log: str, limit: int = 2000) -> str:

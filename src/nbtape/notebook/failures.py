@@ -6,6 +6,7 @@ Jupyter has outputs of type `error` for that. But some failures come without one
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ _NOTICE: Final = re.compile(rf"{re.escape(FAILURE_NOTICE)}(.*)\]\n\Z")
 
 #: Values of a `SystemExit` that mean success: those of `sys.exit()`, `sys.exit(None)` and `sys.exit(0)`.
 _SUCCESS: Final = frozenset({"", "None", "0", "False"})
+
+#: Errors that an interrupt raises: `CancelledError` in a cell with `await`.
+_INTERRUPTS: Final = frozenset({"KeyboardInterrupt", "CancelledError"})
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({"output_type": "stream", "name": "stderr", "text": ""})
 
 #: What IPython adds to a `SystemExit`: advice to use `exit`, which would end the kernel.
 _EXIT_ADVICE: Final = re.compile(r"\S*: UserWarning: To exit: use 'exit', 'quit', or Ctrl-D\.\n(?: +warn\(.*\)\n)?")
@@ -75,9 +81,14 @@ def without_exits(outputs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any
     return shown
 
 
+def without_interrupts(outputs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The outputs of a cell that was stopped, with nothing in the errors that the interrupt raised."""
+    return [_NOTHING if output.get("ename") in _INTERRUPTS else output for output in outputs]
+
+
 def _without_exit(output: Mapping[str, Any]) -> Mapping[str, Any]:
     if output["output_type"] == "error" and exits_well(output):
-        return {"output_type": "stream", "name": "stderr", "text": ""}
+        return _NOTHING
     if output["output_type"] == "stream":
         return {**output, "text": _EXIT_ADVICE.sub("", output["text"])}
     return output

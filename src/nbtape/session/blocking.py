@@ -142,11 +142,11 @@ class EmbeddedIPythonCodeExecutor(JupyterCodeExecutor):
 
     AutoGen's class starts its kernel in the constructor and never shuts it down. This class starts it at the first use
     and shuts it down in `stop`, at the end of `with`, when it is garbage-collected, or at exit. As in AutoGen's class,
-    HTML outputs are saved as files, results name files by absolute paths, and a directory whose parent is missing is
-    an error.
+    HTML outputs are saved as files, results have full tracebacks and absolute paths of files, and a directory whose
+    parent is missing is an error.
     """
 
-    _defaults: ClassVar[Options] = {"extract": ("html",), "name_files": "absolute"}
+    _defaults: ClassVar[Options] = {"extract": ("html",), "name_files": "absolute", "traceback": "full"}
 
     def _attach(self, session: RecordedSession) -> None:
         if not self._output_dir.absolute().parent.is_dir():

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Final, Literal, TypedDict, get_args
 
-from nbtape.common.argument_checks import check_callable, check_instance, check_positive, is_number, text_argument
+from nbtape.common.argument_checks import (
+    check_callable,
+    check_choice,
+    check_instance,
+    check_positive,
+    is_number,
+    text_argument,
+)
 from nbtape.common.image_types import EXTENSIONS, SVG
 from nbtape.common.text import fit_text
 from nbtape.messages.code_blocks import CodeBlock
@@ -26,6 +33,8 @@ _EXTRACTED: Final = {
     "application/pdf": "pdf",
     **{mime: "svg" if mime == SVG else "image" for mime in EXTENSIONS},
 }
+#: The forms of a traceback in a result.
+TracebackForm = Literal["compact", "full"]
 
 
 class Options(TypedDict, total=False):
@@ -35,7 +44,10 @@ class Options(TypedDict, total=False):
         token: Token of a server that is given as a URL (None).
         startup_timeout: Seconds for a kernel to start (60).
         interrupt_grace: Seconds for code to obey an interrupt before its kernel is killed (4).
-        max_output_chars: Maximum length of `CodeResult.output`; the notebook has the rest (20,000).
+        max_output_chars: Maximum length of `CodeResult.output`; the notebook has the rest (8,000).
+        traceback: The form of tracebacks in `CodeResult.output` ("compact"): the frames of the agent's code, the place
+            in a library where the error was raised, the message, and the causes. "full" is the traceback of the
+            kernel, which the notebook always has.
         max_cell_chars: Maximum characters of output that a cell keeps in the notebook (16 million). The rest is not
             recorded, and a notice in the cell reports it. Text in a message of more than 64 KiB is counted in bytes.
             Each output after the first counts as 500 more characters, each JSON array or object as 64, and each other
@@ -60,6 +72,7 @@ class Options(TypedDict, total=False):
     startup_timeout: float
     interrupt_grace: float
     max_output_chars: int
+    traceback: TracebackForm
     max_cell_chars: int
     max_notebook_chars: int
     extract: Sequence[str]
@@ -74,7 +87,8 @@ DEFAULTS: Final[Options] = {
     "token": None,
     "startup_timeout": 60.0,
     "interrupt_grace": 4.0,
-    "max_output_chars": 20_000,
+    "max_output_chars": 8_000,
+    "traceback": "compact",
     "max_cell_chars": 16_000_000,
     "max_notebook_chars": 256_000_000,
     "extract": (),
@@ -124,6 +138,7 @@ def checked_options(options: Options) -> Options:
     for name in ("max_output_chars", "max_cell_chars", "max_notebook_chars"):
         check_instance(name, given[name], int)
     check_instance("record_messages", given["record_messages"], bool)
+    check_choice("traceback", checked["traceback"], get_args(TracebackForm))
     if not (isinstance(checked["name_files"], bool) or checked["name_files"] == "absolute"):
         raise TypeError(f'name_files= must be True, False or "absolute", not {checked["name_files"]!r:.100}.')
     checked["extract"] = _checked_types(checked["extract"])

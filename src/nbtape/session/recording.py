@@ -12,11 +12,13 @@ from nbtape.common.text import fit_json, shorten
 from nbtape.notebook import agent_edits
 from nbtape.notebook.autosave import Autosave
 from nbtape.notebook.document import Notebook
+from nbtape.notebook.failures import without_interrupts
 from nbtape.notebook.format import own_metadata, preamble
 from nbtape.notebook.model_text import model_text
 from nbtape.notebook.notices import tell_cut, tell_ending, tell_failure
 from nbtape.notebook.output_text import cell_text
-from nbtape.results import CellResult
+from nbtape.notebook.tracebacks import compacted
+from nbtape.results import CellResult, how_to_see
 from nbtape.session import written_files
 from nbtape.session.extracted_files import FileExtractor
 
@@ -177,7 +179,7 @@ class Recording:
         note = " ".join(filter(None, [notice, tail]))
         if outcome.status == "error":
             tell_failure(cell, outcome.error)
-        text = _framed(notice, self._text(cell["outputs"], extraction), tail)
+        text = _framed(notice, self._text(cell["outputs"], outcome.status, extraction), tail)
         tell_ending(cell, outcome.status)
         _close(cell, outcome.status, **outcome_facts(outcome, note), files=described)
         self.notebook.touch(index)
@@ -188,7 +190,7 @@ class Recording:
             index=self.notebook.cells.place(index),
             cell_id=cell["id"],
             status=outcome.status,
-            output=shorten(text, self._options["max_output_chars"], f"full output in {self.path.name}, block {block}"),
+            output=shorten(text, self._options["max_output_chars"], how_to_see(self.path, [block])),
             output_files=[*(file["path"] for file in extraction.files), *map(str, changes.paths)],
             execution_count=cell["execution_count"],
             duration=outcome.duration,
@@ -205,7 +207,11 @@ class Recording:
         directory = self.notebook.file.directory
         return await offload(written_files.describe, paths, directory) if paths else []
 
-    def _text(self, outputs: Sequence[Mapping[str, Any]], extraction: Extraction) -> str:
+    def _text(self, outputs: Sequence[Mapping[str, Any]], status: Status, extraction: Extraction) -> str:
+        if status in {"timeout", "interrupted"}:
+            outputs = without_interrupts(outputs)
+        if self._options["traceback"] == "compact":
+            outputs = compacted(outputs)
         if self._options["name_files"]:
             return model_text(outputs, extraction.lines)
         return cell_text(map(_without_html, outputs), {}, is_apart=True)

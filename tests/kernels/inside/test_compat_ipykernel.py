@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+from ipykernel import zmqshell
 from ipykernel.iostream import IOPubThread, OutStream
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.session import Session
@@ -33,6 +34,12 @@ def test_the_sending_thread_runs_scheduled_calls_in_order() -> None:
 def test_the_session_of_a_kernel_packs_each_message() -> None:
     assert "content = self.pack(content)" in inspect.getsource(Session.serialize), CHANGED
     assert "self.session.msg(" in inspect.getsource(OutStream._flush), CHANGED
+
+
+def test_a_shell_command_runs_in_a_function_that_returns_its_exit_code() -> None:
+    assert callable(zmqshell.system), CHANGED  # type: ignore[attr-defined]
+    source = inspect.getsource(zmqshell.ZMQInteractiveShell.system_piped)
+    assert "system(self.var_expand(cmd, depth=1))" in source, CHANGED
 
 
 def test_the_output_socket_is_created_from_the_given_context() -> None:

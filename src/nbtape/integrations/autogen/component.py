@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.session.executor import AsyncJupyterCodeExecutor
+from nbtape.session.options import TracebackForm  # noqa: TC001  (pydantic evaluates it)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ class JupyterCodeExecutorConfig(BaseModel):
     startup_timeout: float | None = None
     interrupt_grace: float | None = None
     max_output_chars: int | None = None
+    traceback: TracebackForm | None = None
     max_cell_chars: int | None = None
     max_notebook_chars: int | None = None
     extract: list[str] | None = None

@@ -18,6 +18,7 @@ from nbtape.common.text import strip_escapes
 from nbtape.errors import NbtapeError
 from nbtape.messages.tool_arguments import tool_block
 from nbtape.notebook.model_text import model_output_text
+from nbtape.notebook.tracebacks import compacted
 from nbtape.session.executor import AsyncJupyterCodeExecutor
 from nbtape.session.options import checked_timeout
 
@@ -46,7 +47,8 @@ class OutputSoFar:
 
     def add(self, output: Mapping[str, Any]) -> None:
         """Add an output in nbformat's form, or a chunk of a stream."""
-        text = model_output_text(output)
+        (shown,) = compacted([output])
+        text = model_output_text(shown)
         if output["output_type"] != "stream":
             text = text if text.endswith("\n") else f"{text}\n"
             if self._text and not self._text.endswith("\n"):

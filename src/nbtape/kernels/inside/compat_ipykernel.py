@@ -1,5 +1,7 @@
 """The private API of ipykernel that nbtape depends on, to make a kernel send all output, in pieces and as valid JSON.
 
+Another part reports failed shell commands (`!false`, `%pip install missing`), which leave a cell successful.
+
 This file is read as text and runs in a kernel, in its own namespace. ipykernel collects everything printed within 0.2
 seconds into one message of any size, which the reader must hold in memory: here, the message is sent in pieces, with
 pauses for reading them. ipykernel's flush returns when the output is queued: here, it returns when the output is sent.
@@ -13,12 +15,19 @@ It runs on the kernel's Python and must not import nbtape.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import time
 from typing import Any
 
+from ipykernel import zmqshell
 from jupyter_client.jsonutil import json_clean, json_default
+
+#: Programs whose first argument is a command.
+INSTALLERS = ("apt", "apt-get", "conda", "mamba", "npm", "pip", "pip3", "uv")
+
+INTERRUPT = 2
 
 
 def send_in_pieces(stream: Any, size: int = 1 << 20, pause: float = 0.004) -> None:
@@ -82,4 +91,36 @@ def send_all() -> None:
         flush_until_sent(stream)
 
 
+def report_failed_commands() -> None:
+    """Print a line for each `!command` and `%pip` that fails. A second call changes nothing.
+
+    The function gets a command with its variables expanded, and only returns its exit code.
+    """
+    system = getattr(zmqshell, "system", None)
+    if system is None or hasattr(system, "is_reporting"):
+        return
+
+    def system_and_report(command: Any) -> Any:
+        code = system(command)
+        if isinstance(code, int) and code not in (0, -INTERRUPT):
+            how = f"failed with exit code {code}" if code > 0 else f"was killed by signal {-code}"
+            sys.stderr.write(f"\n[nbtape: {short_name(command)} {how}]\n")
+        return code
+
+    system_and_report.is_reporting = True  # type: ignore[attr-defined]
+    zmqshell.system = system_and_report  # type: ignore[assignment, attr-defined]
+
+
+def short_name(command: Any) -> str:
+    """The name of a command without its arguments, which may be secrets from variables."""
+    words = [word for word in str(command).split() if not re.match(r"\w+=", word)]
+    if not words or re.search(r"[;&|\n]", str(command)):
+        return "the command"
+    if words[0].strip("'\"") == sys.executable and words[1:2] == ["-m"]:
+        words = words[2:]
+    count = 2 if words[0] in INSTALLERS else 1
+    return " ".join(words[:count])[:100] + (" …" if words[count:] else "")
+
+
+report_failed_commands()
 sys.stdout.pub_thread.schedule(send_all)  # type: ignore[union-attr]  # ipykernel's
