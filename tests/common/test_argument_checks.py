@@ -43,6 +43,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: Executor(startup_timeout="x"), "startup_timeout= must be a finite number greater than 0, not 'x'"),
     (lambda: Executor(interrupt_grace=-1), "interrupt_grace= must be a finite number greater than 0"),
     (lambda: Executor(max_output_chars=1.5), "max_output_chars= must be an integer, not 1.5"),
+    (lambda: Executor(traceback="short"), "traceback= must be 'compact' or 'full', not 'short'"),
     (lambda: Executor(max_cell_chars=None), "max_cell_chars= must be a finite number greater than 0, not None"),
     (lambda: Executor(on_output="print"), "on_output= must be callable, or None, not 'print'"),
     (lambda: Executor(agent=3), "agent= must be a string, not 3"),

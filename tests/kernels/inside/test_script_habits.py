@@ -131,3 +131,36 @@ def test_a_second_introduction_changes_nothing(executor: JupyterCodeExecutor) ->
     run(executor, "import sys\nsys.argv.append('own')\nfinders = len(sys.meta_path)")
     result = run(executor, f"{expression}\nprint(sys.argv[1:], len(sys.meta_path) - finders)\ndel sys.argv[1:]")
     assert result.output == "['own'] 0\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "notice"),
+    [
+        ("!false", "false failed with exit code 1"),
+        ("secret = 'hunter2'\n!TOKEN={secret} ls --no-such-option={secret}", "ls … failed with exit code 2"),
+        ("!true && exit 3", "the command failed with exit code 3"),
+        ("!kill -9 $$", "kill … was killed by signal 9"),
+        ("%pip install --no-index nosuchpackage", "pip install … failed with exit code 1"),
+    ],
+)
+def test_a_failed_command_is_reported_in_the_answer_and_in_the_cell(
+    executor: JupyterCodeExecutor, code: str, notice: str
+) -> None:
+    result = executor.run(f"{code}\nprint('next')", timeout=120)
+    assert (result.status, f"[nbtape: {notice}]\n" in result.output) == ("ok", True)
+    assert f"[nbtape: {notice}]\n" in printed(executor, result, "stderr")
+    assert "hunter2" not in printed(executor, result, "stderr").partition("[nbtape")[2]
+    assert "next\n" in result.output
+
+
+def test_a_command_that_succeeds_sees_the_variables_of_its_function(executor: JupyterCodeExecutor) -> None:
+    result = run(executor, "def say(word):\n    !echo {word} $word\nsay('here')")
+    assert result.output.replace("\r", "") == "here here\n"
+
+
+@pytest.mark.parametrize(("code", "language"), [("import time\ntime.sleep(60)", "python"), ("sleep 60", "bash")])
+def test_a_timeout_is_one_line(executor: JupyterCodeExecutor, code: str, language: str) -> None:
+    result = executor.run(code, language=language, timeout=1)
+    assert (result.status, result.output) == ("timeout", "Timeout: stopped after 1 s. Variables are kept.")
+    (output,) = executor.outputs(result.cells[0])
+    assert output["ename"] == "KeyboardInterrupt", "the notebook shows where it was stopped"
