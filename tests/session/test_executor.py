@@ -195,7 +195,13 @@ async def test_code_that_is_not_a_string_is_rejected_before_any_block_runs(outpu
 
 @pytest.mark.parametrize(
     ("blocks", "message"),
-    [("print(1)", r"list of CodeBlock, not a string\. Use run\(\)"), ([1], "1 is not a CodeBlock")],
+    [
+        ("print(1)", r"list of CodeBlock, not a string\. Call run\('print\(1\)'\) for code, or run_message\(text\)"),
+        (["print(1)"], r"Write CodeBlock\('print\(1\)', 'python'\)"),
+        (["pass\n" * 40], r"Write CodeBlock\(code, 'python'\)"),
+        (CodeBlock("print(1)", "python"), "Put a block into a list"),
+        ([1], "1 is not a CodeBlock"),
+    ],
 )
 async def test_an_argument_that_is_not_a_list_of_blocks_is_rejected(
     blocks: Any, message: str, output_dir: Path
@@ -209,9 +215,27 @@ async def test_a_block_with_code_and_language_swapped_is_not_run_and_explained(o
     async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
         swapped = (await executor.execute_code_blocks([CodeBlock("python", "print(1)")])).output
         unknown = (await executor.execute_code_blocks([CodeBlock("print(1)", "cobol")])).output
-    assert swapped.startswith("Not run: this kernel cannot run 'print(1)'; it runs python")
-    assert swapped.endswith("The code comes first: CodeBlock(code, language).")
-    assert "comes first" not in unknown
+    assert swapped.startswith("Not run: the code and the language are swapped.")
+    assert swapped.endswith("CodeBlock('print(1)', 'python').")
+    assert "swapped" not in unknown
+
+
+async def test_a_message_runs_as_it_reads(output_dir: Path) -> None:
+    message = "First:\n\n```python\nx = 2\n```\n\nThen:\n\n```python\nx + 1\n```\n\nDone."
+    async with AsyncJupyterCodeExecutor(output_dir=output_dir) as executor:
+        result = await executor.run_message(message, "coder")
+        assert (result.status, result.output.strip()) == ("ok", "3")
+        parts = [{"type": "text", "text": "No code."}]
+        assert (await executor.run_message(parts)).cells == []
+    assert [(kind, source) for kind, source, _ in described(executor.notebook)] == [
+        ("markdown", "First:"),
+        ("code", "x = 2"),
+        ("markdown", "Then:"),
+        ("code", "x + 1"),
+        ("markdown", "Done."),
+        ("markdown", "No code."),
+    ]
+    assert described(executor.notebook)[0][2] == "coder"
 
 
 async def test_code_that_utf8_cannot_encode_is_not_run(output_dir: Path) -> None:

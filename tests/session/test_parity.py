@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nbtape import AsyncJupyterCodeExecutor, JupyterCodeExecutor
+from nbtape.session.options import DEFAULTS
 
 #: For callers of the blocking executor that are on an event loop.
 BLOCKING_ONLY = {"aexecute_code_blocks"}
@@ -19,6 +20,14 @@ def public_names(face: type) -> set[str]:
 
 def methods(face: type) -> dict[str, Any]:
     return {name: function for name, function in inspect.getmembers(face, callable) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("function", [JupyterCodeExecutor, AsyncJupyterCodeExecutor, JupyterCodeExecutor.resume])
+def test_a_signature_lists_each_option_with_its_default(function: Any) -> None:
+    listed = inspect.signature(function).parameters
+    assert {name: listed[name].default for name in DEFAULTS} == DEFAULTS
+    assert all(listed[name].annotation != inspect.Parameter.empty for name in DEFAULTS)
+    assert not any(parameter.kind is parameter.VAR_KEYWORD for parameter in listed.values())
 
 
 NAMES = sorted(public_names(AsyncJupyterCodeExecutor))

@@ -84,7 +84,7 @@ class MarkdownCodeExtractor:
         """
         blocks: list[CodeBlock] = []
         said: list[str] = []
-        for part in split_message(_text(message), self._code_tags):
+        for part in split_message(message_text(message), self._code_tags):
             if isinstance(part, Prose):
                 said.append(part.text)
             else:
@@ -146,7 +146,7 @@ def _with_line_feeds(text: str) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _text(message: str | Sequence[Mapping[str, Any]] | None) -> str:
+def message_text(message: str | Sequence[Mapping[str, Any]] | None) -> str:
     """The text of a message. Newlines between its parts keep a fence at the end of one part out of the next."""
     if message is None or isinstance(message, str):
         return message or ""

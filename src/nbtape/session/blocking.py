@@ -18,7 +18,8 @@ from nbtape.session.executor_base import ExecutorBase
 from nbtape.session.loop_thread import SHUTDOWN_TIMEOUT_SECONDS, LoopThread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from nbtape.results import CodeResult
     from nbtape.session.options import Options
@@ -90,6 +91,12 @@ class JupyterCodeExecutor(ExecutorBase, Startable):
 
     def run(self, code: str, language: str = "python", *, timeout: float | None = None) -> CodeResult:
         return self.execute_code_blocks([CodeBlock(code, language)], timeout=timeout)
+
+    def run_message(
+        self, message: str | Sequence[Mapping[str, Any]], agent: str = "", *, timeout: float | None = None
+    ) -> CodeResult:
+        stop = asyncio.Event()
+        return self._thread.call(self._executor.run_message(message, agent, timeout=timeout, stop=stop), stop)
 
     def execute_code_blocks(self, code_blocks: Sequence[CodeBlock], *, timeout: float | None = None) -> CodeResult:
         stop = asyncio.Event()

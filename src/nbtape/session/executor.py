@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nbtape.common.argument_checks import text_argument
 from nbtape.common.concurrency import Turns, see_through, take_turn
-from nbtape.messages.code_blocks import CodeBlock
+from nbtape.messages.code_blocks import CodeBlock, message_text
 from nbtape.session.executor_base import ExecutorBase
 from nbtape.session.options import checked_blocks, checked_timeout
 from nbtape.session.parameters import TAG, assignments
 from nbtape.session.variables import question
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from types import TracebackType
 
     from nbtape.results import CodeResult
@@ -82,6 +83,22 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
 
     async def run(self, code: str, language: str = "python", *, timeout: float | None = None) -> CodeResult:
         return await self.execute_code_blocks([CodeBlock(code, language)], timeout=timeout)
+
+    async def run_message(
+        self,
+        message: str | Sequence[Mapping[str, Any]],
+        agent: str = "",
+        *,
+        timeout: float | None = None,
+        stop: asyncio.Event | None = None,
+    ) -> CodeResult:
+        text_argument("agent", agent)
+        blocks = self.code_extractor.extract_code_blocks(message)
+        text = message_text(message).strip()
+        if not blocks and text and self.options["record_messages"]:
+            await self.add_markdown(text, agent or self.options["agent"])
+        said = [replace(block, said_by=agent) for block in blocks]
+        return await self.execute_code_blocks(said, timeout=timeout, stop=stop)
 
     async def execute_code_blocks(
         self, code_blocks: Sequence[CodeBlock], *, timeout: float | None = None, stop: asyncio.Event | None = None

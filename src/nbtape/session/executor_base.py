@@ -11,7 +11,7 @@ from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_so
 from nbtape.kernels.uncopied import Uncopied
 from nbtape.messages.code_blocks import MarkdownCodeExtractor
 from nbtape.results import CellResult
-from nbtape.session.options import DEFAULT_NAME, checked_name, checked_options, checked_timeout
+from nbtape.session.options import DEFAULT_NAME, checked_name, checked_options, checked_timeout, list_options
 from nbtape.session.recorded_session import RecordedSession
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class ExecutorBase(Displayed, Uncopied):
     #: Options of a class that differ from `DEFAULTS`.
     _defaults: ClassVar[Options] = {}
 
+    @list_options
     def __init__(
         self,
         jupyter_server: Server = None,
@@ -71,6 +72,7 @@ class ExecutorBase(Displayed, Uncopied):
         self._session = session
 
     @classmethod
+    @list_options
     def resume(
         cls,
         notebook: Path | str,
@@ -276,6 +278,27 @@ class ExecutorBase(Displayed, Uncopied):
             KernelStartError: No kernel can be started.
             NotebookWriteError: The notebook cannot be written; its `result` reports the cell if it ran.
             BlockInterrupted: Ctrl-C in a blocking call; its `result` reports the cell.
+            WrongLoopError: An async executor's kernel runs on another event loop.
+        """
+
+    def run_message(
+        self, message: str | Sequence[Mapping[str, Any]], agent: str = "", *, timeout: float | None = None
+    ) -> Any:  # noqa: ANN401
+        """Run the code blocks of an LLM's message, one cell each, until one fails. Variables persist between calls.
+
+        `code_extractor` finds the blocks. The text around them is recorded as Markdown cells, also if there is no code;
+        then the result has no cells.
+
+        Args:
+            message: Markdown, or the content parts of a message of OpenAI.
+            agent: Who wrote it, for the metadata; empty for the option `agent`.
+            timeout: Seconds for each block, at least 1; None for the executor's timeout.
+
+        Raises:
+            ValueError: The timeout is not a number of at least 1.
+            KernelStartError: No kernel can be started.
+            NotebookWriteError: The notebook cannot be written; its `result` reports the blocks that ran.
+            BlockInterrupted: Ctrl-C in a blocking call; its `result` reports the blocks that ran.
             WrongLoopError: An async executor's kernel runs on another event loop.
         """
 

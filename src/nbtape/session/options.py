@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Literal, TypedDict, get_args
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, Literal, TypedDict, TypeVar, get_args
 
 from nbtape.common.argument_checks import (
     check_callable,
@@ -20,9 +21,10 @@ from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.code_tags import checked_code_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
+F = TypeVar("F", bound=Callable[..., object])
 
 DEFAULT_NAME: Final = "session"
 
@@ -35,6 +37,8 @@ _EXTRACTED: Final = {
 }
 #: The forms of a traceback in a result.
 TracebackForm = Literal["compact", "full"]
+#: Maximum length of code in an error.
+_MAX_SHOWN_CODE_CHARS: Final = 60
 
 
 class Options(TypedDict, total=False):
@@ -100,6 +104,22 @@ DEFAULTS: Final[Options] = {
 }
 
 
+def list_options(function: F) -> F:
+    """List the options with their defaults in the signature of a function that takes them as `**options`.
+
+    Type checkers read them from `Options`; this is for `help()`, IPython and Jupyter.
+    """
+    signature = inspect.signature(function)
+    own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS.get(name), annotation=annotation)
+        for name, annotation in inspect.get_annotations(Options).items()
+    ]
+    listed = signature.replace(parameters=[*own, *options])
+    setattr(function, "__signature__", listed)  # noqa: B010  (functions do not declare it)
+    return function
+
+
 def checked_timeout(timeout: float) -> float:
     """Return the seconds for a block, or raise ValueError."""
     if not (is_number(timeout) and 1 <= timeout < math.inf):
@@ -110,13 +130,18 @@ def checked_timeout(timeout: float) -> float:
 def checked_blocks(blocks: Iterable[CodeBlock]) -> list[CodeBlock]:
     """Return the blocks of a call, or raise TypeError."""
     if isinstance(blocks, str):
-        raise TypeError("code_blocks= must be a list of CodeBlock, not a string. Use run() for a string.")
+        raise TypeError(
+            f"code_blocks= must be a list of CodeBlock, not a string. Call {_call('run', blocks)} for code, or "
+            "run_message(text) for Markdown with fenced code."
+        )
     if not isinstance(blocks, Iterable):
         raise TypeError(f"code_blocks= must be a list of CodeBlock, not {blocks!r:.100}. Put a block into a list.")
     return [_checked_block(block) for block in blocks]
 
 
 def _checked_block(block: CodeBlock) -> CodeBlock:
+    if isinstance(block, str):
+        raise TypeError(f"A block must be a CodeBlock, not a string. Write {_call('CodeBlock', block, 'python')}.")
     if not (hasattr(block, "code") and hasattr(block, "language")):
         raise TypeError(f"{block!r:.100} is not a CodeBlock. Pass a list of CodeBlock(code, language).")
     code, language = block.code, block.language
@@ -125,6 +150,12 @@ def _checked_block(block: CodeBlock) -> CodeBlock:
     said = {name: getattr(block, name, "") for name in ("said_before", "said_after", "said_by")}
     texts = {name: text for name, text in said.items() if isinstance(text, str)}
     return CodeBlock(code, language, **texts, is_cut=getattr(block, "is_cut", False) is True)
+
+
+def _call(function: str, code: str, *more: str) -> str:
+    """The call that was meant, with the code if that is short."""
+    first = repr(code) if len(code) <= _MAX_SHOWN_CODE_CHARS else "code"
+    return f"{function}({', '.join([first, *map(repr, more)])})"
 
 
 def checked_options(options: Options) -> Options:

@@ -282,10 +282,12 @@ class RecordedSession:
 
 def _why_unknown(block: CodeBlock, language: str) -> str:
     """The note for a block in a language that the kernel cannot run."""
-    note = f"Not run: this kernel cannot run {block.language!r:.100}; it runs {languages_of(language)}."
-    if cell_source(dataclasses.replace(block, code=block.language, language=block.code), language) is None:
-        return note
-    return f"{note} The code comes first: CodeBlock(code, language)."
+    if cell_source(dataclasses.replace(block, code=block.language, language=block.code), language) is not None:
+        return (
+            f"Not run: the code and the language are swapped. The code comes first: CodeBlock({block.language!r:.100}, "
+            f"{block.code!r})."
+        )
+    return f"Not run: this kernel cannot run {block.language!r:.100}; it runs {languages_of(language)}."
 
 
 def _describe(outcome: Outcome, timeout: float, *, is_ending: bool) -> str:
