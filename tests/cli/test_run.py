@@ -402,4 +402,12 @@ def test_invalid_input_is_a_one_line_error_with_exit_code_2(tmp_path: Path, argu
 def test_a_missing_module_is_reported_with_the_python_that_lacks_it(tmp_path: Path) -> None:
     done = nbtape("run", "-", cwd=tmp_path, stdin="```python\nimport no_such_module\n```")
     assert done.returncode == 1
-    assert f"nbtape: The kernel runs in {sys.executable}. Install missing packages there" in done.stderr
+    assert f"The Python {sys.executable} has no module no_such_module." in done.stdout
+    assert "`%pip install no_such_module`" in done.stdout
+
+
+def test_python_is_for_local_kernels(tmp_path: Path) -> None:
+    done = nbtape("run", "-", "--python", sys.executable, "--docker", cwd=tmp_path)
+    assert (done.returncode, "cannot be combined" in done.stderr) == (2, True)
+    done = nbtape("run", "-", "--python", "nowhere", cwd=tmp_path, stdin=MESSAGE)
+    assert (done.returncode, "--python must be the path" in done.stderr) == (2, True)

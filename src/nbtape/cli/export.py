@@ -87,8 +87,8 @@ def export(  # noqa: PLR0913  (one argument an option)
     if notebook is None:
         raise click.UsageError("Missing argument 'NOTEBOOK'.")
     place.check()
-    if not clean and (place.docker is not None or place.server is not None):
-        raise click.UsageError("--docker and --server need --clean: without it, no code is run.")
+    if not clean and (place.docker or place.server or place.python) is not None:
+        raise click.UsageError("--docker, --server and --python need --clean: without it, no code is run.")
     from nbtape.export.write import check_packages, write
     from nbtape.notebook.output_path import output_path
     from nbtape.notebook.read import read_document

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from nbtape.cli.completion import argument, directories, kernels
+from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.status_line import say, working
+from nbtape.kernels.local.interpreters import LocalPython, default_python
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 
 if TYPE_CHECKING:
@@ -31,6 +33,12 @@ _OPTIONS: Final = (
         metavar="URL",
         help="Run the code on a Jupyter server instead of a local kernel. Set the environment variable JUPYTER_TOKEN "
         "to its token; a token in the URL is visible to other users in the list of processes.",
+    ),
+    click.option(
+        "--python",
+        metavar="PATH",
+        help="The Python of a local kernel, or its virtual environment. It needs the package ipykernel.  [default: the "
+        "one that runs nbtape; if that is isolated by uvx or pipx, VIRTUAL_ENV or the project's .venv]",
     ),
     click.option(
         "--docker",
@@ -75,6 +83,7 @@ class Place:
     """The values of the options for where code runs."""
 
     server: str | None
+    python: str | None
     docker: str | None
     base_image: str | None
     network: str | None
@@ -83,7 +92,7 @@ class Place:
     def ready(self) -> Iterator[Server]:
         """Provide kernels while entered; a terminal shows the progress of building an image."""
         with contextlib.ExitStack() as stack:
-            source: Server = self.connection()
+            source: Server = self.connection() or self.local()
             with working("looking for the Docker engine") as show:
                 if (containers := self.containers(show)) is not None:
                     source = stack.enter_context(containers)
@@ -124,8 +133,20 @@ class Place:
         info = JupyterConnectionInfo.from_url(self.server)
         return info if info.token else dataclasses.replace(info, token=os.environ.get("JUPYTER_TOKEN") or None)
 
+    def local(self) -> LocalPython | None:
+        """The requested Python for local kernels, or the default one, which is printed; None for nbtape's own."""
+        if self.python is not None:
+            return LocalPython(self.python)
+        if self.docker is not None or self.server is not None or (python := default_python(Path())) is None:
+            return None
+        where = plain_line(str(python.parent.parent))
+        say(f"nbtape: The kernel runs in the Python of {where}. Set --python to change that.")
+        return LocalPython(python, must=False)
+
     def check(self) -> None:
         """Raise a UsageError if options exclude each other."""
+        if self.python is not None and (self.docker is not None or self.server is not None):
+            raise click.UsageError("--python is for local kernels and cannot be combined with --docker or --server.")
         if self.docker is not None and self.server is not None:
             raise click.UsageError("--docker and --server cannot be combined. Use one of them.")
         if self.docker is None and (self.base_image or self.network):

@@ -88,7 +88,7 @@ def mcp(  # noqa: PLR0913  (one argument an option)
 
     directory = place.output_dir(output_dir)
     containers = place.containers(on_progress=say)  # started by the first use: no client waits for an image
-    kernels, stop = (containers, containers.stop) if containers else (place.connection(), None)
+    kernels, stop = (containers, containers.stop) if containers else (place.connection() or place.local(), None)
     server = NotebookServer(kernels, kernel, timeout, directory, notebook=notebook, on_close=stop)
     if http is None:
         asyncio.run(server.run_stdio_async())

@@ -33,6 +33,7 @@ _OPTIONS: Final = {
     "network": "--network",
     "output_dir": "--output-dir",
     "parameters": "--parameter",
+    "python": "--python",
     "timeout": "--timeout",
     "token": "the environment variable JUPYTER_TOKEN",
     "until": "--until",

@@ -131,8 +131,6 @@ def run(  # noqa: PLR0913  (one argument an option)
             if follow:
                 say(_invitation(executor, kernels))
             result = _record(executor, parts, terminal, keep_going=keep_going)
-            if kernels is None and not as_json:
-                _say_where_modules_are_missing(executor, result)
     if as_json:
         resumption = executor.resumption and {"resumption": dataclasses.asdict(executor.resumption)}
         print_document({**result.to_dict(), **(resumption or {})})
@@ -176,18 +174,6 @@ def _record(
     return join_cells(cells, executor.notebook, executor.max_output_chars)
 
 
-def _say_where_modules_are_missing(executor: JupyterCodeExecutor, result: CodeResult) -> None:
-    """Name the Python of a local kernel that lacks a module: it may not be the one that the user expects."""
-    if any(cell.error_name == "ModuleNotFoundError" for cell in result.cells):
-        from nbtape.kernels.local.manager import LocalKernels
-
-        program = plain_line(LocalKernels(executor.kernel_name).program)
-        say(
-            f"nbtape: The kernel runs in {program}. Install missing packages there, for example with the block "
-            "`%pip install NAME`, or choose another --kernel."
-        )
-
-
 def _run_block(executor: JupyterCodeExecutor, block: CodeBlock) -> tuple[list[CellResult], bool]:
     """Run a block; return its cell, and whether it was interrupted."""
     try:
@@ -207,6 +193,11 @@ def _kernels_to_follow(place: Place, directory: Path) -> contextlib.AbstractCont
         )
     if place.server is not None:
         return place.ready()
+    if place.python is not None:
+        raise click.UsageError(
+            "--follow and --python cannot be combined: its JupyterLab starts kernels in nbtape's Python. Leave out one "
+            "of them."
+        )
     from nbtape.servers.local import LocalJupyterServer
 
     make_directory(directory)

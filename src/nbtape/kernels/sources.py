@@ -22,11 +22,18 @@ Server: TypeAlias = "KernelSource | KernelProvider | JupyterServer | ConnectionI
 DEFAULT_KERNEL: Final = "python3"
 
 
-def checked_source(jupyter_server: Server, kernel_name: str, token: str | None, directory: Path) -> KernelSource:
+def checked_source(
+    jupyter_server: Server,
+    kernel_name: str,
+    token: str | None,
+    directory: Path,
+    python: Path | str | None = None,
+) -> KernelSource:
     """Return the kernel source for a session that works in `directory`. Starts nothing.
 
     Raises:
-        ValueError: The URL is invalid, the token does not go with a URL, or kernels cannot work in `directory`.
+        ValueError: The URL is invalid, the token does not go with a URL, kernels cannot work in `directory`, or
+            `python` is missing or not for a local kernel.
         TypeError: `jupyter_server` is not a source of kernels.
     """
     if token is not None and not isinstance(jupyter_server, str):
@@ -34,6 +41,14 @@ def checked_source(jupyter_server: Server, kernel_name: str, token: str | None, 
             "token= is only for the URL of a server. Set the token of a JupyterConnectionInfo or a server on that "
             "object."
         )
+    if python is not None:
+        from nbtape.kernels.local.interpreters import LocalPython
+
+        if jupyter_server is not None:
+            raise ValueError(
+                "python= is only for local kernels. Leave it out: servers and pools choose the Python of their kernels."
+            )
+        return LocalPython(python).kernels_for(kernel_name, directory)
     if jupyter_server is None:
         from nbtape.kernels.local.manager import LocalKernels
 

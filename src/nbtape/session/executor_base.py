@@ -63,7 +63,7 @@ class ExecutorBase(Displayed, Uncopied):
         self._output_dir = path_argument("output_dir", output_dir)
         directory = checked_directory(self._output_dir)
         name = checked_name(notebook or DEFAULT_NAME)
-        source = checked_source(jupyter_server, kernel_name, checked["token"], directory)
+        source = checked_source(jupyter_server, kernel_name, checked["token"], directory, checked["python"])
         source.check()
         self._attach(RecordedSession(source, directory, name, checked_timeout(timeout), checked))
 

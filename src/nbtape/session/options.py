@@ -13,6 +13,7 @@ from nbtape.common.argument_checks import (
     check_instance,
     check_positive,
     is_number,
+    path_argument,
     text_argument,
 )
 from nbtape.common.image_types import EXTENSIONS, SVG
@@ -22,6 +23,7 @@ from nbtape.messages.code_tags import checked_code_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from typing import Any
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -46,6 +48,8 @@ class Options(TypedDict, total=False):
 
     Args:
         token: Token of a server that is given as a URL (None).
+        python: The interpreter of a local Python kernel, or its virtual environment, activated for the code (None: the
+            one in the kernel spec, usually the one that runs nbtape). It needs the package ipykernel.
         startup_timeout: Seconds for a kernel to start (60).
         interrupt_grace: Seconds for code to obey an interrupt before its kernel is killed (4).
         max_output_chars: Maximum length of `CodeResult.output`; the notebook has the rest (8,000).
@@ -73,6 +77,7 @@ class Options(TypedDict, total=False):
     """
 
     token: str | None
+    python: Path | str | None
     startup_timeout: float
     interrupt_grace: float
     max_output_chars: int
@@ -89,6 +94,7 @@ class Options(TypedDict, total=False):
 
 DEFAULTS: Final[Options] = {
     "token": None,
+    "python": None,
     "startup_timeout": 60.0,
     "interrupt_grace": 4.0,
     "max_output_chars": 8_000,
@@ -177,6 +183,8 @@ def checked_options(options: Options) -> Options:
     text_argument("agent", checked["agent"])
     if checked["token"] is not None:
         text_argument("token", checked["token"])
+    if checked["python"] is not None:
+        path_argument("python", checked["python"])
     checked["code_tags"] = checked_code_tags(checked["code_tags"])
     return checked
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 from typing import TYPE_CHECKING, Final
 
 from nbtape.common.concurrency import Callback
@@ -13,6 +14,7 @@ from nbtape.errors import KernelError, NotebookWriteError
 from nbtape.messages.languages import cell_source, is_python, languages_of
 from nbtape.results import join_cells
 from nbtape.session.kernel_lifecycle import KernelLifecycle
+from nbtape.session.missing_modules import INTERPRETER, advice, missing_module
 from nbtape.session.variables import Variables, read_variables
 
 if TYPE_CHECKING:
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
     from nbtape.session.recording import Recording
     from nbtape.session.resume import Origin
     from nbtape.session.resume_plan import Resumption
+
+logger = logging.getLogger(__name__)
+
+#: Maximum time for an idle kernel to name its interpreter.
+_INTERPRETER_TIMEOUT_SECONDS: Final = 1.0
 
 _CUT: Final = "Not run: the message ends inside this block, so it may be incomplete. Send the whole block again."
 
@@ -240,8 +247,19 @@ class RecordedSession:
         notice = self.kernels.take_notice()
         room = max(0, self.options["max_notebook_chars"] - recording.notebook.recorded_bytes)
         outcome = await self.kernels.run(index, timeout, min(room, self.options["max_cell_chars"]), stop)
-        note = _describe(outcome, timeout, is_ending=self._is_ending)
+        note = _describe(outcome, timeout, is_ending=self._is_ending) or await self._missing_module(outcome, stop)
         return await recording.end(index, outcome, epoch, notice, note)
+
+    async def _missing_module(self, outcome: Outcome, stop: asyncio.Event) -> str:
+        """The note for a module that the Python of the kernel lacks, if that is the error."""
+        module = missing_module(outcome.error_name, outcome.error_value)
+        if not module or not is_python(self.kernels.language):
+            return ""
+        try:
+            return advice(module, await self.kernels.ask(INTERPRETER, _INTERPRETER_TIMEOUT_SECONDS, stop))
+        except KernelError as exc:
+            logger.warning("The interpreter of the kernel is unknown: %s", exc)
+            return ""
 
     async def _resume(self, origin: Origin) -> None:
         """Resume a recorded session. If its kernel died in the meantime, no kernel is in use afterwards."""

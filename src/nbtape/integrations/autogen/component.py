@@ -34,6 +34,7 @@ class JupyterCodeExecutorConfig(BaseModel):
     output_dir: str | None = None
     jupyter_server: str | None = None
     notebook: str | None = None
+    python: str | None = None
     startup_timeout: float | None = None
     interrupt_grace: float | None = None
     max_output_chars: int | None = None
@@ -60,8 +61,9 @@ def make_config(arguments: Mapping[str, Any]) -> JupyterCodeExecutorConfig:
         raise ValueError("A component cannot contain the function on_output=. Leave it out to dump this executor.")
     if values.pop("token", None) is not None:
         raise ValueError(_NO_SECRETS)
-    if values["output_dir"] is not None:
-        values["output_dir"] = str(values["output_dir"])
+    for name in ("output_dir", "python"):
+        if values.get(name) is not None:
+            values[name] = str(values[name])
     return JupyterCodeExecutorConfig(**{**values, "jupyter_server": _address(values["jupyter_server"])})
 
 

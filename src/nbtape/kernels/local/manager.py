@@ -7,7 +7,6 @@ and other local users cannot listen to iopub, which does not authenticate subscr
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import sys
@@ -27,6 +26,7 @@ from nbtape.errors import KernelNotInstalledError, KernelStartError
 from nbtape.kernels.handshake import KERNEL_ENVIRONMENT, LOCAL_INTRODUCTION, move
 from nbtape.kernels.leftovers import Leftovers
 from nbtape.kernels.local.compat_jupyter_client import Context, LeanKernelManager
+from nbtape.kernels.local.interpreters import activation, lack_of_ipykernel
 from nbtape.kernels.processes import end_group, has_current_directory, make_private_directory, unblocking_sigint
 from nbtape.kernels.protocols import KernelManager, KernelSource, KernelSpec
 
@@ -49,12 +49,33 @@ _UNIX: Final = sys.platform != "win32"
 _CONFIGURATION: Final = Path(__file__).parents[1] / "inside" / "ipykernel_config.py"
 
 
-class LocalKernels(KernelSource):
-    """The locally installed kernel specs."""
+class _OtherPython(KernelSpecManager):
+    """The locally installed kernel specs, with the kernels of Python in another interpreter."""
 
-    def __init__(self, kernel_name: str) -> None:
+    def __init__(self, python: Path) -> None:
+        super().__init__()
+        self._python = python
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpecFile:
+        """Return a kernel spec."""
+        spec = super().get_kernel_spec(kernel_name)
+        if is_ipykernel(spec.argv):
+            spec.argv = [str(self._python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            spec.env = {**spec.env, **activation(self._python)}
+        return spec
+
+
+class LocalKernels(KernelSource):
+    """The locally installed kernel specs.
+
+    Args:
+        kernel_name: The name of the kernel spec.
+        python: The interpreter for a Python kernel; None for the one in the kernel spec.
+    """
+
+    def __init__(self, kernel_name: str, python: Path | None = None) -> None:
         self._name = kernel_name
-        self._specs = KernelSpecManager()
+        self._specs = KernelSpecManager() if python is None else _OtherPython(python)
 
     def check(self) -> None:
         """Raise `KernelNotInstalledError` if the kernel spec is not installed, `KernelStartError` if it is unusable."""
@@ -65,10 +86,9 @@ class LocalKernels(KernelSource):
         return self._find()
 
     @property
-    def program(self) -> str:
-        """The program that the kernel spec starts, such as the path of a Python."""
-        program = str(self._found().argv[0])
-        return sys.executable if re.fullmatch(r"python[\d.]*", program) else program  # as jupyter_client does
+    def is_python(self) -> bool:
+        """Whether the kernel spec starts an ipykernel."""
+        return is_ipykernel(self._found().argv)
 
     def _find(self) -> KernelSpec:
         found = self._found()
@@ -229,7 +249,8 @@ def arrange_ipykernel(manager: AsyncKernelManager, socket: Path) -> list[str]:
 
 def describe_end(code: int | None, log: Path) -> str:
     """How a kernel's process exited, by its `Popen.returncode` and its log."""
-    return _describe_exit(code) + it_last_said(tail(log))
+    said = tail(log)
+    return lack_of_ipykernel(said) or _describe_exit(code) + it_last_said(said)
 
 
 def _describe_exit(code: int | None) -> str:
