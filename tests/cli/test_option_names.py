@@ -51,6 +51,7 @@ WITHOUT_OPTION = {
     *{
         *{"additional_args", "client"},
         "allow_ignored",
+        "approve",
         "bind_dir",
         "client",
         "code_blocks",

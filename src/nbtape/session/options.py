@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from nbtape.session.approval import Approve
+
 F = TypeVar("F", bound=Callable[..., object])
 
 DEFAULT_NAME: Final = "session"
@@ -74,6 +76,12 @@ class Options(TypedDict, total=False):
             streams in chunks (None). It runs on the executor's event loop, so a function must return quickly.
             Coroutines run one after the other, and a call returns when they have ended, or 10 seconds later. None of
             them may call or await the executor.
+        approve: A function or coroutine function that is called with each block before it runs (None). It returns True
+            to run the block, another `CodeBlock` to run that instead, or False or a reason (a string) to refuse it. A
+            refused block is recorded as `not_run` with the reason. If the function raises an error or returns something
+            else, the block is refused. A function is called in a thread of its own, so it may wait for a person; the
+            time does not count for the timeout. It must not call or await the executor. It is not called for cells that
+            `resume` runs again.
     """
 
     token: str | None
@@ -90,6 +98,7 @@ class Options(TypedDict, total=False):
     agent: str
     code_tags: Sequence[str]
     on_output: Callable[[Mapping[str, Any]], object] | None
+    approve: Approve | None
 
 
 DEFAULTS: Final[Options] = {
@@ -107,6 +116,7 @@ DEFAULTS: Final[Options] = {
     "agent": "",
     "code_tags": (),
     "on_output": None,
+    "approve": None,
 }
 
 
@@ -180,6 +190,7 @@ def checked_options(options: Options) -> Options:
         raise TypeError(f'name_files= must be True, False or "absolute", not {checked["name_files"]!r:.100}.')
     checked["extract"] = _checked_types(checked["extract"])
     check_callable("on_output", checked["on_output"])
+    check_callable("approve", checked["approve"])
     text_argument("agent", checked["agent"])
     if checked["token"] is not None:
         text_argument("token", checked["token"])

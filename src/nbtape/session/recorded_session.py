@@ -13,6 +13,7 @@ from nbtape.common.text import fit_text
 from nbtape.errors import KernelError, NotebookWriteError
 from nbtape.messages.languages import cell_source, is_python, languages_of
 from nbtape.results import join_cells
+from nbtape.session.approval import decide
 from nbtape.session.kernel_lifecycle import KernelLifecycle
 from nbtape.session.missing_modules import INTERPRETER, advice, missing_module
 from nbtape.session.variables import Variables, read_variables
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from nbtape.kernels.start import ReadyKernel
     from nbtape.messages.code_blocks import CodeBlock
     from nbtape.results import CellResult, CodeResult
+    from nbtape.session.approval import Decision
     from nbtape.session.cell_runner import Exit, Outcome
     from nbtape.session.options import Options
     from nbtape.session.recording import Recording
@@ -35,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 #: Maximum time for an idle kernel to name its interpreter.
 _INTERPRETER_TIMEOUT_SECONDS: Final = 1.0
+
+_INTERRUPTED: Final = "Not run: interrupted before it started."
 
 _CUT: Final = "Not run: the message ends inside this block, so it may be incomplete. Send the whole block again."
 
@@ -224,27 +228,42 @@ class RecordedSession:
         if any(cell.stops for cell in before):
             return self.recording.skip(block, "")
         if stop.is_set():
-            return self.recording.skip(block, "Not run: interrupted before it started.")
+            return self.recording.skip(block, _INTERRUPTED)
         if block.is_cut:
             return self.recording.skip(block, _CUT)
+        if (refused := self._refuse(block)) is not None:
+            return refused
+        decision = await decide(self.options["approve"], block, stop)
+        if decision is None:
+            return self.recording.skip(block, _INTERRUPTED)
+        if decision.refusal:
+            return self.recording.skip(block, decision.note, decision.metadata())
+        if decision.original is not None and (refused := self._refuse(decision.block)) is not None:
+            return refused
+        return await self._run_cell(decision, timeout, stop)
+
+    def _refuse(self, block: CodeBlock) -> CellResult | None:
+        """Record a block that the kernel cannot run; None if it can."""
         source = cell_source(block, self.kernels.language)
         if source is None:
             skipped = self.recording.skip(block, _why_unknown(block, self.kernels.language))
             return dataclasses.replace(skipped, is_foreign=True)
         if fit_text(source) != source:
             return self.recording.skip(block, "Not run: the code has characters that UTF-8 cannot hold (surrogates).")
-        return await self._run_cell(block, source, timeout, stop)
+        return None
 
-    async def _run_cell(self, block: CodeBlock, source: str, timeout: float, stop: asyncio.Event) -> CellResult:
+    async def _run_cell(self, decision: Decision, timeout: float, stop: asyncio.Event) -> CellResult:
         await self.start()
+        block = decision.block
+        source = cell_source(block, self.kernels.language) or block.code
         recording, epoch = self.recording, self.kernels.epoch
-        index = recording.begin(block, source, timeout, epoch)
+        index = recording.begin(block, source, timeout, epoch, decision.metadata())
         try:
             recording.autosave.begin()
         except NotebookWriteError:
             # A block that cannot be recorded is not run. The next save raises the reason.
             return recording.withdraw(index, "Not run: the notebook cannot be written.")
-        notice = self.kernels.take_notice()
+        notice = "\n".join(filter(None, [self.kernels.take_notice(), decision.note]))
         room = max(0, self.options["max_notebook_chars"] - recording.notebook.recorded_bytes)
         outcome = await self.kernels.run(index, timeout, min(room, self.options["max_cell_chars"]), stop)
         note = _describe(outcome, timeout, is_ending=self._is_ending) or await self._missing_module(outcome, stop)

@@ -117,10 +117,10 @@ class Recording:
         """Attribute no file to the next block that is there now: others may have written it since the last block."""
         self._written.changes()
 
-    def begin(self, block: CodeBlock, source: str, timeout: float, kernel_epoch: int) -> int:
-        """Append a cell for a block that is about to run; return its number."""
+    def begin(self, block: CodeBlock, source: str, timeout: float, kernel_epoch: int, facts: Mapping[str, Any]) -> int:
+        """Append a cell for a block that is about to run, with more facts for its metadata; return its number."""
         nbtape = {"status": "running", "language": block.language, "timeout": timeout, "kernel_epoch": kernel_epoch}
-        return self.notebook.add_code(source, {"nbtape": nbtape})
+        return self.notebook.add_code(source, {"nbtape": {**nbtape, **fit_json(facts)}})
 
     def outputs(self, cell: CellResult) -> list[Mapping[str, Any]]:
         """The current outputs of a cell."""
@@ -161,9 +161,10 @@ class Recording:
         place, block = self.notebook.cells.place(index), self.notebook.cells.block(index)
         return CellResult(index=place, cell_id=cell["id"], status="not_run", output=note, note=note, block=block)
 
-    def skip(self, block: CodeBlock, note: str) -> CellResult:
-        """Append a cell for a block that is not run; `note` has the reason."""
-        return self.withdraw(self.notebook.add_code(block.code, {"nbtape": {"language": block.language}}), note)
+    def skip(self, block: CodeBlock, note: str, facts: Mapping[str, Any] | None = None) -> CellResult:
+        """Append a cell for a block that is not run; `note` has the reason, and `facts` go into its metadata."""
+        nbtape = {"language": block.language, **fit_json(facts or {})}
+        return self.withdraw(self.notebook.add_code(block.code, {"nbtape": nbtape}), note)
 
     async def end(self, index: int, outcome: Outcome, epoch: int, notice: str, note: str) -> CellResult:
         """Complete the cell of a block that kernel `epoch` has run, with its files, status and text.

@@ -7,7 +7,7 @@ import os
 import sys
 import sysconfig
 import venv
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from executors import install
@@ -19,6 +19,9 @@ from nbtape.kernels.local.interpreters import (
     install_command,
     lack_of_ipykernel,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def environment(directory: Path, *, has_ipykernel: bool = False, settings: str = "") -> Path:

@@ -57,8 +57,9 @@ def make_executor(output_dir: Path, arguments: Mapping[str, Any]) -> AsyncJupyte
 def make_config(arguments: Mapping[str, Any]) -> JupyterCodeExecutorConfig:
     """The config of an executor; raises ValueError for an argument that cannot be serialized or is secret."""
     values = dict(arguments)
-    if values.pop("on_output", None) is not None:
-        raise ValueError("A component cannot contain the function on_output=. Leave it out to dump this executor.")
+    for name in ("on_output", "approve"):
+        if values.pop(name, None) is not None:
+            raise ValueError(f"A component cannot contain the function {name}=. Leave it out to dump this executor.")
     if values.pop("token", None) is not None:
         raise ValueError(_NO_SECRETS)
     for name in ("output_dir", "python"):
