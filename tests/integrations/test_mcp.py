@@ -25,6 +25,7 @@ from half_requests import BEGINNINGS, begin, held, is_closed
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
+from mcp.types import ElicitResult
 from PIL import Image
 from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
 
@@ -1376,3 +1377,45 @@ async def test_code_runs_in_a_container_that_stops_with_the_server(
         assert len(containers(docker_client, output_dir)) == 1
     assert await asyncio.to_thread(eventually, lambda: not containers(docker_client, output_dir))
     assert statuses(output_dir / "session.ipynb") == ["ok", "ok"]
+
+
+@contextlib.asynccontextmanager
+async def reviewed(
+    output_dir: Path, answer: ElicitResult | None, **options: Any
+) -> AsyncIterator[tuple[Client, list[str]]]:
+    """Connect a client whose person gives an answer, or that cannot ask; yield it with what the person read."""
+    read: list[str] = []
+
+    async def review(_: Any, params: Any) -> ElicitResult:
+        read.append(params.message)
+        assert answer is not None
+        return answer
+
+    callback = None if answer is None else review
+    server = NotebookServer(output_dir=output_dir, timeout=30, ask=True)
+    async with Client(server, elicitation_callback=callback, **options) as client:
+        yield client, read
+
+
+@pytest.mark.parametrize(
+    ("answer", "told", "status"),
+    [
+        (ElicitResult(action="accept", content={"run": True}), "1\n", "ok"),
+        (ElicitResult(action="accept", content={"replacement": "print(2)"}), "This ran instead:\nprint(2)\n2", "ok"),
+        (ElicitResult(action="accept", content={"run": False, "reason": "Too long."}), "refused. Too long.", "not_run"),
+        (ElicitResult(action="decline"), "The user declined to run it.", "not_run"),
+        (ElicitResult(action="cancel"), "The user dismissed the question.", "not_run"),
+        (None, "this MCP client cannot ask", "not_run"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_the_person_at_the_client_reviews_the_code(
+    answer: ElicitResult | None, told: str, status: str, mode: str, output_dir: Path
+) -> None:
+    async with reviewed(output_dir, answer, mode=mode) as (client, read):
+        result = await run(client, "print(1)  # \u202e")
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert told.strip() in text(result)
+    assert statuses(output_dir / "session.ipynb") == [status]
+    assert read == ([] if answer is None else ["Run this code?\n\nprint(1)  # \\u202e"])
+    assert set(tools["run_code"].input_schema["properties"]) == {"code", "timeout", "wait"}

@@ -45,6 +45,12 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
 @with_place
 @timeout_option(60, "The time limit for a block, unless the call sets its own.")
 @click.option(
+    "--ask",
+    is_flag=True,
+    help="Let the person at the client review each block before it runs: they can refuse or replace it. If the client "
+    "does not support elicitation, no code runs.",
+)
+@click.option(
     "--http",
     callback=_endpoint,
     metavar="[HOST:]PORT",
@@ -61,6 +67,7 @@ def mcp(  # noqa: PLR0913  (one argument an option)
     kernel: str,
     place: Place,
     timeout: float,
+    ask: bool,
     http: tuple[str, int] | None,
     token_file: str | None,
     token_fd: int | None,
@@ -89,7 +96,7 @@ def mcp(  # noqa: PLR0913  (one argument an option)
     directory = place.output_dir(output_dir)
     containers = place.containers(on_progress=say)  # started by the first use: no client waits for an image
     kernels, stop = (containers, containers.stop) if containers else (place.connection() or place.local(), None)
-    server = NotebookServer(kernels, kernel, timeout, directory, notebook=notebook, on_close=stop)
+    server = NotebookServer(kernels, kernel, timeout, directory, notebook=notebook, on_close=stop, ask=ask)
     if http is None:
         asyncio.run(server.run_stdio_async())
     else:

@@ -7,12 +7,14 @@ import contextvars
 import inspect
 import logging
 import threading
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from nbtape.common.text import shorten
 from nbtape.messages.code_blocks import CodeBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 logger = logging.getLogger(__name__)
 

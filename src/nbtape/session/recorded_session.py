@@ -227,13 +227,11 @@ class RecordedSession:
         """Run one block, or record why it was not run."""
         if any(cell.stops for cell in before):
             return self.recording.skip(block, "")
-        if stop.is_set():
-            return self.recording.skip(block, _INTERRUPTED)
         if block.is_cut:
             return self.recording.skip(block, _CUT)
         if (refused := self._refuse(block)) is not None:
             return refused
-        decision = await decide(self.options["approve"], block, stop)
+        decision = None if stop.is_set() else await decide(self.options["approve"], block, stop)
         if decision is None:
             return self.recording.skip(block, _INTERRUPTED)
         if decision.refusal:

@@ -25,6 +25,7 @@ from nbtape.integrations._answers import answer
 from nbtape.integrations.autogen.component import JupyterCodeExecutorConfig, make_config, make_executor
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.code_blocks import CodeBlock
+from nbtape.session.options import list_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -73,6 +74,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
     component_provider_override: ClassVar[str | None] = "nbtape.integrations.autogen.JupyterCodeExecutor"
     component_description: ClassVar[str | None] = "Runs code in a Jupyter kernel and records it as a notebook."
 
+    @list_options
     def __init__(
         self,
         kernel_name: str = DEFAULT_KERNEL,
@@ -240,6 +242,7 @@ class DockerJupyterCodeExecutor(JupyterCodeExecutor):
 
     component_provider_override: ClassVar[str | None] = "nbtape.integrations.autogen.DockerJupyterCodeExecutor"
 
+    @list_options
     def __init__(
         self,
         jupyter_server: Server,

@@ -40,14 +40,17 @@ from nbtape.integrations.mcp.content import (
     text_content,
     variables_text,
 )
+from nbtape.integrations.mcp.review import Reviewed, answer_of
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.prompts import TOOL_DESCRIPTION
+from nbtape.session.options import list_options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from nbtape.integrations.mcp.blocks import Block
     from nbtape.kernels.sources import Server
+    from nbtape.session.approval import Answer
     from nbtape.session.options import Options
 
 _INSTRUCTIONS: Final = """\
@@ -107,13 +110,16 @@ class NotebookServer(MCPServer):
         output_dir: Directory of the notebook and its files. Created with its parents if missing.
         notebook: File name of the notebook.
         on_close: Called in a thread when the server stops, after the kernel has stopped.
+        ask: Whether the person at the client reviews each block before it runs (through elicitation). They can refuse
+            or replace it. If the client does not support elicitation, no code runs.
         options: See `nbtape.Options`.
 
     Raises:
         ValueError: An invalid argument.
     """
 
-    def __init__(
+    @list_options
+    def __init__(  # noqa: PLR0913  (of the executor)
         self,
         jupyter_server: Server = None,
         kernel_name: str = DEFAULT_KERNEL,
@@ -122,10 +128,12 @@ class NotebookServer(MCPServer):
         *,
         notebook: str | None = None,
         on_close: Callable[[], None] | None = None,
+        ask: bool = False,
         **options: Unpack[Options],
     ) -> None:
         self._session = Session(
             options,
+            asks=ask,
             jupyter_server=jupyter_server,
             kernel_name=kernel_name,
             timeout=timeout,
@@ -137,7 +145,7 @@ class NotebookServer(MCPServer):
             "nbtape",
             instructions=_INSTRUCTIONS,
             version=__version__,
-            tools=_Tools(self._session).all(kernel_name),
+            tools=_Tools(self._session, asks=ask).all(kernel_name),
             log_level="WARNING",
             lifespan=self._live,
         )
@@ -225,9 +233,10 @@ class NotebookServer(MCPServer):
 class _Tools:
     """The tools. Each public method is a tool, and its docstring is the description for the model."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, asks: bool) -> None:
         self._session = session
         self._executor = session.executor
+        self._asks = asks
 
     def all(self, kernel_name: str) -> list[Tool]:
         """The tools. The description of run_code names the kernel spec if it is not the default."""
@@ -241,7 +250,7 @@ class _Tools:
         tools = [
             Tool.from_function(tool, title=title, description=text, annotations=hints, structured_output=False)
             for tool, title, text, hints in (
-                (self._run_code(), "Run code", runs, writes),
+                (self._run_reviewed_code() if self._asks else self._run_code(), "Run code", runs, writes),
                 (self.poll_code, "Wait for running code", None, reads),
                 (self.interrupt_kernel, "Interrupt running code", None, ends),
                 (self.restart_kernel, "Restart the kernel", None, ends),
@@ -268,13 +277,29 @@ class _Tools:
             timeout: _Timeout = self._executor.timeout,
             wait: _Wait = _DEFAULT_WAIT_SECONDS,
         ) -> CallToolResult:
-            return await self.run_code(code, ctx, timeout, wait)
+            return await self.run_code(code, ctx, timeout, wait, approval=True)
 
         return run_code
 
-    async def run_code(self, code: str, ctx: Context, timeout: float | None, wait: float) -> CallToolResult:
+    def _run_reviewed_code(self) -> Callable[..., Awaitable[CallToolResult]]:
+        """The tool `run_code` if a person reviews the code."""
+
+        async def run_code(
+            code: _Code,
+            ctx: Context,
+            review: Reviewed,
+            timeout: _Timeout = self._executor.timeout,
+            wait: _Wait = _DEFAULT_WAIT_SECONDS,
+        ) -> CallToolResult:
+            return await self.run_code(code, ctx, timeout, wait, approval=answer_of(review))
+
+        return run_code
+
+    async def run_code(
+        self, code: str, ctx: Context, timeout: float | None, wait: float, *, approval: Answer
+    ) -> CallToolResult:
         with _plain_errors():
-            block = self._session.begin(code, timeout)
+            block = self._session.begin(code, timeout, approval=approval)
         try:
             await _attend(block, wait, ctx, self._session)
         except asyncio.CancelledError:

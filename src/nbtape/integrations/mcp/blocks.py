@@ -25,7 +25,9 @@ from nbtape.session.options import checked_timeout
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
+    from nbtape.messages.code_blocks import CodeBlock
     from nbtape.results import CodeResult
+    from nbtape.session.approval import Answer
     from nbtape.session.options import Options
 
 T = TypeVar("T")
@@ -85,6 +87,8 @@ class Block:
     number: int
     timeout: float
     so_far: OutputSoFar
+    #: The answer of the person who was asked about it, if anyone was.
+    approval: Answer = True
     #: Set to interrupt the block or remove it from the queue.
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     #: Whether the request that started it has been answered.
@@ -135,9 +139,13 @@ class Session:
     its request is canceled, however often anyio cancels that.
     """
 
-    def __init__(self, options: Options, **arguments: Any) -> None:  # noqa: ANN401  (of the executor)
+    def __init__(self, options: Options, *, asks: bool = False, **arguments: Any) -> None:  # noqa: ANN401  (of the executor)
         self._on_output = options.get("on_output")
         listening: Options = {**options, "on_output": self._heard}
+        if asks:
+            if options.get("approve") is not None:
+                raise ValueError("ask=True and approve= cannot be combined. Leave out one of them.")
+            listening["approve"] = self._approve
         self.executor = AsyncJupyterCodeExecutor(**arguments, **listening)
         #: The files of all blocks so far, in order.
         self.files: dict[str, None] = {}
@@ -153,12 +161,13 @@ class Session:
         """The blocks that are running or queued."""
         return [block for block in self._blocks if not block.has_ended]
 
-    def begin(self, code: str, timeout: float | None) -> Block:
+    def begin(self, code: str, timeout: float | None, *, approval: Answer = True) -> Block:
         """Run a block when its turn comes, with its own timeout or the session's, in seconds."""
         self.refuse_if_left_running()
         seconds = checked_timeout(self.executor.timeout if timeout is None else timeout)
         waiting = sum(map(self._lacks_cell, self.running))
-        block = Block(self.executor.block_count + waiting + 1, seconds, OutputSoFar(self.executor.max_output_chars))
+        number, so_far = self.executor.block_count + waiting + 1, OutputSoFar(self.executor.max_output_chars)
+        block = Block(number, seconds, so_far, approval)
         self._blocks.append(block)
         while len(self._blocks) > _MAX_BLOCKS and self._blocks[0].has_ended:
             self._blocks.popleft()
@@ -238,6 +247,10 @@ class Session:
     def _lacks_cell(self, block: Block) -> bool:
         """Whether a block that has not ended is not in the notebook yet."""
         return block is not self._current or self.executor.block_count == self._count_before
+
+    async def _approve(self, _: CodeBlock) -> Answer:
+        """The answer about the current block; a refusal if there is none, such as for code that no request sent."""
+        return False if self._current is None else self._current.approval
 
     def _heard(self, output: Mapping[str, Any]) -> object:
         if self._current is not None:

@@ -30,6 +30,7 @@ from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.notebook.model_text import model_output_text
 from nbtape.session.blocking import JupyterCodeExecutor
+from nbtape.session.options import list_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,6 +72,7 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         ValueError: An invalid argument.
     """
 
+    @list_options
     def __init__(  # noqa: PLR0913  (the arguments of JupyterCodeExecutor and of smolagents' executors)
         self,
         jupyter_server: Server = None,
