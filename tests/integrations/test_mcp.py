@@ -24,12 +24,15 @@ from calling import examples
 from half_requests import BEGINNINGS, begin, held, is_closed
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
+from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, DeclinedElicitation, ElicitationResult
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.types import ElicitResult
 from PIL import Image
 from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
 
+from nbtape import CodeBlock
 from nbtape.integrations.mcp import NotebookServer
+from nbtape.integrations.mcp.review import Review, answer_of
 from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
@@ -1397,25 +1400,39 @@ async def reviewed(
         yield client, read
 
 
+ACCEPTED = ElicitResult(action="accept", content={"replacement": "print(2)"})
+
+
 @pytest.mark.parametrize(
-    ("answer", "told", "status"),
+    ("mode", "answer", "told", "status"),
     [
-        (ElicitResult(action="accept", content={"run": True}), "1\n", "ok"),
-        (ElicitResult(action="accept", content={"replacement": "print(2)"}), "This ran instead:\nprint(2)\n2", "ok"),
-        (ElicitResult(action="accept", content={"run": False, "reason": "Too long."}), "refused. Too long.", "not_run"),
-        (ElicitResult(action="decline"), "The user declined to run it.", "not_run"),
-        (ElicitResult(action="cancel"), "The user dismissed the question.", "not_run"),
-        (None, "this MCP client cannot ask", "not_run"),
+        ("auto", ACCEPTED, "This ran instead:\nprint(2)\n2", "ok"),
+        ("legacy", ElicitResult(action="decline"), "The user declined to run it.", "not_run"),
+        ("auto", None, "this MCP client cannot ask", "not_run"),
     ],
 )
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_the_person_at_the_client_reviews_the_code(
-    answer: ElicitResult | None, told: str, status: str, mode: str, output_dir: Path
+    mode: str, answer: ElicitResult | None, told: str, status: str, output_dir: Path
 ) -> None:
     async with reviewed(output_dir, answer, mode=mode) as (client, read):
         result = await run(client, "print(1)  # \u202e")
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-    assert told.strip() in text(result)
+    assert told in text(result)
     assert statuses(output_dir / "session.ipynb") == [status]
     assert read == ([] if answer is None else ["Run this code?\n\nprint(1)  # \\u202e"])
     assert set(tools["run_code"].input_schema["properties"]) == {"code", "timeout", "wait"}
+
+
+@pytest.mark.parametrize(
+    ("review", "answer"),
+    [
+        (AcceptedElicitation(data=Review()), True),
+        (AcceptedElicitation(data=Review(replacement="x = 1")), CodeBlock("x = 1", "")),
+        (AcceptedElicitation(data=Review(run=False, replacement="x = 1")), False),
+        (AcceptedElicitation(data=Review(run=False, reason="Too long.")), "Too long."),
+        (DeclinedElicitation(), "The user declined to run it."),
+        (CancelledElicitation(), "The user dismissed the question."),
+    ],
+)
+def test_the_form_of_a_review_allows_refuses_or_replaces(review: ElicitationResult[Review], answer: object) -> None:
+    assert answer_of(review) == answer

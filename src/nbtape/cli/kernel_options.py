@@ -15,12 +15,13 @@ import click
 from nbtape.cli.completion import argument, directories, kernels
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.status_line import say, working
-from nbtape.kernels.local.interpreters import LocalPython, default_python
+from nbtape.kernels.local.interpreters import default_python
 from nbtape.kernels.remote.connection import JupyterConnectionInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from nbtape.kernels.local.manager import LocalPython
     from nbtape.kernels.sources import Server
     from nbtape.servers.docker.server import DockerJupyterServer
 
@@ -135,6 +136,8 @@ class Place:
 
     def local(self) -> LocalPython | None:
         """The requested Python for local kernels, or the default one, which is printed; None for nbtape's own."""
+        from nbtape.kernels.local.manager import LocalPython
+
         if self.python is not None:
             return LocalPython(self.python)
         if self.docker is not None or self.server is not None or (python := default_python(Path())) is None:

@@ -42,7 +42,7 @@ def checked_source(
             "object."
         )
     if python is not None:
-        from nbtape.kernels.local.interpreters import LocalPython
+        from nbtape.kernels.local.manager import LocalPython
 
         if jupyter_server is not None:
             raise ValueError(

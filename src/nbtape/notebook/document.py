@@ -43,6 +43,8 @@ In the metadata of each code cell, under `nbtape`:
     extracted     files made from outputs: path, output (its position), mime_type
     files         files that the block wrote or changed: path, size (bytes), sha256 (null: too large, or hard links)
     installed     packages that the block installed or removed: name, before, after (null: not installed)
+    approval      if the executor has `approve`: allowed | refused | replaced; the note has the reason of a refusal
+    replaced      the block as the agent wrote it, if approval is `replaced`: source, language. The cell has what ran
     replay        written by people after the recording, for replays: some of the fields of `ReplaySettings`
     updated_by    ids of later cells that have updated displays of this one
     late          outputs that arrived while a later cell ran, as code with a forged parent could send them: a list of

@@ -15,8 +15,6 @@ from nbtape.common.argument_checks import path_argument
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nbtape.kernels.local.manager import LocalKernels
-
 #: The file that marks a virtual environment, see https://docs.python.org/3/library/venv.html.
 _VENV_FILE: Final = "pyvenv.cfg"
 
@@ -25,34 +23,6 @@ _TOOL_FILES: Final = ("pipx_metadata.json", "uv-receipt.toml")
 
 #: What Python prints if a kernel's interpreter lacks ipykernel.
 _LACKS_IPYKERNEL: Final = re.compile(r"^(?P<python>\S.*): No module named '?ipykernel(?:_launcher)?\b", re.MULTILINE)
-
-
-class LocalPython:
-    """Provides local kernels that run in this Python, as an executor's `jupyter_server`.
-
-    Args:
-        python: The interpreter, or the directory of its virtual environment.
-        must: Whether a kernel that does not run Python is an error. If not, it starts like any other local kernel.
-
-    Raises:
-        ValueError: There is no such interpreter.
-    """
-
-    def __init__(self, python: Path | str, *, must: bool = True) -> None:
-        self.path = checked_python(python)
-        self._must = must
-
-    def kernels_for(self, kernel_name: str, directory: Path) -> LocalKernels:  # noqa: ARG002  (of the interface)
-        """Return the kernel source for one session; raises ValueError if the kernel must run Python and does not."""
-        from nbtape.kernels.local.manager import LocalKernels
-
-        kernels = LocalKernels(kernel_name, self.path)
-        if self._must and not kernels.is_python:
-            raise ValueError(
-                f"python= is for Python kernels, and {kernel_name} is another one. Leave it out, or choose another "
-                "kernel."
-            )
-        return kernels
 
 
 def checked_python(python: Path | str) -> Path:

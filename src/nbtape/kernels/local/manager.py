@@ -26,7 +26,7 @@ from nbtape.errors import KernelNotInstalledError, KernelStartError
 from nbtape.kernels.handshake import KERNEL_ENVIRONMENT, LOCAL_INTRODUCTION, move
 from nbtape.kernels.leftovers import Leftovers
 from nbtape.kernels.local.compat_jupyter_client import Context, LeanKernelManager
-from nbtape.kernels.local.interpreters import activation, lack_of_ipykernel
+from nbtape.kernels.local.interpreters import activation, checked_python, lack_of_ipykernel
 from nbtape.kernels.processes import end_group, has_current_directory, make_private_directory, unblocking_sigint
 from nbtape.kernels.protocols import KernelManager, KernelSource, KernelSpec
 
@@ -117,6 +117,32 @@ class LocalKernels(KernelSource):
     def manager(self) -> KernelManager:
         """Return a manager for one new kernel."""
         return LocalKernelManager(kernel_name=self._name, kernel_spec_manager=self._specs)
+
+
+class LocalPython:
+    """Provides local kernels that run in this Python, as an executor's `jupyter_server`.
+
+    Args:
+        python: The interpreter, or the directory of its virtual environment.
+        must: Whether a kernel that does not run Python is an error. If not, it starts like any other local kernel.
+
+    Raises:
+        ValueError: There is no such interpreter.
+    """
+
+    def __init__(self, python: Path | str, *, must: bool = True) -> None:
+        self.path = checked_python(python)
+        self._must = must
+
+    def kernels_for(self, kernel_name: str, directory: Path) -> LocalKernels:  # noqa: ARG002  (of the interface)
+        """Return the kernel source for one session; raises ValueError if the kernel must run Python and does not."""
+        kernels = LocalKernels(kernel_name, self.path)
+        if self._must and not kernels.is_python:
+            raise ValueError(
+                f"python= is for Python kernels, and {kernel_name} is another one. Leave it out, or choose another "
+                "kernel."
+            )
+        return kernels
 
 
 def _unusable(directory: str, why: str) -> KernelStartError:
