@@ -63,9 +63,9 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         jupyter_server: A server of nbtape or of AutoGen, a `JupyterConnectionInfo`, or a URL (and `token=`); None for a
             local kernel.
         notebook: File name of the notebook, with or without `.ipynb`. If it is taken, a number is appended.
-        options: See `nbtape.Options`. By default, `output` is the same as AutoGen's: `name_files=True` adds the paths of
-            files to it, and `traceback="compact"` shortens tracebacks. HTML outputs are saved as files, as in AutoGen;
-            `extract=()` turns that off.
+        options: See `nbtape.Options`. By default, `output` is the same as AutoGen's: `name_files=True` adds the paths
+            of files to it, and `traceback="compact"` shortens tracebacks. HTML outputs are saved as files, as in
+            AutoGen; `extract=()` turns that off.
 
     Raises:
         ValueError: An invalid argument.
