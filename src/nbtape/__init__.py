@@ -31,12 +31,13 @@ from nbtape.errors import (
     WrongLoopError,
     WrongProcessError,
 )
-from nbtape.messages.code_blocks import CodeBlock, MarkdownCodeExtractor
+from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.prompts import CODE_WRITER_SYSTEM_MESSAGE
 from nbtape.results import CellResult, CodeResult
 
 if _TYPE_CHECKING:
     from nbtape.kernels.remote.connection import JupyterConnectionInfo
+    from nbtape.messages.extractor import MarkdownCodeExtractor
     from nbtape.pools.pool import KernelPool
     from nbtape.replay.api import replay
     from nbtape.replay.compare.settings import ReplaySettings
@@ -103,6 +104,7 @@ _LOADED_WHEN_USED = {
     "JupyterConnectionInfo": "nbtape.kernels.remote.connection",
     "KernelPool": "nbtape.pools.pool",
     "LocalJupyterServer": "nbtape.servers.local",
+    "MarkdownCodeExtractor": "nbtape.messages.extractor",
     "Options": "nbtape.session.options",
     "ReplayReport": "nbtape.replay.report",
     "ReplaySettings": "nbtape.replay.compare.settings",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from message_corpus import CORPUS, Blocks, Message, ours, read_by, runs
 
-from nbtape.messages.code_blocks import MarkdownCodeExtractor
+from nbtape.messages.extractor import MarkdownCodeExtractor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

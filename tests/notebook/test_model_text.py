@@ -1,4 +1,4 @@
-"""What a model reads of an output is short, aligned and complete, or says what is left out. Bundles are recorded."""
+"""What a model reads of an output is short and aligned, and names what is left out. Bundles are recorded."""
 
 from __future__ import annotations
 

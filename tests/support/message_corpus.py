@@ -7,7 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from nbtape.messages.code_blocks import CodeBlock, MarkdownCodeExtractor
+from nbtape.messages.code_blocks import CodeBlock
+from nbtape.messages.extractor import MarkdownCodeExtractor
 from nbtape.messages.languages import cell_source
 
 if TYPE_CHECKING:

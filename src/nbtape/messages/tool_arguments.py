@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from nbtape.messages.code_blocks import CodeBlock, only_fence
+from nbtape.messages.code_blocks import CodeBlock
+from nbtape.messages.extractor import only_fence
 from nbtape.messages.labels import SHELLS
 from nbtape.messages.rule_lines import INVISIBLE
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from nbtape.common.untrusted_files import ObstacleError, read_file
 from nbtape.errors import MissingExtraError, SourceError
-from nbtape.messages.code_blocks import CodeBlock, Prose, split_message
+from nbtape.messages.code_blocks import CodeBlock, Prose
 from nbtape.messages.code_tags import checked_code_tags
+from nbtape.messages.extractor import split_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -237,7 +237,7 @@ class _TableReader:
             self._start_cell(tag)
 
     def write(self, text: str) -> None:
-        """Add text to the current cell; text between cells is not seen in its place and is left out."""
+        """Add text to the current cell; text between cells is left out, as it would appear elsewhere."""
         if self._target:
             _append(self._cell, text)
 

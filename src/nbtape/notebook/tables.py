@@ -31,7 +31,7 @@ _LEFT_OUT: Final = "..."
 
 
 def frame_text(data: Mapping[str, Any]) -> str | None:
-    """A DataFrame of pandas in a MIME bundle as aligned text with its shape; None if there is none.
+    """A DataFrame of pandas in a MIME bundle as aligned text with its shape; None without one.
 
     Rows and columns over the limits are left out in the middle.
     """
@@ -49,7 +49,7 @@ def frame_text(data: Mapping[str, Any]) -> str | None:
 
 
 def styled_table(data: Mapping[str, Any]) -> str:
-    """One line for a styled table of pandas (`df.style`) in a MIME bundle; empty if there is none."""
+    """One line for a styled table of pandas (`df.style`) in a MIME bundle; otherwise empty."""
     plain, html = data.get("text/plain"), data.get("text/html")
     if not (isinstance(plain, str) and isinstance(html, str) and _STYLER.fullmatch(plain.strip())):
         return ""

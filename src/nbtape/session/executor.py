@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from nbtape.common.argument_checks import text_argument
 from nbtape.common.concurrency import Turns, see_through, take_turn
-from nbtape.messages.code_blocks import CodeBlock, message_text
+from nbtape.messages.code_blocks import CodeBlock
 from nbtape.session.executor_base import ExecutorBase
 from nbtape.session.options import checked_blocks, checked_timeout
 from nbtape.session.parameters import TAG, assignments
@@ -92,6 +92,8 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
         timeout: float | None = None,
         stop: asyncio.Event | None = None,
     ) -> CodeResult:
+        from nbtape.messages.extractor import message_text
+
         text_argument("agent", agent)
         blocks = self.code_extractor.extract_code_blocks(message)
         text = message_text(message).strip()

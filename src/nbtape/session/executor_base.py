@@ -9,7 +9,6 @@ from nbtape.common.compat_jsonschema import defer_grammar
 from nbtape.common.notebook_display import Displayed
 from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_source
 from nbtape.kernels.uncopied import Uncopied
-from nbtape.messages.code_blocks import MarkdownCodeExtractor
 from nbtape.results import CellResult
 from nbtape.session.options import DEFAULT_NAME, checked_name, checked_options, checked_timeout, list_options
 from nbtape.session.recorded_session import RecordedSession
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from nbtape.kernels.sources import Server
     from nbtape.messages.code_blocks import CodeBlock
+    from nbtape.messages.extractor import MarkdownCodeExtractor
     from nbtape.session.options import Options
     from nbtape.session.resume_plan import Resumption
 
@@ -127,6 +127,8 @@ class ExecutorBase(Displayed, Uncopied):
     @property
     def code_extractor(self) -> MarkdownCodeExtractor:
         """Finds the code blocks in a message, also in elements with the option `code_tags`."""
+        from nbtape.messages.extractor import MarkdownCodeExtractor
+
         return MarkdownCodeExtractor(self._session.options["code_tags"])
 
     @property

@@ -19,7 +19,6 @@ from nbtape.common.argument_checks import (
 from nbtape.common.image_types import EXTENSIONS, SVG
 from nbtape.common.text import fit_text
 from nbtape.messages.code_blocks import CodeBlock
-from nbtape.messages.code_tags import checked_code_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -196,7 +195,10 @@ def checked_options(options: Options) -> Options:
         text_argument("token", checked["token"])
     if checked["python"] is not None:
         path_argument("python", checked["python"])
-    checked["code_tags"] = checked_code_tags(checked["code_tags"])
+    if checked["code_tags"]:
+        from nbtape.messages.code_tags import checked_code_tags  # loads the parser of messages
+
+        checked["code_tags"] = checked_code_tags(checked["code_tags"])
     return checked
 
 

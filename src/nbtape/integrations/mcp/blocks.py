@@ -249,7 +249,7 @@ class Session:
         return block is not self._current or self.executor.block_count == self._count_before
 
     async def _approve(self, _: CodeBlock) -> Answer:
-        """The answer about the current block; a refusal if there is none, such as for code that no request sent."""
+        """The answer about the current block; a refusal for code that no request sent."""
         return False if self._current is None else self._current.approval
 
     def _heard(self, output: Mapping[str, Any]) -> object:

@@ -45,8 +45,8 @@ def checked_python(python: Path | str) -> Path:
 def default_python(directory: Path) -> Path | None:
     """The Python for kernels if nbtape was installed apart from the user's packages, by pipx, uvx or `uv tool install`.
 
-    That is the active virtual environment, or the `.venv` of the project that a directory belongs to. None if there is
-    none, or if nbtape shares its environment with the user's packages.
+    That is the active virtual environment, or the `.venv` of the project that a directory belongs to. None without
+    either, or if nbtape shares its environment with the user's packages.
     """
     own = Path(sys.prefix)
     if not _is_isolated(own):

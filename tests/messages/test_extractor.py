@@ -17,7 +17,8 @@ from full_matrix import first
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nbtape.messages.code_blocks import CodeBlock, MarkdownCodeExtractor, Prose, split_message
+from nbtape.messages.code_blocks import CodeBlock, Prose
+from nbtape.messages.extractor import MarkdownCodeExtractor, split_message
 from nbtape.messages.prompts import CODE_WRITER_SYSTEM_MESSAGE
 
 
