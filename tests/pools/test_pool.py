@@ -59,6 +59,21 @@ def test_a_ready_kernel_is_handed_out_once(output_dir: Path, *, fork: bool | Non
             assert kernel_pid(one) not in pids
 
 
+def test_the_first_block_on_a_filled_pool_imports_nothing(tmp_path: Path) -> None:
+    code = """
+import sys
+from nbtape import JupyterCodeExecutor, KernelPool
+with KernelPool(size=1) as pool:
+    pool.fill()
+    before = set(sys.modules)
+    with JupyterCodeExecutor(pool) as executor:
+        assert executor.run("print(1)").output == "1\\n"
+        print(sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_a_kernel_works_in_the_directory_of_its_executor(pool: KernelPool, tmp_path: Path) -> None:
     directory = tmp_path / "größe 你好"
     with JupyterCodeExecutor(pool, output_dir=directory) as executor:

@@ -15,12 +15,12 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from nbtape.common.concurrency import finish
-from nbtape.common.heavy_imports import compile_notebook_schema
 from nbtape.errors import KernelError, KernelStartError, WrongProcessError
 from nbtape.kernels.handshake import failures, imports
 from nbtape.kernels.start import make_directory
 from nbtape.messages.languages import is_python
 from nbtape.session.loop_thread import SHUTDOWN_TIMEOUT_SECONDS, LoopThread
+from nbtape.session.preparation import prepare_recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -171,7 +171,7 @@ class Stock:
 
     async def _keep(self) -> None:
         """Keep the stock full until `close`."""
-        prepared = asyncio.ensure_future(asyncio.to_thread(compile_notebook_schema))
+        prepared = asyncio.ensure_future(asyncio.to_thread(prepare_recording))
         starts = min(self.size, os.cpu_count() or 1)  # more concurrent starts would slow each other down
         tasks = [asyncio.create_task(work) for work in (self._watch(), *(self._fill(prepared) for _ in range(starts)))]
         await self._end.wait()

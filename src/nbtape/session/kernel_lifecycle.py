@@ -6,9 +6,9 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.common.heavy_imports import compile_notebook_schema
 from nbtape.errors import KernelError, WrongLoopError, WrongProcessError
 from nbtape.kernels.start import start_kernel
+from nbtape.session.preparation import prepare_recording
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ class KernelLifecycle:
             self._directory,
             self._startup_timeout,
             successor=successor,
-            meanwhile=compile_notebook_schema,
+            meanwhile=prepare_recording,
         )
 
     def use(
