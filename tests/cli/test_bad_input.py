@@ -67,7 +67,7 @@ LINES = {
     "watch n.ipynb --web --port 70000": "70000 is not from 1 to 65535",
     "watch n.ipynb --cells -1": "-1 is less than 0",
     "export n.ipynb --to pdf": "'pdf' is not one of",
-    "export n.ipynb --docker": "--docker and --server need --clean",
+    "export n.ipynb --docker": "--docker, --server and --python need --clean",
     "replay n.ipynb -p n": "Option '-p' requires 2 arguments. See `nbtape replay --help`",
     "replay n.ipynb --jobs 0": "0 is less than 1",
     "replay n.ipynb --allow-ignored": "--allow-ignored needs --trust-notebook-settings",
