@@ -54,7 +54,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: Executor.resume(3), "notebook= must be a path"),
     (lambda: Executor.resume("n.ipynb", until="2"), "until= must be an integer, not '2'"),
     (lambda: Executor.resume("n.ipynb", output_dir="x"), r"resume\(\) takes no output_dir="),
-    (lambda: Executor().execute_code_blocks("1"), "code_blocks= must be a list of CodeBlock, not a string. Use run"),
+    (lambda: Executor().execute_code_blocks("1"), "code_blocks= must be a list of CodeBlock, not a string. Call run"),
     (lambda: Executor().execute_code_blocks(None), "code_blocks= must be a list of CodeBlock, not None"),
     (lambda: Executor().execute_code_blocks([("python", "1")]), "is not a CodeBlock. Pass a list of CodeBlock"),
     (lambda: Executor().skip_code_blocks([], note=3), "note= must be a string, not 3"),

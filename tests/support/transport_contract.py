@@ -50,7 +50,7 @@ class OutputContract(Executors):
         assert result.output.startswith("000000 xxx")
         assert result.output.endswith(f"099999 {92 * 'x'}\n")
         assert "characters left out" in result.output
-        assert str(executor.notebook) in result.output
+        assert f"nbtape show {executor.notebook.name}" in result.output
         (cell,) = code_cells(executor.notebook)
         assert stream_text(cell) == "".join(f"{n:06d} {92 * 'x'}\n" for n in range(100_000))
 
