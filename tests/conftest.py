@@ -7,8 +7,10 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +78,7 @@ def leaves_nothing(temp_dir: Path) -> Iterator[None]:
     processes, threads = descendants(), set(threading.enumerate())
     yield
     assert eventually(lambda: not descendants() - processes), "processes are left behind"
-    assert eventually(lambda: not _own_threads() - threads), "threads are left behind"
+    assert eventually(lambda: not _own_threads() - threads), f"threads are left behind:\n{_stacks(threads)}"
     sweep(temp_dir)  # as the next start does for killed processes
     assert eventually(lambda: not list(temp_dir.glob("nbtape-*"))), "directories of kernels are left behind"
 
@@ -84,6 +86,13 @@ def leaves_nothing(temp_dir: Path) -> Iterator[None]:
 def _own_threads() -> set[threading.Thread]:
     """Return the running threads, except the event loop's pool, which pytest-asyncio stops after the fixtures."""
     return {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
+
+
+def _stacks(known: set[threading.Thread]) -> str:
+    """Return the names of the threads that are new, and what each is doing."""
+    frames = sys._current_frames()
+    new = [(thread.name, frames.get(thread.ident or 0)) for thread in _own_threads() - known]
+    return "\n".join(f"{name}\n{''.join(traceback.format_stack(frame))}" for name, frame in new)
 
 
 # Shared servers: each starts once, when the first test needs it.
