@@ -19,11 +19,12 @@ from nbtape.summary.wording import changes_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-MESSAGE = """First a look.
+IMAGE = """from IPython.display import SVG
+SVG('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')"""
+MESSAGE = f"""First a look.
 
 ```python
-from IPython.display import HTML
-HTML("<b>one</b>")
+{IMAGE}
 ```
 
 ```bash
@@ -38,7 +39,7 @@ echo two
 print("never")
 ```
 """
-MORE = "Again.\n\n```python\nfrom IPython.display import HTML\nHTML('<b>five</b>')\n```\n\n```python\nbroken\n```\n"
+MORE = f"Again.\n\n```python\n{IMAGE}\n```\n\n```python\nbroken\n```\n"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_tables_pages_and_files_have_the_number(session: tuple[Path, list[str]])
     assert re.findall(r"^ +(\d)  (\w+)", rows, re.MULTILINE) == [
         *[("1", "ok"), ("2", "ok"), ("3", "error"), ("4", "not_run"), ("5", "ok"), ("6", "error")]
     ]
-    assert sorted(file.name for file in path.parent.glob("*.html")) == ["m_1_0.html", "m_5_0.html"]
+    assert sorted(file.name for file in path.parent.glob("*.svg")) == ["m_1_0.svg", "m_5_0.svg"]
     followed = nbtape("watch", path.name, "--from-start", cwd=path.parent).stdout
     assert re.findall(r"^(block \d|text .*)$", followed, re.MULTILINE) == [
         *["text before block 1", "block 1", "block 2", "block 3", "block 4", "text after block 4", "block 5", "block 6"]
@@ -87,7 +88,7 @@ def test_results_have_the_number_and_errors_name_it(tmp_path: Path) -> None:
         executor.run("2", "cobol")
         result = executor.run("print('x' * 1000)")
         assert (executor.block_count, result.cells[0].block, result.cells[0].index) == (3, 3, 3)
-        assert "session.ipynb, block 3" in result.output
+        assert "nbtape show session.ipynb --block 3" in result.output
         again = new_notebook(cells=[*read_notebook(executor.notebook)["cells"], new_code_cell("print(id(1))")])
     assert str(BlockInterrupted(CodeResult(130, "", cells=[CellResult(3, "a", "interrupted", block=3)]))) == (
         "Block 3 was interrupted. Its output is in .result and in the notebook."

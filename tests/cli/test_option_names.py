@@ -59,6 +59,8 @@ WITHOUT_OPTION = {
         "custom_image_name",
         "executor",
         "extra",
+        "extract",
+        "name_files",
     },
     *{"jupyter_server", "kernel_name", "limit", "on_output", "preload", "root_dir", "size", "startup_timeout"},
     "additional_args",

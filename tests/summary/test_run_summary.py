@@ -25,7 +25,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("session")
     blocks = [
         "open('table.csv', 'w').write('1')",
-        "from IPython.display import HTML\nHTML('<b>bold</b>')",
+        """from IPython.display import SVG\nSVG('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')""",
         "\n\nraise KeyError('x')",
         "print('never')",
     ]
@@ -40,7 +40,7 @@ def test_a_recorded_run_is_summarized_cell_by_cell(session: Path) -> None:
     assert [cell.status for cell in run.cells] == ["ok", "ok", "error", "not_run"]
     assert [cell.index for cell in run.cells] == [1, 2, 3, 4]
     assert run.cells[0].files == ("table.csv",)
-    assert run.cells[1].files == (f"{session.stem}_2_0.html",)
+    assert run.cells[1].files == (f"{session.stem}_2_0.svg",)
     assert run.cells[2].first_line == "raise KeyError('x')"
     assert run.cells[2].error == "KeyError: 'x'"
     assert run.cells[3].seconds is None

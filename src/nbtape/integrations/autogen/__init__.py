@@ -22,7 +22,7 @@ except ModuleNotFoundError as exc:
     raise MissingExtraError("nbtape.integrations.autogen", "autogen-core", "autogen") from exc
 
 from nbtape.integrations._answers import answer
-from nbtape.integrations.autogen.approval import approve_with as approve_with
+from nbtape.integrations.autogen.approval_func import approve_with as approve_with
 from nbtape.integrations.autogen.component import JupyterCodeExecutorConfig, make_config, make_executor
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.messages.code_blocks import CodeBlock
