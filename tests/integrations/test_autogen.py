@@ -178,7 +178,7 @@ async def test_an_option_adds_the_paths_of_files_to_the_text(output_dir: Path) -
         shown = await run(executor, SHOW_IMAGE)
         assert shown.output == "Image data saved to session_1_0.png"
         written = await run(executor, "_ = open('table.csv', 'w').write('a,b')")
-        assert written.output == "File written: table.csv"
+        assert written.output == "The code ran and printed nothing.\nFile written: table.csv"
         assert written.output_files == [output_dir / "table.csv"]
 
 
@@ -498,6 +498,7 @@ OPTIONS: dict[str, Any] = {
     "max_cell_chars": 1000,
     "max_notebook_chars": 5000,
     "extract": ["html"],
+    "traceback": "full",
     "name_files": True,
     "record_messages": False,
     "agent": "coder",
@@ -524,7 +525,13 @@ async def test_a_dumped_component_is_loaded_unchanged(output_dir: Path) -> None:
 def test_each_loaded_component_has_its_own_temporary_directory() -> None:
     executor = JupyterCodeExecutor()
     dumped = executor.dump_component()
-    assert dumped.config == {"kernel_name": "python3", "timeout": 60, "name_files": False, "extract": ["html"]}
+    assert dumped.config == {
+        "kernel_name": "python3",
+        "timeout": 60,
+        "name_files": False,
+        "extract": ["html"],
+        "traceback": "full",
+    }
     assert JupyterCodeExecutor.load_component(dumped).output_dir != executor.output_dir
 
 

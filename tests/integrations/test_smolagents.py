@@ -316,7 +316,7 @@ def test_the_last_value_is_separate_from_the_printed_output(executor: JupyterExe
 def test_files_and_images_are_named(executor: JupyterExecutor) -> None:
     output = executor("open('own.txt', 'w').write('x')")
     assert output.output == "1"
-    assert output.logs.endswith(f"File written: {executor.notebook.parent / 'own.txt'}\n")
+    assert output.logs.endswith("File written: own.txt\n")
     output = executor("from PIL import Image\nprint('a picture')\nImage.new('L', (9, 9))")
     assert output.logs.splitlines()[0] == "a picture"
     assert output.logs.splitlines()[1].startswith("Image data saved to ")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from smolagents import Tool
 
 #: Maximum characters of the displayed final answer.
-_MAX_SHOWN_CHARS: Final = 10_000
+_MAX_SHOWN_CHARS: Final = 2_000
 
 #: The heading of a cell, and its code.
 Sent = tuple[str, str]
