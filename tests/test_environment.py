@@ -8,17 +8,16 @@ import sys
 import zipfile
 from dataclasses import replace
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
+from calling import Ended, nbtape
 from executors import record
 from reading import code_cells, read_notebook, stream_text
 
 from nbtape.environment import Difference, Environment, differences, may_install, read_environment
 from nbtape.kernels.handshake import reported_environment
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TOLD = Environment("3.12.1", "linux-x86_64", {"pandas": "2.3.1", "own": "1"}, ("own",), "/work", 3600.0)
 
@@ -159,10 +158,8 @@ class TestRecording:
         assert told is not None, "that of the start"
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "nbtape", "environment", *arguments], capture_output=True, text=True, check=False
-    )
+def command(*arguments: str) -> Ended:
+    return nbtape("environment", *arguments, cwd=Path.cwd())
 
 
 def test_the_command_prints_a_requirements_file(output_dir: Path) -> None:

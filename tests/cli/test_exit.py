@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
-from calling import COMMAND, interrupted_when, nbtape, processes_in
+from calling import interrupted_when, nbtape, processes_in
 from full_matrix import first
 from nbformat.v4 import new_code_cell, new_notebook
 from reading import code_cells, eventually, read_notebook
+from warm_commands import COMMAND
 
 from nbtape import CodeBlock, JupyterCodeExecutor
 from nbtape.results import BUG, FAILED, INTERRUPTED, KERNEL_DIED, MEANINGS, REFUSED, TIMEOUT, UNREAD, WELL

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import pytest
-from calling import COMMAND, examples, nbtape
+from calling import examples, nbtape
 from full_matrix import first
+from warm_commands import COMMAND
 
 from nbtape import __version__
 from nbtape.cli.commands import nbtape as root

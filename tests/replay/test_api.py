@@ -14,9 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import calling
 import nbformat
 import pytest
-from calling import interrupted_when
+from calling import Ended, interrupted_when
 from executors import record, run
 from full_matrix import first
 from nbformat.v4 import new_code_cell, new_notebook, new_output
@@ -56,9 +57,8 @@ def verdicts(report: ReplayReport) -> list[str]:
     return [cell.verdict for cell in report.cells]
 
 
-def nbtape(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nbtape", "replay", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def nbtape(*arguments: str, cwd: Path) -> Ended:
+    return calling.nbtape("replay", *arguments, cwd=cwd)
 
 
 def test_each_cell_gets_the_verdict_of_its_replay(output_dir: Path) -> None:
@@ -113,8 +113,7 @@ def test_moving_the_notebook_makes_its_path_a_cosmetic_difference(output_dir: Pa
 
 
 def record_transcript(directory: Path, name: str) -> Path:
-    command = [sys.executable, "-m", "nbtape", "run", str(NOTEBOOKS / name), "--keep-going", "--json"]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    done = calling.nbtape("run", NOTEBOOKS / name, "--keep-going", "--json", cwd=directory)
     return Path(json.loads(done.stdout)["notebook"])
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
+from calling import nbtape
 from lxml import html
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from reading import code_cells, stream_text
@@ -40,11 +39,6 @@ def claim(source: str, shown: str, ours: dict[str, Any] | None = None, *tags: st
 def write(directory: Path, *cells: NotebookNode, name: str = "paper.ipynb") -> Path:
     nbformat.write(new_notebook(cells=list(cells)), directory / name)
     return directory / name
-
-
-def nbtape(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nbtape", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 RELAXED = [

@@ -10,30 +10,16 @@ import signal
 import subprocess
 import sys
 import threading
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
 from reading import eventually
+from warm_commands import COMMAND, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-COMMAND = [sys.executable, "-m", "nbtape"]
-
-
-def nbtape(*arguments: object, cwd: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command and return its result."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 class Ended(NamedTuple):
@@ -42,6 +28,17 @@ class Ended(NamedTuple):
     returncode: int
     stdout: str
     stderr: str
+
+
+def nbtape(*arguments: object, cwd: Path, stdin: str = "", **environment: str) -> Ended:
+    """Run the command and return its result."""
+    with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        given.write(stdin)
+        given.seek(0)
+        code = start(arguments, cwd, environment, (given.fileno(), out.fileno(), err.fileno()))(120)
+        out.seek(0)
+        err.seek(0)
+        return Ended(code, out.read(), err.read())
 
 
 #: Runs commands one after another, each in a fork of a process that has imported everything.
@@ -117,15 +114,12 @@ class Seen(NamedTuple):
 def on_a_terminal(*arguments: object, cwd: Path, **environment: str) -> Seen:
     """Run the command on a terminal of 90 columns, with stdout and stderr on it."""
     ours, its = pty.openpty()
-    variables = {**os.environ, "COLUMNS": "90", "TERM": "xterm-256color", **environment}
-    with subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], cwd=cwd, stdin=its, stdout=its, stderr=its, env=variables
-    ) as process:
-        os.close(its)
-        written = bytearray()
-        drain(ours, written)
-        code = process.wait(timeout=60)
-    return Seen(written.decode().replace("\r\n", "\n"), code)
+    variables = {"COLUMNS": "90", "TERM": "xterm-256color", **environment}
+    wait = start(arguments, cwd, variables, (its, its, its))
+    os.close(its)
+    written = bytearray()
+    drain(ours, written)
+    return Seen(written.decode().replace("\r\n", "\n"), wait(60))
 
 
 def interrupted_when(mark: Path, *arguments: object, cwd: Path, kill: Callable[[int, int], None]) -> Ended:
