@@ -408,4 +408,4 @@ class InterruptContract(Executors):
 
 
 class TransportContract(OutputContract, TimeoutContract, DeathContract, InterruptContract):
-    """What every kind of kernel must guarantee, on any transport. Every kind runs it."""
+    """What every kind of kernel must guarantee, on any transport. Other kinds run parts of it without `--full`."""

@@ -1,4 +1,4 @@
-"""Kernels in a Docker container: the contract of every kernel, and faults; with `--full`, all tests."""
+"""Kernels in a Docker container: interrupts, deaths and faults; with `--full`, the whole contract of every kernel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fault_contract import (
     StandstillFaults,
 )
 from session_contract import SessionContract
-from transport_contract import TransportContract
+from transport_contract import DeathContract, InterruptContract, OutputContract, TimeoutContract
 
 from nbtape.servers.docker.engine import OWNER_LABEL, owner
 
@@ -46,11 +46,16 @@ class Container:
         return [client.process, *map(psutil.Process, inside)]
 
 
-class TestTransport(Container, TransportContract):
+class TestTransport(Container, DeathContract, InterruptContract):
     pass
 
 
 class TestFaults(Container, EndFaults):
+    pass
+
+
+@pytest.mark.full
+class TestMoreTransport(Container, OutputContract, TimeoutContract):
     pass
 
 

@@ -1,4 +1,4 @@
-"""Kernels of an external jupyter_server: below a path, over https."""
+"""Kernels of an external jupyter_server: below a path, over https; with `--full`, the whole contract."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from session_contract import SessionContract
-from transport_contract import TransportContract
+from transport_contract import DeathContract, InterruptContract, OutputContract, TimeoutContract
 
 if TYPE_CHECKING:
     from nbtape import JupyterConnectionInfo
@@ -23,7 +23,12 @@ class FarServer:
         return far_server
 
 
-class TestTransport(FarServer, TransportContract):
+class TestTransport(FarServer, OutputContract, DeathContract, InterruptContract):
+    pass
+
+
+@pytest.mark.full
+class TestMoreTransport(FarServer, TimeoutContract):
     pass
 
 

@@ -21,12 +21,12 @@ class OurLab:
         return lab_server
 
 
-class TestTransport(OurLab, OutputContract, DeathContract):
+class TestTransport(OurLab, DeathContract):
     pass
 
 
 @pytest.mark.full
-class TestMoreTransport(OurLab, TimeoutContract, InterruptContract):
+class TestMoreTransport(OurLab, OutputContract, TimeoutContract, InterruptContract):
     pass
 
 

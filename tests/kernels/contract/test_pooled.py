@@ -23,12 +23,12 @@ class Pooled:
             yield pool
 
 
-class TestTransport(Pooled, DeathContract, InterruptContract):
+class TestTransport(Pooled, DeathContract):
     pass
 
 
 @pytest.mark.full
-class TestMoreTransport(Pooled, OutputContract, TimeoutContract):
+class TestMoreTransport(Pooled, OutputContract, TimeoutContract, InterruptContract):
     pass
 
 
