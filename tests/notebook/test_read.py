@@ -9,6 +9,7 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from full_matrix import first
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -112,13 +113,19 @@ def test_a_display_nested_as_deep_as_recordings_allow_is_read(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("bomb", ["[],", "{},", '"",', "[[]],", "0,"])
+def test_a_notebook_with_too_many_values_is_rejected(tmp_path: Path, bomb: str) -> None:
+    path = tmp_path / "n.ipynb"
+    path.write_text(placed("metadata", "x", text="[" + bomb * 6_000_000 + "0]"))
+    for read in (read_document, read_unchecked, show, follow):
+        with pytest.raises(NotebookReadError, match="too many values"):
+            read(path)
+
+
+@pytest.mark.parametrize("bomb", first(2, ["[],", "0,", "{},", "[[]],", '"",']))
 def test_a_notebook_with_too_many_values_is_rejected_before_it_uses_memory(tmp_path: Path, bomb: str) -> None:
     path = tmp_path / "n.ipynb"
     text = "[" + bomb * 6_000_000 + "0]"
     path.write_text(placed("metadata", "x", text=text))
-    for read in (read_document, show, follow):
-        with pytest.raises(NotebookReadError, match="too many values"):
-            read(path)
     tracemalloc.start()  # which makes it ten times as slow
     with pytest.raises(NotebookReadError, match="too many values"):
         read_unchecked(path)

@@ -21,7 +21,7 @@ from reading import code_cells, eventually, kernel_id_in, stream_text
 from websockets.sync.client import connect
 
 from nbtape import JupyterCodeExecutor, JupyterConnectionInfo, ServerError
-from nbtape.kernels.remote import delivery
+from nbtape.kernels.remote import delivery, websocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -214,7 +214,7 @@ class TestCuts:
     def test_output_lost_in_a_reset_is_complete_or_reported(
         self, executor: JupyterCodeExecutor, proxy: Proxy, *, full: bool
     ) -> None:
-        for n in range(0, 10, 1 if full else 3):
+        for n in range(0, 10, 1 if full else 5):
             tearer = meanwhile(proxy.tear, 0.05 + 0.01 * n)
             result = run(executor, "for n in range(20_000):\n    print('line', n)\nprint('end')")
             tearer.join()
@@ -264,7 +264,11 @@ class TestLosses:
                 other()
                 check_whole(run(executor, COUNT.format(lines=3, pause=0)), counted(3))
 
-    def test_a_silently_dropped_connection_is_detected(self, executor: JupyterCodeExecutor, proxy: Proxy) -> None:
+    def test_a_silently_dropped_connection_is_detected(
+        self, executor: JupyterCodeExecutor, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(websocket, "_PING_AFTER_SECONDS", 1)
+        monkeypatch.setattr(websocket, "_BROKEN_AFTER_SECONDS", 3)
         swallower = meanwhile(proxy.swallow, 0.3)
         result = run(executor, COUNT.format(lines=50, pause=0.02))
         swallower.join()
