@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -58,17 +60,33 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def install(shell: str, home: Path) -> dict[str, str]:
-    """Install completion as the help describes, and return the environment for the shell."""
+@functools.cache
+def settings_for(shell: str) -> dict[str, str]:
+    """The files in a home directory, by path, that installing completion as the help describes writes."""
+    with TemporaryDirectory() as home:
+        told = nbtape("completion", "--help", cwd=Path(home)).stdout.splitlines()
+        lines = [line for line in told if line.startswith(("  nbtape ", "  mkdir ")) and shell in line]
+        subprocess.run(["sh", "-c", "\n".join(lines)], cwd=home, env=environment_in(Path(home)), check=True)
+        written = [path for path in Path(home).rglob("*") if path.is_file()]
+        return {str(path.relative_to(home)): path.read_text() for path in written}
+
+
+def environment_in(home: Path) -> dict[str, str]:
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ZDOTDIR", "FPATH"))}
-    variables |= {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TERM": "xterm"}
-    told = nbtape("completion", "--help", cwd=home).stdout.splitlines()
-    lines = [line for line in told if line.startswith(("  nbtape ", "  mkdir ")) and shell in line]
-    subprocess.run(["sh", "-c", "\n".join(lines)], cwd=home, env=variables, check=True)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**variables, "HOME": str(home), "PATH": path, "TERM": "xterm"}
+
+
+def install(shell: str, home: Path) -> dict[str, str]:
+    """Install completion, and return the environment for the shell."""
+    (home / ".local/share/fish/generated_completions").mkdir(parents=True)  # or fish would read all manual pages
+    for name, content in settings_for(shell).items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(content)
     _, settings, prompt = SHELLS[shell]
     with (home / settings).open("a") as file:
         file.write(f"\n{prompt}\n")
-    return variables
+    return environment_in(home)
 
 
 def typed(shell: str, keys: str, home: Path) -> list[str]:
