@@ -20,7 +20,6 @@ from nbtape.common.untrusted_files import (
     Directory,
     ObstacleError,
     Tree,
-    create_file,
     draft_of,
     make_directories,
     read_file,
@@ -102,7 +101,7 @@ def test_no_obstacle_is_read(obstacle: Path) -> None:
 def test_a_file_is_not_created_over_an_obstacle(obstacle: Path) -> None:
     before = obstacle.lstat()
     with pytest.raises(FileExistsError):
-        create_file(obstacle, b"new")
+        Directory(obstacle.parent).create(obstacle.name, b"new")
     assert obstacle.lstat() == before
     assert names(obstacle.parent) == ["file"]
 
@@ -334,7 +333,7 @@ def test_a_file_is_not_created_through_a_link(tmp_path: Path, target: str) -> No
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "new").symlink_to(tmp_path / target)
     with pytest.raises(FileExistsError):
-        create_file(tmp_path / "new", b"content")
+        Directory(tmp_path).create("new", b"content")
     assert (tmp_path / "mine").read_text() == "mine"
     assert not (tmp_path / "nowhere").exists()
 

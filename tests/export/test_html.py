@@ -13,8 +13,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+from nbtape.common.safe_images import safe_image
 from nbtape.export.html import render
-from nbtape.export.sanitise_images import safe_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

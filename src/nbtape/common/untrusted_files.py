@@ -394,12 +394,6 @@ def read_file(path: Path, limit: int) -> bytes:
         return directory.read(path.name, limit)
 
 
-def create_file(path: Path, content: bytes) -> None:
-    """Publish a new file; see `Directory.create`."""
-    with Directory(path.parent) as directory:
-        directory.create(path.name, content)
-
-
 def replace_file(path: Path, content: bytes, untrusted: Iterable[Path] = ()) -> None:
     """Replace a file atomically; see `Directory` and `Directory.replace`."""
     with Directory(path.parent, untrusted) as directory:

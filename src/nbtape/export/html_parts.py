@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.hidden_text import mark_hidden, reveal_in_prose
 from nbtape.common.image_types import SHOWN, data_url
+from nbtape.common.safe_images import safe_image
 from nbtape.common.text import keep_colours, shorten
 from nbtape.export.highlighting import Highlighter
 from nbtape.export.sanitise_html import HIGHLIGHTING, inert_html
-from nbtape.export.sanitise_images import safe_image
 from nbtape.notebook.charts import chart_of, is_blank
 from nbtape.notebook.output_text import output_text
 from nbtape.summary.wording import edits, span
@@ -79,7 +79,7 @@ def _language(metadata: Mapping[str, Any]) -> str:
     return str(language.get("pygments_lexer") or language.get("name") or "ipython3")
 
 
-def _markdown(source: str, attachments: Mapping[str, Any], highlighter: Highlighter | None = None) -> str:
+def _markdown(source: str, attachments: Mapping[str, Any], highlighter: Highlighter) -> str:
     """Render Markdown with nbconvert and sanitize it; show the source if that fails."""
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
@@ -89,8 +89,7 @@ def _markdown(source: str, attachments: Mapping[str, Any], highlighter: Highligh
     class Renderer(IPythonRenderer):  # type: ignore[misc, unused-ignore]  # mistune has no types
         def block_code(self, code: str, info: str | None = None) -> str:
             language = (info or "").partition(" ")[0].strip()
-            shown = highlighter.html(code, language) if highlighter is not None else ""
-            return shown or f"<pre>{mark_hidden(escape(code), is_code=True)}</pre>\n"
+            return highlighter.html(code, language) or f"<pre>{mark_hidden(escape(code), is_code=True)}</pre>\n"
 
     renderer = Renderer(escape=False, attachments=dict(attachments), exclude_anchor_links=True)
     try:

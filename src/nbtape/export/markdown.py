@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from nbtape.common.hidden_text import reveal, reveal_in_prose
 from nbtape.common.image_types import EXTENSIONS, SHOWN
+from nbtape.common.safe_images import safe_image
 from nbtape.common.text import fit_text, shorten, strip_escapes
-from nbtape.export.sanitise_images import safe_image
 from nbtape.notebook.output_text import output_text
 from nbtape.summary.run_summary import summarise
 from nbtape.summary.wording import counted, edits, facts_of, span

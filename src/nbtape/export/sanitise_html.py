@@ -7,9 +7,9 @@ from collections import Counter
 from typing import Final
 
 from nbtape.common.image_types import SHOWN, data_url
+from nbtape.common.safe_images import safe_image
 from nbtape.common.text import fit_text
 from nbtape.export.hidden_html import without_hidden
-from nbtape.export.sanitise_images import safe_image
 from nbtape.replay.compare.html_svg import is_costly
 
 _TAG_NAMES: Final = """
