@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pty
 import signal
 import subprocess
-import sys
 import threading
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
+import pytest
 from reading import eventually
 from warm_commands import COMMAND, start
 
@@ -41,50 +40,11 @@ def nbtape(*arguments: object, cwd: Path, stdin: str = "", **environment: str) -
         return Ended(code, out.read(), err.read())
 
 
-#: Runs commands one after another, each in a fork of a process that has imported everything.
-_FORKING = """
-import json, os, sys, tempfile
-import nbtape.cli, nbtape.cli.commands, nbtape.cli.exit
-from nbtape.replay.api import prepare
-
-prepare()
-
-def run(words, out, err):
-    for file, number in ((os.open(os.devnull, os.O_RDONLY), 0), (out.fileno(), 1), (err.fileno(), 2)):
-        os.dup2(file, number)
-    sys.argv = ["nbtape", *words]
-    try:
-        nbtape.cli.main()
-    except SystemExit as exc:
-        code = exc.code
-    sys.stdout.flush()
-    os._exit(code)
-
-told = []
-for words in json.load(sys.stdin):
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        if (child := os.fork()) == 0:
-            run(words, out, err)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        out.seek(0), err.seek(0)
-        told.append((code, out.read(), err.read()))
-print(json.dumps(told))
-"""
-
-
 def answers(lines: Sequence[Sequence[str]], cwd: Path) -> list[Ended]:
-    """What commands come to that start no kernel, and write no more than a few lines."""
-    done = subprocess.run(
-        [sys.executable, "-c", _FORKING],
-        cwd=cwd,
-        env={**os.environ, "JUPYTER_TOKEN": ""},
-        input=json.dumps(lines),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return [Ended(*each) for each in json.loads(done.stdout)]
+    """What commands come to, where nothing in the environment leads to a server."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("JUPYTER_TOKEN", "")
+        return [nbtape(*words, cwd=cwd) for words in lines]
 
 
 def examples(name: str) -> list[str]:
