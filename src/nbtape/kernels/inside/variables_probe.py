@@ -136,6 +136,7 @@ class _Watch:
         with contextlib.suppress(AttributeError, ValueError):
             self._handler = signal.signal(signal.SIGALRM, self._ring)
             self._timer = signal.setitimer(signal.ITIMER_REAL, 0)
+            self._interrupt = signal.signal(signal.SIGINT, self._stop)
             self._works = True
         return self
 
@@ -143,6 +144,7 @@ class _Watch:
         if not self._works:
             return
         # A handler that Python did not set cannot be restored; it was most likely the default.
+        signal.signal(signal.SIGINT, signal.default_int_handler if self._interrupt is None else self._interrupt)
         signal.signal(signal.SIGALRM, signal.SIG_DFL if self._handler is None else self._handler)
         left, interval = self._timer
         if left:
@@ -162,8 +164,7 @@ class _Watch:
                 self._arm(0)
         except _TooLong:
             return None, "took too long"
-        except KeyboardInterrupt:  # the client stopped waiting, for the other values too
-            self._until = self._began
+        except KeyboardInterrupt:
             return None, "was interrupted"
         except BaseException as exc:  # noqa: BLE001  (code may raise anything)
             return None, f"raised {_name_of(_type(exc))}"
@@ -172,6 +173,11 @@ class _Watch:
         self._armed = seconds > 0
         if self._works:
             signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def _stop(self, *_: object) -> None:
+        """Stop asking, also if the time of a value is up at the same moment and its exception replaces this one."""
+        self._until = self._began
+        raise KeyboardInterrupt
 
     def _ring(self, *_: object) -> None:
         if self._armed:  # ignore a timer that fires too late
