@@ -507,6 +507,18 @@ def test_installed_requirements_are_not_installed_again(output_dir: Path) -> Non
     executor.cleanup()
 
 
+@pytest.mark.usefixtures("package_index")
+def test_additional_imports_are_installed_before_code_without_an_agent(output_dir: Path) -> None:
+    """Code can be run by calling the executor, as smolagents' own executors allow."""
+    executor = JupyterExecutor(output_dir=output_dir, additional_imports=["PIL"])
+    assert executor("1 + 1").output == "2"
+    executor("2 + 2")
+    executor.cleanup()
+    installs, *_ = sources = [cell["source"] for cell in code_cells(executor.notebook)]
+    assert "_install(['PIL'])" in installs
+    assert sources[1:] == ["1 + 1", "2 + 2"]
+
+
 # Failures
 
 

@@ -64,7 +64,8 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
         notebook: File name of the notebook.
         executor: An existing executor instead of all other arguments; you stop it.
         additional_imports: Modules to install in the kernel if they are missing, as in
-            `CodeAgent(additional_authorized_imports=...)`. The requirements of the agent's tools are always installed.
+            `CodeAgent(additional_authorized_imports=...)`, before the first code. The requirements of the agent's tools
+            are always installed.
         logger: Logs errors, in addition to the agent's own logger.
         options: See `nbtape.Options`.
 
@@ -191,6 +192,8 @@ class JupyterExecutor(PythonExecutor):  # type: ignore[misc,unused-ignore]  # An
     def _send_again(self) -> str:
         """Send variables and tools to a fresh kernel; return notices about it for the model."""
         self._executor.start()
+        if not self._sent:  # no agent, which would have sent its tools
+            self.send_tools({})
         if self._executor.kernel_epoch == self._kernel_epoch or not self._sent:
             return ""
         self._executor.add_markdown(_SENT_AGAIN)
