@@ -16,7 +16,7 @@ from nbtape.notebook.charts import chart_of, is_blank, needs_scripts, shows_some
 from nbtape.notebook.output_text import cell_text
 from nbtape.session.extracted_files import FileExtractor
 
-#: MIME bundles that the libraries display, by library. Those of the library of Bokeh are cut.
+#: MIME bundles that the libraries display, by library. Those of libraries are cut.
 BUNDLES: dict[str, list[dict[str, Any]]] = json.loads(Path(__file__).with_name("charts.json").read_text())
 
 NAMES = {
@@ -49,10 +49,24 @@ def test_a_chart_has_a_placeholder_in_exports(name: str) -> None:
     assert NAMES[name] in write_report(notebook, "x", "images").text
 
 
-def test_a_library_that_is_loaded_is_not_worth_a_line(tmp_path: Path) -> None:
-    assert all(map(is_blank, BUNDLES["bokeh library"]))
-    assert FileExtractor(tmp_path, "session", with_html=True).extract(0, 1, outputs("bokeh library")).files == []
-    assert cell_text(outputs("bokeh library"), {}) == ""
+@pytest.mark.parametrize("name", ["plotly library", "bokeh library"])
+def test_a_library_that_is_loaded_is_not_worth_a_line(name: str, tmp_path: Path) -> None:
+    assert all(map(is_blank, BUNDLES[name]))
+    assert FileExtractor(tmp_path, "session", with_html=True).extract(0, 1, outputs(name)).files == []
+    assert cell_text(outputs(name), {}) == ""
+
+
+def test_a_library_with_a_chart_is_that_chart() -> None:
+    library, chart = (BUNDLES[name][-1]["text/html"] for name in ("plotly library", "plotly as html"))
+    for html in (library + chart, library + "<div id=x></div><script>Plotly.react(x, data)</script>"):
+        assert not is_blank({"text/html": html})
+        assert chart_of({"text/html": html}) is not None
+
+
+def test_jupyterlab_needs_a_package_for_charts_of_plotly_only() -> None:
+    """JupyterLab shows nothing at all for them otherwise."""
+    assert "JupyterLab with the package plotly installed" in str(chart_of(BUNDLES["plotly"][0]))
+    assert "JupyterLab." in str(chart_of({"application/vnd.vegalite.v5+json": {}}))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,7 +81,9 @@ def test_a_chart_with_an_image_is_that_image(name: str, tmp_path: Path) -> None:
     ("html", "title"),
     [
         ("<div id=x></div><script>draw()</script>", "HTML with scripts."),
-        ("<h2></h2><script>'<h1>no</h1>'</script>", "HTML with scripts"),
+        ("<h2></h2><script>'<h1>no</h1>'</script>", "HTML with scripts."),
+        ("<style>/* <h1>no</h1> */</style><title>Flows</title><script>draw()</script>", ": Flows."),
+        ("<div id=x></div><script>never closed <h1>no</h1>", "HTML with scripts."),
         ('<iframe src="map.html"></iframe>', "HTML with scripts."),
         ('<iframe srcdoc="&lt;title&gt;Flows &amp;amp; stocks&lt;/title&gt;&lt;p&gt;"></iframe>', ": Flows & stocks."),
     ],
@@ -132,8 +148,9 @@ def test_a_bundle_of_any_shape_is_named(value: Any) -> None:
         "<script>vega" + "})({" * 100_000,
         '"name":"Title","id":"' * 50_000 + "<script>",
         "<h1>" * 200_000 + "<script>",
+        "window.PlotlyConfig" + "<script></script>" * 200_000,
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_hostile_html_costs_little(html: str) -> None:
     began = time.process_time()

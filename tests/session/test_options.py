@@ -22,4 +22,5 @@ def test_by_default_html_is_not_a_file_and_paths_are_relative() -> None:
 def test_autogens_class_keeps_its_files_and_phrases_unless_options_say_otherwise() -> None:
     options = EmbeddedIPythonCodeExecutor().options
     assert (options["extract"], options["name_files"]) == (("html",), "absolute")
+    assert options == JupyterCodeExecutor(extract=["html"], name_files="absolute", traceback="full").options
     assert EmbeddedIPythonCodeExecutor(name_files=True).options["name_files"] is True

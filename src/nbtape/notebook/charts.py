@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 _HTML: Final = "text/html"
 _PLOTLY: Final = "application/vnd.plotly.v1+json"
 _VEGA: Final = re.compile(r"application/vnd\.vega(?P<lite>lite)?\.v\d+(?:\+|\.)json")
-#: As of JupyterLab 4.6. It draws plotly's with an extension that the package `plotly` brings.
+#: As of JupyterLab 4.6. The package `plotly` brings an extension for its charts.
 _DRAWN_BY_JUPYTERLAB: Final = frozenset(
     {"application/vnd.vega.v5+json", *(f"application/vnd.vegalite.v{version}+json" for version in (3, 4, 5))}
 )
 _BOKEH_CHART: Final = "application/vnd.bokehjs_exec"
 _BOKEH_LIBRARY: Final = "application/vnd.bokehjs_load"
 _BOKEH_LOADS: Final = "Loading BokehJS"
+_PLOTLY_LOADS: Final = "window.PlotlyConfig"
 
 _MAX_TITLE_CHARS: Final = 200
 
@@ -47,12 +48,15 @@ _PLOTLY_CALL: Final = re.compile(r'Plotly\.newPlot\(\s*"[^"]{0,100}",')
 _VEGA_CALL: Final = re.compile(r"\}\)\((?=\{)")
 _JSON: Final = json.JSONDecoder()
 _HTML_TITLE: Final = re.compile(r"<(h[1-6]|title)\b[^>]{0,1000}>(?P<text>[^<]{1,1000})", re.IGNORECASE)
+#: What is not text of the page, up to its end tag if it has one.
+_CODE: Final = re.compile(r"<(script|style)\b.*?(?:</\1\b|\Z)", re.IGNORECASE | re.DOTALL)
 _SRCDOC: Final = re.compile(r'\bsrcdoc="([^"]*)"')
 _MARKUP: Final = re.compile(r"<[^<>]*>")
 
 _UNKNOWN: Final = "HTML with scripts"
 
 _IN_ANY: Final = "To see it, open the notebook in JupyterLab."
+_WITH_PLOTLY: Final = "To see it, open the notebook in JupyterLab with the package plotly installed."
 _IF_TRUSTED: Final = "To see it, open the notebook in JupyterLab and trust it (File > Trust Notebook)."
 _IN_NONE: Final = "The notebook has its JSON, which JupyterLab does not draw."
 
@@ -77,13 +81,13 @@ def chart_of(data: Mapping[str, Any]) -> Chart | None:
         return None
     for mime, value in data.items():
         if mime == _PLOTLY:
-            return Chart("Plotly chart", _title(_dict(_dict(value).get("layout")).get("title")), _IN_ANY)
+            return Chart("Plotly chart", _title(_dict(_dict(value).get("layout")).get("title")), _WITH_PLOTLY)
         if found := _VEGA.fullmatch(mime):
             kind = "Vega-Lite chart" if found["lite"] else "Vega chart"
             where = _IN_ANY if mime in _DRAWN_BY_JUPYTERLAB else _IF_TRUSTED if _HTML in data else _IN_NONE
             return Chart(kind, _title(_dict(value).get("title")), where)
         if mime.startswith(_BOKEH_CHART):
-            return Chart("Bokeh chart", _found(_BOKEH_TITLE, "".join(map(str, data.values()))))
+            return Chart("Bokeh chart", _bokeh_title("".join(map(str, data.values()))))
     text, plain = data.get(_HTML), data.get("text/plain")
     chart = _chart_in_html(text) if isinstance(text, str) and needs_scripts(text) else None
     if chart is None or chart.kind != _UNKNOWN:
@@ -95,9 +99,18 @@ def is_blank(data: Mapping[str, Any]) -> bool:
     """Whether a MIME bundle shows nothing: a library that is loaded, or HTML that scripts of other outputs fill."""
     if any(mime.startswith(_BOKEH_LIBRARY) for mime in data):
         return True
-    if list(data) != [_HTML] or needs_scripts(data[_HTML]):
+    if list(data) != [_HTML]:
         return False
+    if needs_scripts(data[_HTML]):
+        return _loads_plotly(data[_HTML])
     return _BOKEH_LOADS in data[_HTML] or not shows_something(data[_HTML])
+
+
+def _loads_plotly(text: str) -> bool:
+    """Whether HTML has only the scripts with which plotly's renderers for notebooks load its library."""
+    if _PLOTLY_LOADS not in text or _PLOTLY_CALL.search(text):
+        return False
+    return all(isinstance(piece, str) and not _is_text(piece) for piece in scan(text))
 
 
 def needs_scripts(text: str) -> bool:
@@ -126,13 +139,13 @@ def _chart_in_html(text: str) -> Chart | None:
     if frame := _SRCDOC.search(text):
         document = html.unescape(frame[1])
         if "leaflet" in document:
-            return Chart("Folium map", _found(_HTML_TITLE, document))
-        return Chart(_UNKNOWN, _found(_HTML_TITLE, document))
+            return Chart("Folium map", _html_title(document))
+        return Chart(_UNKNOWN, _html_title(document))
     if found := _PLOTLY_CALL.search(text):
         return Chart("Plotly chart", _title(_argument(text, found.end(), 1).get("title")))
     if (found := _VEGA_CALL.search(text)) and "vega" in text:
         return Chart("Vega-Lite chart", _title(_argument(text, found.end(), 0).get("title")))
-    return None if shows_something(text) else Chart(_UNKNOWN, _found(_HTML_TITLE, text))
+    return None if shows_something(text) else Chart(_UNKNOWN, _html_title(text))
 
 
 def _argument(script: str, start: int, number: int) -> dict[str, Any]:
@@ -146,15 +159,17 @@ def _argument(script: str, start: int, number: int) -> dict[str, Any]:
     return _dict(value)
 
 
-def _found(pattern: re.Pattern[str], text: str) -> str:
-    """The first title that a pattern finds."""
-    found = pattern.search(text)
-    if found is None:
-        return ""
-    if "json" not in pattern.groupindex:
-        return _title(found["text"])
+def _html_title(text: str) -> str:
+    """The first heading or title of HTML, outside of scripts."""
+    found = _HTML_TITLE.search(_CODE.sub("", text))
+    return _title(found["text"]) if found else ""
+
+
+def _bokeh_title(text: str) -> str:
+    """The title of the first plot in Bokeh's JSON."""
+    found = _BOKEH_TITLE.search(text)
     try:
-        return _title(json.loads(f'"{found["json"]}"'))
+        return _title(json.loads(f'"{found["json"]}"')) if found else ""
     except ValueError:
         return ""
 
