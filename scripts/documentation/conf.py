@@ -47,6 +47,7 @@ python_maximum_signature_line_length = 80
 # Frameworks, whose versions collide.
 autodoc_mock_imports = [
     "ag2",
+    "agent_framework",
     "agents",
     "autogen_core",
     "langchain_core",

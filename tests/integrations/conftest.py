@@ -12,6 +12,7 @@ FRAMEWORKS = {
     "smolagents": "smolagents",
     "test_ag2.py": "autogen",
     "test_ag2_1.py": "ag2",
+    "test_agent_framework.py": "agent_framework",
     "test_autogen.py": "autogen_agentchat",
     "test_langchain.py": "langchain",
     "test_mcp.py": "mcp",

@@ -34,6 +34,7 @@ ABSENT = {
 #: The frameworks, by the integrations that use them.
 FRAMEWORKS = {
     "ag2": "ag2",
+    "agent_framework": "agent_framework",
     "autogen": "autogen_core",
     "langchain": "langchain_core",
     "mcp": "mcp",
