@@ -13,7 +13,7 @@ from reading import code_cells
 
 from nbtape import JupyterCodeExecutor, replay
 from nbtape.export.clean import left_out
-from nbtape.notebook.failures import FAILURE_NOTICE, exits_well, failure_of, reports_failure
+from nbtape.notebook.failures import FAILURE_NOTICE, exits_well, failure_of, reports_failure, without_interrupts
 from nbtape.notebook.format import recorded_status
 from nbtape.notebook.notices import tell_failure
 from nbtape.notebook.output_text import cell_text
@@ -50,6 +50,19 @@ def test_an_exit_without_a_code_is_a_success(value: str) -> None:
 def test_all_other_errors_are_failures(name: str, value: str) -> None:
     assert reports_failure(error(name, value))
     assert failure_of([error(name, value)]) == f"{name}: {value}"
+
+
+@pytest.mark.parametrize("name", ["KeyboardInterrupt", "\x1b[0;31mKeyboardInterrupt\x1b[0m"])
+def test_nothing_is_left_of_an_interrupt_that_arrived_while_the_first_one_was_formatted(name: str) -> None:
+    outputs = [
+        new_output("stream", text="KeyboardInterrupt\n"),
+        new_output("stream", name="stderr", text=f"warning\n\n{name}\n\n"),
+        error("KeyboardInterrupt", ""),
+    ]
+    printed, warned, raised = without_interrupts(outputs)
+    assert printed["text"] == "KeyboardInterrupt\n", "the code printed it"
+    assert warned["text"] == "warning\n"
+    assert raised.get("text") == ""
 
 
 def test_a_cell_that_failed_without_an_error_says_why() -> None:

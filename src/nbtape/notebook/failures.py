@@ -27,6 +27,9 @@ _SUCCESS: Final = frozenset({"", "None", "0", "False"})
 #: Errors that an interrupt raises: `CancelledError` in a cell with `await`.
 _INTERRUPTS: Final = frozenset({"KeyboardInterrupt", "CancelledError"})
 
+#: What IPython prints if a second interrupt arrives while it formats the traceback of the first one.
+_SECOND_INTERRUPT: Final = re.compile(r"\n(?:\x1b\[[\d;]*m)*KeyboardInterrupt(?:\x1b\[[\d;]*m)*\s*\Z")
+
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({"output_type": "stream", "name": "stderr", "text": ""})
 
 #: What IPython adds to a `SystemExit`: advice to use `exit`, which would end the kernel.
@@ -82,8 +85,16 @@ def without_exits(outputs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any
 
 
 def without_interrupts(outputs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The outputs of a cell that was stopped, with nothing in the errors that the interrupt raised."""
-    return [_NOTHING if output.get("ename") in _INTERRUPTS else output for output in outputs]
+    """The outputs of a cell that was stopped, without the errors that the interrupts raised."""
+    return list(map(_without_interrupt, outputs))
+
+
+def _without_interrupt(output: Mapping[str, Any]) -> Mapping[str, Any]:
+    if output.get("ename") in _INTERRUPTS:
+        return _NOTHING
+    if output["output_type"] == "stream" and output["name"] == "stderr":
+        return {**output, "text": _SECOND_INTERRUPT.sub("", _text(output["text"]))}
+    return output
 
 
 def _without_exit(output: Mapping[str, Any]) -> Mapping[str, Any]:
