@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
 
-from nbtape import EmbeddedIPythonCodeExecutor, JupyterCodeExecutor
+from nbtape import AsyncJupyterCodeExecutor, EmbeddedIPythonCodeExecutor, JupyterCodeExecutor
 
 
 @pytest.mark.parametrize("extract", ["html", ["html"], ("text/html",), {"html", "text/html"}, iter(["html"])])
@@ -24,3 +25,11 @@ def test_autogens_class_keeps_its_files_and_phrases_unless_options_say_otherwise
     assert (options["extract"], options["name_files"]) == (("html",), "absolute")
     assert options == JupyterCodeExecutor(extract=["html"], name_files="absolute", traceback="full").options
     assert EmbeddedIPythonCodeExecutor(name_files=True).options["name_files"] is True
+
+
+@pytest.mark.parametrize("kind", [JupyterCodeExecutor, AsyncJupyterCodeExecutor])
+def test_people_can_read_the_signature_with_all_options(kind: type[Any]) -> None:
+    shown = str(inspect.signature(kind))
+    assert "timeout: 'float' = 60" in shown
+    assert "approve: 'Approve | None' = None" in shown
+    assert "ForwardRef" not in shown

@@ -127,8 +127,10 @@ def list_options(function: F) -> F:
     signature = inspect.signature(function)
     own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
     options = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS.get(name), annotation=annotation)
-        for name, annotation in inspect.get_annotations(Options).items()
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS.get(name), annotation=reference.__forward_arg__
+        )
+        for name, reference in inspect.get_annotations(Options).items()
     ]
     listed = signature.replace(parameters=[*own, *options])
     setattr(function, "__signature__", listed)  # noqa: B010  (functions do not declare it)
