@@ -154,8 +154,9 @@ def test_the_agent_in_the_readme_runs_and_records_the_code_of_its_model(tmp_path
     (tmp_path / "openai.py").write_text(OPENAI)
     done = run([sys.executable, "-c", agent], cwd=tmp_path)
     assert done.stdout == "It is 377.\n", done.stderr
-    said, code = nbformat.read(tmp_path / "coding" / "agent.ipynb", as_version=4).cells
+    said, code, final = nbformat.read(tmp_path / "coding" / "agent.ipynb", as_version=4).cells
     assert (said.source, code.metadata.nbtape.status) == ("I count.", "ok")
+    assert final.source == "It is 377."
 
 
 def test_the_docker_example_in_the_readme_prints_the_shown_output(tmp_path: Path, base_image: str) -> None:
