@@ -134,7 +134,7 @@ def _tool(executor: Executor, name: str, block: Callable[[str], CodeBlock], *, s
         try:
             result = await execute([block(code)])
         except NbtapeError as exc:
-            # The framework would tell the model only that the function failed.
+            # The framework would report to the model only that the function failed.
             return [Content.from_text(failure(exc))]
         images = [
             Content.from_data(each.content, each.mime_type) for each in await load_pictures(result, show=show_pictures)
