@@ -182,10 +182,24 @@ def guide(name: str) -> str:
     return "\n".join(fences("python", (GUIDES / f"{name}.md").read_text()))
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in which the examples run one after the other, as a reader may run them, in any order."""
+    return tmp_path_factory.mktemp("shared")
+
+
 @pytest.mark.parametrize("name", RUNNABLE)
-def test_the_python_code_in_a_guide_runs(name: str, tmp_path: Path) -> None:
-    done = run([sys.executable, "-W", "error", "-c", guide(name)], cwd=tmp_path)
+def test_the_python_code_in_a_guide_runs(name: str, shared: Path) -> None:
+    done = run([sys.executable, "-W", "error", "-c", guide(name)], cwd=shared)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_replay_in_the_guide_is_of_the_notebook_that_it_records(shared: Path) -> None:
+    (shared / "coding").mkdir(exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(), shared / "coding" / "session.ipynb")
+    done = run([sys.executable, "-c", guide("replay")], cwd=shared)
+    verdicts = re.findall(r"^\d+ (\w+)$", done.stdout, re.MULTILINE)
+    assert verdicts == ["same", "same", "same_error"], done.stdout + done.stderr
 
 
 def test_the_python_code_in_the_docker_guide_runs(tmp_path: Path, base_image: str) -> None:
@@ -193,10 +207,11 @@ def test_the_python_code_in_the_docker_guide_runs(tmp_path: Path, base_image: st
     assert done.stdout.strip() == "/workspace", done.stderr
 
 
-def test_the_guide_on_resuming_prints_the_recorded_variable(tmp_path: Path) -> None:
-    done = run([sys.executable, "-c", guide("resume-and-fork")], cwd=tmp_path)
-    assert "exit_code=0 output='16' output_files=[]" in done.stdout.splitlines(), done.stderr
-    assert (tmp_path / "coding" / "session-fork.ipynb").exists()
+def test_the_guide_on_resuming_prints_what_it_shows_also_the_second_time(shared: Path) -> None:
+    expected = "".join(fences("text", (GUIDES / "resume-and-fork.md").read_text()))
+    for name in ("squares-of-n", "squares-of-n-2"):
+        done = run([sys.executable, "-c", guide("resume-and-fork")], cwd=shared)
+        assert done.stdout == expected.replace("squares-of-n", name), done.stderr
 
 
 def test_the_pool_in_the_guide_preloads_its_modules(tmp_path: Path) -> None:
@@ -242,7 +257,7 @@ def test_the_commands_in_the_readme_work_in_order(tmp_path: Path) -> None:
 def test_the_docker_commands_in_the_readme_work(tmp_path: Path, base_image: str) -> None:
     source = NOTEBOOKS / "fibonacci.md"
     assert run(["nbtape", "run", str(source), "--output-dir", "runs"], cwd=tmp_path).returncode == 0
-    (command,) = [command for command in commands() if "--docker" in command]
+    (command,) = [command for command in commands() if command.startswith("nbtape replay") and "--docker" in command]
     done = run(["sh", "-c", command.replace("--docker", f"--base-image {base_image} --docker")], cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 

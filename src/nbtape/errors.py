@@ -101,7 +101,7 @@ class NotebookReadError(NotebookError, ValueError):
 
     Args:
         path: The file.
-        reason: The cause and the remedy, to follow a colon.
+        reason: The cause and the remedy. The path takes the place of "it" at its start.
     """
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -110,7 +110,8 @@ class NotebookReadError(NotebookError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"The notebook {self.path} cannot be used: {self.reason}"
+        rest = self.reason.removeprefix("it ")
+        return f"{self.path} {rest}" if rest != self.reason else f"{self.path}: {rest}"
 
 
 class NotebookInUseError(NotebookError):

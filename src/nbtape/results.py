@@ -35,7 +35,7 @@ UNREAD: Final = 141
 MEANINGS: Final[Mapping[int, str]] = {
     WELL: "success",
     FAILED: "a block failed, a cell is not as recorded, or a clean export does not work",
-    REFUSED: "nothing could be run: see the command line, the file, the kernel or the server",
+    REFUSED: "usage error, or a file, the kernel or a server cannot be used",
     BUG: "a bug in nbtape",
     TIMEOUT: "a block timed out",
     INTERRUPTED: "interrupted (Ctrl-C)",

@@ -35,6 +35,8 @@ ODD: dict[str, dict[str, Any]] = {
     "null": {"nbformat_minor": None},
     "half": {"nbformat_minor": 4.5},
     "invalid": {"cells": [{"cell_type": "code"}]},
+    "number": {"cells": 5},
+    "cell": {"cells": [NOTEBOOK["cells"][0], None]},
     "cobol": {"metadata": {"kernelspec": {"name": "cobol", "language": "cobol", "display_name": "x"}}},
 }
 
@@ -47,7 +49,7 @@ LINES = {
     "run m.md --output-dir ''": "--output-dir is empty. Give a value",
     "run m.md --notebook ''": "--notebook is empty. Give a value",
     "run m.md --kernel ''": "--kernel is empty. Give a value",
-    "run m.md --output-dir": "requires an argument. See `nbtape run --help`",
+    "run m.md --output-dir": "--output-dir needs a value. See `nbtape run --help`",
     "run m.md more.md": "Got unexpected extra argument",
     "run m.md --timeout x": "Invalid value for '--timeout': 'x' is not a number",
     "run m.md --timeout inf": "--timeout must be a finite number of seconds, at least 1, not inf",
@@ -55,9 +57,13 @@ LINES = {
     "run m.md --resume n.ipynb --until x": "Invalid value for '--until': 'x' is not a whole number",
     "run m.md --resume n.ipynb --until -1": "-1 is less than 0",
     "run m.md --resume n.ipynb --until 99": "--until must be from 0 to 2 (the number of cells), not 99",
-    "run m.md --resume n.ipynb --output-dir x": "Leave out --output-dir and --notebook",
+    "run m.md --resume n.ipynb --output-dir x": "--output-dir has no use with --resume",
+    "run m.md --resume n.ipynb --notebook x": "--notebook has no use with --resume",
+    "run m.md --python x --server http://127.0.0.1:1/": "--python is for local kernels and cannot be combined with "
+    "--server.",
     "run m.md --docker --server http://127.0.0.1:1/": "--docker and --server cannot be combined",
-    "run m.md --network none": "--base-image and --network need --docker",
+    "run m.md --network none": "--network needs --docker.",
+    "run m.md --base-image x": "--base-image needs --docker.",
     "run m.md --docker --output-dir /etc": "A container must not mount /etc",
     "show n.ipynb --cell x": "'x' is not a whole number",
     "show n.ipynb --cell 9": "There is no cell 9; the notebook has cells 0 to 1",
@@ -67,28 +73,51 @@ LINES = {
     "watch n.ipynb --web --port 70000": "70000 is not from 1 to 65535",
     "watch n.ipynb --cells -1": "-1 is less than 0",
     "export n.ipynb --to pdf": "'pdf' is not one of",
-    "export n.ipynb --docker": "--docker, --server and --python need --clean",
-    "replay n.ipynb -p n": "Option '-p' requires 2 arguments. See `nbtape replay --help`",
+    "export n.ipynb --docker": "--docker needs --clean",
+    "export n.ipynb --python x": "--python needs --clean",
+    "replay n.ipynb -p n": "-p needs a name and a value, as in -p n 20. See `nbtape replay --help`",
     "replay n.ipynb --jobs 0": "0 is less than 1",
     "replay n.ipynb --allow-ignored": "--allow-ignored needs --trust-notebook-settings",
     "mcp --http x": "'x' is not [HOST:]PORT. Use, for example, 8931",
     "mcp --allow-remote": "--allow-remote needs --http",
-    "completion tcsh": "'tcsh' is not one of",
+    "mcp --token-fd 3": "--token-fd needs --http.",
+    "completion tcsh": "Invalid argument 'tcsh'. Choose one of 'bash', 'zsh', 'fish'.",
     # Files
     "run none.md": "none.md does not exist. Check the path",
     "run directory": "directory is a directory. Choose",
     "run empty.md": "empty.md contains no code to run",
     "run latin.md": "latin.md is not UTF-8",
-    "run n.ipynb": "Use `nbtape replay` to run a notebook",
+    "run none.ipynb": "none.ipynb does not exist. Check the path",
+    "run none.csv": "none.csv does not exist. Check the path",
+    "run n.ipynb": "n.ipynb is a notebook. `nbtape replay n.ipynb` reruns it, and `nbtape run MORE.md --resume",
     "run /dev/null": "it is a device, not a regular file: use another path",
     "run m.md --output-dir m.md": "m.md is a file, not a directory. Choose another one",
     "run m.md --output-dir m.md/below": "m.md is a file, not a directory. Choose another one",
     "run m.md --notebook ../x": "set the directory with --output-dir",
-    "run m.md --resume none.ipynb": "it does not exist. Check the path",
+    "run m.md --resume none.ipynb": "none.ipynb does not exist. Check the path",
+    "run m.md --resume none": "/none does not exist. Check the path",
+    "run m.md --server localhost:8888": "'localhost:8888' is not the URL of a server. Did you mean http://localhost:8888?",
+    "run m.md --python /none/python": "/none/python does not exist. Set the path of an interpreter or of a virtual "
+    "environment with --python.",
+    "run m.md --python m.md": "m.md is not executable",
     "run m.md --server nope": "'nope' is not the URL of a server. Use the form https://host:port/base/path/",
     "show empty.ipynb": "invalid JSON at line 1, column 1",
-    "show directory.ipynb": "it is a directory. Choose a notebook in it",
-    "show m.md": "its name does not end in .ipynb. Choose a notebook",
+    "show directory.ipynb": ": directory.ipynb is a directory. Name a notebook in it.",
+    "show directory": ": directory is a directory. Name a notebook in it.",
+    "show list.ipynb": "list.ipynb is not a notebook: its JSON is [1], not an object.",
+    "show object.ipynb": "object.ipynb is not a notebook: its JSON has no key nbformat.",
+    "show number.ipynb": "is not a valid notebook: cells is 5, not a list",
+    "show without.ipynb": "is not a valid notebook: cells is missing",
+    "show cell.ipynb": "is not a valid notebook: cells/1 is null, not an object",
+    **{
+        f"{command} m.md": "m.md is not a notebook: its name does not end in .ipynb. For Markdown or a script, use "
+        "`nbtape run "
+        for command in ("show", "watch", "export", "replay", "environment", "run m.md --resume")
+    },
+    **{
+        f"{command} none": "none does not exist. Check the path"
+        for command in ("show", "watch", "export", "replay", "environment")
+    },
     "watch directory": "directory contains no notebook",
     "export n.ipynb -o out.pdf": "The format of out.pdf is unknown. Set it with --to",
     "export n.ipynb -o n.ipynb": "n.ipynb is the recorded notebook. Choose another output",
@@ -104,14 +133,14 @@ LINES = {
     "replay n.ipynb -p nope 3": "n.ipynb has no parameter nope. Its parameters: n",
     "replay n.ipynb -p 'a b' 3": "'a b' is not a name of a Python variable",
     "replay cobol.ipynb -p n 3": "papermill cannot set parameters of cobol notebooks. Leave out --parameter",
-    "environment n.ipynb": "it has no record of its environment",
+    "environment n.ipynb": "n.ipynb has no record of its environment",
     "mcp --http 0 --token-file none": "--token-file none cannot be read: No such file or directory",
     # Formats
     **{
         f"{command} {name}.ipynb": told
         for command in ("show", "export", "replay", "environment")
         for name, told in (
-            ("v9", "it has nbformat 9, but nbtape reads nbformat 1 to 4. Save it as nbformat 4"),
+            ("v9", "v9.ipynb has nbformat 9, but nbtape reads nbformat 1 to 4. Save it as nbformat 4"),
             ("text", 'its nbformat is "4", not an integer. Set it to 4'),
         )
     },
@@ -137,6 +166,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     (place / "m.md").write_text("```python\nprint(1)\n```\n")
     (place / "empty.md").touch()
     (place / "empty.ipynb").touch()
+    (place / "list.ipynb").write_text("[1]")
+    (place / "object.ipynb").write_text("{}")
+    (place / "without.ipynb").write_text('{"nbformat": 4}')
     (place / "latin.md").write_bytes(b"\xff\xfe")
     for name in ("directory", "directory.ipynb"):
         (place / name).mkdir()

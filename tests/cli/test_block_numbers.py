@@ -55,7 +55,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 def test_the_terminal_continues_the_numbers_of_a_resumed_session(session: tuple[Path, list[str]]) -> None:
     first, second = session[1]
     assert re.findall(r"^\[\d/\d\]", first, re.MULTILINE) == ["[1/4]", "[2/4]", "[3/4]"]
-    assert re.findall(r"^again \[\d/\d\]", second, re.MULTILINE) == ["again [1/4]", "again [2/4]"]
+    assert re.findall(r"^rerun \[\d/\d\]", second, re.MULTILINE) == ["rerun [1/4]", "rerun [2/4]"]
     assert re.findall(r"^\[\d/\d\]", second, re.MULTILINE) == ["[5/6]", "[6/6]"]
 
 

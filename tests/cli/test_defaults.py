@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,9 @@ def test_an_option_overrides_a_conflicting_default(tmp_path: Path) -> None:
     assert notebook_of(tmp_path, "--resume", "session.ipynb", NBTAPE_OUTPUT_DIR="elsewhere") == "session.ipynb"
     done = nbtape("run", "-", "--docker", "no such image", cwd=tmp_path, stdin=fenced("1"), NBTAPE_SERVER="http://x")
     assert "--server" not in done.stderr
+    assert notebook_of(tmp_path, "--python", sys.executable, NBTAPE_SERVER="http://127.0.0.1:1") == "session-2.ipynb"
+    done = nbtape("export", "session.ipynb", "--to", "ipynb", cwd=tmp_path, NBTAPE_SERVER="http://127.0.0.1:1")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from full_matrix import first
 from warm_commands import COMMAND
 
 from nbtape import __version__
+from nbtape.cli.command import Command
 from nbtape.cli.commands import nbtape as root
 
 if TYPE_CHECKING:
@@ -140,6 +141,17 @@ def test_the_help_of_all_commands_has_the_same_form(name: str, command: click.Co
         assert told[:1].isupper(), option.opts
         assert told.endswith("."), option.opts
         assert not re.search("TEXT|FLOAT|INTEGER", option.make_metavar(context)), option.opts
+
+
+def test_the_meaning_of_exit_code_1_is_that_of_the_command() -> None:
+    told = {name: command.tables["Exit codes"].get("1") for name, command in ALL if isinstance(command, Command)}
+    assert {name for name, meaning in told.items() if meaning} >= {"", "run", "replay", "export"}
+    assert len({meaning for meaning in told.values() if meaning}) == sum(map(bool, told.values()))
+
+
+def test_the_environment_variable_and_the_default_of_an_option_have_one_form() -> None:
+    for name, command in ALL:
+        assert not re.search(r"\]\s+\[env var", command.get_help(click.Context(command))), name
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ SOURCES = Path(nbtape.__file__).parent
             "It requires a token. Set token= to it.",
             "It requires a token. Set the environment variable JUPYTER_TOKEN to it.",
         ),
-        ("Check host=, port= and base_path=.", "Check the URL of --server."),
         ("until= must be from 0 to 3.", "--until must be from 0 to 3."),
         (
             "It took 60 s. Increase startup_timeout= if the server is slow. Late.",

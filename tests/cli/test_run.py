@@ -248,10 +248,10 @@ class TestResume:
         assert done.stdout.splitlines()[-1] == f"Notebook: {recorded}"
         error = "FileExistsError: [Errno 17] File exists: 'once'"
         assert done.stderr.splitlines()[:4] == [
-            "again [1/2] x = 20",
-            "again [2/2] open('once', 'x').close()",
-            "Resumed: 2 of 2 blocks were run again. Not as recorded: block 2.",
-            f"    block 2: Run again: it failed, but had succeeded when recorded: error, {error}.",
+            "rerun [1/2] x = 20",
+            "rerun [2/2] open('once', 'x').close()",
+            "Resumed: reran 2 of 2 blocks. Not as recorded: block 2.",
+            f"    block 2: Rerun: it failed, but had succeeded when recorded: error, {error}.",
         ]
         assert [cell.source for cell in read(recorded).cells][2:] == ["print(x + 1)"]
 
@@ -288,7 +288,7 @@ class TestResume:
         command = [sys.executable, "-m", "nbtape", "run", "more.md", "--resume", str(path)]
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
-            assert process.stderr.readline() == "again [1/1] import os, time\n"
+            assert process.stderr.readline() == "rerun [1/1] import os, time\n"
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=20) == 130
         assert path.read_bytes() == before
@@ -299,7 +299,7 @@ class TestResume:
             (["--until", "1"], "--until needs --resume"),
             (["--resume", "session.ipynb", "--output-dir", "."], "Leave out --output-dir"),
             (["--resume", "session.ipynb", "--notebook", "x"], "Leave out --output-dir"),
-            (["--resume", "none.ipynb"], "none.ipynb cannot be used: it does not exist."),
+            (["--resume", "none.ipynb"], "none.ipynb does not exist. Check the path."),
             (["--resume", "session.ipynb", "--until", "9"], "--until must be from 0 to 0"),
         ],
     )

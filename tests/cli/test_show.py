@@ -123,7 +123,7 @@ def test_notebooks_cannot_control_the_terminal(tmp_path: Path) -> None:
         (["none.ipynb"], "does not exist"),
         (["."], ".ipynb"),
         (["text.ipynb"], "invalid JSON at line 1, column 1"),
-        (["list.ipynb"], "it is JSON but not a notebook"),
+        (["list.ipynb"], "is not a notebook: its JSON is"),
         (["empty.ipynb", "--cell", "0"], "has no cells"),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbtape.messages.code_blocks import CodeBlock
-from nbtape.messages.languages import cell_source, languages_of
+from nbtape.messages.languages import cell_source, language_meant, languages_of
 
 SHELLS = ["bash", "sh", "shell", "Bash", " SH "]
 
@@ -58,7 +58,19 @@ def test_non_python_kernels_run_neither_bash_blocks_nor_python(label: str, kerne
 
 @pytest.mark.parametrize("kernel", ["python", "julia", "bash"])
 def test_a_kernel_runs_each_language_listed_for_it(kernel: str) -> None:
-    said = languages_of(kernel).split(", ")
+    said = languages_of(kernel)
     assert said[0] == kernel
     for label in said:
         assert cell_source(CodeBlock("x", label), kernel) is not None
+
+
+@pytest.mark.parametrize(
+    ("label", "kernel", "meant"),
+    [
+        *[("pyhton", "python", "python"), ("Pythn", "python", "python"), ("bahs", "python", "bash")],
+        *[("shel", "python", "shell"), ("jula", "julia", "julia")],
+        *[("zsh", "python", ""), ("powershell", "python", ""), ("javascript", "python", ""), ("r", "python", "")],
+    ],
+)
+def test_a_misspelled_language_is_recognized_and_another_one_is_not(label: str, kernel: str, meant: str) -> None:
+    assert language_meant(label, kernel) == meant

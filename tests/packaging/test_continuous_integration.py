@@ -50,7 +50,7 @@ class TestHooks:
         command = [*shlex.split(hook["entry"]), "--timeout=60", *(str(file.relative_to(work)) for file in files)]
         done = run(command, work, TMPDIR=str(temporary))
         assert done.returncode == 1, done.stderr
-        assert "1 of 2 notebooks are as recorded" in done.stdout + done.stderr
+        assert "2 notebooks: 1 as recorded, 1 not as recorded" in done.stdout + done.stderr
         assert sorted(path for path in work.rglob("*") if path.is_file()) == sorted(files)
         assert not list(temporary.glob("*/*.ipynb"))
 

@@ -324,8 +324,8 @@ def test_a_notebook_that_cannot_be_run_does_not_stop_the_others(output_dir: Path
     names = ("bad.ipynb", "one.ipynb", "two.ipynb", "session.ipynb")
     done = nbtape(*names, "--jobs", "3", "-o", "out", "--report", "report.json", cwd=output_dir)
     assert done.returncode == 2, done.stderr
-    assert "bad.ipynb cannot be used: invalid JSON" in done.stderr
-    assert "3 of 4 notebooks are as recorded, 0 are not, 1 could not be run." in done.stdout
+    assert "bad.ipynb: invalid JSON" in done.stderr
+    assert "4 notebooks: 3 as recorded, 0 not as recorded, 1 could not be run." in done.stdout
     assert sorted(path.name for path in (output_dir / "out").iterdir()) == ["one.ipynb", "session.ipynb", "two.ipynb"]
     told = json.loads((output_dir / "report.json").read_text())["notebooks"]
     assert [entry["exit_code"] for entry in told] == [2, 0, 0, 0]

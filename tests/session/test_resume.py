@@ -528,7 +528,11 @@ def test_progress_is_reported_for_each_cell(output_dir: Path) -> None:
     told: list[str] = []
     with JupyterCodeExecutor.resume(path, on_progress=told.append) as executor:
         assert told == ["[1/3] x = 1", "[3/3] z = 3"]
-        assert str(executor.resumption) == "Resumed: 2 of 3 blocks were run again."
+        assert str(executor.resumption) == "Resumed: reran 2 of 3 blocks."
+
+
+def test_a_fork_before_any_code_reports_that_there_is_nothing_to_rerun() -> None:
+    assert str(Resumption([])) == "Resumed: there are no code cells to rerun."
 
 
 def test_an_interrupt_stops_the_resumption_and_is_reported(output_dir: Path) -> None:

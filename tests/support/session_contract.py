@@ -178,7 +178,8 @@ class _Languages(Executors):
         assert [cell.status for cell in result.cells] == ["ok", "not_run"]
         assert (result.status, result.exit_code) == ("not_run", 1)
         assert result.output == (
-            "whole\n\nNot run: the message ends inside this block, so it may be incomplete. Send the whole block again."
+            "whole\n\nNot run: the message ends inside this block, so it may be incomplete. Complete the block, "
+            "close it with ```, and run it again."
         )
         assert code_cells(executor.notebook)[1]["execution_count"] is None
 

@@ -336,3 +336,15 @@ def test_a_directory_means_the_notebook_being_recorded_in_it(tmp_path: Path) -> 
         assert newest_notebook(tmp_path) == executor.notebook
         assert next(waiting) == executor.notebook
     assert newest_notebook(tmp_path).name in {"newer.ipynb", executor.notebook.name}
+
+
+def test_the_newest_notebook_is_not_a_replay_or_an_export_of_another(tmp_path: Path) -> None:
+    cells = [new_code_cell("1")]
+    made = {"version": 1, "derived_from": "first.ipynb"}
+    for age, name in enumerate(("first-replayed", "first", "older")):
+        metadata = {"nbtape": made} if name == "first-replayed" else {}
+        nbformat.write(new_notebook(cells=cells, metadata=metadata), path := tmp_path / f"{name}.ipynb")
+        os.utime(path, (path.stat().st_mtime, path.stat().st_mtime - age))
+    assert newest_notebook(tmp_path).name == "first.ipynb"
+    (tmp_path / "first.ipynb").unlink()
+    assert newest_notebook(tmp_path).name == "first-replayed.ipynb"

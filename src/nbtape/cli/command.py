@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from nbtape.cli.defaults import give_way, has_defaults, project_defaults, read_from_environment
 from nbtape.cli.display.log import show_log
 from nbtape.cli.display.printing import echo
-from nbtape.results import BUG, INTERRUPTED, MEANINGS, REFUSED, UNREAD, WELL
+from nbtape.results import BUG, FAILED, INTERRUPTED, MEANINGS, REFUSED, UNREAD, WELL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +29,10 @@ def _debug(_: click.Context, __: click.Parameter, value: bool) -> None:  # noqa:
 
 
 class Command(click.Command):
-    """A command whose help also has examples, tables of terms and meanings, and its exit codes."""
+    """A command whose help also has examples, tables of terms and meanings, and its exit codes.
+
+    `failed` is what the exit code 1 means for this command.
+    """
 
     def __init__(
         self,
@@ -37,12 +40,15 @@ class Command(click.Command):
         examples: Sequence[str] = (),
         tables: Mapping[str, Mapping[str, str]] | None = None,
         exit_codes: Iterable[int] = (),
+        failed: str = "",
         **options: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(*names, **options)
         self.context_settings = {"help_option_names": ["-h", "--help"], **self.context_settings}
         self.examples = examples
-        codes = {str(code): MEANINGS[code] for code in sorted(_COMMON_EXIT_CODES | set(exit_codes))}
+        meanings = {**MEANINGS, FAILED: failed or MEANINGS[FAILED]}
+        used = {*_COMMON_EXIT_CODES, *exit_codes, *([FAILED] if failed else [])}
+        codes = {str(code): meanings[code] for code in sorted(used)}
         self.tables = {**(tables or {}), "Exit codes": codes}
         self.params.append(
             click.Option(
@@ -107,6 +113,13 @@ class Group(Command, click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
         return list(self.commands)
+
+
+def given_option(*names: str) -> str:
+    """The first of these options that the command line has, such as `--base-image`; empty if it has none."""
+    source = click.get_current_context().get_parameter_source
+    given = (name for name in names if source(name) is ParameterSource.COMMANDLINE)
+    return next((f"--{name.replace('_', '-')}" for name in given), "")
 
 
 def timeout_option(default: int, meaning: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

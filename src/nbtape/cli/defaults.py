@@ -30,7 +30,7 @@ VARIABLES: Final[Mapping[str, str]] = {
 SETTINGS: Final[Mapping[str, tuple[type, ...]]] = {"output-dir": (str,), "timeout": (int, float), "kernel": (str,)}
 
 #: Options that exclude a default: if one is given, the default is dropped.
-_EXCLUDED_BY: Final[Mapping[str, str]] = {"server": "docker", "output_dir": "resume"}
+_EXCLUDED_BY: Final[Mapping[str, tuple[str, ...]]] = {"server": ("docker", "python"), "output_dir": ("resume",)}
 
 _MAX_FILE_BYTES: Final = 1 << 20
 
@@ -44,7 +44,10 @@ def read_from_environment(options: Iterable[click.Parameter]) -> None:
     """Let options take their defaults from the environment."""
     for option in options:
         if isinstance(option, click.Option) and option.name in VARIABLES:
-            option.envvar, option.show_envvar = VARIABLES[option.name], True
+            option.envvar = VARIABLES[option.name]
+            told, default, rest = (option.help or "").partition("  [default: ")
+            option.help = f"{told}  [env var: {option.envvar}; default: {rest}" if default else told
+            option.show_envvar = not default
 
 
 def project_defaults(directory: Path) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def _table(file: Path) -> dict[str, Any] | None:
 
 def give_way(context: click.Context) -> None:
     """Drop defaults that the command line excludes."""
-    for name, other in _EXCLUDED_BY.items():
+    for name, others in _EXCLUDED_BY.items():
         is_default = context.get_parameter_source(name) in {ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP}
-        if is_default and context.params.get(other) is not None:
+        if is_default and any(context.params.get(other) is not None for other in others):
             context.params[name] = None

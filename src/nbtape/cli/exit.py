@@ -87,6 +87,9 @@ _WORDINGS: Final = {
     r"is not a valid (float|float range)\b": "is not a number",
     r"is not in the range (\S+)<=x<=(\S+?)(?=\.|$)": r"is not from \1 to \2",
     r"is not in the range x>=(\S+?)(?=\.|$)": r"is less than \1",
+    r"Invalid value for '\{\S+\}': ('.*') is not one of (.*)": r"Invalid argument \1. Choose one of \2",
+    r"Option '(\S+)' requires an argument": r"\1 needs a value",
+    r"Option '(-p|--parameter)' requires 2 arguments": r"\1 needs a name and a value, as in \1 n 20",
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from nbtape.cli import completion
-from nbtape.cli.command import Command, json_option, print_document, timeout_option
+from nbtape.cli.command import Command, given_option, json_option, print_document, timeout_option
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.printing import echo
 from nbtape.cli.display.status_line import say, working
@@ -33,7 +33,7 @@ _MAX_HIDDEN_SHOWN: Final = 10
 
 @click.command(
     cls=Command,
-    exit_codes=[FAILED],
+    failed="with --clean: a remaining cell does not work, and nothing was written",
     examples=[
         "nbtape export answer.ipynb",
         "nbtape export answer.ipynb --to md -o report.md",
@@ -87,8 +87,8 @@ def export(  # noqa: PLR0913  (one argument an option)
     if notebook is None:
         raise click.UsageError("Missing argument 'NOTEBOOK'.")
     place.check()
-    if not clean and (place.docker or place.server or place.python) is not None:
-        raise click.UsageError("--docker, --server and --python need --clean: without it, no code is run.")
+    if not clean and (option := given_option("docker", "server", "python")):
+        raise click.UsageError(f"{option} needs --clean: without it, no code is run.")
     from nbtape.export.write import check_packages, write
     from nbtape.notebook.output_path import output_path
     from nbtape.notebook.read import read_document

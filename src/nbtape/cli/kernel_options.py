@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from nbtape.cli.command import given_option
 from nbtape.cli.completion import argument, directories, kernels
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.status_line import say, working
@@ -39,7 +40,7 @@ _OPTIONS: Final = (
         "--python",
         metavar="PATH",
         help="The Python of a local kernel, or its virtual environment. It needs the package ipykernel.  [default: the "
-        "one that runs nbtape; if that is isolated by uvx or pipx, VIRTUAL_ENV or the project's .venv]",
+        "Python that runs nbtape; under uvx or pipx, $VIRTUAL_ENV or else the .venv of the project]",
     ),
     click.option(
         "--docker",
@@ -68,8 +69,18 @@ output_dir_option = click.option(
     metavar="DIR",
     shell_complete=directories,
     help="Directory for the notebook and its files; created with its parents if missing.  [default: the current "
-    "directory, or a new one in it if a container must not mount it]",
+    "directory; with --docker, a new directory in it if a container must not mount it, such as your home directory]",
 )
+
+
+def notebook_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option `--notebook` of commands that record."""
+    return click.option(
+        "--notebook",
+        metavar="NAME",
+        help="Name of the notebook. An existing notebook is never overwritten: the new one is then NAME-2, NAME-3 "
+        f"and so on.  [default: {default}]",
+    )
 
 
 def kernel_option(meaning: str, default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -149,11 +160,12 @@ class Place:
     def check(self) -> None:
         """Raise a UsageError if options exclude each other."""
         if self.python is not None and (self.docker is not None or self.server is not None):
-            raise click.UsageError("--python is for local kernels and cannot be combined with --docker or --server.")
+            other = given_option("docker", "server")
+            raise click.UsageError(f"--python is for local kernels and cannot be combined with {other}.")
         if self.docker is not None and self.server is not None:
             raise click.UsageError("--docker and --server cannot be combined. Use one of them.")
-        if self.docker is None and (self.base_image or self.network):
-            raise click.UsageError("--base-image and --network need --docker.")
+        if self.docker is None and (option := given_option("base_image", "network")):
+            raise click.UsageError(f"{option} needs --docker.")
         if self.docker not in {None, OUR_IMAGE} and self.base_image:
             raise click.UsageError(
                 f"--base-image is for nbtape's own image, but --docker names {self.docker}. Leave out one of them."

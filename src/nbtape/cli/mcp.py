@@ -9,10 +9,11 @@ import click
 
 from nbtape.cli.command import Command, timeout_option
 from nbtape.cli.display.status_line import say
-from nbtape.cli.kernel_options import kernel_option, output_dir_option, with_place
+from nbtape.cli.kernel_options import kernel_option, notebook_option, output_dir_option, with_place
 from nbtape.cli.mcp_token import TOKEN_VARIABLE, given_token, token_options
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.results import WELL
+from nbtape.session.options import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from nbtape.cli.kernel_options import Place
@@ -40,7 +41,7 @@ def _endpoint(_: click.Context, __: click.Parameter, value: str | None) -> tuple
     ],
 )
 @output_dir_option
-@click.option("--notebook", metavar="NAME", help="Name of the notebook.  [default: session]")
+@notebook_option(DEFAULT_NAME)
 @kernel_option("The kernel spec.", default=DEFAULT_KERNEL)
 @with_place
 @timeout_option(60, "The time limit for a block, unless the call sets its own.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from nbtape.cli.command import given_option
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.status_line import say
 from nbtape.common.own_tokens import take_token
@@ -44,8 +45,8 @@ def given_token(file: str | None, descriptor: int | None, *, is_http: bool) -> s
         ValueError: The token cannot be read, or is not a token.
     """
     variable = take_token(TOKEN_VARIABLE)
-    if (file is not None or descriptor is not None) and not is_http:
-        raise click.UsageError("--token-file and --token-fd need --http.")
+    if not is_http and (option := given_option("token_file", "token_fd")):
+        raise click.UsageError(f"{option} needs --http.")
     if file is not None and descriptor is not None:
         raise click.UsageError("--token-file and --token-fd cannot be combined. Use one of them.")
     if file is not None:

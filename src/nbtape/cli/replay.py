@@ -27,7 +27,6 @@ from nbtape.kernels.start import make_directory
 from nbtape.notebook.output_path import reporting
 from nbtape.replay.report import REPORT_VERSION, NotReplayed, Outcome, ReplayReport
 from nbtape.replay.selection import expanded, is_plural, made_from_others
-from nbtape.results import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +39,7 @@ _VERDICTS: Final = {
     "same": "the outputs are the same",
     "cosmetic": "only values that change on every run differ: addresses, times, random ids, temporary paths, progress "
     "bars, set order",
-    "drift": "numbers differ within the tolerance, or an image in a few pixels",
+    "drift": "numbers differ by at most 1e-5 of their value, or an image in a few pixels",
     "same_error": "the cell failed with the recorded error",
     "different": "the outputs differ",
     "error": "the cell failed now but not when recorded; later cells are not run without --keep-going",
@@ -53,10 +52,9 @@ _VERDICTS: Final = {
 
 @click.command(
     cls=Command,
-    exit_codes=[FAILED],
-    tables={
-        "Verdicts (from different on, the exit code is 1; with --allow-ignored, except for the last two)": _VERDICTS
-    },
+    failed="a cell has another verdict: different, error, fixed, not_run, or, without --allow-ignored, ignored or "
+    "skipped",
+    tables={"Verdicts (exit code 0: same, cosmetic, drift and same_error)": _VERDICTS},
     examples=[
         "nbtape replay answer.ipynb",
         "nbtape replay answer.ipynb -p n 20 -o answer-20.ipynb",
@@ -73,7 +71,7 @@ _VERDICTS: Final = {
     metavar="NOTEBOOK|DIR",
     shell_complete=completion.notebooks,
     help="The notebook to write, if the name ends in .ipynb, or a directory for the new notebooks, created with its "
-    "parents if missing.  [default: NAME-replayed.ipynb next to each]",
+    "parents if missing.  [default: a new file next to each, NAME-replayed.ipynb, NAME-replayed-2.ipynb and so on]",
 )
 @kernel_option("The kernel spec.  [default: the one in the notebook]")
 @with_place
@@ -137,8 +135,8 @@ def replay(  # noqa: PLR0913  (one argument an option)
     record. A cell that failed when recorded may fail again; a cell that timed out is stopped after the same time.
     Accepts any notebook of nbformat 4; older ones are converted.
 
-    NOTEBOOK may be a directory, which stands for the notebooks in it. Of several notebooks, those that a replay or an
-    export made from another one of them are skipped: to replay one, name it alone.
+    NOTEBOOK may be a directory, which stands for the notebooks in it. If you name several notebooks, nbtape skips those
+    that are a replay or an export of another one of them. To replay such a notebook, name only that one.
     """
     if (place.docker or "").endswith(".ipynb"):  # click took the notebook for the value of --docker
         notebooks, place = (str(place.docker), *notebooks), dataclasses.replace(place, docker=OUR_IMAGE)

@@ -1,7 +1,8 @@
-"""`nbtape run`: run a message, a transcript or a script, and record it."""
+"""`nbtape run`: run the code of a Markdown file or a script, and record it."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from functools import partial
 from pathlib import Path
@@ -10,24 +11,23 @@ from typing import TYPE_CHECKING
 import click
 
 from nbtape.cli import completion
-from nbtape.cli.command import Command, json_option, print_document, timeout_option
+from nbtape.cli.command import Command, given_option, json_option, print_document, timeout_option
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.printing import echo
 from nbtape.cli.display.run_output import Terminal
 from nbtape.cli.display.status_line import say
-from nbtape.cli.kernel_options import OUR_IMAGE, kernel_option, output_dir_option, with_place
-from nbtape.errors import BlockInterrupted
+from nbtape.cli.kernel_options import OUR_IMAGE, kernel_option, notebook_option, output_dir_option, with_place
+from nbtape.errors import BlockInterrupted, ServerError
 from nbtape.kernels.sources import DEFAULT_KERNEL
 from nbtape.kernels.start import make_directory
 from nbtape.messages.code_blocks import CodeBlock
 from nbtape.messages.transcripts import read_source
-from nbtape.results import FAILED, KERNEL_DIED, TIMEOUT, join_cells
+from nbtape.results import KERNEL_DIED, TIMEOUT, join_cells
 from nbtape.session.blocking import JupyterCodeExecutor
 from nbtape.session.options import DEFAULT_NAME
 
 if TYPE_CHECKING:
-    import contextlib
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nbtape.cli.kernel_options import Place
     from nbtape.kernels.sources import Server
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 @click.command(
     cls=Command,
-    exit_codes=[FAILED, TIMEOUT, KERNEL_DIED],
+    exit_codes=[TIMEOUT, KERNEL_DIED],
+    failed="a block failed or was not run",
     examples=[
         "nbtape run answer.md",
         "nbtape run analysis.py --output-dir runs --timeout 600",
@@ -52,13 +53,13 @@ if TYPE_CHECKING:
 )
 @click.argument("source", required=False, metavar="SOURCE", shell_complete=completion.sources)
 @output_dir_option
-@click.option("--notebook", metavar="NAME", help="Name of the notebook.  [default: that of SOURCE]")
+@notebook_option("that of SOURCE")
 @click.option(
     "--resume",
     metavar="NOTEBOOK",
     shell_complete=completion.notebooks,
     help="Continue a recorded notebook in its directory. Uses its kernel if that still runs on the --server; otherwise "
-    "the cells that succeeded are first run again on a fresh kernel.",
+    "the cells that succeeded are first rerun on a fresh kernel.",
 )
 @click.option(
     "--until",
@@ -104,8 +105,9 @@ def run(  # noqa: PLR0913  (one argument an option)
 ) -> int:
     """Run code and record it as a notebook.
 
-    SOURCE is Markdown (.md: prose becomes Markdown cells, fenced code becomes code cells), a script with percent cells
-    (.py), or - for Markdown on standard input. Outputs are printed while the code runs; the last line names the
+    SOURCE is a Markdown file (.md), such as an agent's answer or a whole conversation: prose becomes Markdown cells,
+    fenced code becomes code cells. It may also be a script with # %% cells (.py), or - for Markdown on standard input.
+    Outputs are printed while the code runs; the last line names the
     notebook. If a block fails, the remaining blocks are recorded as not run. Blocks in languages that
     the kernel does not run are skipped, as is a block that the end of the message cuts off. Code in <think> sections
     is not run.
@@ -114,7 +116,7 @@ def run(  # noqa: PLR0913  (one argument an option)
         source, place = place.docker, dataclasses.replace(place, docker=OUR_IMAGE)
     if not source:
         raise click.UsageError("Missing argument 'SOURCE'.")
-    _check_resume(resume, until, output_dir or notebook)
+    _check_resume(resume, until)
     place.check()
     terminal = Terminal(quiet=as_json)
     parts = read_source(source, code_tags)
@@ -139,13 +141,13 @@ def run(  # noqa: PLR0913  (one argument an option)
     return result.exit_code
 
 
-def _check_resume(resume: str | None, until: int | None, elsewhere: str | None) -> None:
+def _check_resume(resume: str | None, until: int | None) -> None:
     """Raise a UsageError if options exclude each other."""
     if resume is None and until is not None:
         raise click.UsageError("--until needs --resume.")
-    if resume is not None and elsewhere:
+    if resume is not None and (option := given_option("output_dir", "notebook")):
         raise click.UsageError(
-            "--resume keeps the notebook's name and directory. Leave out --output-dir and --notebook."
+            f"{option} has no use with --resume, which keeps the name and the directory. Leave it out."
         )
 
 
@@ -198,10 +200,22 @@ def _kernels_to_follow(place: Place, directory: Path) -> contextlib.AbstractCont
             "--follow and --python cannot be combined: its JupyterLab starts kernels in nbtape's Python. Leave out one "
             "of them."
         )
+    return _own_lab(directory)
+
+
+@contextlib.contextmanager
+def _own_lab(directory: Path) -> Iterator[Server]:
+    """Start a local JupyterLab while entered."""
     from nbtape.servers.local import LocalJupyterServer
 
     make_directory(directory)
-    return LocalJupyterServer(lab=True, root_dir=directory)
+    lab = LocalJupyterServer(lab=True, root_dir=directory)
+    try:
+        lab.start()
+    except ServerError as exc:
+        raise ServerError(f"{exc}\nUse a running server with --server, or leave out --follow.") from exc
+    with lab:
+        yield lab
 
 
 def _invitation(executor: JupyterCodeExecutor, kernels: Server) -> str:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from nbtape.cli import completion
-from nbtape.cli.command import Command
+from nbtape.cli.command import Command, given_option
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.printing import echo
 from nbtape.cli.display.status_line import say
@@ -52,9 +51,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="With --web: the port of the page.  [default: a free one]",
 )
-@click.pass_context
-def watch(  # noqa: PLR0913  (one argument an option)
-    context: click.Context,
+def watch(
     *,
     notebook: str,
     cells: int,
@@ -67,7 +64,8 @@ def watch(  # noqa: PLR0913  (one argument an option)
 
     Shows the code of each cell when it starts, outputs as they arrive, and status, time and files when it finishes.
     Exits with 0 when the executor or its process stops, even if cells failed. A NOTEBOOK that is not being recorded is
-    shown to its end. If NOTEBOOK is a directory, the notebook being recorded in it is shown, or else the newest one.
+    shown to its end. If NOTEBOOK is a directory, the notebook being recorded in it is shown, or else
+    the newest one that is not a replay or an export of another.
     Only the file is read; nothing is written or sent to the kernel.
 
     The recorder locks its notebook, and the lock shows when a session ends. On Windows and on file systems without
@@ -78,11 +76,10 @@ def watch(  # noqa: PLR0913  (one argument an option)
     the session has ended, the command waits until all open pages are complete, and up to a minute for the first page to
     be opened.
     """
-    for name in ("cells", "from_start") if web else ("port",):
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            option = f"--{name.replace('_', '-')}"
-            wrong = "cannot be combined with --web: the page shows all cells" if web else "needs --web"
-            raise click.UsageError(f"{option} {wrong}.")
+    if web and (option := given_option("cells", "from_start")):
+        raise click.UsageError(f"{option} cannot be combined with --web: the page shows all cells.")
+    if not web and (option := given_option("port")):
+        raise click.UsageError(f"{option} needs --web.")
     try:
         path = _chosen(Path(notebook), wait=wait)
         if web:
@@ -146,7 +143,7 @@ def _say_until_when(session: Session, name: str) -> None:
 
 
 def _say_conclusion(session: Session, name: str, counts: Mapping[str, int]) -> None:
-    hint = " Use --wait to wait for a session." if session.ending == "not written" else ""
+    hint = " Use --wait to wait for the next session." if session.ending == "not written" else ""
     say(f"\n{conclusion_of(plain_line(name), session.ending, counts)}{hint}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from inspect import getattr_static
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -66,6 +68,11 @@ def _server(named: JupyterServer | ConnectionInfoProvider | str, token: str | No
     from nbtape.kernels.remote.connection import JupyterConnectionInfo
     from nbtape.kernels.remote.jupyter_server import ForeignServer, JupyterServer
 
+    if isinstance(named, os.PathLike) or (isinstance(named, str) and not re.search("[:@]", named)):
+        raise ValueError(
+            f"jupyter_server= must be the URL of a server, such as http://localhost:8888, not {str(named)!r:.100}. To "
+            "choose the directory of the notebook, use output_dir=."
+        )
     if isinstance(named, str):
         named = JupyterConnectionInfo.from_url(named, token)
     if isinstance(named, JupyterServer):

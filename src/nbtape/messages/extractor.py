@@ -49,7 +49,8 @@ class MarkdownCodeExtractor:
         """Return the blocks to run (see `split_message`), with the prose around them.
 
         Args:
-            message: Markdown, or the content parts of a message of OpenAI, of which those with text count.
+            message: Markdown, or the content parts of a message of OpenAI, of which those with text count. None, the
+                content of a message that only calls tools, has no blocks.
         """
         blocks: list[CodeBlock] = []
         said: list[str] = []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Final
 
-from nbtape.messages.labels import SHELLS, is_python_label
+from nbtape.messages.labels import SHELLS, is_known, is_python_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 #: Other names that agents and kernels use for a language, besides those of Python.
 _ALIASES: Final[Mapping[str, str]] = {"jl": "julia", "js": "javascript", "ts": "typescript"}
+
+#: How similar a misspelled language must be to the one that was meant, from 0 to 1.
+_MIN_SIMILARITY: Final = 0.75
 
 
 def cell_source(block: CodeBlock, kernel_language: str) -> str | None:
@@ -33,10 +37,18 @@ def is_python(kernel_language: str) -> bool:
     return _canonical(kernel_language) == "python"
 
 
-def languages_of(kernel_language: str) -> str:
+def languages_of(kernel_language: str) -> list[str]:
     """The languages that a kernel can run, for error messages."""
     spoken = _canonical(kernel_language)
-    return ", ".join([spoken, *sorted(SHELLS)]) if spoken == "python" else spoken
+    return [spoken, *sorted(SHELLS)] if spoken == "python" else [spoken]
+
+
+def language_meant(language: str, kernel_language: str) -> str:
+    """The language of a kernel that a misspelled one is close to; empty for none, or if it is another language."""
+    label = language.strip().lower()
+    if is_known(label):
+        return ""
+    return next(iter(difflib.get_close_matches(label, languages_of(kernel_language), 1, _MIN_SIMILARITY)), "")
 
 
 def _canonical(language: str) -> str:

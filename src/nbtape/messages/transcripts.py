@@ -67,6 +67,8 @@ def read_source(path: str, code_tags: Sequence[str] = ()) -> list[Prose | CodeBl
 def _reader(path: Path, markdown: _Reader) -> _Reader:
     """The reader for a file name. A large file of the wrong type is thus refused before it is read."""
     suffix = path.suffix.lower()
+    if not path.exists():
+        raise SourceError(f"{path} does not exist. Check the path, or pass - to read standard input.")
     if path.is_dir():
         raise SourceError(f"{path} is a directory. Choose a Markdown or .py file in it.")
     if suffix == ".py":
@@ -74,7 +76,10 @@ def _reader(path: Path, markdown: _Reader) -> _Reader:
     if suffix in {".md", ".markdown", ".txt", ""}:
         return markdown
     if suffix == ".ipynb":
-        raise SourceError(f"{path} is a notebook. Use `nbtape replay` to run a notebook.")
+        raise SourceError(
+            f"{path} is a notebook. `nbtape replay {path}` reruns it, and `nbtape run MORE.md --resume {path}` "
+            "continues it."
+        )
     raise SourceError(
         f"{path} has the unknown suffix {suffix}. Rename it to .md (Markdown) or .py (percent cells), or pass - as the "
         "source and send Markdown on standard input."
@@ -84,8 +89,6 @@ def _reader(path: Path, markdown: _Reader) -> _Reader:
 def _content(path: Path) -> bytes:
     try:
         return read_file(path, MAX_SOURCE_BYTES)
-    except FileNotFoundError as exc:
-        raise SourceError(f"{path} does not exist. Check the path, or pass - to read standard input.") from exc
     except ObstacleError as exc:
         raise SourceError(f"{path} cannot be read: {exc.strerror}. Pass - to read standard input.") from exc
     except OSError as exc:

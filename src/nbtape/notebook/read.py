@@ -48,6 +48,8 @@ _MAX_MINOR: Final = 1000
 
 _MAX_HEADING_LEVEL: Final = 6
 
+_MISSING: Final = object()
+
 #: Characters shown of a wrong value.
 _MAX_SHOWN_CHARS: Final = 20
 
@@ -156,15 +158,19 @@ def read_content(path: Path, directory: Directory | None = None) -> bytes:
 
     `directory` is its directory, if that is already open.
     """
-    if path.suffix != ".ipynb":
-        raise NotebookReadError(path, "its name does not end in .ipynb. Choose a notebook.")
+    if path.suffix != ".ipynb" and path.is_file():
+        raise NotebookReadError(
+            path,
+            "it is not a notebook: its name does not end in .ipynb. For Markdown or a script, use "
+            f"`nbtape run {path}`.",
+        )
     try:
         return read_file(path, MAX_FILE_BYTES) if directory is None else directory.read(path.name, MAX_FILE_BYTES)
     except FileNotFoundError as exc:
         raise NotebookReadError(path, "it does not exist. Check the path.") from exc
     except ObstacleError as exc:
         if exc.errno == errno.EISDIR:
-            raise NotebookReadError(path, "it is a directory. Choose a notebook in it.") from exc
+            raise NotebookReadError(path, "it is a directory. Name a notebook in it.") from exc
         raise NotebookReadError(path, f"{exc.strerror}.") from exc
     except OSError as exc:
         raise NotebookReadError(path, f"{exc.strerror or exc}. Check its permissions.") from exc
@@ -181,8 +187,10 @@ def _parsed(path: Path, content: bytes) -> dict[str, Any]:
         raise NotebookReadError(path, reason) from exc
     except ValueError as exc:
         raise NotebookReadError(path, _why_not_json(exc)) from exc
-    if not isinstance(document, dict) or "nbformat" not in document:
-        raise NotebookReadError(path, "it is JSON but not a notebook. Choose a notebook.")
+    if not isinstance(document, dict):
+        raise NotebookReadError(path, f"it is not a notebook: its JSON is {_shown(document)}, not an object.")
+    if "nbformat" not in document:
+        raise NotebookReadError(path, "it is not a notebook: its JSON has no key nbformat.")
     return document
 
 
@@ -215,9 +223,12 @@ def _upgraded(path: Path, document: dict[str, Any]) -> dict[str, Any]:
             f"it has nbformat {_shown(version)}, but nbtape reads nbformat 1 to 4. Save it as nbformat 4 with the "
             "program that wrote it.",
         )
-    cells = document.get("cells")
-    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
-        raise NotebookReadError(path, "it has no list of cells. Choose a notebook.")
+    cells = document.get("cells", _MISSING)
+    if not isinstance(cells, list):
+        raise _invalid(path, "cells is missing" if cells is _MISSING else f"cells is {_shown(cells)}, not a list")
+    for index, cell in enumerate(cells):
+        if not isinstance(cell, dict):
+            raise _invalid(path, f"cells/{index} is {_shown(cell)}, not an object")
     return document
 
 

@@ -278,7 +278,10 @@ class LocalJupyterServer(OwnServer, JupyterServer, Uncopied):
             if self._process.poll() is not None:
                 raise ServerError(f"The Jupyter server could not be started.{self._last_logs()}")
             if time.monotonic() > deadline:
-                raise ServerError(f"The Jupyter server did not start within {self._timeout:g} s.{self._last_logs()}")
+                raise ServerError(
+                    f"The Jupyter server did not start within {self._timeout:g} s. Increase startup_timeout= on a slow "
+                    f"machine.{self._last_logs()}"
+                )
             time.sleep(_START_POLL_SECONDS)
         return port
 

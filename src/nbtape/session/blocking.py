@@ -93,7 +93,7 @@ class JupyterCodeExecutor(ExecutorBase, Startable):
         return self.execute_code_blocks([CodeBlock(code, language)], timeout=timeout)
 
     def run_message(
-        self, message: str | Sequence[Mapping[str, Any]], agent: str = "", *, timeout: float | None = None
+        self, message: str | Sequence[Mapping[str, Any]] | None, agent: str = "", *, timeout: float | None = None
     ) -> CodeResult:
         stop = asyncio.Event()
         return self._thread.call(self._executor.run_message(message, agent, timeout=timeout, stop=stop), stop)

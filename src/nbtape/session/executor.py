@@ -86,7 +86,7 @@ class AsyncJupyterCodeExecutor(ExecutorBase):
 
     async def run_message(
         self,
-        message: str | Sequence[Mapping[str, Any]],
+        message: str | Sequence[Mapping[str, Any]] | None,
         agent: str = "",
         *,
         timeout: float | None = None,

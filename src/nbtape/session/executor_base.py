@@ -10,7 +10,14 @@ from nbtape.common.notebook_display import Displayed
 from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory, checked_source
 from nbtape.kernels.uncopied import Uncopied
 from nbtape.results import CellResult
-from nbtape.session.options import DEFAULT_NAME, checked_name, checked_options, checked_timeout, list_options
+from nbtape.session.options import (
+    DEFAULT_NAME,
+    check_names,
+    checked_name,
+    checked_options,
+    checked_timeout,
+    list_options,
+)
 from nbtape.session.recorded_session import RecordedSession
 
 if TYPE_CHECKING:
@@ -51,13 +58,15 @@ class ExecutorBase(Displayed, Uncopied):
             timeout: Seconds for each block, at least 1.
             output_dir: Directory of the notebook and its files, and the kernel's working directory. Created with its
                 parents if missing.
-            notebook: File name of the notebook, with or without `.ipynb`. If it is taken, a number is appended.
+            notebook: File name of the notebook, with or without `.ipynb`. An existing notebook is never overwritten:
+                the new one is then `<name>-2.ipynb` and so on.
             options: See `nbtape.Options`.
 
         Raises:
             ValueError: A value is invalid. The subclasses `OutputDirectoryError` and `KernelNotInstalledError` are
                 more specific.
         """
+        check_names(options, type(self))
         checked = checked_options({**self._defaults, **options})
         self._kernel_name = text_argument("kernel_name", kernel_name)
         self._output_dir = path_argument("output_dir", output_dir)
@@ -95,8 +104,8 @@ class ExecutorBase(Displayed, Uncopied):
             jupyter_server: As for the class.
             kernel_name: The kernel spec; None for the one named in the notebook.
             timeout: As for the class. A cell that was recorded with a longer timeout keeps it when it is rerun.
-            until: Number of cells to copy into a new notebook (`<name>-fork.ipynb`, which records its origin). None
-                to continue the notebook itself.
+            until: Number of cells to copy into a new notebook (`<name>-fork.ipynb`, which records its origin); Markdown
+                cells count. None to continue the notebook itself.
             on_progress: Called with one line of text for each rerun cell, on the executor's event loop.
             options: See `nbtape.Options`.
 
@@ -109,6 +118,7 @@ class ExecutorBase(Displayed, Uncopied):
 
         if "output_dir" in options:
             raise TypeError("resume() takes no output_dir=: the session continues in the notebook's directory.")
+        check_names(options, cls.resume)
         origin = Origin.check(notebook, until, on_progress)
         name, directory = kernel_name or origin.kernel_name, origin.path.parent
         executor = cls(jupyter_server, name, timeout, directory, notebook=origin.name, **options)
@@ -284,15 +294,16 @@ class ExecutorBase(Displayed, Uncopied):
         """
 
     def run_message(
-        self, message: str | Sequence[Mapping[str, Any]], agent: str = "", *, timeout: float | None = None
+        self, message: str | Sequence[Mapping[str, Any]] | None, agent: str = "", *, timeout: float | None = None
     ) -> Any:  # noqa: ANN401
         """Run the code blocks of an LLM's message, one cell each, until one fails. Variables persist between calls.
 
-        `code_extractor` finds the blocks. The text around them is recorded as Markdown cells, also if there is no code;
-        then the result has no cells.
+        `code_extractor` finds the blocks. The text around them is recorded as Markdown cells. A message without code is
+        not an error: the result is `ok`, without cells and output.
 
         Args:
-            message: Markdown, or the content parts of a message of OpenAI.
+            message: Markdown, or the content parts of a message of OpenAI, or None, which is the content of a message
+                that only calls tools.
             agent: Who wrote it, for the metadata; empty for the option `agent`.
             timeout: Seconds for each block, at least 1; None for the executor's timeout.
 

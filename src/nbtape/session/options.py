@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 from collections.abc import Callable, Iterable
@@ -175,10 +176,17 @@ def _call(function: str, code: str, *more: str) -> str:
     return f"{function}({', '.join([first, *map(repr, more)])})"
 
 
+def check_names(options: Mapping[str, object], function: Callable[..., object]) -> None:
+    """Raise TypeError for an option that does not exist, with the argument of the called function that was meant."""
+    for name in options.keys() - DEFAULTS.keys():
+        arguments = [each for each in inspect.signature(function).parameters if each not in {"self", "options"}]
+        meant = difflib.get_close_matches(name, arguments, n=1)
+        hint = f"Did you mean {meant[0]}=?" if meant else f"The arguments are: {', '.join(arguments)}."
+        raise TypeError(f"Unknown option {name}=. {hint}")
+
+
 def checked_options(options: Options) -> Options:
-    unknown = options.keys() - DEFAULTS.keys()
-    if unknown:
-        raise TypeError(f"Unknown option {', '.join(sorted(unknown))}. The options are: {', '.join(DEFAULTS)}.")
+    """Return the options with their defaults; raises TypeError or ValueError for an invalid value."""
     checked: Options = {**DEFAULTS, **options}
     given: Mapping[str, object] = {**checked}
     for name in ("startup_timeout", "interrupt_grace", "max_output_chars", "max_cell_chars", "max_notebook_chars"):

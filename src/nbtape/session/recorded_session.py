@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from nbtape.common.concurrency import Callback
 from nbtape.common.text import fit_text
 from nbtape.errors import KernelError, NotebookWriteError
-from nbtape.messages.languages import cell_source, is_python, languages_of
+from nbtape.messages.languages import cell_source, is_python, language_meant, languages_of
 from nbtape.results import join_cells
 from nbtape.session.approval import decide
 from nbtape.session.kernel_lifecycle import KernelLifecycle
@@ -40,7 +40,10 @@ _INTERPRETER_TIMEOUT_SECONDS: Final = 1.0
 
 _INTERRUPTED: Final = "Not run: interrupted before it started."
 
-_CUT: Final = "Not run: the message ends inside this block, so it may be incomplete. Send the whole block again."
+_CUT: Final = (
+    "Not run: the message ends inside this block, so it may be incomplete. Complete the block, close it with ```, and "
+    "run it again."
+)
 
 #: What an exit did.
 _EXITS: Final[Mapping[Exit, str]] = {
@@ -322,7 +325,9 @@ def _why_unknown(block: CodeBlock, language: str) -> str:
             f"Not run: the code and the language are swapped. The code comes first: CodeBlock({block.language!r:.100}, "
             f"{block.code!r})."
         )
-    return f"Not run: this kernel cannot run {block.language!r:.100}; it runs {languages_of(language)}."
+    runs, meant = languages_of(language), language_meant(block.language, language)
+    hint = f" Did you mean {meant}?" if meant else ""
+    return f"Not run: this kernel cannot run {block.language!r:.100}; it runs {', '.join(runs)}.{hint}"
 
 
 def _describe(outcome: Outcome, timeout: float, *, is_ending: bool) -> str:

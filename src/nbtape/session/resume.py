@@ -178,7 +178,7 @@ async def _continue(recording: Recording, kernel: ReadyKernel, *, was_busy: bool
     """Continue on the recorded kernel."""
     node = recording.notebook.node
     epoch = count_of(own_metadata(node), "kernel_epoch") or max(epochs_of(node["cells"]), default=1)
-    cells = [replace(cell, reason="Not run again: the kernel was still running.") for cell in plan(node)]
+    cells = [replace(cell, reason="Not rerun: the kernel was still running.") for cell in plan(node)]
     busy = "A block was still running and was interrupted." if was_busy else ""
     try:
         entry = {"time": timestamp(), "attached": True, "kernel_epoch": epoch, "restored_epochs": []}
@@ -228,7 +228,7 @@ async def _run_again(
     wanted = [position for position, cell in enumerate(report) if not cell.reason]
     for position in wanted:
         if stop.is_set():
-            return Resumption(left_out(report, "Not run again: the resumption was interrupted.")), False
+            return Resumption(left_out(report, "Not rerun: the resumption was interrupted.")), False
         cell = node["cells"][report[position].index]
         first_line = next(iter(cell["source"].strip().splitlines()), "")[:100]
         tell(origin.on_progress, f"[{report[position].block}/{len(report)}] {first_line}")
@@ -239,7 +239,7 @@ async def _run_again(
         if outcome.kernel_lost:
             end = f"the kernel exited in block {report[position].block}"
             note = f"{end.capitalize()}, and the variables of earlier cells were lost. {outcome.cause}".rstrip()
-            return Resumption(left_out(report, f"Not run again: {end}."), note=note), True
+            return Resumption(left_out(report, f"Not rerun: {end}."), note=note), True
     return Resumption(report), False
 
 

@@ -59,8 +59,10 @@ class Resumption:
     def __str__(self) -> str:
         if self.attached:
             return f"Resumed on the running kernel. {self.note}".rstrip()
+        if not self.cells:
+            return f"Resumed: there are no code cells to rerun. {self.note}".rstrip()
         again = sum(cell.status is not None for cell in self.cells)
-        told = [f"Resumed: {again} of {len(self.cells)} blocks were run again.", self.note]
+        told = [f"Resumed: reran {again} of {len(self.cells)} blocks.", self.note]
         if differing := self.differing:
             told.append(f"Not as recorded: block {', '.join(str(cell.block) for cell in differing)}.")
         return " ".join(filter(None, told))
@@ -78,10 +80,10 @@ def plan(notebook: Mapping[str, Any]) -> list[ResumedCell]:
 def ran(cell: ResumedCell, status: Status, error: str = "") -> ResumedCell:
     """The outcome of a planned cell that was rerun."""
     if status == "ok":
-        return replace(cell, status=status, reason="Run again: it succeeded, as recorded.")
+        return replace(cell, status=status, reason="Rerun: it succeeded, as recorded.")
     what = f"{status}, {error}" if error else status
     return replace(
-        cell, status=status, differs=True, reason=f"Run again: it failed, but had succeeded when recorded: {what}."
+        cell, status=status, differs=True, reason=f"Rerun: it failed, but had succeeded when recorded: {what}."
     )
 
 
@@ -125,14 +127,14 @@ def _why_not(cell: Mapping[str, Any], epochs: set[int]) -> str:
     """A sentence on why a cell is not rerun; empty to rerun it."""
     recorded = recorded_status(cell)
     if recorded == "not_run" or is_left_out(cell):
-        return "Not run again: it was never run, or is tagged skip-execution."
+        return "Not rerun: it was never run, or is tagged skip-execution."
     if recorded == "running":
-        return "Not run again: its recording was cut off."
+        return "Not rerun: its recording was cut off."
     if recorded != "ok":
-        return f"Not run again: it did not succeed when recorded ({recorded})."
+        return f"Not rerun: it did not succeed when recorded ({recorded})."
     epoch = count_of(own_metadata(cell), "kernel_epoch")
     if epoch and epoch not in epochs:
-        return "Not run again: it ran on an earlier kernel, whose variables were lost."
+        return "Not rerun: it ran on an earlier kernel, whose variables were lost."
     return ""
 
 

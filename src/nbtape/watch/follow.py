@@ -12,6 +12,7 @@ from nbtape.errors import NotebookReadError
 from nbtape.notebook.atomic_write import version_of
 from nbtape.notebook.lock import can_be_locked, is_locked
 from nbtape.notebook.read import read_content
+from nbtape.replay.selection import made_from_others
 from nbtape.watch.snapshots import SnapshotReader
 
 if TYPE_CHECKING:
@@ -101,7 +102,9 @@ def await_session(place: Path) -> Iterator[Path | None]:
 
 
 def newest_notebook(directory: Path) -> Path:
-    """The newest notebook that is being written in a directory, otherwise the newest one.
+    """The newest notebook that is being written in a directory, otherwise the newest recording.
+
+    A replay or an export of another notebook in the directory is not a recording.
 
     Raises:
         ValueError: The directory has no notebooks.
@@ -109,7 +112,10 @@ def newest_notebook(directory: Path) -> Path:
     notebooks = _notebooks(directory)
     if not notebooks:
         raise ValueError(f"{directory} contains no notebook. Choose another directory, or use --wait.")
-    return next((path for path in notebooks if Writer(path).lives()), notebooks[0])
+    if (written := next((path for path in notebooks if Writer(path).lives()), None)) is not None:
+        return written
+    made = made_from_others(notebooks)
+    return next(path for path in notebooks if path not in made)
 
 
 def _written(place: Path) -> Path | None:

@@ -136,11 +136,11 @@ def test_a_second_introduction_changes_nothing(executor: JupyterCodeExecutor) ->
 @pytest.mark.parametrize(
     ("code", "notice"),
     [
-        ("!false", "false failed with exit code 1"),
-        ("secret = 'hunter2'\n!TOKEN={secret} ls --no-such-option={secret}", "ls … failed with exit code 2"),
+        ("!false", "`false` failed with exit code 1"),
+        ("secret = 'hunter2'\n!TOKEN={secret} ls --no-such-option={secret}", "`ls …` failed with exit code 2"),
         ("!true && exit 3", "the command failed with exit code 3"),
-        ("!kill -9 $$", "kill … was killed by signal 9"),
-        ("%pip install --no-index nosuchpackage", "pip install … failed with exit code 1"),
+        ("!kill -9 $$", "`kill …` was killed by signal 9"),
+        ("%pip install --no-index nosuchpackage", "`pip install …` failed with exit code 1"),
     ],
 )
 def test_a_failed_command_is_reported_in_the_answer_and_in_the_cell(

@@ -50,14 +50,18 @@ def test_a_python_without_ipykernel_is_reported_with_the_command_that_installs_i
     python = environment(tmp_path / "env")
     with pytest.raises(KernelStartError) as caught, JupyterCodeExecutor(python=python, output_dir=tmp_path):
         pass
-    assert f"{python} has no ipykernel. Install it with `{python} -m pip install ipykernel`." in str(caught.value)
+    told = f"{python} has no ipykernel. Install it with `{python} -m pip install ipykernel`, or choose an environment"
+    assert told in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "empty", "file"])
-def test_a_path_that_is_not_a_python_is_rejected(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("nowhere", "nowhere does not exist"), ("empty", "python does not exist"), ("file", "file is not executable")],
+)
+def test_a_path_that_is_not_a_python_is_rejected(name: str, what: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="python= must be the path of an interpreter"):
+    with pytest.raises(ValueError, match=rf"{what}\. Set the path of an interpreter .* with python=\."):
         JupyterCodeExecutor(python=tmp_path / name, output_dir=tmp_path)
 
 

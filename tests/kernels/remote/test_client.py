@@ -381,7 +381,7 @@ class TestEnds:
             assert "could not be reached" in result.output
             assert result.cells[1].status == "not_run"
             assert stream_text(code_cells(executor.notebook)[0]).startswith("line 0\n")
-            with pytest.raises(ServerError, match="Start it, or check host= and port="):
+            with pytest.raises(ServerError, match="Start it, or check the URL"):
                 run(executor, "1")
             executor.stop()
 

@@ -220,7 +220,6 @@ def test_a_user_and_password_in_a_url_are_rejected_without_showing_the_password(
         "",
         "/",
         "example.org",
-        "example.org:8888",
         "//example.org/",
         "ftp://example.org/",
         "ws://example.org/",
@@ -403,3 +402,12 @@ def test_an_invalid_ca_file_is_named(content: bytes, tmp_path: Path) -> None:
     ca_file.write_bytes(content)
     with pytest.raises(ValueError, match=f"{ca_file} is not a valid PEM file of certificates"):
         https(ca_file=ca_file).make_ssl_context()
+
+
+@pytest.mark.parametrize(
+    "address", ["example.org:8888", "127.0.0.1:8888/base/", "localhost", "localhost:8888/lab?token=x"]
+)
+def test_a_server_url_without_its_scheme_is_rejected_with_the_url(address: str) -> None:
+    bare = address.partition("?")[0]
+    with pytest.raises(ValueError, match=rf"^'{bare}' is not the URL of a server\. Did you mean http://{bare}\?$"):
+        JupyterConnectionInfo.from_url(address)

@@ -75,7 +75,7 @@ class TestRefusals:
     def test_a_wrong_base_path_is_reported(self, sound: JupyterConnectionInfo, output_dir: Path) -> None:
         check_refused(
             dataclasses.replace(sound, base_path="/user/bob/"),
-            "Check port= and base_path=|Set token= to the server's token",
+            "Check its port and path|Set token= to the server's token",
             output_dir,
         )
 
@@ -168,7 +168,7 @@ class TestNoJupyter:
     def test_a_missing_server_is_reported_with_the_remedy(self, output_dir: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-        check_refused(info_at(port), "cannot be reached.*Start it, or check host= and port=", output_dir)
+        check_refused(info_at(port), "cannot be reached.*Start it, or check the URL", output_dir)
 
     def test_an_unknown_host_is_reported(self, output_dir: Path) -> None:
         info = JupyterConnectionInfo("no-such-host.invalid", use_https=False, token=SECRET)
@@ -184,7 +184,7 @@ class TestNoJupyter:
             (answering("200 OK", b"<html>hello</html>"), "did not return JSON"),
             (answering("200 OK", b"[1, 2]"), "no kernel specs"),
             (answering("200 OK", b'{"kernelspecs": "none"}'), "no kernel specs"),
-            (answering("404 Not Found", b"<html>"), "Check port= and base_path="),
+            (answering("404 Not Found", b"<html>"), "Check its port and path"),
             (answering("500 Internal Server Error", b"x"), r"failed \(HTTP 500"),
             (answering("503 Service Unavailable", b'{"message": "come back later"}'), "come back later"),
             (answering("302 Found", b"", "Location: http://127.0.0.1:1/login"), "token"),

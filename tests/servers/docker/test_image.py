@@ -12,7 +12,7 @@ import pytest
 
 import nbtape
 from nbtape.servers.docker import image
-from nbtape.servers.docker.image import Recipe
+from nbtape.servers.docker.image import Recipe, _why_not_pulled
 
 SOURCES = Path(nbtape.__file__).parent
 
@@ -65,3 +65,26 @@ def test_the_server_runs_from_the_files_in_the_image_alone(tmp_path: Path) -> No
     )
     assert ran.returncode == 0, ran.stderr
     assert "--notes" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            'Get "https://registry.example.org/v2/": dial tcp: lookup registry.example.org: no such host',
+            "registry.example.org cannot be reached. Check the network",
+        ),
+        (
+            'Head "http://127.0.0.1:9/v2/x": net/http: request canceled while waiting for connection',
+            "127.0.0.1 cannot be reached",
+        ),
+        ("pull access denied for nope, repository does not exist", "pull access denied for nope, repository does not"),
+        (
+            'Get "https://example.org/v2/": tls: unknown authority.',
+            'Get "https://example.org/v2/": tls: unknown author',
+        ),
+    ],
+)
+def test_an_unreachable_registry_is_named_and_other_errors_are_shown(error: str, told: str) -> None:
+    assert _why_not_pulled(error).startswith(told)
+    assert _why_not_pulled(error).endswith("base_image=.")

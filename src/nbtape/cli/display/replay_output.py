@@ -75,7 +75,7 @@ class Verdicts:
             good = sum(report.exit_code == 0 for report in reports)
             with read_or_not():
                 self._out.print(
-                    f"{good} of {len(outcomes)} notebooks are as recorded, {len(reports) - good} are not, "
+                    f"{len(outcomes)} notebooks: {good} as recorded, {len(reports) - good} not as recorded, "
                     f"{len(outcomes) - len(reports)} could not be run."
                 )
 

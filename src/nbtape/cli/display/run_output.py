@@ -49,8 +49,8 @@ class Terminal:
 
     def run_again(self, line: str) -> None:
         """Print that a cell of a resumed notebook is run again."""
-        self.progress.update(self._task, description="running again")
-        self._say(plain_line(f"again {line}"))
+        self.progress.update(self._task, description="rerunning")
+        self._say(plain_line(f"rerun {line}"))
 
     def resumed(self, resumption: Resumption) -> None:
         """Print how a notebook was resumed, and which of its cells differ now."""
@@ -95,7 +95,7 @@ class Terminal:
         """Print how many blocks were skipped."""
         skipped = sum(cell.status == "not_run" and not cell.note for cell in cells)
         if skipped:
-            self._say(f"{skipped} of {len(cells)} blocks were not run. Use --keep-going to continue after a failure.")
+            self._say(f"Not run: {skipped} of {len(cells)} blocks. Use --keep-going to continue after a failure.")
 
     def _flush(self) -> None:
         if self._line:

@@ -114,12 +114,12 @@ def report_failed_commands() -> None:
 def short_name(command: Any) -> str:
     """The name of a command without its arguments, which may be secrets from variables."""
     words = [word for word in str(command).split() if not re.match(r"\w+=", word)]
-    if not words or re.search(r"[;&|\n]", str(command)):
+    if not words or re.search(r"[;&|\n`]", str(command)):
         return "the command"
     if words[0].strip("'\"") == sys.executable and words[1:2] == ["-m"]:
         words = words[2:]
     count = 2 if words[0] in INSTALLERS else 1
-    return " ".join(words[:count])[:100] + (" …" if words[count:] else "")
+    return f"`{' '.join(words[:count])[:100]}{' …' if words[count:] else ''}`"
 
 
 report_failed_commands()

@@ -36,9 +36,8 @@ def checked_python(python: Path | str) -> Path:
     if path.is_dir():
         path = _interpreter_in(path)
     if not path.is_file() or not os.access(path, os.X_OK):
-        raise ValueError(
-            f"python= must be the path of an interpreter or of a virtual environment, not {str(python)!r}."
-        )
+        what = "is not executable" if path.exists() else "does not exist"
+        raise ValueError(f"{path} {what}. Set the path of an interpreter or of a virtual environment with python=.")
     return Path(os.path.abspath(path))  # noqa: PTH100  (Path.absolute keeps "..")
 
 
@@ -84,7 +83,8 @@ def lack_of_ipykernel(log: str) -> str:
     if found is None:
         return ""
     python = found["python"]
-    return f"{python} has no ipykernel. Install it with `{install_command(python, 'ipykernel')}`."
+    command = install_command(python, "ipykernel")
+    return f"{python} has no ipykernel. Install it with `{command}`, or choose an environment that has it with python=."
 
 
 def _interpreter_in(environment: Path) -> Path:

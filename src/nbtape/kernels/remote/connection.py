@@ -21,6 +21,9 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"([\x21-\x7e]+( +[\x21-\x7e]+)*)?")
 _HIGHEST_PORT: Final = 65535
 
+#: A URL without its scheme, such as `localhost:8888/base/`.
+_ADDRESS: Final = re.compile(r"(localhost|[A-Za-z0-9.-]+:\d{1,5})(/.*)?")
+
 #: The pages in Jupyter's own links, below the server's base path. A user of JupyterHub may have the same name as one.
 _PAGES: Final = re.compile(r"(?<!/user)/(lab|tree|notebooks|doc)(/.*)?$")
 
@@ -222,5 +225,8 @@ def _split(url: str) -> SplitResult:
 
 def _refusal(url: str) -> str:
     """The error for an invalid URL, without any secrets from it."""
-    shown = "The value (not shown, because it may contain a password)" if "@" in url else repr(re.split("[?#]", url)[0])
-    return f"{shown} is not the URL of a server. Use the form https://host:port/base/path/."
+    bare = re.split("[?#]", url)[0]
+    shown = "The value (not shown, because it may contain a password)" if "@" in url else repr(bare)
+    without_scheme = "@" not in url and _ADDRESS.fullmatch(bare)
+    hint = f"Did you mean http://{bare}?" if without_scheme else "Use the form https://host:port/base/path/."
+    return f"{shown} is not the URL of a server. {hint}"

@@ -65,9 +65,7 @@ class RestApi:
         """
         specs = (await self._ask("GET", "kernelspecs") or {}).get("kernelspecs")
         if not isinstance(specs, dict):
-            raise self._error(
-                "returned no kernel specs, so it is not a Jupyter server. Check host=, port= and base_path=."
-            )
+            raise self._error("returned no kernel specs, so it is not a Jupyter server. Check the URL.")
         if name not in specs:
             raise KernelNotInstalledError(name, [str(other) for other in specs])
         spec = specs[name].get("spec") if isinstance(specs[name], dict) else None
@@ -140,9 +138,7 @@ class RestApi:
         try:
             answer = json.loads(text) if text.strip() else None
         except ValueError:
-            raise self._error(
-                "did not return JSON, so it is not a Jupyter server. Check host=, port= and base_path=."
-            ) from None
+            raise self._error("did not return JSON, so it is not a Jupyter server. Check the URL.") from None
         return answer if isinstance(answer, dict) else {}
 
     async def _send(self, request: httpx.Request, timeout: float) -> tuple[httpx.Response, str]:
@@ -165,7 +161,7 @@ class RestApi:
             wrong = "rejected the token" if self._info.token else "requires a token"
             return self._error(f"{wrong} (HTTP {status}{message}). Set token= to the server's token.")
         if status == HTTPStatus.NOT_FOUND:
-            return self._error("has no Jupyter API at this URL (HTTP 404). Check port= and base_path=.")
+            return self._error("has no Jupyter API at this URL (HTTP 404). Check its port and path.")
         if method == "POST":
             return KernelStartError(
                 f"The Jupyter server at {self._info.url} could not start the kernel (HTTP {status}{message}). See "
@@ -226,13 +222,13 @@ def _explain(exc: httpx.HTTPError) -> str:
         )
     if isinstance(reason, ssl.SSLError):
         detail = f" ({reason.reason})" if reason.reason else ""
-        return f"does not speak TLS{detail}. Check port=, or use http:// instead of https://."
+        return f"does not speak TLS{detail}. Check the port, or use http:// instead of https://."
     if isinstance(exc, httpx.ConnectTimeout):
-        return "cannot be reached (no answer). Check host=, port= and the network."
+        return "cannot be reached (no answer). Check the URL and the network."
     if isinstance(exc, httpx.ConnectError):
-        return f"cannot be reached ({exc}). Start it, or check host= and port=."
+        return f"cannot be reached ({exc}). Start it, or check the URL."
     if isinstance(exc, httpx.DecodingError | httpx.RemoteProtocolError):
-        return f"does not speak HTTP ({exc}). Check port=, or use https:// instead of http://."
+        return f"does not speak HTTP ({exc}). Check the port, or use https:// instead of http://."
     what = f"{type(exc).__name__}: {exc}".removesuffix(": ")
     return f"closed the connection ({what}). Check that it is running, or use https:// instead of http://."
 

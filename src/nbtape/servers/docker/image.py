@@ -7,10 +7,12 @@ import hashlib
 import io
 import json
 import logging
+import re
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from docker.errors import ImageNotFound
 
@@ -36,6 +38,9 @@ _RUN_IN_IMAGE: Final = (
     "kernels/inside/compat_ipykernel.py",
     "kernels/inside/script_habits.py",
 )
+#: What an engine reports if it cannot connect to a registry.
+_UNREACHABLE: Final = re.compile(r'"(https?://[^"]+)": .*(?:dial tcp|proxyconnect|timeout|deadline|request canceled)')
+
 #: The number of log lines in the error of a failed build.
 _SHOWN_LINES: Final = 15
 
@@ -104,6 +109,7 @@ def _build(engine: Engine, recipe: Recipe, tag: str, platform: str | None, on_pr
         decode=True,
     ):
         if "error" in event:
+            logger.info("%s", event["error"])
             raise ServerError(_why_not_built(recipe, str(event["error"]).strip(), lines))
         line = str(event.get("stream") or event.get("status") or "").strip()
         if line:
@@ -115,13 +121,17 @@ def _build(engine: Engine, recipe: Recipe, tag: str, platform: str | None, on_pr
 
 def _why_not_built(recipe: Recipe, error: str, lines: Sequence[str]) -> str:
     if not any(line.startswith("Step 3/") for line in lines):  # it failed at FROM
-        return (
-            f"The base image {recipe.base_image} is not available locally and cannot be pulled: {error.rstrip('.')}. "
-            "Set base_image= to a local image (see `docker images`) or to one in a registry that you can reach. "
-            "scripts/base-image builds one from Debian packages."
-        )
+        return f"Cannot pull the base image {recipe.base_image}: {_why_not_pulled(error)}"
     last = "\n".join(lines[-_SHOWN_LINES:])
     return f"The image could not be built on {recipe.base_image}: {error}\nThe end of the build log:\n{last}"
+
+
+def _why_not_pulled(error: str) -> str:
+    """The cause and the remedy, by the engine's message."""
+    if found := _UNREACHABLE.search(error):
+        host = urlsplit(found[1]).hostname
+        return f"{host} cannot be reached. Check the network or the proxy, or name a local image with base_image=."
+    return f"{error.rstrip('.')}. Check the name, or name a local image (see `docker images`) with base_image=."
 
 
 def _context() -> io.BytesIO:
