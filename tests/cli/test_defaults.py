@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 from calling import nbtape
 
@@ -88,7 +89,8 @@ def test_a_pyproject_file_that_is_a_link_or_not_toml_is_ignored(tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["run", "replay", "export", "mcp"])
 def test_the_help_names_the_variables(name: str) -> None:
-    options = {option.name: option for option in command.commands[name].params}
-    named = {name for name in VARIABLES if name in options and getattr(options[name], "show_envvar", False)}
-    assert named == VARIABLES.keys() & options.keys()
+    told = command.commands[name].get_help(click.Context(command.commands[name]))
+    options = {option.name for option in command.commands[name].params}
+    named = {option for option, variable in VARIABLES.items() if f"[env var: {variable}" in " ".join(told.split())}
+    assert named == VARIABLES.keys() & options
     assert named

@@ -115,7 +115,7 @@ class TestExitCodes:
             ("run x.md --docker mine --base-image theirs", "--docker names mine"),
             ("show", "Missing argument 'NOTEBOOK'"),
             ("show none.ipynb", "does not exist"),
-            ("show x.md", "x.md does not exist"),
+            ("show x.md", "x.md is not a notebook"),
             ("show .", "is a directory. Name a notebook in it"),
             ("environment none.ipynb", "does not exist"),
             ("export none.ipynb", "does not exist"),

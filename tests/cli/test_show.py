@@ -121,7 +121,7 @@ def test_notebooks_cannot_control_the_terminal(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["none.ipynb"], "does not exist"),
-        (["."], ".ipynb"),
+        (["."], ". is a directory. Name a notebook in it."),
         (["text.ipynb"], "invalid JSON at line 1, column 1"),
         (["list.ipynb"], "is not a notebook: its JSON is"),
         (["empty.ipynb", "--cell", "0"], "has no cells"),

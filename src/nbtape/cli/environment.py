@@ -25,7 +25,7 @@ from nbtape.cli.display.status_line import working
     "notebook, python, platform, directory, local, utc_offset, packages, and its server or image if it had one"
 )
 def environment(*, notebook: str, as_json: bool) -> None:
-    """Print the recorded packages as a requirements file.
+    """Print the packages as a requirements file.
 
     Lists the packages that were installed at the end of the recording, as reported by the
     kernel. The code in NOTEBOOK can forge that report: if you do not trust it, read the list before you pass it to pip.

@@ -50,6 +50,8 @@ _MAX_HEADING_LEVEL: Final = 6
 
 _MISSING: Final = object()
 
+_IS_DIRECTORY: Final = "it is a directory. Name a notebook in it."
+
 #: Characters shown of a wrong value.
 _MAX_SHOWN_CHARS: Final = 20
 
@@ -158,6 +160,8 @@ def read_content(path: Path, directory: Directory | None = None) -> bytes:
 
     `directory` is its directory, if that is already open.
     """
+    if path.suffix != ".ipynb" and path.is_dir():
+        raise NotebookReadError(path, _IS_DIRECTORY)
     if path.suffix != ".ipynb" and path.is_file():
         raise NotebookReadError(
             path,
@@ -170,7 +174,7 @@ def read_content(path: Path, directory: Directory | None = None) -> bytes:
         raise NotebookReadError(path, "it does not exist. Check the path.") from exc
     except ObstacleError as exc:
         if exc.errno == errno.EISDIR:
-            raise NotebookReadError(path, "it is a directory. Name a notebook in it.") from exc
+            raise NotebookReadError(path, _IS_DIRECTORY) from exc
         raise NotebookReadError(path, f"{exc.strerror}.") from exc
     except OSError as exc:
         raise NotebookReadError(path, f"{exc.strerror or exc}. Check its permissions.") from exc
