@@ -297,8 +297,8 @@ class TestResume:
         ("arguments", "told"),
         [
             (["--until", "1"], "--until needs --resume"),
-            (["--resume", "session.ipynb", "--output-dir", "."], "Leave out --output-dir"),
-            (["--resume", "session.ipynb", "--notebook", "x"], "Leave out --output-dir"),
+            (["--resume", "session.ipynb", "--output-dir", "."], "--output-dir has no use with --resume"),
+            (["--resume", "session.ipynb", "--notebook", "x"], "--notebook has no use with --resume"),
             (["--resume", "none.ipynb"], "none.ipynb does not exist. Check the path."),
             (["--resume", "session.ipynb", "--until", "9"], "--until must be from 0 to 0"),
         ],
@@ -410,4 +410,4 @@ def test_python_is_for_local_kernels(tmp_path: Path) -> None:
     done = nbtape("run", "-", "--python", sys.executable, "--docker", cwd=tmp_path)
     assert (done.returncode, "cannot be combined" in done.stderr) == (2, True)
     done = nbtape("run", "-", "--python", "nowhere", cwd=tmp_path, stdin=MESSAGE)
-    assert (done.returncode, "--python must be the path" in done.stderr) == (2, True)
+    assert (done.returncode, "virtual environment with --python." in done.stderr) == (2, True)

@@ -199,7 +199,7 @@ UNREADABLE = {
     "a list": ("[]", "not a notebook"),
     "an object": ("{}", "not a notebook"),
     "nbformat 9": (json.dumps({**EMPTY, "nbformat": 9}), "Save it as nbformat 4"),
-    "no cells": (json.dumps({**EMPTY, "cells": {}}), "no list of cells"),
+    "no cells": (json.dumps({**EMPTY, "cells": {}}), "cells is {}, not a list"),
     "invalid": (json.dumps({**EMPTY, "cells": [{"cell_type": "code"}]}), "not a valid notebook"),
     "newer": (json.dumps({**EMPTY, "metadata": {"nbtape": {"version": 99}}}), "newer nbtape"),
 }
@@ -221,7 +221,7 @@ def test_a_path_that_is_not_a_notebook_file_is_rejected(face: Any, tmp_path: Pat
     (tmp_path / "notebook.txt").write_text(json.dumps(EMPTY))
     for name, told in [
         ("none.ipynb", "not exist"),
-        ("directory.ipynb", "it is a directory"),
+        ("directory.ipynb", "directory.ipynb is a directory. Name a notebook in it"),
         ("notebook.txt", "not end in"),
     ]:
         with pytest.raises(NotebookReadError, match=told):
@@ -387,7 +387,7 @@ def test_a_link_to_a_notebook_is_rejected_because_code_may_have_created_it(tmp_p
     before = path.read_bytes()
     link = tmp_path / "link.ipynb"
     link.symlink_to(path)
-    with pytest.raises(NotebookReadError, match="it is a link, not a regular file: name the file it leads to"):
+    with pytest.raises(NotebookReadError, match="is a link, not a regular file: name the file it leads to"):
         JupyterCodeExecutor.resume(link)
     assert link.is_symlink()
     assert path.read_bytes() == before
