@@ -78,7 +78,8 @@ def _command(context: click.Context, command: click.Command) -> str:
         parts.append(_definitions("Commands", inner.items()))
     for title, table in getattr(command, "tables", {}).items():
         if title == "Exit codes":
-            codes = ", ".join(f"`{code}`" for code in table)
+            own = {code: f" ({_plain(meaning)})" for code, meaning in table.items() if meaning not in MEANINGS.values()}
+            codes = ", ".join(f"`{code}`{own.get(code, '')}" for code in table)
             parts.append(f"[Exit codes](exit-codes.md): {codes}.")
         else:
             parts.append(_definitions(title, table.items()))

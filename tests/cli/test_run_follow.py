@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from nbtape import LocalJupyterServer, ServerError
+from nbtape.cli.run import _own_lab
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from nbtape import LocalJupyterServer
 
 #: Prints that it has begun, then waits for a file named go.
 WAITING = "```python\nimport os, time\nprint('begun')\nwhile not os.path.exists('go'): time.sleep(0.01)\n```\n"
@@ -83,3 +84,15 @@ def test_follow_is_refused_with_docker(tmp_path: Path) -> None:
     process = run(tmp_path, "--follow", "--docker")
     assert "the container has no JupyterLab" in process.communicate(timeout=60)[1]
     assert process.returncode == 2
+
+
+def test_a_jupyterlab_that_does_not_start_is_reported_with_the_alternatives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(_: LocalJupyterServer) -> None:
+        raise ServerError("It did not start within 30 s.")
+
+    monkeypatch.setattr(LocalJupyterServer, "start", fail)
+    told = r"^--follow could not start JupyterLab\. Use a running one with --server, .* It did not start within 30 s\.$"
+    with pytest.raises(ServerError, match=told), _own_lab(tmp_path):
+        pass

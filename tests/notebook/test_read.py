@@ -216,8 +216,8 @@ def test_a_damaged_notebook_of_an_older_format_is_refused_in_one_line(tmp_path: 
 @pytest.mark.parametrize(
     ("version", "told"),
     [
-        ("9", r"it has nbformat 9, but nbtape reads nbformat 1 to 4\. Save it as nbformat 4"),
-        ("0", r"it has nbformat 0, but nbtape reads"),
+        ("9", r"has nbformat 9, but nbtape reads nbformat 1 to 4\. Save it as nbformat 4"),
+        ("0", r"has nbformat 0, but nbtape reads"),
         ('"4"', r'its nbformat is "4", not an integer\. Set it to 4\.'),
         ("4.0", r"its nbformat is 4\.0, not an integer"),
         ("null", r"its nbformat is null, not an integer"),

@@ -52,8 +52,7 @@ _VERDICTS: Final = {
 
 @click.command(
     cls=Command,
-    failed="a cell has another verdict: different, error, fixed, not_run, or, without --allow-ignored, ignored or "
-    "skipped",
+    failed="a cell is different, error, fixed or not_run, or, without --allow-ignored, ignored or skipped",
     tables={"Verdicts (exit code 0: same, cosmetic, drift and same_error)": _VERDICTS},
     examples=[
         "nbtape replay answer.ipynb",

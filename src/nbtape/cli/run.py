@@ -213,7 +213,9 @@ def _own_lab(directory: Path) -> Iterator[Server]:
     try:
         lab.start()
     except ServerError as exc:
-        raise ServerError(f"{exc}\nUse a running server with --server, or leave out --follow.") from exc
+        raise ServerError(
+            f"--follow could not start JupyterLab. Use a running one with --server, or leave out --follow. {exc}"
+        ) from exc
     with lab:
         yield lab
 
