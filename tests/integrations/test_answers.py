@@ -55,7 +55,7 @@ def test_files_are_named_as_the_code_sees_them() -> None:
 
 def test_many_files_are_counted() -> None:
     told = answer(CodeResult(0, "done\n", [f"/a/{'n' * 200}{number}" for number in range(10_000)]))
-    assert told.endswith("9950 more files were written.")
+    assert told.endswith("9,950 more files not named here.")
     assert len(told) < 5000
 
 

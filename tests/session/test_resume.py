@@ -30,6 +30,7 @@ from nbtape import (
     NotebookInUseError,
     NotebookReadError,
     NotebookWriteError,
+    ResumedCell,
     Resumption,
     ServerError,
 )
@@ -533,6 +534,7 @@ def test_progress_is_reported_for_each_cell(output_dir: Path) -> None:
 
 def test_a_fork_before_any_code_reports_that_there_is_nothing_to_rerun() -> None:
     assert str(Resumption([])) == "Resumed: there are no code cells to rerun."
+    assert str(Resumption([ResumedCell(0, "a", "ok", "ok")])) == "Resumed: reran 1 of 1 block."
 
 
 def test_an_interrupt_stops_the_resumption_and_is_reported(output_dir: Path) -> None:

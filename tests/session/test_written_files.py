@@ -197,8 +197,8 @@ def test_files_above_the_limit_are_counted(executor: JupyterCodeExecutor) -> Non
     if "has too many files to scan" in result.output:
         pytest.fail("1,100 files are not too many to look through")
     assert len(result.output_files) == written_files.MAX_LISTED_FILES
-    assert "100 more files were written and are not listed." in result.output
-    assert "100 more files were written and are not listed." in result.cells[0].note
+    assert "100 more written files not listed." in result.output
+    assert "100 more written files not listed." in result.cells[0].note
 
 
 def test_a_directory_that_becomes_a_link_during_a_scan_is_not_followed(

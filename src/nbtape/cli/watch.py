@@ -13,6 +13,7 @@ from nbtape.cli.command import Command, given_option
 from nbtape.cli.display.plain import plain_line
 from nbtape.cli.display.printing import echo
 from nbtape.cli.display.status_line import say
+from nbtape.common.text import plural
 from nbtape.results import INTERRUPTED, WELL
 from nbtape.summary.wording import conclusion_of
 
@@ -130,7 +131,7 @@ def _introduce(session: Session, name: str, cells: int, count: int | None) -> in
     _say_until_when(session, name)
     if count is None or cells <= count:
         return 0
-    say(f"The notebook has {cells} cells{f'; showing the last {count}:' if count else '.'}")
+    say(f"The notebook has {plural(cells, 'cell')}{f'; showing the last {count}:' if count else '.'}")
     return cells - count
 
 

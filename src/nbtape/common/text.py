@@ -130,6 +130,11 @@ def last_words(log: str, limit: int = 2000) -> str:
     return strip_escapes(log).strip()[-limit:]
 
 
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 block` or `2 blocks`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def it_last_said(log: str) -> str:
     """Format the end of a process's log as the end of an error message; empty for an empty log."""
     said = last_words(log)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from nbtape.common import image_types
 from nbtape.common.concurrency import offload
-from nbtape.common.text import shorten
+from nbtape.common.text import plural, shorten
 from nbtape.common.untrusted_files import Directory
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def answer(result: CodeResult) -> str:
     if unnamed := _unnamed(result):
         lines = [f"File written: {path}" for path in unnamed[:_MAX_NAMED_FILES]]
         if rest := len(unnamed) - len(lines):
-            lines.append(f"{rest} more files were written.")
+            lines.append(f"{plural(rest, 'more file')} not named here.")
         parts.append(shorten("\n".join(lines), _MAX_NAMES_CHARS, "all names are in the notebook"))
     return "\n".join(parts)
 

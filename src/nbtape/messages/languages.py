@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Final
 
 from nbtape.messages.labels import SHELLS, is_known, is_python_label
@@ -45,6 +44,8 @@ def languages_of(kernel_language: str) -> list[str]:
 
 def language_meant(language: str, kernel_language: str) -> str:
     """The language of a kernel that a misspelled one is close to; empty for none, or if it is another language."""
+    import difflib
+
     label = language.strip().lower()
     if is_known(label):
         return ""

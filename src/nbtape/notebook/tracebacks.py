@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.common.text import shorten, strip_escapes
+from nbtape.common.text import plural, shorten, strip_escapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -232,7 +232,7 @@ def _own_lines(section: _Section) -> Iterator[str]:
             if (count := counts[frame.place]) > _MAX_UNCOUNTED:
                 yield f"    [{count} times]"
         elif index == half:
-            yield f"[… {left_out} more frames of this code …]"
+            yield f"[… {plural(left_out, 'more frame')} of this code …]"
     yield from (f"[repeated: {text}]" for text in section.repeated)
 
 

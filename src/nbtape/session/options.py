@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Iterable
@@ -179,6 +178,8 @@ def _call(function: str, code: str, *more: str) -> str:
 def check_names(options: Mapping[str, object], function: Callable[..., object]) -> None:
     """Raise TypeError for an option that does not exist, with the argument of the called function that was meant."""
     for name in options.keys() - DEFAULTS.keys():
+        import difflib
+
         arguments = [each for each in inspect.signature(function).parameters if each not in {"self", "options"}]
         meant = difflib.get_close_matches(name, arguments, n=1)
         hint = f"Did you mean {meant[0]}=?" if meant else f"The arguments are: {', '.join(arguments)}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from nbtape.common.text import plural
 from nbtape.notebook.format import is_left_out, own_metadata, recorded_status
 from nbtape.notebook.numbering import code_cells
 
@@ -62,7 +63,7 @@ class Resumption:
         if not self.cells:
             return f"Resumed: there are no code cells to rerun. {self.note}".rstrip()
         again = sum(cell.status is not None for cell in self.cells)
-        told = [f"Resumed: reran {again} of {len(self.cells)} blocks.", self.note]
+        told = [f"Resumed: reran {again} of {plural(len(self.cells), 'block')}.", self.note]
         if differing := self.differing:
             told.append(f"Not as recorded: block {', '.join(str(cell.block) for cell in differing)}.")
         return " ".join(filter(None, told))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common.text import plural
 from nbtape.common.untrusted_files import Directory, Tree
 from nbtape.notebook.atomic_write import is_draft
 from nbtape.notebook.journal import is_journal
@@ -73,7 +74,7 @@ class WorkingDirectory:
             return Changes()
         changed = sorted(_changed(before, now))
         unlisted = len(changed) - MAX_LISTED_FILES
-        note = f"{unlisted:,} more files were written and are not listed." if unlisted > 0 else ""
+        note = f"{plural(unlisted, 'more written file')} not listed." if unlisted > 0 else ""
         return Changes([Path(path) for path in changed[:MAX_LISTED_FILES]], note)
 
     def _scan(self) -> _Files | None:

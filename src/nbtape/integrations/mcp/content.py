@@ -14,7 +14,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import BlobResourceContents, EmbeddedResource, ImageContent, TextContent
 
 from nbtape.common.image_types import MAX_MODEL_FILE_BYTES, MODEL_SUFFIXES
-from nbtape.common.text import fit_text, shorten, strip_escapes
+from nbtape.common.text import fit_text, plural, shorten, strip_escapes
 from nbtape.common.untrusted_files import Directory
 from nbtape.integrations._answers import scaled
 from nbtape.notebook.format import own_metadata, recorded_status
@@ -95,7 +95,7 @@ def cells_text(path: Path, first: int | None, count: int, limit: int) -> str:
     start = min(max(start, 0), len(cells))
     chosen = list(enumerate(zip(block_numbers(cells), cells, strict=True)))[start : start + count]
     shown = f"cells {start} to {start + len(chosen) - 1} are shown" if chosen else "no cells in this range"
-    head = f"{path.name} has {len(cells)} cells, counted from 0; {shown}."
+    head = f"{path.name} has {plural(len(cells), 'cell')}, counted from 0; {shown}."
     if notice := journal_notice(path):
         head += f" {notice}"
     text = "\n\n".join([head, *(_cell(index, block, cell) for index, (block, cell) in chosen)])
