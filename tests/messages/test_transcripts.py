@@ -244,7 +244,7 @@ def test_a_directory_is_rejected(tmp_path: Path, name: str) -> None:
 
 def test_a_path_below_a_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a").write_text(MESSAGE)
-    assert refusal(tmp_path / "a" / "b.md").startswith("PATH cannot be read: Not a directory")
+    assert refusal(tmp_path / "a" / "b.md").startswith("PATH does not exist.")
 
 
 @pytest.mark.parametrize("name", ["a.md", "a.py"])
@@ -255,12 +255,14 @@ def test_a_file_in_another_encoding_is_rejected(tmp_path: Path, name: str) -> No
     assert "not UTF-8" in refusal(tmp_path / name)
 
 
-def test_the_error_for_a_notebook_suggests_replay(tmp_path: Path) -> None:
-    assert "Use `nbtape replay` to run a notebook." in refusal(tmp_path / "a.ipynb")
+def test_the_error_for_a_notebook_suggests_replay_and_resume(tmp_path: Path) -> None:
+    (tmp_path / "a.ipynb").touch()
+    assert "`nbtape replay PATH` reruns it, and `nbtape run MORE.md --resume PATH`" in refusal(tmp_path / "a.ipynb")
 
 
 @pytest.mark.parametrize("name", ["a.r", "a.docx", "a.py.bak"])
 def test_the_error_for_an_unknown_suffix_lists_the_known_ones(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
     message = refusal(tmp_path / name)
     assert f"has the unknown suffix {Path(name).suffix}." in message
     assert ".md" in message
