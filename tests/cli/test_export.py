@@ -100,7 +100,7 @@ def test_json_output_is_a_single_object(session: Path) -> None:
         (["session.ipynb", "-o", "session.ipynb"], "is the recorded notebook"),
         (["session.ipynb", "-o", "nowhere/page.html"], "its directory does not exist"),
         (["session.ipynb", "-o", "page.pdf"], "--to"),
-        (["session.ipynb", "--docker"], "need --clean"),
+        (["session.ipynb", "--docker"], "needs --clean"),
         ([], "Missing argument"),
     ],
 )
