@@ -8,7 +8,7 @@ from nbtape.common.heavy_imports import compile_notebook_schema
 
 
 def prepare_recording() -> None:
-    """Import all that the first block needs."""
+    """Import what the first block needs."""
     compile_notebook_schema()
     for module in ("nbtape.session.cell_runner", "nbtape.session.recording"):
         import_module(module)
