@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nbtape.notebook.failures import without_interrupts
+from nbtape.notebook.failures import FAILURE_NOTICE, without_interrupts
 from nbtape.notebook.output_text import cell_text
 from nbtape.notebook.tracebacks import compact_group, compact_traceback, compacted
 
@@ -163,6 +163,15 @@ def test_a_printed_traceback_of_a_group_is_compact_only_if_no_error_follows() ->
     group = next(output for case in CASES if case["name"].endswith("group") for output in case["outputs"])
     assert len(group["text"]) > len(compacted([group])[0]["text"]) > 100
     assert compacted([group, error("E", "x")])[0] == group
+
+
+def test_the_notice_about_a_group_that_is_shown_is_left_out() -> None:
+    group = "  + Exception Group Traceback (most recent call last):\n  | ExceptionGroup: x (1 sub-exception)\n"
+    notice = f"{FAILURE_NOTICE}ExceptionGroup: x (1 sub-exception)]\n"
+    told = {"output_type": "stream", "name": "stderr", "text": group + notice}
+    assert compacted([told])[0]["text"] == "  | ExceptionGroup: x (1 sub-exception)\n"
+    alone = {**told, "text": notice}
+    assert compacted([alone]) == [alone]
 
 
 def test_text_around_a_group_is_kept() -> None:

@@ -70,6 +70,11 @@ def _notice(output: Mapping[str, Any]) -> str:
     return found[1] or "unknown" if found else ""
 
 
+def without_notice(text: str) -> str:
+    """The text of a stream without the notice at its end, which repeats the error that the stream shows."""
+    return _NOTICE.sub("", text)
+
+
 def failure_line(name: object, value: object) -> str:
     """The class and the first line of the message of an error."""
     first, *_ = [*_text(value).splitlines(), ""]

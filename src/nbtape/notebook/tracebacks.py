@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.text import plural, shorten, strip_escapes
+from nbtape.notebook.failures import without_notice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -123,7 +124,8 @@ def _compacted(output: Mapping[str, Any], *, is_group: bool) -> Mapping[str, Any
     if output["output_type"] == "error":
         return {**output, "traceback": [compact_traceback(output["ename"], output["evalue"], output["traceback"])]}
     if is_group and output.get("name") == "stderr":
-        return {**output, "text": compact_group(output["text"])}
+        text = compact_group(output["text"])
+        return output if text == output["text"] else {**output, "text": without_notice(text)}
     return output
 
 
