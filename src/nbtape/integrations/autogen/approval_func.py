@@ -5,10 +5,12 @@ from __future__ import annotations
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
-from autogen_agentchat.agents import ApprovalRequest
+from nbtape.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from autogen_agentchat.agents import ApprovalRequest
 
     from nbtape.messages.code_blocks import CodeBlock
     from nbtape.session.approval import Answer, Approve
@@ -23,7 +25,14 @@ def approve_with(approval_func: Callable[[ApprovalRequest], Any]) -> Approve:
     Args:
         approval_func: A function or coroutine function. Its request has the code of one block, fenced as AutoGen does
             it, and an empty context.
+
+    Raises:
+        MissingExtraError: The package autogen-agentchat is not installed.
     """
+    try:
+        from autogen_agentchat.agents import ApprovalRequest
+    except ModuleNotFoundError as exc:
+        raise MissingExtraError("approve_with", "autogen-agentchat", "autogen") from exc
 
     def approve(block: CodeBlock) -> Answer | Awaitable[Answer]:
         request = ApprovalRequest(code=f"```{block.language}\n{block.code}\n```", context=[])
