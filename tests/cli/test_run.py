@@ -369,7 +369,7 @@ class TestDocker:
         ("arguments", "told"),
         [
             (["run"], "Missing argument 'SOURCE'"),
-            (["run", "-", "--network", "none"], "need --docker"),
+            (["run", "-", "--network", "none"], "--network needs --docker"),
             (["run", "-", "--docker", "--server", "http://127.0.0.1:1"], "Use one of them"),
         ],
         ids=["no source", "no container", "two places"],
