@@ -995,11 +995,10 @@ def addresses() -> list[str]:
 class OtherHost:
     """Another host for the network: a namespace connected by a virtual cable."""
 
-    #: This end of the cable and the other one.
-    ours, theirs = "198.18.77.1", "198.18.77.2"
-
     def __init__(self, name: str) -> None:
         self._name = name
+        #: This end of the cable and the other one, in a network of its own for each run of the tests.
+        self.ours, self.theirs = (f"198.18.{os.getpid() % 256}.{end}" for end in (1, 2))
 
     def reaches(self, address: str, port: int) -> bool:
         """Whether a connection can be made from the other host."""
