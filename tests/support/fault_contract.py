@@ -272,7 +272,7 @@ class HandFaults(Executors):
             n = cell["source"].split("print('")[1].split()[0]
             lines = stream_text(cell).splitlines()
             assert lines == [f"{n} {line}" for line in range(len(lines))]
-            assert len(lines) == 20 or cell["metadata"]["nbtape"]["status"] == "interrupted"
+            assert len(lines) == 20 or cell["metadata"]["nbtape"]["status"] in {"interrupted", "not_run"}
         gc.collect()  # asyncio now reports exceptions that were never retrieved
         assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from typing import Final
 
 import click
@@ -45,6 +46,8 @@ def _report(error: BaseException) -> int:
     """Print an error in one line, and return its exit code."""
     if isinstance(error, BrokenPipeError) and leave_closed_pipes():
         return UNREAD
+    if isinstance(error, KeyboardInterrupt):
+        warnings.simplefilter("ignore")  # about coroutines that were made and not begun
     code, line = ending(error)
     with read_or_not():
         if is_debugging():
