@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import time
 import uuid
@@ -40,6 +41,9 @@ _MAX_LINKS: Final = 40
 
 #: Maximum directories that a `Tree` holds open.
 _MAX_HELD: Final = 32
+
+#: Maximum passes over a tree that is removed; each removes one level, and what was created meanwhile.
+_MAX_REMOVAL_PASSES: Final = 10_000
 
 #: How long a file with a second link counts as one that is being published by `Directory.publish_new`.
 _PUBLISHING_SECONDS: Final = 0.002
@@ -156,8 +160,12 @@ class Directory:
         except FileNotFoundError:
             return None
 
-    def open(self, name: str) -> int:
+    def open(self, name: str, *, linked: bool = False) -> int:
         """Open a regular file with one link for reading, and return its descriptor.
+
+        Args:
+            name: Its name.
+            linked: Whether it may have several hard links. Give its content to no one who cannot read it.
 
         Raises:
             ObstacleError: It is something else.
@@ -171,7 +179,10 @@ class Directory:
         except OSError as exc:
             raise _refusal(exc) from exc
         try:
-            _check_opened(descriptor)
+            if linked:
+                _check_kind(os.fstat(descriptor))
+            else:
+                _check_opened(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
@@ -304,9 +315,52 @@ class Directory:
 
     def make(self, name: str) -> None:
         """Make a directory in this one; does nothing if the name is taken."""
-        entry, directory = self._at(name)
         with contextlib.suppress(FileExistsError):
-            os.mkdir(entry, dir_fd=directory)
+            self.make_new(name, 0o777)
+
+    def make_new(self, name: str, mode: int) -> None:
+        """Make a directory in this one; raises FileExistsError if the name is taken."""
+        entry, directory = self._at(name)
+        os.mkdir(entry, mode, dir_fd=directory)
+
+    def link(self, name: str, target: str) -> None:
+        """Make a symbolic link in this directory; raises FileExistsError if the name is taken."""
+        entry, directory = self._at(name)
+        os.symlink(target, entry, dir_fd=directory)
+
+    def link_target(self, name: str) -> str:
+        """The target of a symbolic link; raises OSError if it is not one."""
+        entry, directory = self._at(name)
+        return os.readlink(entry, dir_fd=directory)
+
+    def take_over(self, status: os.stat_result, mode: int) -> None:
+        """Set the permissions of this directory and, as root, the owner that `status` has."""
+        if not _HAS_DIR_FD:
+            return
+        descriptor = os.open(".", _LIST, dir_fd=self._opened())
+        try:
+            if os.geteuid() == 0:
+                os.fchown(descriptor, status.st_uid, status.st_gid)
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+
+    def remove_tree(self, name: str) -> None:
+        """Remove a directory with everything in it, however deep; does nothing if it is missing.
+
+        Raises OSError if something cannot be removed, for example because a process keeps creating files.
+        """
+        if (found := self.status(name)) is None:
+            return
+        if not stat.S_ISDIR(found.st_mode):
+            self.remove(name)
+            return
+        if not _HAS_DIR_FD:
+            shutil.rmtree(self.path / name)
+            return
+        entry, parent = self._at(name)
+        assert parent is not None, "it is open"
+        _remove_tree(entry, parent)
 
     def below(self, *names: str) -> Directory:
         """A directory below this one, reached without links.
@@ -443,6 +497,59 @@ def status_of(path: Path) -> os.stat_result | None:
 def draft_of(name: str) -> str:
     """A hidden, random name for a file that is to be published as `name`."""
     return f".{name}.{uuid.uuid4().hex[:12]}.tmp"
+
+
+def _remove_tree(name: str, parent: int) -> None:
+    """Remove a directory level by level: its directories lose their files and move their own directories up to it."""
+    _make_writable(name, parent)
+    root = os.open(name, _LIST, dir_fd=parent)
+    try:
+        for _ in range(_MAX_REMOVAL_PASSES):
+            if not (below := _empty(root, root, is_top=True)):
+                break
+            for each in below:
+                _make_writable(each, root)
+                directory = os.open(each, _LIST, dir_fd=root)
+                try:
+                    _empty(directory, root)
+                finally:
+                    os.close(directory)
+                with contextlib.suppress(OSError):  # a process has created something: the next pass removes that
+                    os.rmdir(each, dir_fd=root)
+    finally:
+        os.close(root)
+    os.rmdir(name, dir_fd=parent)
+
+
+def _empty(directory: int, top: int, *, is_top: bool = False) -> list[str]:
+    """Remove the files in a directory and move its directories to the directory `top`; return their names there."""
+    below = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(entry.name, dir_fd=directory)
+                continue
+            name = entry.name
+            if not is_top:
+                _make_writable(name, directory)
+                name = draft_of("removed")
+                os.rename(entry.name, name, src_dir_fd=directory, dst_dir_fd=top)
+            below.append(name)
+    return below
+
+
+def _make_writable(name: str, parent: int) -> None:
+    """Let the user list and change a directory, which may be inaccessible."""
+    descriptor = os.open(name, _PASS, dir_fd=parent)
+    try:
+        if os.fstat(descriptor).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            if hasattr(os, "O_PATH"):
+                Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IRWXU)
+            else:
+                os.fchmod(descriptor, stat.S_IRWXU)
+    finally:
+        os.close(descriptor)
 
 
 def _open_directory(path: Path, strict_below: set[_Identity] | None) -> tuple[int, Path]:
