@@ -50,7 +50,7 @@ def make_public(notebook: NotebookNode) -> None:
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             about = cell["metadata"]["nbtape"]
-            for files in ("extracted", "files"):
+            for files in ("created", "extracted", "files"):
                 about.pop(files, None)
             printed = "".join(output.get("text", "") for output in cell["outputs"])
             if rules := [rule for rule in NEVER_REPEATS if re.search(rule, printed, re.MULTILINE)]:

@@ -42,6 +42,7 @@ In the metadata of each code cell, under `nbtape`:
     left_out      characters of output over the limit, which are not recorded
     extracted     files made from outputs: path, output (its position), mime_type
     files         files that the block wrote or changed: path, size (bytes), sha256 (null: too large, or hard links)
+    created       those of its files that did not exist before, by path, or the new directories that they are in
     installed     packages that the block installed or removed: name, before, after (null: not installed)
     approval      if the executor has `approve`: allowed | refused | replaced; the note has the reason of a refusal
     replaced      the block as the agent wrote it, if approval is `replaced`: source, language. The cell has what ran

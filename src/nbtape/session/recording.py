@@ -182,7 +182,7 @@ class Recording:
             tell_failure(cell, outcome.error)
         text = _framed(notice, self._text(cell["outputs"], outcome.status, extraction), tail)
         tell_ending(cell, outcome.status)
-        _close(cell, outcome.status, **outcome_facts(outcome, note), files=described)
+        _close(cell, outcome.status, **outcome_facts(outcome, note), files=described, created=changes.created)
         self.notebook.touch(index)
         if outcome.installed is not None:
             self.notebook.describe({"nbtape": outcome.installed.metadata()})

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.text import plural
+from nbtape.common.tree_copy import COPY_PREFIX
 from nbtape.common.untrusted_files import Directory, Tree
 from nbtape.notebook.atomic_write import is_draft
 from nbtape.notebook.journal import is_journal
@@ -50,18 +51,23 @@ _Files = dict[str, dict[str, Fingerprint]]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """New and changed files since the last scan, sorted, and a note for the result if the list is incomplete."""
+    """New and changed files since the last scan, sorted, and a note for the result if the list is incomplete.
+
+    `created` has the paths, relative to the directory, of those that did not exist before: of a file, or of the topmost
+    new directory above it.
+    """
 
     paths: list[Path] = field(default_factory=list)
     note: str = ""
+    created: list[str] = field(default_factory=list)
 
 
 class WorkingDirectory:
     """A directory that is scanned after each block."""
 
     def __init__(self, root: Directory | Path) -> None:
-        self._directory = Directory.of(root)
-        self._seen = self._scan()
+        self.directory = Directory.of(root)
+        self._seen = self._first = self._scan()
 
     def changes(self) -> Changes:
         """New and changed files since the last completed scan."""
@@ -75,13 +81,28 @@ class WorkingDirectory:
         changed = sorted(_changed(before, now))
         unlisted = len(changed) - MAX_LISTED_FILES
         note = f"{plural(unlisted, 'more written file')} not listed." if unlisted > 0 else ""
-        return Changes([Path(path) for path in changed[:MAX_LISTED_FILES]], note)
+        paths = [Path(path) for path in changed[:MAX_LISTED_FILES]]
+        created = dict.fromkeys(found for path in paths if (found := self._created(path, before)))
+        return Changes(paths, note, [*created])
+
+    def _created(self, path: Path, before: _Files) -> str:
+        """The topmost part of the path of a file that did not exist before; empty if the file did.
+
+        What was there when the recording began and was deleted since is not new.
+        """
+        scans = (before, self._first or {})
+        if any(path.name in files.get(str(path.parent), {}) for files in scans):
+            return ""
+        root = self.directory.path
+        while path.parent != root and not any(str(path.parent) in files for files in scans):
+            path = path.parent
+        return path.relative_to(root).as_posix()
 
     def _scan(self) -> _Files | None:
         """Fingerprints of all files; None if the scan takes too long."""
         work, deadline = time.thread_time() + SCAN_CPU_SECONDS, time.monotonic() + SCAN_WALL_SECONDS
         found: _Files = defaultdict(dict)
-        for directory, entries in _walk(self._directory):
+        for directory, entries in _walk(self.directory):
             if time.thread_time() > work or time.monotonic() > deadline:
                 return None
             files = found[directory]
@@ -107,13 +128,13 @@ def describe(paths: list[Path], root: Directory | Path) -> list[dict[str, Any]]:
     with Directory.of(root).copy() as directory:  # the caller is in another thread
         for path in paths:
             name = path.relative_to(directory.path)
-            size, digest = _digest(directory, name.parts, left)
+            size, digest = digest_of(directory, name.parts, left)
             left -= size if digest else 0
             described.append({"path": name.as_posix(), "size": size, "sha256": digest})
     return described
 
 
-def _digest(root: Directory, parts: Sequence[str], limit: int) -> tuple[int, str | None]:
+def digest_of(root: Directory, parts: Sequence[str], limit: int) -> tuple[int, str | None]:
     """Size and hash of a file; no hash if it is too large, has several hard links, or is no longer a file."""
     *above, name = parts
     size = 0
@@ -160,7 +181,7 @@ def _walk(root: Directory) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
                 for entry in [each for each in batch if each.name not in ours or each.is_dir(follow_symlinks=False)]:
                     if not entry.is_dir(follow_symlinks=False):
                         entries.append(entry)
-                    elif entry.name not in _SKIPPED:
+                    elif entry.name not in _SKIPPED and not entry.name.startswith(COPY_PREFIX):
                         pending.append((*parts, entry.name))
                 yield directory, entries
 
