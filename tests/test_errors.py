@@ -13,6 +13,7 @@ import pytest
 from nbtape import errors
 from nbtape.errors import (
     BlockInterrupted,
+    DirectoryCopyError,
     KernelBusyError,
     KernelError,
     KernelNotInstalledError,
@@ -54,6 +55,7 @@ EXAMPLES: list[tuple[BaseException, str]] = [
         "written by the next save that succeeds.",
     ),
     (OutputWriteError(NOTEBOOK, "the disk is full. Free some space."), "Free some space."),
+    (DirectoryCopyError(Path("/x/y"), "it has more than 1 GB. Remove something."), "Remove something."),
     (ServerError("The server at http://x/ cannot be reached. Start it."), "Start it."),
     (SourceError("No notebook. Convert it."), "Convert it."),
     (MissingExtraError("HTML export", "nbconvert", "export"), "pip install 'nbtape[export]'"),

@@ -13,6 +13,7 @@ import nbtape.replay
 from nbtape._version import __version__ as __version__
 from nbtape.errors import (
     BlockInterrupted,
+    DirectoryCopyError,
     KernelBusyError,
     KernelError,
     KernelNotInstalledError,
@@ -41,7 +42,7 @@ if _TYPE_CHECKING:
     from nbtape.pools.pool import KernelPool
     from nbtape.replay.api import replay
     from nbtape.replay.compare.settings import ReplaySettings
-    from nbtape.replay.report import ReplayedCell, ReplayReport
+    from nbtape.replay.report import ReplayedCell, ReplayedFile, ReplayReport
     from nbtape.servers.docker.server import DockerJupyterServer
     from nbtape.servers.local import LocalJupyterServer
     from nbtape.session.blocking import EmbeddedIPythonCodeExecutor, JupyterCodeExecutor
@@ -57,6 +58,7 @@ __all__ = [
     "CellResult",
     "CodeBlock",
     "CodeResult",
+    "DirectoryCopyError",
     "DockerJupyterServer",
     "EmbeddedIPythonCodeExecutor",
     "JupyterCodeExecutor",
@@ -81,6 +83,7 @@ __all__ = [
     "ReplayReport",
     "ReplaySettings",
     "ReplayedCell",
+    "ReplayedFile",
     "ResumedCell",
     "Resumption",
     "ServerError",
@@ -109,6 +112,7 @@ _LOADED_WHEN_USED = {
     "ReplayReport": "nbtape.replay.report",
     "ReplaySettings": "nbtape.replay.compare.settings",
     "ReplayedCell": "nbtape.replay.report",
+    "ReplayedFile": "nbtape.replay.report",
     "ResumedCell": "nbtape.session.resume_plan",
     "Resumption": "nbtape.session.resume_plan",
     "Variable": "nbtape.session.variables",

@@ -10,8 +10,9 @@
     │   ├── OutputDirectoryError        the output directory cannot be used (also a ValueError)
     │   ├── NotebookReadError           the file is not a usable notebook (also a ValueError)
     │   ├── NotebookInUseError          another executor is writing it
-    │   └── NotebookWriteError          the record cannot be written; new cells are kept in memory
-    │       └── OutputWriteError        the output of a replay or an export cannot be written
+    │   ├── NotebookWriteError          the record cannot be written; new cells are kept in memory
+    │   │   └── OutputWriteError        the output of a replay or an export cannot be written
+    │   └── DirectoryCopyError          the directory of a notebook cannot be copied for a replay
     ├── SourceError                     a transcript or script that `nbtape run` cannot read (also a ValueError)
     ├── MissingExtraError               an optional package is not installed (also a ModuleNotFoundError)
     ├── WrongLoopError                  an async executor was used from another event loop
@@ -160,6 +161,23 @@ class OutputWriteError(NotebookWriteError):
 
     def __str__(self) -> str:
         return f"{self.path} could not be written: {self.reason}"
+
+
+class DirectoryCopyError(NotebookError):
+    """The directory of a notebook could not be copied for a replay.
+
+    Args:
+        directory: The directory.
+        reason: The cause and the remedy, to follow a colon.
+    """
+
+    def __init__(self, directory: Path, reason: str) -> None:
+        super().__init__(directory, reason)
+        self.directory = directory
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"The directory {self.directory} cannot be copied for the replay: {self.reason}"
 
 
 class SourceError(NbtapeError, ValueError):

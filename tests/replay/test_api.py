@@ -74,7 +74,7 @@ def test_each_cell_gets_the_verdict_of_its_replay(output_dir: Path) -> None:
         timeout=2,
     )
     before = notebook.read_bytes()
-    report = replay(notebook)
+    report = replay(notebook, in_place=True)
     assert verdicts(report) == ["same", "cosmetic", "different", "same_error", "same_error", "fixed"]
     assert (report.exit_code, report.output.name) == (1, "session-replayed.ipynb")
     assert [cell.index for cell in report.cells] == list(range(6))
@@ -140,10 +140,10 @@ def test_the_transcripts_of_the_documentation_are_reproducible_in_a_container(
 
 def test_cells_after_an_unexpected_failure_are_not_run(output_dir: Path) -> None:
     notebook = record(output_dir, ONCE, "print('rest')")
-    report = replay(notebook)
+    report = replay(notebook, in_place=True)
     assert verdicts(report) == ["error", "not_run"]
     assert report.cells[0].reason == "AssertionError: again"
-    assert verdicts(replay(notebook, keep_going=True)) == ["error", "same"]
+    assert verdicts(replay(notebook, keep_going=True, in_place=True)) == ["error", "same"]
 
 
 def test_a_cell_that_was_not_run_is_as_recorded(output_dir: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_different_error_is_different(output_dir: Path) -> None:
     code = (
         "import os\nold = os.path.exists('once')\nopen('once', 'w').close()\nraise (KeyError if old else ValueError)(1)"
     )
-    report = replay(record(output_dir, code))
+    report = replay(record(output_dir, code), in_place=True)
     assert verdicts(report) == ["different"]
     assert "ValueError" in report.cells[0].reason
 
@@ -170,9 +170,9 @@ def test_a_cell_with_an_ignore_tag_is_not_compared(output_dir: Path) -> None:
 
 def test_a_cell_may_have_its_own_tolerances(output_dir: Path) -> None:
     notebook = record(output_dir, "import os\nopen('n', 'a').write('x')\nprint(1 + os.path.getsize('n') / 1000)")
-    assert verdicts(replay(notebook)) == ["different"]
+    assert verdicts(replay(notebook, in_place=True)) == ["different"]
     change(notebook, lambda cell: cell["metadata"]["nbtape"].update(replay={"relative": 0.01}))
-    report = replay(notebook, trust_notebook_settings=True)
+    report = replay(notebook, trust_notebook_settings=True, in_place=True)
     assert verdicts(report) == ["ignored"]
     assert "numbers" in report.cells[0].reason or "text differs" in report.cells[0].reason
     assert own_metadata(code_cells(report.output)[0])["replay"] == {"relative": 0.01}, "for a replay of the replay"
@@ -304,16 +304,15 @@ def test_invalid_arguments_are_reported(output_dir: Path) -> None:
 
 def test_the_command_reports_changes_in_its_output_and_exit_code(output_dir: Path) -> None:
     notebook = record(output_dir, "print('always')", ONCE, "print('rest')")
-    done = nbtape("session.ipynb", "-o", "out.ipynb", "--report", "report.json", cwd=output_dir)
+    done = nbtape("session.ipynb", "-o", "out.ipynb", "--report", "report.json", "--in-place", cwd=output_dir)
     assert done.returncode == 1, done.stderr
     assert "block 2: error. AssertionError: again" in done.stdout
     told = json.loads((output_dir / "report.json").read_text())
     assert [cell["verdict"] for cell in told["notebooks"][0]["cells"]] == ["same", "error", "not_run"]
-    (output_dir / "once").unlink()
     done = nbtape("session.ipynb", "-o", "out.ipynb", "--report", "report.html", cwd=output_dir)
     assert (done.returncode, done.stderr) == (0, "")
     assert "<pre>always\n</pre>" in (output_dir / "report.html").read_text()
-    assert done.stdout == f"session.ipynb: 3 same.\nNotebook: {notebook.with_name('out.ipynb')}\n"
+    assert done.stdout == f"session.ipynb: 3 same; files: 1 same.\nNotebook: {notebook.with_name('out.ipynb')}\n"
 
 
 def test_a_notebook_that_cannot_be_run_does_not_stop_the_others(output_dir: Path) -> None:
@@ -426,16 +425,18 @@ def test_a_bug_that_one_notebook_triggers_stops_no_other(
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_ctrl_c_stops_the_command_and_all_kernels(output_dir: Path, jobs: str) -> None:
-    cells = [new_code_cell(f"open('begun-{os.getpid()}', 'w').close()\nimport time\ntime.sleep(600)")]
+    begun = output_dir / f"begun-{os.getpid()}"
+    cells = [new_code_cell(f"open({str(begun)!r}, 'w').close()\nimport time\ntime.sleep(600)")]
     for name in ("one", "two"):
         nbformat.write(new_notebook(cells=cells), output_dir / f"{name}.ipynb")
     command = [sys.executable, "-m", "nbtape", "replay", "one.ipynb", "two.ipynb", "--jobs", jobs]
     with subprocess.Popen(command, cwd=output_dir, stderr=subprocess.PIPE, text=True) as process:
-        assert eventually((output_dir / f"begun-{os.getpid()}").exists, 60)
+        assert eventually(begun.exists, 60)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert process.stderr is not None
         assert process.stderr.read() == "nbtape: Interrupted.\n"
+    assert not list(output_dir.parent.glob(".nbtape-copy-*"))
 
 
 def test_a_replay_that_is_stopped_before_its_first_cell_leaves_nothing(output_dir: Path) -> None:
@@ -446,7 +447,8 @@ def test_a_replay_that_is_stopped_before_its_first_cell_leaves_nothing(output_di
 
 
 def test_ctrl_c_ends_code_that_ignores_it(output_dir: Path) -> None:
-    ignoring = "import time\nwhile True:\n    try:\n        open('begun', 'w').close()\n        time.sleep(600)\n"
+    begun = str(output_dir / "begun")
+    ignoring = f"import time\nwhile True:\n    try:\n        open({begun!r}, 'w').close()\n        time.sleep(600)\n"
     cells = [new_code_cell(f"{ignoring}    except KeyboardInterrupt:\n        print('no', flush=True)")]
     nbformat.write(new_notebook(cells=[*cells, new_code_cell("1")]), output_dir / "n.ipynb")
     ended = interrupted_when(output_dir / "begun", "replay", "n.ipynb", cwd=output_dir, kill=os.killpg)

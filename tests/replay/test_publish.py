@@ -55,7 +55,7 @@ def test_a_link_at_the_path_of_the_output_is_not_followed(
     victim.write_text("settings")
     act = f"os.symlink({str(victim)!r}, '.l'); os.rename('.l', {name!r})"
     notebook = write(output_dir, STAYS.format(act=act))
-    report = replay(notebook, None if name == "n-replayed.ipynb" else output_dir / name)
+    report = replay(notebook, None if name == "n-replayed.ipynb" else output_dir / name, in_place=True)
     assert victim.read_text() == "settings"
     assert not report.output.is_symlink()
     assert code_cells(report.output)[0]["metadata"]["nbtape"]["status"] == "ok"
@@ -67,14 +67,15 @@ def test_a_link_made_in_a_container_at_the_path_of_the_output_is_not_followed(
     victim = tmp_path_factory.mktemp("home") / "precious"
     victim.write_text("settings")
     act = f"os.symlink({str(victim)!r}, '.l'); os.rename('.l', 'out.ipynb')"
-    report = replay(write(output_dir, STAYS.format(act=act)), output_dir / "out.ipynb", jupyter_server=container)
+    notebook = write(output_dir, STAYS.format(act=act))
+    report = replay(notebook, output_dir / "out.ipynb", jupyter_server=container, in_place=True)
     assert victim.read_text() == "settings"
     assert not report.output.is_symlink()
 
 
 @pytest.mark.parametrize("make", ["os.mkfifo({!r})", "os.mkdir({!r})", "open({!r}, 'w').close()"])
 def test_another_name_is_used_if_the_code_takes_the_default_one(output_dir: Path, make: str) -> None:
-    report = replay(write(output_dir, f"import os\n{make.format('n-replayed.ipynb')}"))
+    report = replay(write(output_dir, f"import os\n{make.format('n-replayed.ipynb')}"), in_place=True)
     assert report.output.name == "n-replayed-2.ipynb"
     node = nbformat.read(report.output, as_version=4)
     assert node["metadata"]["papermill"]["output_path"] == str(report.output)
@@ -97,12 +98,12 @@ def test_nothing_is_written_if_the_directory_of_the_output_was_replaced(
     (output_dir / "inner").mkdir()
     code = f"import os\nos.rename('inner', 'old')\nos.symlink({str(home)!r}, 'inner')"
     with pytest.raises(NotebookWriteError, match="was replaced during the replay"):
-        replay(write(output_dir, code), output_dir / "inner" / "out.ipynb")
+        replay(write(output_dir, code), output_dir / "inner" / "out.ipynb", in_place=True)
     assert not list(home.iterdir())
 
 
 def test_the_replay_is_not_on_disk_while_the_code_runs(output_dir: Path) -> None:
-    report = replay(write(output_dir, "import os\nprint(sorted(os.listdir()))"))
+    report = replay(write(output_dir, "import os\nprint(sorted(os.listdir()))"), in_place=True)
     assert stream_text(code_cells(report.output)[0]) == "['n.ipynb']\n"
 
 
@@ -116,7 +117,7 @@ def test_verdicts_and_report_do_not_use_files_that_the_code_can_change(output_di
         "    json.dump(document, open(path, 'w'))"
     )
     notebook = write(output_dir, forge, "print(1)", shown="claimed\n")
-    report = replay(notebook)
+    report = replay(notebook, in_place=True)
     assert [cell.verdict for cell in report.cells] == ["different", "different"]
     page = html.fromstring(render([report]))
     shown = [pre.text for pre in page.xpath("//*[@class='pair']//pre")]
@@ -128,7 +129,7 @@ def test_a_clean_export_does_not_use_files_that_the_code_can_change(output_dir: 
         "import glob, tempfile\nprint('true')\n"
         "for path in glob.glob(tempfile.gettempdir() + '/nbtape-*/*.ipynb'):\n    open(path, 'w').close()"
     )
-    rehearsal = rehearse(write(output_dir, code))
+    rehearsal = rehearse(write(output_dir, code), in_place=True)
     assert [output["text"] for output in rehearsal.document["cells"][0]["outputs"]] == ["true\n"]
 
 

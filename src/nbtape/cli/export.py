@@ -63,6 +63,11 @@ _MAX_HIDDEN_SHOWN: Final = 10
     "stderr of cells that succeeded. Then run the remaining cells on a fresh kernel to check that they work. A "
     "failed cell is kept if later cells need what it did.",
 )
+@click.option(
+    "--in-place",
+    is_flag=True,
+    help="With --clean: run in the directory of the notebook, instead of in a private copy of it.",
+)
 @timeout_option(600, "With --clean: the time limit for each cell.")
 @with_place
 @json_option("notebook, output, files, clean")
@@ -72,6 +77,7 @@ def export(  # noqa: PLR0913  (one argument an option)
     form: Format | None,
     output: str | None,
     clean: bool,
+    in_place: bool,
     timeout: float,
     place: Place,
     as_json: bool,
@@ -79,15 +85,15 @@ def export(  # noqa: PLR0913  (one argument an option)
     """Convert to HTML, Markdown or a script.
 
     The result can be read without Jupyter. Scripts and other active content in outputs are removed, and nothing is
-    loaded from the network. With --clean, the code of NOTEBOOK is run in its directory; use --docker to run it in a
-    container.
+    loaded from the network. With --clean, the code of NOTEBOOK is run in a private copy of its directory; use --docker
+    to run it in a container.
     """
     if notebook is None and (place.docker or "").endswith(".ipynb"):  # click took it for the value of --docker
         notebook, place = place.docker, dataclasses.replace(place, docker=OUR_IMAGE)
     if notebook is None:
         raise click.UsageError("Missing argument 'NOTEBOOK'.")
     place.check()
-    if not clean and (option := given_option("docker", "server", "python")):
+    if not clean and (option := given_option("docker", "server", "python", "in_place")):
         raise click.UsageError(f"{option} needs --clean: without it, no code is run.")
     from nbtape.export.write import check_packages, write
     from nbtape.notebook.output_path import output_path
@@ -99,7 +105,7 @@ def export(  # noqa: PLR0913  (one argument an option)
     with working("reading the notebook"):
         document = read_document(path)
     target = output_path(path, None if output is None else Path(output), "-clean" if clean else "", f".{chosen}")
-    rehearsal = _rehearse(path, place, timeout) if clean else None
+    rehearsal = _rehearse(path, place, timeout, in_place=in_place) if clean else None
     works = rehearsal is None or rehearsal.broken is None
     kept = document if rehearsal is None else rehearsal.document
     with working("writing"):
@@ -131,13 +137,21 @@ def _form_of(output: str | None) -> Format:
     raise ValueError(f"The format of {output} is unknown. Set it with --to.")
 
 
-def _rehearse(path: Path, place: Place, timeout: float) -> Rehearsal:
+def _rehearse(path: Path, place: Place, timeout: float, *, in_place: bool) -> Rehearsal:
     from nbtape.cli.display.replay_output import Verdicts
     from nbtape.export.clean_run import rehearse
 
     verdicts = Verdicts(quiet=True)
     with place.ready() as kernels, verdicts.progress:
-        return rehearse(path, jupyter_server=kernels, timeout=timeout, on_cell=verdicts.follow(path))
+        progress = verdicts.follow(path)
+        return rehearse(
+            path,
+            jupyter_server=kernels,
+            timeout=timeout,
+            in_place=in_place,
+            on_cell=progress.cells,
+            on_copy=progress.copied,
+        )
 
 
 def _tell(written: Export | None, rehearsal: Rehearsal | None) -> None:

@@ -15,6 +15,7 @@ _PHRASES: Final = {
     'network="none"': "--network none",
     '"none".': "none.",
     "Use use_https=, port= and base_path= for the rest of a URL.": "Correct the URL of --server.",
+    "in_place=True": "--in-place",
     "trust_notebook_settings=True": "--trust-notebook-settings",
     "JupyterCodeExecutor.resume() or `nbtape run --resume` recovers": "`nbtape run --resume` recovers",
 }

@@ -87,6 +87,12 @@ _VERDICTS: Final = {
 @timeout_option(600, "The time limit for each cell, unless it was recorded with a longer one or timed out.")
 @click.option("--keep-going", is_flag=True, help="Continue after a cell that failed now but not when recorded.")
 @click.option(
+    "--in-place",
+    is_flag=True,
+    help="Run in the directory of the notebook, instead of in a private copy of it that is removed afterwards. The "
+    "code then overwrites the recorded files.",
+)
+@click.option(
     "--trust-notebook-settings",
     is_flag=True,
     help="Apply settings, tags and comments in NOTEBOOK that relax the comparison: metadata.nbtape.replay, "
@@ -122,6 +128,7 @@ def replay(  # noqa: PLR0913  (one argument an option)
     parameters: tuple[tuple[str, str], ...],
     timeout: float,
     keep_going: bool,
+    in_place: bool,
     trust_notebook_settings: bool,
     allow_ignored: bool,
     jobs: int,
@@ -130,9 +137,12 @@ def replay(  # noqa: PLR0913  (one argument an option)
 ) -> int:
     """Run notebooks again and report what changed.
 
-    Runs each NOTEBOOK on a fresh kernel, in its own directory, writes a new notebook, and compares each cell with the
-    record. A cell that failed when recorded may fail again; a cell that timed out is stopped after the same time.
-    Accepts any notebook of nbformat 4; older ones are converted.
+    Runs each NOTEBOOK on a fresh kernel, in a private copy of its directory, writes a new notebook, and compares each
+    cell and each file that the code writes with the record. A cell that failed when recorded may fail again; a cell
+    that timed out is stopped after the same time. Accepts any notebook of nbformat 4; older ones are converted.
+
+    The copy lacks the files that the recording created, virtual environments, caches, and links that lead out of the
+    directory. Absolute paths in the code lead to the original.
 
     NOTEBOOK may be a directory, which stands for the notebooks in it. If you name several notebooks, nbtape skips those
     that are a replay or an export of another one of them. To replay such a notebook, name only that one.
@@ -163,6 +173,7 @@ def replay(  # noqa: PLR0913  (one argument an option)
             parameters={name: _value(text) for name, text in parameters},
             timeout=timeout,
             keep_going=keep_going,
+            in_place=in_place,
             trust_notebook_settings=trust_notebook_settings,
             allow_ignored=allow_ignored,
         )
@@ -221,8 +232,11 @@ def _replay_all(
     stops = _Stops()
 
     def replay_one(notebook: Path, output: Path | None) -> Outcome:
+        progress = verdicts.follow(notebook)
         try:
-            report = run_again(notebook, output, on_cell=verdicts.follow(notebook), on_start=stops.add, **options)
+            report = run_again(
+                notebook, output, on_cell=progress.cells, on_copy=progress.copied, on_start=stops.add, **options
+            )
             return report if keeps_documents else dataclasses.replace(report, documents=None)
         except Exception as exc:  # a bug that one notebook triggers does not keep the others from being replayed
             logger.debug("The replay of %s failed.", notebook, exc_info=True)

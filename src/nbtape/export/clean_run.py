@@ -39,7 +39,7 @@ class Rehearsal:
 
 
 def rehearse(path: Path, **options: Any) -> Rehearsal:  # noqa: ANN401  (those of `nbtape.replay`)
-    """Drop the failed and empty cells of a notebook and rerun the rest in its directory.
+    """Drop the failed and empty cells of a notebook and rerun the rest in a copy of its directory.
 
     Accepts the options of `nbtape.replay` and raises its errors, and ValueError if no code cell would be left.
     """

@@ -176,6 +176,10 @@ class KernelSource:
             ServerError: They must not.
         """
 
+    def can_access(self, directory: Path) -> bool:  # noqa: ARG002  (subclasses need it)
+        """Whether kernels can work in a local directory, as far as is known without starting anything."""
+        return True
+
     def manager(self) -> KernelManager:
         """Return a manager for one new kernel, not yet started."""
         raise NotImplementedError

@@ -35,6 +35,9 @@ class PooledKernels(KernelSource):
     def admit(self, directory: Path) -> None:
         self._stock.source.admit(directory)
 
+    def can_access(self, directory: Path) -> bool:
+        return self._stock.source.can_access(directory)
+
     def manager(self) -> KernelManager:
         return PooledKernelManager(self._stock)
 

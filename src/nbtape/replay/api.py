@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.common.argument_checks import check_callable, check_instance, path_argument, text_argument
 from nbtape.common.heavy_imports import import_heavy_packages
+from nbtape.common.untrusted_files import Directory
 from nbtape.environment import PLACE, Difference, differences
 from nbtape.kernels.sources import DEFAULT_KERNEL, checked_directory
 from nbtape.notebook.encoding import encode_document
@@ -23,18 +24,23 @@ from nbtape.replay.cell_verdict import judge_cell
 from nbtape.replay.checked_parameters import check_parameters
 from nbtape.replay.compare.cell_outputs import check_packages
 from nbtape.replay.compare.settings import Context, ReplaySettings
+from nbtape.replay.expectations import expectation
+from nbtape.replay.file_verdict import Runs, has_digests, judge_files
+from nbtape.replay.markers import skip_marks
 from nbtape.replay.notebook_settings import CellRules
 from nbtape.replay.publish import Destination
 from nbtape.replay.report import ReplayReport
+from nbtape.replay.working_copy import Stop, can_work_in, left_out, workplace
 from nbtape.session.options import checked_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from nbformat import NotebookNode
 
     from nbtape.kernels.sources import Server
-    from nbtape.replay.report import ReplayedCell
+    from nbtape.replay.report import ReplayedCell, ReplayedFile
+    from nbtape.replay.working_copy import Workplace
 
 _ENGINE: Final = "nbtape"
 
@@ -52,13 +58,17 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
     settings: ReplaySettings | None = None,
     trust_notebook_settings: bool = False,
     allow_ignored: bool = False,
+    in_place: bool = False,
     on_cell: Callable[[int, int], None] | None = None,
+    on_copy: Callable[[int, int], None] | None = None,
     on_start: Callable[[Callable[[], None]], None] | None = None,
 ) -> ReplayReport:
     """Rerun a notebook from the start on a fresh kernel, into a new notebook, and compare every cell.
 
-    The kernel works in the notebook's directory, so the code writes its files there again. Cells that failed may fail
-    again without stopping the replay; cells that were not run are not run. Any notebook works.
+    The kernel works in a private copy of the notebook's directory, which is removed afterwards, so recorded files stay
+    as recorded. The copy has no files that the recording created: the code has to write them again. Each recorded file
+    gets a verdict, too. Absolute paths in the code lead to the original. Cells that failed may fail again without
+    stopping the replay; cells that were not run are not run. Any notebook works.
 
     Args:
         notebook: The recorded notebook; it is not changed.
@@ -66,7 +76,7 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
             `<name>-replayed.ipynb` next to the notebook, with a number if that is taken.
         jupyter_server: The source of the kernel, as for `JupyterCodeExecutor`.
         kernel_name: The kernel spec; None for the one named in the notebook.
-        directory: The working directory of the kernel; None for the notebook's directory.
+        directory: The directory for the kernel to work in a copy of; None for the notebook's directory.
         parameters: Variables that override those of its `parameters` cell, as in papermill. Without such a cell, they
             are set in a new first cell, with a warning in the log. In the new notebook's metadata, numbers that are not
             finite are strings, such as "nan".
@@ -79,13 +89,17 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
             verdict on such a cell is `ignored` or `skipped`. If False, they are ignored and listed in
             `ReplayReport.ignored_settings`.
         allow_ignored: Whether the exit code may be 0 despite `ignored` and `skipped` cells.
+        in_place: Whether the kernel works in the directory itself, so that the code overwrites the recorded files. A
+            server on another machine always works with its own files.
         on_cell: Called after each cell with the number of cells that have run and their total.
-        on_start: Called with a function that stops the replay from any thread by interrupting the running cell. A
+        on_copy: Called during the copy with the bytes that are copied and their total.
+        on_start: Called with a function that stops the replay from any thread, by interrupting the running cell. A
             replay that is stopped before the first cell raises BlockInterrupted.
 
     Raises:
         NotebookReadError: The file is not a usable notebook.
         NotebookWriteError: The new notebook cannot be written.
+        DirectoryCopyError: The directory cannot be copied, or has more than 1 GB or 100,000 files.
         KernelError: No kernel can be started.
         MissingExtraError: The notebook has images, HTML or SVG, and the package to compare them is not installed.
         ValueError: The notebook has no such parameter, or another value is invalid.
@@ -93,6 +107,7 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
     path = path_argument("notebook", notebook).absolute()
     target = None if output is None else path_argument("output", output).absolute()
     check_callable("on_cell", on_cell)
+    check_callable("on_copy", on_copy)
     check_callable("on_start", on_start)
     recorded = read_document(path)
     destination = Destination(path, target)
@@ -109,7 +124,9 @@ def replay(  # noqa: PLR0913  (independent options of the public API)
         settings=settings,
         trust_notebook_settings=trust_notebook_settings,
         allow_ignored=allow_ignored,
+        in_place=in_place,
         on_cell=on_cell,
+        on_copy=on_copy,
         on_start=on_start,
     )
 
@@ -137,7 +154,9 @@ def replay_document(  # noqa: PLR0913  (the options of `replay`)
     settings: ReplaySettings | None = None,
     trust_notebook_settings: bool = False,
     allow_ignored: bool = False,
+    in_place: bool = False,
     on_cell: Callable[[int, int], None] | None = None,
+    on_copy: Callable[[int, int], None] | None = None,
     on_start: Callable[[Callable[[], None]], None] | None = None,
 ) -> ReplayReport:
     """`replay` a notebook in memory that was read from `path`; without `destination`, `path` is the report's output."""
@@ -155,39 +174,78 @@ def replay_document(  # noqa: PLR0913  (the options of `replay`)
         index: CellRules.of(block, cell, settings or ReplaySettings(), trusted=trust_notebook_settings)
         for index, block, cell in code_cells(recorded["cells"])
     }
-    began = time.monotonic()
-    content, target = _run(
-        recorded,
-        destination,
-        kernel_name=kernel_name,
-        parameters=dict(parameters or {}),
-        notebook=path,
-        directory=where,
-        jupyter_server=jupyter_server,
-        execution_timeout=checked_timeout(timeout),
-        keep_going=keep_going,
-        trust_notebook_settings=trust_notebook_settings,
-        on_cell=on_cell,
-        on_start=on_start,
-    )
-    replayed = parse_document(path, content)
+    execution_timeout = checked_timeout(timeout)
+    runs = {
+        index
+        for index, _, cell in code_cells(recorded["cells"])
+        if expectation(cell, skipped=trust_notebook_settings and bool(skip_marks(cell))).runs
+    }
+    began, stop = time.monotonic(), Stop()
+    if on_start is not None:
+        on_start(stop)
+    without = left_out(recorded, runs, path, None if destination is None else destination.path, where)
+    with workplace(
+        where,
+        without,
+        functools.partial(can_work_in, jupyter_server, kernel_name),
+        in_place=in_place,
+        stop=stop,
+        on_copy=on_copy,
+    ) as place:
+        content, target = _run(
+            recorded,
+            destination,
+            kernel_name=kernel_name,
+            parameters=dict(parameters or {}),
+            notebook=path,
+            directory=place.path,
+            jupyter_server=jupyter_server,
+            execution_timeout=execution_timeout,
+            keep_going=keep_going,
+            trust_notebook_settings=trust_notebook_settings,
+            on_cell=on_cell,
+            on_start=stop.pass_to,
+        )
+        replayed = parse_document(path, content)
+        contexts = _context(recorded, where), _context(replayed, where, place.moved)
+        cells = _judge_cells(recorded, replayed, contexts, rules)
+        absent = without.files if place.is_copy else ()
+        files = _judge_files(Runs(recorded, replayed, contexts, rules, cells), path.parent, place, absent)
     return ReplayReport(
         path,
         target or path,
-        _judge_cells(recorded, replayed, where, rules),
+        cells,
         time.monotonic() - began,
         _differences(recorded, replayed),
         trusts_settings=trust_notebook_settings,
         allows_ignored=allow_ignored,
+        files=files,
+        in_place=not place.is_copy,
+        notes=place.notes,
         documents=(recorded, replayed),
     )
 
 
+def _judge_files(
+    runs: Runs, directory: Path, place: Workplace, absent: Collection[tuple[str, ...]]
+) -> list[ReplayedFile] | None:
+    """The verdicts on the files that were recorded in a directory; None if the notebook has no digests.
+
+    `absent` has the paths of files that were not there when the replay began.
+    """
+    if not has_digests(runs.recorded):
+        return None
+    with Directory(directory) as originals, Directory(place.path) as results:
+        return judge_files(runs, originals if place.is_copy else None, results, absent)
+
+
 def _judge_cells(
-    recorded: NotebookNode, replayed: NotebookNode, where: Path, rules: Mapping[int, CellRules]
+    recorded: NotebookNode,
+    replayed: NotebookNode,
+    contexts: tuple[Context, Context],
+    rules: Mapping[int, CellRules],
 ) -> list[ReplayedCell]:
     new_cells = {cell["id"]: cell for cell in replayed["cells"]}
-    contexts = _context(recorded, where), _context(replayed, where)
     return [
         judge_cell(index, block, cell, new_cells.get(cell["id"]), contexts, rules[index])
         for index, block, cell in code_cells(recorded["cells"])
@@ -251,14 +309,17 @@ def _for_papermill(recorded: NotebookNode) -> NotebookNode:
     return document
 
 
-def _context(notebook: Mapping[str, Any], where: Path) -> Context:
-    """The context of a run in the directory `where`, unless the notebook names another."""
+def _context(notebook: Mapping[str, Any], where: Path, moved: tuple[tuple[str, str], ...] = ()) -> Context:
+    """The context of a run in the directory `where`, unless the notebook names another; `moved` as in `Context`."""
     environment = environment_of(notebook)
     if environment is None:
-        return Context(directory=str(where))
+        return Context(directory=str(where), moved=moved)
     # The notebook may be untrusted: a "directory" such as "0.99" must not be masked in its outputs.
     is_path = PurePosixPath(environment.directory).is_absolute() or PureWindowsPath(environment.directory).is_absolute()
-    return Context(directory=environment.directory if is_path else "", utc_offset=environment.utc_offset)
+    directory = environment.directory if is_path else ""
+    for part, original in moved:
+        directory = directory.replace(part, original)
+    return Context(directory=directory, moved=moved, utc_offset=environment.utc_offset)
 
 
 def _differences(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> list[Difference] | None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _Output = dict[str, Any]
 
 #: Statuses of stopped cells, whose outputs depend on the time.
-_STOPPED: Final = frozenset({"timeout", "interrupted"})
+STOPPED: Final = frozenset({"timeout", "interrupted"})
 
 
 #: A cell that is `%%writefile`, inside of other cell magics such as `%%time` or as a script of nbconvert calls it.
@@ -76,7 +76,7 @@ def _judge_ending(
         return Judgement("error", _failure(replayed))
     if expected.failed and now not in FAILED:
         return Judgement("fixed", f"It failed when recorded: {_failure(recorded)}")
-    if expected.failed and expected.status != now and not {expected.status, now} <= _STOPPED:
+    if expected.failed and expected.status != now and not {expected.status, now} <= STOPPED:
         return Judgement("different", f"Its status was {expected.status} when recorded and is {now} now.")
     return None
 
@@ -119,9 +119,9 @@ def _judge_outputs(
     if expected.status == "running":
         before = [output for output in before if not tells_ending(output)]
         after = _beginning(after, before)
-    elif own_status(replayed) in _STOPPED:
+    elif own_status(replayed) in STOPPED:
         before, after = _common_part(before, after)
-    judgement = judge(before, after, _at(contexts[0], recorded), _at(contexts[1], replayed), settings)
+    judgement = judge(before, after, context_of(contexts[0], recorded), context_of(contexts[1], replayed), settings)
     if own_status(replayed) in FAILED and matches(judgement):
         return replace(judgement, verdict="same_error")
     return judgement
@@ -166,7 +166,7 @@ def _same_length(old: _Output, new: _Output) -> tuple[_Output, _Output]:
     return {**old, "text": old["text"][:length]}, {**new, "text": new["text"][:length]}
 
 
-def _at(context: Context, cell: Mapping[str, Any]) -> Context:
+def context_of(context: Context, cell: Mapping[str, Any]) -> Context:
     """Add the times of a cell, as JupyterLab and nbclient record them, and whether it writes a file."""
     times = cell["metadata"].get("execution")
     times = times if isinstance(times, dict) else {}

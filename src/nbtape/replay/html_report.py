@@ -41,7 +41,7 @@ def render(reports: Sequence[ReplayReport]) -> str:
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, keep_trailing_newline=True)
-    environment.filters |= {"text": _text, "code": _code, "output": _output}
+    environment.filters |= {"text": _text, "code": _code, "output": _output, "bytes": _bytes}
     page = environment.from_string(files("nbtape.replay").joinpath("report.html.j2").read_text(encoding="utf-8"))
     title = reveal_in_prose(", ".join(report.notebook.name for report in reports)[:200])
     with_cells = ((report, *map(_cells, _documents(report))) for report in reports)
@@ -85,6 +85,10 @@ def _text(value: object) -> Markup:
 
     text = _shorten(str(value))
     return Markup(mark_hidden(html.escape(strip_escapes(fit_text(text)))))  # noqa: S704  (escaped)
+
+
+def _bytes(size: int | None) -> str:
+    return "" if size is None else f"{size:,} bytes"
 
 
 def _shorten(text: str) -> str:

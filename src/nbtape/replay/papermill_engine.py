@@ -21,6 +21,7 @@ from nbtape.replay.rerun import Rerun
 from nbtape.session.kernel_lifecycle import KernelLifecycle
 from nbtape.session.loop_thread import LoopThread
 from nbtape.session.options import DEFAULTS, checked_options
+from nbtape.session.written_files import WorkingDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,8 +57,8 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
                 `notebook`, the path to record as the input; `directory`, the kernel's working directory;
                 `jupyter_server`, `keep_going`, `on_cell`, `on_start` and `trust_notebook_settings` as in
                 `nbtape.replay` (without it, the tag `skip-execution` applies, as in papermill's own engine); `keep`,
-                which is called with `nb` before it runs, and prevents saving while the code, which could change the
-                file, is running. Other options are ignored.
+                which is called with `nb` before it runs, prevents saving while the code, which could change the file,
+                is running, and lists the files that the code writes. Other options are ignored.
 
         Raises:
             NbtapeError: No kernel can be started, or the notebook cannot be written.
@@ -93,6 +94,7 @@ class NbtapeEngine(Engine):  # type: ignore[misc]  # untyped
             timeout=options.get("execution_timeout") or math.inf,
             keep_going=bool(options.get("keep_going")),
             on_output=OutputEcho(options, log_output=log_output).take,
+            written=WorkingDirectory(directory) if keep is not None else None,
         )
         try:
             _run(rerun, manager, options.get("on_start"))

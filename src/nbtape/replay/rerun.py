@@ -7,13 +7,14 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.common.concurrency import unless_stopped
+from nbtape.common.concurrency import offload, unless_stopped
 from nbtape.common.text import fit_json
 from nbtape.notebook.format import own_metadata
 from nbtape.notebook.notices import tell_cut, tell_ending, tell_failure
 from nbtape.notebook.output_text import output_size
 from nbtape.session.output_limits import Listener
 from nbtape.session.recording import outcome_facts, record_facts
+from nbtape.session.written_files import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from nbtape.replay.expectations import Expectation
     from nbtape.session.kernel_lifecycle import KernelLifecycle
     from nbtape.session.options import Options
+    from nbtape.session.written_files import WorkingDirectory
 
 #: How long a cell has to obey the interrupt when the replay is stopped.
 _LAST_GRACE_SECONDS: Final = 0.3
@@ -34,6 +36,7 @@ class Rerun:
     """Reruns the cells of the manager's notebook, which must have no outputs, and writes their outputs into it.
 
     `expectations` are by cell position; `timeout` is in seconds per cell, unless an expectation has its own.
+    The files that appear in `written` are recorded.
     """
 
     manager: ExecutionManager
@@ -43,6 +46,7 @@ class Rerun:
     timeout: float
     keep_going: bool
     on_output: Callable[[Mapping[str, Any]], None]
+    written: WorkingDirectory | None = None
     has_begun: bool = field(init=False, default=False)
     _chars_left: int = field(init=False)
 
@@ -86,12 +90,21 @@ class Rerun:
         self._chars_left = max(0, self._chars_left - sum(map(output_size, cell["outputs"])))
         note = " ".join(filter(None, [outcome.cause, outcome.missing]))
         seconds = timeout if math.isfinite(timeout) else None
-        _close(cell, status=outcome.status, timeout=seconds, kernel_epoch=epoch, **outcome_facts(outcome, note))
+        facts = {**outcome_facts(outcome, note), **await self._written_files()}
+        _close(cell, status=outcome.status, timeout=seconds, kernel_epoch=epoch, **facts)
         if outcome.installed is not None:
             self.manager.describe({"nbtape": outcome.installed.metadata()})
         unexpected = outcome.status != "ok" and not expected.may_fail
         self.manager.end(index, unexpected=unexpected)
         return not unexpected
+
+    async def _written_files(self) -> dict[str, Any]:
+        """The files that the last cell wrote, for its metadata."""
+        if self.written is None:
+            return {}
+        changes = self.written.changes()
+        files = await offload(describe, changes.paths, self.written.directory) if changes.paths else []
+        return {"files": files, "created": changes.created}
 
     async def _start(self) -> None:
         """Start a kernel if none is alive."""

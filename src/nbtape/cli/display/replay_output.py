@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from nbtape.cli.display.consoles import consoles, drawn, read_or_not, shows_progress
 from nbtape.cli.display.plain import plain_code, plain_line
 from nbtape.replay.report import ReplayReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from rich.progress import Progress
+
     from nbtape.replay.report import Outcome
+
+#: Time between two updates of the progress of a copy.
+_UPDATE_SECONDS: Final = 0.1
+_MB: Final = 1_000_000
 
 #: The styles of verdicts in the table; the others are not colored.
 _STYLES = {
@@ -48,10 +55,9 @@ class Verdicts:
             disable=not shows_progress(),
         )
 
-    def follow(self, notebook: Path) -> Callable[[int, int], None]:
-        """Add a progress bar; call the returned function, from any thread, with the cells run and their total."""
-        task = self.progress.add_task(plain_line(notebook.name), total=None)
-        return lambda done, total: self.progress.update(task, completed=done, total=total)
+    def follow(self, notebook: Path) -> NotebookProgress:
+        """Add a progress bar for a notebook."""
+        return NotebookProgress(self.progress, plain_line(notebook.name))
 
     def show(self, outcome: Outcome) -> None:
         """Print the outcome of a replay."""
@@ -83,10 +89,9 @@ class Verdicts:
         from rich.table import Table
         from rich.text import Text
 
-        head, *_ = str(report).splitlines()
-        self._out.print(plain_line(head), style="bold")
+        self._out.print(plain_line(report.summary()), style="bold")
         news = [cell for cell in report.cells if not cell.is_as_recorded or cell.verdict == "drift"]
-        for line in (*report.news_of_settings(), *report.news_of_environment()):
+        for line in (*report.news_of_files(), *report.news_of_settings(), *report.news_of_environment()):
             self._out.print(plain_line(drawn(line)))
         if not news:
             return
@@ -100,3 +105,26 @@ class Verdicts:
                 Text(plain_line(cell.reason)),
             )
         self._out.print(table)
+
+
+class NotebookProgress:
+    """The progress bar of one notebook; its methods may be called from any thread."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self._progress, self._name = progress, name
+        self._task = progress.add_task(name, total=None)
+        self._copied = 0.0  # when the bar was last updated
+
+    def cells(self, done: int, total: int) -> None:
+        """Show how many cells have run."""
+        self._progress.update(self._task, description=self._name, completed=done, total=total)
+
+    def copied(self, done: int, total: int) -> None:
+        """Show how many bytes of its directory are copied."""
+        now = time.monotonic()
+        if done == total:
+            self._progress.update(self._task, description=self._name, completed=0, total=None)
+        elif now - self._copied > _UPDATE_SECONDS:
+            self._copied = now
+            what = f"{self._name}: copying its directory, MB"
+            self._progress.update(self._task, description=what, completed=done // _MB, total=total // _MB)

@@ -69,6 +69,14 @@ class JupyterServer(ABC):
             ServerError: They must not.
         """
 
+    def can_access(self, directory: Path) -> bool:
+        """Whether kernels can work in a local directory; does not start the server."""
+        try:
+            root = self.common_directory()
+        except ValueError:  # each session has its own
+            return True
+        return root is None or directory.resolve().is_relative_to(root.resolve())
+
     def common_directory(self) -> Path | None:
         """The directory in or below which all sessions must work; None if there is no such limit.
 
@@ -92,3 +100,8 @@ class ForeignServer(JupyterServer):
             TypeError: It is not a connection info.
         """
         return JupyterConnectionInfo.of(self._provider.connection_info)
+
+    def can_access(self, directory: Path) -> bool:
+        """Whether the directory is below the `local_root` of a `JupyterConnectionInfo`; others have none."""
+        root = self._provider.local_root if isinstance(self._provider, JupyterConnectionInfo) else None
+        return root is not None and directory.resolve().is_relative_to(root.resolve())

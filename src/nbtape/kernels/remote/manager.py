@@ -59,6 +59,9 @@ class RemoteKernels(KernelSource):
     def admit(self, directory: Path) -> None:
         self.server.admit(directory)
 
+    def can_access(self, directory: Path) -> bool:
+        return self.server.can_access(directory)
+
     def manager(self) -> KernelManager:
         """Return a manager for one new kernel."""
         return RemoteKernelManager(self, self._name)

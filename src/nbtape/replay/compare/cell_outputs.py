@@ -49,6 +49,11 @@ def check_packages(outputs: Iterable[Mapping[str, Any]]) -> None:
         MissingExtraError.check("Comparing HTML and SVG", "replay", lxml="lxml")
 
 
+def is_json(mime: str) -> bool:
+    """Whether a MIME type is one of JSON."""
+    return _JSON.match(mime) is not None
+
+
 def judge(
     recorded_outputs: Sequence[Mapping[str, Any]],
     replayed_outputs: Sequence[Mapping[str, Any]],
@@ -134,7 +139,7 @@ def _compare_streams(name: str, old: str, new: str, terms: Terms) -> Judgement:
 
 
 def _compare_values(mime: str, old: object, new: object, terms: Terms) -> Judgement:
-    if _JSON.match(mime):
+    if is_json(mime):
         return compare_structures(old, new, terms)
     left, right = _joined(old), _joined(new)
     if mime in PILLOW_FORMATS:

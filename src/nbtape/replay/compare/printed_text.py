@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Longer texts and lines are compared only for equality.
 _MAX_TEXT_CHARS: Final = 2_000_000
 _MAX_LINE_CHARS: Final = 50_000
+TOO_LONG: Final = "the texts differ and are too long to compare"
 
 _INSTALLED: Final = re.compile(r"[^\s'\"<>(),:;=]{0,400}[/\\](?:site|dist)-packages[/\\]")
 _STANDARD: Final = re.compile(r"[^\s'\"<>(),:;=]{0,400}(/lib/python3\.\d+/)(?=\w)")
@@ -41,7 +42,7 @@ def compare_texts(old: str, new: str, terms: Terms, *, is_code: bool = False) ->
     if old == new and not is_code:
         return SAME
     if max(len(old), len(new)) > _MAX_TEXT_CHARS:
-        return SAME if old == new else Judgement("different", "the texts differ and are too long to compare")
+        return SAME if old == new else Judgement("different", TOO_LONG)
     left, right = _normalize(old, terms, terms.recorded), _normalize(new, terms, terms.replayed)
     return _Comparison(terms, is_code=is_code).compare(left, right, is_equal=old == new)
 
@@ -123,7 +124,7 @@ class _Comparison:
         if self._terms.allow("durations"):
             line = mask_durations(line)
         if self._terms.allow("paths"):
-            line = _mask_paths(line, context.directory)
+            line = _mask_paths(line, context)
         extra = self._terms.settings.extra
         return self._terms.patterns.mask(extra, line) if extra else line
 
@@ -169,13 +170,15 @@ def _gap(match: re.Match[str]) -> str:
     return " " if match[0][0] in " \t" else match[0][:3]
 
 
-def _mask_paths(line: str, directory: str) -> str:
+def _mask_paths(line: str, context: Context) -> str:
+    for part, original in context.moved:
+        line = line.replace(part, original)
     if "-packages" in line:
         line = _INSTALLED.sub("⟦packages⟧", line)
     if "/lib/python3" in line:
         line = _STANDARD.sub(r"⟦python⟧\1", line)
-    if len(directory.rstrip("/")) > 1:
-        line = re.sub(r"(?<![\w.])" + re.escape(directory.rstrip("/")) + r"(?![\w.-])", ".", line)
+    if len(directory := context.directory.rstrip("/")) > 1:
+        line = re.sub(r"(?<![\w.])" + re.escape(directory) + r"(?![\w.-])", ".", line)
     return line
 
 

@@ -62,6 +62,7 @@ class Context:
         directory: The working directory.
         utc_offset: UTC offset in seconds.
         writes_file: Whether the cell is IPython's magic `%%writefile`.
+        moved: Parts of paths that count as another part, with that: those of a copy of the working directory.
     """
 
     began: float | None = None
@@ -69,6 +70,7 @@ class Context:
     directory: str = ""
     utc_offset: float | None = None
     writes_file: bool = False
+    moved: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
