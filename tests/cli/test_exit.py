@@ -272,12 +272,14 @@ class TestCtrlC:
 
     def check_nothing_runs(self) -> None:
         assert eventually(lambda: not processes_in(self.directory)), "processes are left behind"
+        assert not list(self.directory.parent.glob(".nbtape-copy-*")), "a copy is left behind"
 
     @pytest.fixture
     def long_session(self, tmp_path: Path) -> Path:
         """A notebook whose second cell finished at once when recorded and blocks when replayed."""
         with JupyterCodeExecutor(output_dir=tmp_path) as executor:
-            code = "import os, time\nif os.path.exists('wait'):\n    open('begun', 'w').close()\n    time.sleep(200)"
+            begun = f"open({str(tmp_path / 'begun')!r}, 'w').close()"
+            code = f"import os, time\nif os.path.exists('wait'):\n    {begun}\n    time.sleep(200)"
             executor.execute_code_blocks([CodeBlock("x = 1", "python"), CodeBlock(code, "python")])
             (tmp_path / "wait").touch()
             return executor.notebook
