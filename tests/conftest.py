@@ -174,6 +174,8 @@ def base_image(docker_client: docker.DockerClient) -> str:
 def container(base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerJupyterServer]:
     """Run a container in which the directories of all tests are mounted."""
     with DockerJupyterServer(base_image=base_image, bind_dir=tmp_path_factory.getbasetemp()) as server:
+        # A container that is lent stays: no test is the first one to start it, and none waits for another one.
+        assert server.connection_info
         yield server
 
 
