@@ -870,7 +870,7 @@ def test_conflicting_options_are_rejected(output_dir: Path) -> None:
     assert "is a file, not a directory" in refused("--output-dir", str(output_dir / "file"))
     assert "is not installed" in refused("--kernel", "no-such-kernel")
     assert "NBTAPE_MCP_TOKEN is empty" in refused("--http", "0", NBTAPE_MCP_TOKEN="")
-    assert "need --http" in refused("--token-file", "x")
+    assert "needs --http" in refused("--token-file", "x")
     assert "Use one of them" in refused("--http", "0", "--token-file", "x", "--token-fd", "3")
     assert "cannot be read: No such file" in refused("--http", "0", "--token-file", str(output_dir / "none"))
     assert "cannot be read: Is a directory" in refused("--http", "0", "--token-file", str(output_dir))
