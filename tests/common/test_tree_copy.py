@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -14,10 +15,13 @@ from nbtape.common.tree_copy import COPY_PREFIX, CanceledError, Limits, TooLarge
 from nbtape.common.untrusted_files import Directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.timeout(60)
+
+#: The user without rights.
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -187,10 +191,29 @@ def test_a_copy_can_be_canceled_and_reports_its_progress(
     assert told == [(10, 100), (20, 100), (30, 100)]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
-def test_unreadable_files_are_left_out(source: Path, target: Path) -> None:
+@contextlib.contextmanager
+def ordinary_user(*directories: Path) -> Iterator[None]:
+    """Give directories to a user who may not read everything, and act as that user."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for directory in directories:
+        os.chown(directory, NOBODY, -1)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_unreadable_files_are_left_out(temp_dir: Path) -> None:
+    temp_dir.chmod(0o711)  # so that the user can pass
+    source, target = temp_dir / "source", temp_dir / "target"
+    target.mkdir()
     write(source / "secret").chmod(0)
-    assert copied(source, target) == []
+    write(source / "open").chmod(0o644)
+    with ordinary_user(source, target):
+        assert copied(source, target) == ["open"]
 
 
 def test_a_tree_is_removed_however_deep_and_inaccessible_it_is(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import stat
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,8 @@ from nbtape.notebook.format import own_metadata
 from nbtape.replay.working_copy import LeftOut, Stop, can_work_in, left_out, workplace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nbtape.kernels.sources import Server
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -84,15 +88,26 @@ def test_the_copy_is_private_next_to_the_original_and_removed_afterwards(directo
     assert (directory / "data.csv").read_text() == "1\n"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
-def test_a_copy_is_elsewhere_if_the_parent_is_read_only(directory: Path) -> None:
-    directory.parent.chmod(0o500)
+@contextlib.contextmanager
+def read_only(directory: Path) -> Iterator[None]:
+    """Make a directory read-only; root can write in it anyway, unless it is mounted like that."""
+    if os.geteuid() != 0:
+        directory.chmod(0o500)
+        yield
+        directory.chmod(0o700)
+        return
+    subprocess.run(["mount", "--bind", directory, directory], check=True)
     try:
-        with place(directory) as work:
-            assert work.path.name == directory.name
-            assert work.path.is_relative_to(Path(tempfile.gettempdir()).resolve())
+        subprocess.run(["mount", "-o", "remount,bind,ro", directory], check=True)
+        yield
     finally:
-        directory.parent.chmod(0o700)
+        subprocess.run(["umount", "-l", directory], check=True)
+
+
+def test_a_copy_is_elsewhere_if_the_parent_is_read_only(directory: Path) -> None:
+    with read_only(directory.parent), place(directory) as work:
+        assert work.path.name == directory.name
+        assert work.path.is_relative_to(Path(tempfile.gettempdir()).resolve())
 
 
 def test_a_copy_is_in_the_temporary_directory_if_it_cannot_be_next_to_the_original(
