@@ -6,6 +6,11 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+from nbtape import AsyncJupyterCodeExecutor, JupyterCodeExecutor
 
 #: The package that each file or directory of tests needs.
 FRAMEWORKS = {
@@ -23,3 +28,9 @@ FRAMEWORKS = {
 collect_ignore = [name for name, package in FRAMEWORKS.items() if find_spec(package) is None]
 if len(collect_ignore) == len(FRAMEWORKS):
     collect_ignore.append("test_notebooks.py")  # replays the notebook of each installed framework
+
+
+@pytest.fixture(params=[JupyterCodeExecutor, AsyncJupyterCodeExecutor])
+def kind(request: pytest.FixtureRequest) -> Any:
+    """The kinds of executor."""
+    return request.param

@@ -28,6 +28,7 @@ from ag2.testing import TestConfig, TrackingConfig
 from ag2.tools import SandboxCodeTool
 from ag2.tools.code import CodeEnvironment, CodeRunResult
 from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
+from tool_runs import statuses
 
 from nbtape import AsyncJupyterCodeExecutor, NotebookWriteError
 from nbtape.integrations.ag2 import JupyterCodeEnvironment, add_pictures, code_tool
@@ -79,10 +80,6 @@ async def texts(reply: Any) -> list[str]:
         "".join(part.content for part in event.result.parts if isinstance(part, TextInput))
         for event in await results(reply)
     ]
-
-
-def statuses(notebook: Path) -> list[str]:
-    return [cell["metadata"]["nbtape"]["status"] for cell in code_cells(notebook)]
 
 
 # The contract

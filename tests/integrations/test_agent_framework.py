@@ -26,21 +26,16 @@ from openai import AsyncOpenAI
 from openai.types.responses.response_input_item_param import FunctionCallOutput
 from pydantic import TypeAdapter
 from reading import code_cells, eventually, read_notebook, stream_text
+from tool_runs import DIE, FOREVER, RIGHT, WRONG, statuses, stop, telling
 
-from nbtape import AsyncJupyterCodeExecutor, CodeResult, JupyterCodeExecutor
+from nbtape import CodeResult, JupyterCodeExecutor
 from nbtape.integrations.agent_framework import CodeProvider, code_tool
 from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
-
-WRONG = "def fib(n):\n    return fib(n - 1) + fib(n - 2)\nseen = 'kept'\nprint(fibonacci(14))"
-RIGHT = "a, b = 0, 1\nfor _ in range(14):\n    a, b = b, a + b\nprint(a, seen)"
-FOREVER = "kept = 7\nprint('begun', flush=True)\nimport time\ntime.sleep(600)"
-DIE = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
 
 
 class ScriptedClient(FunctionInvocationLayer, ChatMiddlewareLayer, BaseChatClient):
@@ -92,34 +87,8 @@ async def play(tool: Any, *lines: list[Content]) -> list[str]:
     return [result.result for result in results(await agent.run("What is fib(14)?"))]
 
 
-def statuses(notebook: Path) -> list[str]:
-    return [cell["metadata"]["nbtape"]["status"] for cell in code_cells(notebook)]
-
-
 def sources(notebook: Path) -> list[tuple[str, str]]:
     return [(cell["cell_type"], cell["source"]) for cell in read_notebook(notebook)["cells"]]
-
-
-def telling(begun: asyncio.Event) -> Callable[[object], None]:
-    """Return a listener that sets an event of this loop, from any thread."""
-    loop = asyncio.get_running_loop()
-
-    def tell(_: object) -> None:
-        loop.call_soon_threadsafe(begun.set)
-
-    return tell
-
-
-@pytest.fixture(params=[JupyterCodeExecutor, AsyncJupyterCodeExecutor])
-def kind(request: pytest.FixtureRequest) -> Any:
-    """The kinds of executor."""
-    return request.param
-
-
-async def stop(executor: JupyterCodeExecutor | AsyncJupyterCodeExecutor) -> None:
-    stopping = executor.stop()
-    if stopping is not None:
-        await stopping
 
 
 @pytest.mark.parametrize("stream", [False, True])

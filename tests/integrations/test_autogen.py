@@ -36,6 +36,7 @@ from executors import SHOW_IMAGE
 from message_corpus import CORPUS, ours, read_by
 from pydantic import ValidationError
 from reading import code_cells, descendants, read_notebook, stream_text
+from tool_runs import statuses
 
 from nbtape import KernelNotInstalledError, LocalJupyterServer, OutputDirectoryError
 from nbtape.integrations.autogen import (
@@ -106,10 +107,6 @@ def python(*codes: str) -> list[CodeBlock]:
 
 async def run(executor: JupyterCodeExecutor, *codes: str) -> JupyterCodeResult:
     return await executor.execute_code_blocks(python(*codes), CancellationToken())
-
-
-def statuses(notebook: Path) -> list[str]:
-    return [cell["metadata"]["nbtape"]["status"] for cell in code_cells(notebook)]
 
 
 def told(notebook: Path) -> list[tuple[str, str]]:

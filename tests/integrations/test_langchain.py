@@ -17,21 +17,16 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 from reading import code_cells, eventually, read_notebook, stream_text
+from tool_runs import DIE, FOREVER, RIGHT, WRONG, statuses, telling
 
 from nbtape import AsyncJupyterCodeExecutor, CodeResult, JupyterCodeExecutor
 from nbtape.integrations.langchain import code_tool
 from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
-
-WRONG = "def fib(n):\n    return fib(n - 1) + fib(n - 2)\nseen = 'kept'\nprint(fibonacci(14))"
-RIGHT = "a, b = 0, 1\nfor _ in range(14):\n    a, b = b, a + b\nprint(a, seen)"
-FOREVER = "kept = 7\nprint('begun', flush=True)\nimport time\ntime.sleep(600)"
-DIE = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
 
 
 class ScriptedModel(BaseChatModel):  # type: ignore[misc,unused-ignore]
@@ -79,10 +74,6 @@ async def aplay(tool: Any, *lines: AIMessage) -> list[ToolMessage]:
 
 def answers(state: dict[str, Any]) -> list[ToolMessage]:
     return [message for message in state["messages"] if isinstance(message, ToolMessage)]
-
-
-def statuses(notebook: Path) -> list[str]:
-    return [cell["metadata"]["nbtape"]["status"] for cell in code_cells(notebook)]
 
 
 def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both_with_the_messages(output_dir: Path) -> None:
@@ -224,16 +215,6 @@ async def test_cancelling_a_queued_call_stops_only_that_call(output_dir: Path) -
         go.touch()
         assert await first == "begun\nended"
         assert await tool.ainvoke({"code": "'never' in globals()"}) == "False"
-
-
-def telling(begun: asyncio.Event) -> Callable[[object], None]:
-    """Return a listener that sets an event of this loop, from any thread."""
-    loop = asyncio.get_running_loop()
-
-    def tell(_: object) -> None:
-        loop.call_soon_threadsafe(begun.set)
-
-    return tell
 
 
 def test_a_kernel_that_cannot_start_is_reported_to_the_model_and_the_run_continues(output_dir: Path) -> None:

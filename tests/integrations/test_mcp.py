@@ -29,6 +29,7 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.types import ElicitResult
 from PIL import Image
 from reading import code_cells, descendants, eventually, is_running, read_notebook, stream_text
+from tool_runs import statuses
 
 from nbtape import CodeBlock
 from nbtape.integrations.mcp import NotebookServer
@@ -80,10 +81,6 @@ def images(result: CallToolResult) -> list[Image.Image]:
 
 def entries(directory: Path) -> list[str]:
     return [path.name for path in directory.iterdir()]
-
-
-def statuses(notebook: Path) -> list[str]:
-    return [cell["metadata"]["nbtape"]["status"] for cell in code_cells(notebook)]
 
 
 @dataclass

@@ -17,21 +17,18 @@ from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessa
 from openai.types.responses.response_input_item_param import FunctionCallOutput
 from pydantic import TypeAdapter
 from reading import code_cells, eventually, read_notebook, stream_text
+from tool_runs import DIE, FOREVER, RIGHT, WRONG, statuses, stop, telling
 
-from nbtape import AsyncJupyterCodeExecutor, JupyterCodeExecutor
+from nbtape import JupyterCodeExecutor
 from nbtape.integrations.openai_agents import MessageHooks, code_tool
 from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
-WRONG = "def fib(n):\n    return fib(n - 1) + fib(n - 2)\nseen = 'kept'\nprint(fibonacci(14))"
-RIGHT = "a, b = 0, 1\nfor _ in range(14):\n    a, b = b, a + b\nprint(a, seen)"
-FOREVER = "kept = 7\nprint('begun', flush=True)\nimport time\ntime.sleep(600)"
-DIE = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
 
 #: Without an account, there is nowhere to send traces.
 CONFIG = RunConfig(tracing_disabled=True)
@@ -89,32 +86,6 @@ async def play(tool: Any, *lines: list[Any], hooks: MessageHooks | None = None) 
 def answers(run: Any) -> list[Any]:
     """Return what the model gets, as the SDK sends it."""
     return [item.raw_item["output"] for item in run.new_items if isinstance(item, ToolCallOutputItem)]
-
-
-def statuses(notebook: Path) -> list[str]:
-    return [cell["metadata"]["nbtape"]["status"] for cell in code_cells(notebook)]
-
-
-def telling(begun: asyncio.Event) -> Callable[[object], None]:
-    """Return a listener that sets an event of this loop, from any thread."""
-    loop = asyncio.get_running_loop()
-
-    def tell(_: object) -> None:
-        loop.call_soon_threadsafe(begun.set)
-
-    return tell
-
-
-@pytest.fixture(params=[JupyterCodeExecutor, AsyncJupyterCodeExecutor])
-def kind(request: pytest.FixtureRequest) -> Any:
-    """The kinds of executor."""
-    return request.param
-
-
-async def stop(executor: JupyterCodeExecutor | AsyncJupyterCodeExecutor) -> None:
-    stopping = executor.stop()
-    if stopping is not None:
-        await stopping
 
 
 async def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both_with_the_messages(

@@ -13,14 +13,14 @@ from pydantic_ai import Agent, BinaryContent, ModelMessagesTypeAdapter
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import FunctionModel
 from reading import code_cells, eventually, read_notebook, stream_text
+from tool_runs import DIE, FOREVER, RIGHT, WRONG, statuses, stop, telling
 
-from nbtape import AsyncJupyterCodeExecutor, CodeResult, JupyterCodeExecutor
+from nbtape import CodeResult, JupyterCodeExecutor
 from nbtape.integrations import pydantic_ai
 from nbtape.integrations.pydantic_ai import code_tool
 from nbtape.messages.prompts import TOOL_DESCRIPTION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from pydantic_ai.models.function import AgentInfo
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from nbtape.integrations._tool import Message
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
-
-WRONG = "def fib(n):\n    return fib(n - 1) + fib(n - 2)\nseen = 'kept'\nprint(fibonacci(14))"
-RIGHT = "a, b = 0, 1\nfor _ in range(14):\n    a, b = b, a + b\nprint(a, seen)"
-FOREVER = "kept = 7\nprint('begun', flush=True)\nimport time\ntime.sleep(600)"
-DIE = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
 
 
 class ScriptedModel:
@@ -65,32 +60,6 @@ async def play(tool: Any, *lines: ModelResponse) -> list[ToolReturnPart]:
 
 def answers(run: Any) -> list[ToolReturnPart]:
     return [part for message in run.all_messages() for part in message.parts if isinstance(part, ToolReturnPart)]
-
-
-def statuses(notebook: Path) -> list[str]:
-    return [cell["metadata"]["nbtape"]["status"] for cell in code_cells(notebook)]
-
-
-def telling(begun: asyncio.Event) -> Callable[[object], None]:
-    """Return a listener that sets an event of this loop, from any thread."""
-    loop = asyncio.get_running_loop()
-
-    def tell(_: object) -> None:
-        loop.call_soon_threadsafe(begun.set)
-
-    return tell
-
-
-@pytest.fixture(params=[JupyterCodeExecutor, AsyncJupyterCodeExecutor])
-def kind(request: pytest.FixtureRequest) -> Any:
-    """The kinds of executor."""
-    return request.param
-
-
-async def stop(executor: JupyterCodeExecutor | AsyncJupyterCodeExecutor) -> None:
-    stopping = executor.stop()
-    if stopping is not None:
-        await stopping
 
 
 async def test_a_failed_attempt_is_repaired_and_the_notebook_shows_both_with_the_messages(

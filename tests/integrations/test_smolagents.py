@@ -32,6 +32,7 @@ from smolagents import (
     tool,
 )
 from smolagents.models import ChatMessageStreamDelta
+from tool_runs import statuses
 
 from nbtape import CodeBlock, JupyterCodeExecutor, LocalJupyterServer, ServerError, replay
 from nbtape.integrations.smolagents import JupyterExecutor
@@ -79,10 +80,6 @@ def observations(ran: CodeAgent) -> list[str]:
 
 def markdown(path: Path) -> list[str]:
     return [cell["source"] for cell in read_notebook(path)["cells"] if cell["cell_type"] == "markdown"]
-
-
-def statuses(path: Path) -> list[str]:
-    return [cell["metadata"]["nbtape"]["status"] for cell in code_cells(path)]
 
 
 @tool
