@@ -46,6 +46,9 @@ MEANINGS: Final[Mapping[int, str]] = {
 
 Status = Literal["ok", "error", "timeout", "interrupted", "kernel_died", "not_run"]
 
+#: Statuses of blocks that were stopped, whose outputs depend on the time.
+STOPPED: Final = frozenset({"timeout", "interrupted"})
+
 #: The exit code of each status.
 EXIT_CODES: Final[Mapping[Status, int]] = {
     "ok": WELL,

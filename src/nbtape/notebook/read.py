@@ -160,14 +160,15 @@ def read_content(path: Path, directory: Directory | None = None) -> bytes:
 
     `directory` is its directory, if that is already open.
     """
-    if path.suffix != ".ipynb" and path.is_dir():
-        raise NotebookReadError(path, _IS_DIRECTORY)
-    if path.suffix != ".ipynb" and path.is_file():
-        raise NotebookReadError(
-            path,
-            "it is not a notebook: its name does not end in .ipynb. For Markdown or a script, use "
-            f"`nbtape run {path}`.",
-        )
+    if path.suffix != ".ipynb":
+        if path.is_dir():
+            raise NotebookReadError(path, _IS_DIRECTORY)
+        if path.is_file():
+            raise NotebookReadError(
+                path,
+                "it is not a notebook: its name does not end in .ipynb. For Markdown or a script, use "
+                f"`nbtape run {path}`.",
+            )
     try:
         return read_file(path, MAX_FILE_BYTES) if directory is None else directory.read(path.name, MAX_FILE_BYTES)
     except FileNotFoundError as exc:

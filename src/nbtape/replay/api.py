@@ -24,9 +24,7 @@ from nbtape.replay.cell_verdict import judge_cell
 from nbtape.replay.checked_parameters import check_parameters
 from nbtape.replay.compare.cell_outputs import check_packages
 from nbtape.replay.compare.settings import Context, ReplaySettings
-from nbtape.replay.expectations import expectation
 from nbtape.replay.file_verdict import Runs, has_digests, judge_files
-from nbtape.replay.markers import skip_marks
 from nbtape.replay.notebook_settings import CellRules
 from nbtape.replay.publish import Destination
 from nbtape.replay.report import ReplayReport
@@ -175,11 +173,7 @@ def replay_document(  # noqa: PLR0913  (the options of `replay`)
         for index, block, cell in code_cells(recorded["cells"])
     }
     execution_timeout = checked_timeout(timeout)
-    runs = {
-        index
-        for index, _, cell in code_cells(recorded["cells"])
-        if expectation(cell, skipped=trust_notebook_settings and bool(skip_marks(cell))).runs
-    }
+    runs = {index for index, _, cell in code_cells(recorded["cells"]) if rules[index].expectation(cell).runs}
     began, stop = time.monotonic(), Stop()
     if on_start is not None:
         on_start(stop)

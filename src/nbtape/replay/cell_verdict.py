@@ -13,10 +13,11 @@ from nbtape.notebook.format import own_metadata, own_status
 from nbtape.notebook.notices import tells_ending
 from nbtape.replay.compare.cell_outputs import judge
 from nbtape.replay.compare.settings import Context, Judgement, ReplaySettings, matches
-from nbtape.replay.expectations import FAILED, expectation
+from nbtape.replay.expectations import FAILED
 from nbtape.replay.markers import ignore_marks, skip_marks
 from nbtape.replay.notebook_settings import found_settings
 from nbtape.replay.report import AS_RECORDED, ReplayedCell
+from nbtape.results import STOPPED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from nbtape.replay.notebook_settings import CellRules
 
 _Output = dict[str, Any]
-
-#: Statuses of stopped cells, whose outputs depend on the time.
-STOPPED: Final = frozenset({"timeout", "interrupted"})
 
 
 #: A cell that is `%%writefile`, inside of other cell magics such as `%%time` or as a script of nbconvert calls it.
@@ -49,7 +47,7 @@ def judge_cell(
 
     `replayed` is None if papermill replaced it with new parameters.
     """
-    expected = expectation(recorded, skipped=rules.is_trusted and bool(skip_marks(recorded)))
+    expected = rules.expectation(recorded)
     found = found_settings(recorded)
     if replayed is None:
         reason = "Replaced by the parameters of this run."

@@ -14,14 +14,15 @@ from nbtape.common.image_types import PILLOW_FORMATS
 from nbtape.errors import MissingExtraError
 from nbtape.notebook.format import own_metadata, own_status
 from nbtape.notebook.numbering import code_cells
-from nbtape.replay.cell_verdict import STOPPED, context_of
+from nbtape.replay.cell_verdict import context_of
 from nbtape.replay.compare.archives import unpacked
 from nbtape.replay.compare.cell_outputs import check_packages, is_json, judge
 from nbtape.replay.compare.pdf import PDF
 from nbtape.replay.compare.printed_text import TOO_LONG
 from nbtape.replay.compare.settings import Judgement, cut, matches, shown, worst
 from nbtape.replay.report import ReplayedFile
-from nbtape.replay.working_copy import is_below
+from nbtape.replay.working_copy import listed_files
+from nbtape.results import STOPPED
 from nbtape.session.written_files import MAX_HASHED_BYTES, digest_of
 
 if TYPE_CHECKING:
@@ -122,14 +123,11 @@ def _pairs(runs: Runs) -> Iterator[tuple[tuple[int, int, Mapping[str, Any]], Map
 
 
 def _listed(cell: Mapping[str, Any]) -> Iterator[tuple[str, _Version]]:
-    """The files that a cell wrote, by its metadata, which anyone can have written."""
-    listed = own_metadata(cell).get("files")
-    for file in listed if isinstance(listed, list) else []:
-        if not isinstance(file, dict):
-            continue
-        path, size, digest = file.get("path"), file.get("size"), file.get("sha256")
-        if isinstance(path, str) and is_below(path) and isinstance(size, int):
-            yield path, _Version(size, digest if isinstance(digest, str) else None)
+    """The files that a cell wrote, if their sizes are known."""
+    for file in listed_files(own_metadata(cell)):
+        size, digest = file.get("size"), file.get("sha256")
+        if isinstance(size, int):
+            yield file["path"], _Version(size, digest if isinstance(digest, str) else None)
 
 
 class _Judge:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from nbtape.notebook.format import own_metadata, own_status
-from nbtape.replay.expectations import was_run
+from nbtape.replay.expectations import Expectation, expectation, was_run
 from nbtape.replay.markers import ignore_marks, may_fail_marks, skip_marks
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class CellRules:
     def of(cls, block: int, cell: Mapping[str, Any], settings: ReplaySettings, *, trusted: bool) -> CellRules:
         """The rules for a recorded cell; raises ValueError if its trusted settings are invalid."""
         return cls(settings, _own_settings(block, cell, settings) if trusted else None, trusted)
+
+    def expectation(self, cell: Mapping[str, Any]) -> Expectation:
+        """What the recorded cell has to do again; its tags and comments may skip it if they are trusted."""
+        return expectation(cell, skipped=self.is_trusted and bool(skip_marks(cell)))
 
 
 def found_settings(cell: Mapping[str, Any]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nbtape.common.untrusted_files import Directory
 from nbtape.errors import OutputWriteError
@@ -15,6 +15,9 @@ from nbtape.notebook.output_path import output_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+#: What the name of a replay has after that of the notebook, and before a number.
+_SUFFIX: Final = "-replayed"
 
 
 class Destination:
@@ -28,9 +31,9 @@ class Destination:
     def __init__(self, notebook: Path, output: Path | None) -> None:
         if output is not None and output.suffix != ".ipynb":
             raise ValueError(f"{output} is not the name of a notebook. Choose one that ends in .ipynb.")
-        self.path = output_path(notebook, output, "-replayed")
+        self.path = output_path(notebook, output, _SUFFIX)
         self._untrusted = notebook.parent
-        self._stem = None if output is not None else f"{notebook.stem}-replayed"
+        self._stem = None if output is not None else notebook.stem + _SUFFIX
         with self._reporting():
             if output is not None:
                 with self._opened() as directory:
@@ -72,3 +75,13 @@ def _create(directory: Directory, stem: str, encode: Callable[[Path], bytes]) ->
             directory.create(path.name, encode(path))
             return path
     raise AssertionError("unreachable: there is always another number")
+
+
+def is_replay(name: str, stem: str) -> bool:
+    """Whether a file has the name of a replay of the notebook with this stem, as it is by default."""
+    number = name.removeprefix(f"{stem}{_SUFFIX}").removesuffix(".ipynb")
+    return (
+        name.startswith(f"{stem}{_SUFFIX}")
+        and name.endswith(".ipynb")
+        and (not number or (number[0] == "-" and number[1:].isdigit()))
+    )

@@ -7,14 +7,13 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from nbtape.common.concurrency import offload, unless_stopped
+from nbtape.common.concurrency import unless_stopped
 from nbtape.common.text import fit_json
 from nbtape.notebook.format import own_metadata
 from nbtape.notebook.notices import tell_cut, tell_ending, tell_failure
 from nbtape.notebook.output_text import output_size
 from nbtape.session.output_limits import Listener
 from nbtape.session.recording import outcome_facts, record_facts
-from nbtape.session.written_files import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,21 +89,15 @@ class Rerun:
         self._chars_left = max(0, self._chars_left - sum(map(output_size, cell["outputs"])))
         note = " ".join(filter(None, [outcome.cause, outcome.missing]))
         seconds = timeout if math.isfinite(timeout) else None
-        facts = {**outcome_facts(outcome, note), **await self._written_files()}
+        facts = outcome_facts(outcome, note)
+        if self.written is not None:
+            facts |= await self.written.facts(self.written.changes())
         _close(cell, status=outcome.status, timeout=seconds, kernel_epoch=epoch, **facts)
         if outcome.installed is not None:
             self.manager.describe({"nbtape": outcome.installed.metadata()})
         unexpected = outcome.status != "ok" and not expected.may_fail
         self.manager.end(index, unexpected=unexpected)
         return not unexpected
-
-    async def _written_files(self) -> dict[str, Any]:
-        """The files that the last cell wrote, for its metadata."""
-        if self.written is None:
-            return {}
-        changes = self.written.changes()
-        files = await offload(describe, changes.paths, self.written.directory) if changes.paths else []
-        return {"files": files, "created": changes.created}
 
     async def _start(self) -> None:
         """Start a kernel if none is alive."""

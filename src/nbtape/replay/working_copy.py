@@ -23,6 +23,7 @@ from nbtape.notebook.atomic_write import is_draft
 from nbtape.notebook.format import own_metadata
 from nbtape.notebook.journal import is_journal
 from nbtape.notebook.numbering import code_cells
+from nbtape.replay.publish import is_replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -100,7 +101,7 @@ class LeftOut:
 
     def __call__(self, path: Parts) -> bool:
         directory, stem = self.replays
-        if path[:-1] == directory and stem and _is_replay(path[-1], stem):
+        if path[:-1] == directory and stem and is_replay(path[-1], stem):
             return True
         return path in self.files or is_draft(path[-1]) or is_journal(path[-1])
 
@@ -120,8 +121,8 @@ def left_out(
         if index not in runs:
             continue
         ours = own_metadata(cell)
-        created = {each for each in _texts(ours.get("created")) if is_below(each)}
-        for path in written_paths(ours):
+        created = {each for each in _texts(ours.get("created")) if _is_below(each)}
+        for path in (file["path"] for file in listed_files(ours)):
             if path not in known and not created.isdisjoint([path, *map(str, PurePosixPath(path).parents)]):
                 files.add(below / path)
             known.add(path)
@@ -129,14 +130,15 @@ def left_out(
     return LeftOut({each.parts for each in files}, {each.parts for each in directories}, (below.parts, notebook.stem))
 
 
-def written_paths(metadata: Mapping[str, Any]) -> list[str]:
-    """The paths of the files that a cell wrote, by its metadata, which anyone can have written."""
+def listed_files(metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The files that a cell wrote, by its metadata, which anyone can have written; each has a usable path."""
     listed = metadata.get("files")
-    files = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-    return [path for path in _texts([each.get("path") for each in files]) if is_below(path)]
+    for file in listed if isinstance(listed, list) else []:
+        if isinstance(file, dict) and isinstance(path := file.get("path"), str) and _is_below(path):
+            yield file
 
 
-def is_below(path: str) -> bool:
+def _is_below(path: str) -> bool:
     """Whether a recorded path is that of a file below its directory."""
     parts = PurePosixPath(path).parts
     return bool(parts) and parts[0] != "/" and ".." not in parts and "\0" not in path and path == "/".join(parts)
@@ -144,16 +146,6 @@ def is_below(path: str) -> bool:
 
 def _texts(value: object) -> list[str]:
     return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
-
-
-def _is_replay(name: str, stem: str) -> bool:
-    """Whether a file is the default output of a replay of the notebook."""
-    number = name.removeprefix(f"{stem}-replayed").removesuffix(".ipynb")
-    return (
-        name.startswith(f"{stem}-replayed")
-        and name.endswith(".ipynb")
-        and (not number or (number[0] == "-" and number[1:].isdigit()))
-    )
 
 
 @contextlib.contextmanager

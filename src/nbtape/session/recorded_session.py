@@ -12,7 +12,7 @@ from nbtape.common.concurrency import Callback
 from nbtape.common.text import fit_text
 from nbtape.errors import KernelError, NotebookWriteError
 from nbtape.messages.languages import cell_source, is_python, language_meant, languages_of
-from nbtape.results import join_cells
+from nbtape.results import STOPPED, join_cells
 from nbtape.session.approval import decide
 from nbtape.session.kernel_lifecycle import KernelLifecycle
 from nbtape.session.missing_modules import INTERPRETER, advice, missing_module
@@ -343,6 +343,6 @@ def _describe(outcome: Outcome, timeout: float, *, is_ending: bool) -> str:
         what += " The kernel is shut down."
     elif not outcome.kernel_lost:
         return f"{what} Variables are kept."
-    elif outcome.status in {"timeout", "interrupted"}:
+    elif outcome.status in STOPPED:
         what += " The code ignored the interrupt, so the kernel was killed."
     return f"{what} Variables are gone; the next block gets a fresh kernel."

@@ -7,7 +7,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from nbtape.common.concurrency import offload
 from nbtape.common.text import fit_json, shorten
 from nbtape.notebook import agent_edits
 from nbtape.notebook.autosave import Autosave
@@ -18,7 +17,7 @@ from nbtape.notebook.model_text import model_text
 from nbtape.notebook.notices import tell_cut, tell_ending, tell_failure
 from nbtape.notebook.output_text import cell_text
 from nbtape.notebook.tracebacks import compacted
-from nbtape.results import CellResult, how_to_see
+from nbtape.results import STOPPED, CellResult, how_to_see
 from nbtape.session import written_files
 from nbtape.session.extracted_files import FileExtractor
 
@@ -175,14 +174,14 @@ class Recording:
         tell_cut(cell, outcome.left_out)
         extraction = self._extract(index)
         changes = self._written.changes()
-        described = await self._describe(changes.paths)
+        written = await self._written.facts(changes)
         tail = " ".join(filter(None, [note, outcome.missing, changes.note]))
         note = " ".join(filter(None, [notice, tail]))
         if outcome.status == "error":
             tell_failure(cell, outcome.error)
         text = _framed(notice, self._text(cell["outputs"], outcome.status, extraction), tail)
         tell_ending(cell, outcome.status)
-        _close(cell, outcome.status, **outcome_facts(outcome, note), files=described, created=changes.created)
+        _close(cell, outcome.status, **outcome_facts(outcome, note), **written)
         self.notebook.touch(index)
         if outcome.installed is not None:
             self.notebook.describe({"nbtape": outcome.installed.metadata()})
@@ -204,12 +203,8 @@ class Recording:
             block=block,
         )
 
-    async def _describe(self, paths: list[Path]) -> list[dict[str, Any]]:
-        directory = self.notebook.file.directory
-        return await offload(written_files.describe, paths, directory) if paths else []
-
     def _text(self, outputs: Sequence[Mapping[str, Any]], status: Status, extraction: Extraction) -> str:
-        if status in {"timeout", "interrupted"}:
+        if status in STOPPED:
             outputs = without_interrupts(outputs)
         if self._options["traceback"] == "compact":
             outputs = compacted(outputs)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from nbtape.common.concurrency import offload
 from nbtape.common.text import plural
 from nbtape.common.tree_copy import COPY_PREFIX
 from nbtape.common.untrusted_files import Directory, Tree
@@ -84,6 +85,11 @@ class WorkingDirectory:
         paths = [Path(path) for path in changed[:MAX_LISTED_FILES]]
         created = dict.fromkeys(found for path in paths if (found := self._created(path, before)))
         return Changes(paths, note, [*created])
+
+    async def facts(self, changes: Changes) -> dict[str, Any]:
+        """The files of changes, for the metadata of a cell."""
+        files = await offload(describe, changes.paths, self.directory) if changes.paths else []
+        return {"files": files, "created": changes.created}
 
     def _created(self, path: Path, before: _Files) -> str:
         """The topmost part of the path of a file that did not exist before; empty if the file did.
