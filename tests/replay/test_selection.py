@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from nbtape.replay.selection import expanded, is_plural, made_from_others
+from nbtape.notebook.read import read_content
+from nbtape.replay import selection
+from nbtape.replay.selection import expanded, first_recording, is_plural, made_from_others
 
 
 def write(path: Path, *sources: str, derived_from: Any = None) -> Path:
@@ -67,3 +70,24 @@ def test_a_notebook_cannot_evade_its_replay_by_naming_an_origin(tmp_path: Path) 
     (broken := tmp_path / "broken.ipynb").write_text("{")
     missing = tmp_path / "missing.ipynb"
     assert made_from_others([origin, other_code, *circle, itself, *odd, broken, missing]) == {}
+
+
+def test_the_first_recording_is_found_without_reading_all_notebooks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = write(tmp_path / "a.ipynb", "x = 1", "x")
+    replayed = write(tmp_path / "out.ipynb", "x = 1", "x", derived_from="a.ipynb")
+    again = write(tmp_path / "again.ipynb", "x = 1", "x", derived_from="out.ipynb")
+    other_code = write(tmp_path / "b.ipynb", "x = 2", derived_from="a.ipynb")
+    circle = [write(tmp_path / f"{name}.ipynb", "y", derived_from=f"{of}.ipynb") for name, of in ("cd", "dc")]
+    (broken := tmp_path / "broken.ipynb").write_text("{")
+    more = [write(tmp_path / f"more{n}.ipynb", "x = 1") for n in range(20)]
+    rest = [origin, *more]
+    for first in ([again, replayed], [other_code], circle, [broken], []):
+        everything = [*first, *rest]
+        made = made_from_others(everything)
+        assert first_recording(everything) == next(path for path in everything if path not in made)
+    read = Mock(side_effect=read_content)
+    monkeypatch.setattr(selection, "read_content", read)
+    assert first_recording([again, replayed, *rest]) == origin
+    assert {call.args[0] for call in read.call_args_list} == {again, replayed, origin}

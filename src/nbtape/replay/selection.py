@@ -68,9 +68,7 @@ def made_from_others(notebooks: Sequence[Path]) -> dict[Path, Path]:
         return {}
     origins, code = {}, {}
     for path in notebooks:
-        try:
-            document = parse_unchecked(path, read_content(path))
-        except (NotebookReadError, OSError, ValueError):  # its replay reports it
+        if (document := _read(path)) is None:
             continue
         cells = [fit_cell(cell) for cell in document["cells"]]
         code[path] = {cell["source"] for cell in cells if cell["cell_type"] == "code"}
@@ -81,6 +79,26 @@ def made_from_others(notebooks: Sequence[Path]) -> dict[Path, Path]:
         if (origin := next(candidates, None)) is not None:
             found[path] = origin
     return {path: origin for path, origin in found.items() if _has_end(path, found)}
+
+
+def first_recording(notebooks: Sequence[Path]) -> Path:
+    """The first notebook in a list of all of a directory that is not made from another one; reads few of them."""
+    there = {path.name: path for path in notebooks}
+    for path in notebooks:
+        line = [path]
+        while (origin := there.get(_origin_of(_read(line[-1]) or {}) or "")) is not None and origin not in line:
+            line.append(origin)
+        if path not in made_from_others(line):
+            return path
+    raise AssertionError("unreachable: one of them is the origin of the others")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A notebook; None if it cannot be read, which its replay reports."""
+    try:
+        return parse_unchecked(path, read_content(path))
+    except (NotebookReadError, OSError, ValueError):
+        return None
 
 
 def _origin_of(document: Mapping[str, Any]) -> str | None:

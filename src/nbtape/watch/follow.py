@@ -12,7 +12,7 @@ from nbtape.errors import NotebookReadError
 from nbtape.notebook.atomic_write import version_of
 from nbtape.notebook.lock import can_be_locked, is_locked
 from nbtape.notebook.read import read_content
-from nbtape.replay.selection import made_from_others
+from nbtape.replay.selection import first_recording
 from nbtape.watch.snapshots import SnapshotReader
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ def newest_notebook(directory: Path) -> Path:
         raise ValueError(f"{directory} contains no notebook. Choose another directory, or use --wait.")
     if (written := next((path for path in notebooks if Writer(path).lives()), None)) is not None:
         return written
-    made = made_from_others(notebooks)
-    return next(path for path in notebooks if path not in made)
+    return first_recording(notebooks)
 
 
 def _written(place: Path) -> Path | None:
